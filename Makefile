@@ -1,0 +1,38 @@
+PYTHON ?= python3
+BIN := .venv/bin
+RUNS := runs/demo_text_only runs/demo_rap
+
+.PHONY: help setup demo test lint clean
+
+help:
+	@echo "make demo   fit and test two methods on a corpus made on the spot, and compare them (minutes)"
+	@echo "make test   run the whole test suite"
+	@echo "make lint   style and types"
+	@echo "make clean  remove what make demo wrote"
+
+setup: .venv/installed
+
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("mmie needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/mmie corpus demo --root demo
+	$(BIN)/mmie fit --config configs/demo_text_only.yaml --overwrite true
+	$(BIN)/mmie test --config configs/demo_text_only.yaml
+	$(BIN)/mmie fit --config configs/demo_rap.yaml --overwrite true
+	$(BIN)/mmie test --config configs/demo_rap.yaml
+	$(BIN)/mmie compare $(RUNS)
+
+test: setup
+	$(BIN)/pytest --numprocesses auto
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf demo $(RUNS)

@@ -1,0 +1,1 @@
+"""Building blocks: modules that take and give tensors."""

@@ -1,0 +1,94 @@
+"""Prefix attention: extra keys and values before those of the text, in every layer of an encoder.
+
+It is an attention function registered with transformers under the name `PREFIX_ATTENTION`. An encoder loaded with
+that implementation hands the keyword ``prefix`` down to it; no model code is copied.
+
+Source: Li & Liang, Prefix-Tuning, ACL 2021 (https://arxiv.org/abs/2101.00190), Equation 3.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+PREFIX_ATTENTION = "mmie_prefix_attention"
+
+
+@dataclass(slots=True)
+class Prefix:
+    """Keys and values that a method puts before those of the text, one pair per layer.
+
+    Attributes:
+        keys: (layers, batch, heads, prefix, head_size)
+        values: (layers, batch, heads, prefix, head_size)
+        mask: (batch, prefix), or (batch, heads, prefix) where heads differ: bool, True on positions that may be
+            attended to; None if all may.
+    """
+
+    keys: Tensor
+    values: Tensor
+    mask: Tensor | None = None
+
+
+def split_heads(states: Tensor, num_heads: int) -> Tensor:
+    """(..., positions, hidden) -> (..., heads, positions, head_size), each head a slice of ``hidden``."""
+    *leading, positions, hidden = states.shape
+    return states.view(*leading, positions, num_heads, hidden // num_heads).transpose(-3, -2)
+
+
+def prefix_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    prefix: Prefix | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """softmax(Q [P_k ; K]^T / sqrt(head_size)) [P_v ; V], by scaled dot-product attention.
+
+    Without a prefix, or with one of length 0, this is transformers' own attention. A masked prefix position gets no
+    weight at all.
+
+    Args:
+        module: The layer's attention module; its ``layer_idx`` picks the layer's keys and values.
+        query: (batch, heads, tokens, head_size)
+        key: (batch, heads, tokens, head_size)
+        value: (batch, heads, tokens, head_size)
+        attention_mask: (batch, 1, tokens, tokens) bool, or None if every token may attend to every other.
+        prefix: The prefix of all layers.
+        **kwargs: Handed on: dropout, scaling.
+
+    Returns:
+        (batch, tokens, heads, head_size), and None in place of the weights.
+    """
+    if prefix is not None and prefix.keys.shape[-2] > 0:
+        layer = int(module.layer_idx)  # type: ignore[arg-type]
+        key = torch.cat([prefix.keys[layer].to(key.dtype), key], dim=2)  # (batch, heads, prefix + tokens, head_size)
+        value = torch.cat([prefix.values[layer].to(value.dtype), value], dim=2)
+        attention_mask = _extend_mask(attention_mask, prefix, query)
+    output: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    return output
+
+
+def _extend_mask(attention_mask: Tensor | None, prefix: Prefix, query: Tensor) -> Tensor | None:
+    """(batch, 1 or heads, tokens, prefix + tokens) bool; None where nothing is masked."""
+    if attention_mask is None and prefix.mask is None:
+        return None
+    batch, _, tokens, _ = query.shape
+    before = prefix.mask
+    if before is None:
+        before = query.new_ones(batch, prefix.keys.shape[-2], dtype=torch.bool)
+    before = before.view(batch, -1, 1, before.shape[-1])  # (batch, 1 or heads, 1, prefix)
+    if attention_mask is None:
+        attention_mask = query.new_ones(batch, 1, tokens, tokens, dtype=torch.bool)
+    shape = (batch, before.shape[1], tokens)
+    return torch.cat([before.expand(*shape, -1), attention_mask.expand(*shape, -1)], dim=-1)
+
+
+AttentionInterface.register(PREFIX_ATTENTION, prefix_attention)
+AttentionMaskInterface.register(PREFIX_ATTENTION, sdpa_mask)

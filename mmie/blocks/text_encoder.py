@@ -1,0 +1,167 @@
+"""The text encoder that all methods share: any Hugging Face encoder that honours the attention interface."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+
+from mmie.blocks.errors import WeightsUnavailable
+from mmie.blocks.prefix_attention import PREFIX_ATTENTION, Prefix
+
+
+class TextEncoder(nn.Module):
+    """A pretrained transformer with room for prefixes.
+
+    Args:
+        source: A hub name, a local folder, or a configuration as a mapping (then ``pretrained`` must be false).
+        pretrained: Load weights; false builds the model from its configuration alone, randomly initialised.
+        vocab_size: Tokens of the tokenizer; the embedding grows to it, never shrinks. None leaves it as it is.
+        frozen: No gradients for its weights, and eval mode always.
+        gradient_checkpointing: Recompute activations in the backward pass: less memory, about a third more time.
+
+    Raises:
+        WeightsUnavailable: The source is no folder here and cannot be had from the hub.
+        ValueError: The source is a mapping without a ``model_type``, or is to be loaded with weights.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | Mapping[str, Any],
+        pretrained: bool = True,
+        vocab_size: int | None = None,
+        frozen: bool = False,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = _load(source, pretrained)
+        if getattr(self.model, "pooler", None) is not None:
+            self.model.pooler = None  # no method reads it, and a weight without gradient is never right
+        if vocab_size is not None and vocab_size > self.model.get_input_embeddings().num_embeddings:
+            self.model.resize_token_embeddings(vocab_size, mean_resizing=False)
+        if gradient_checkpointing:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        self.frozen = frozen
+        self.model.requires_grad_(not frozen)
+        self.train()  # transformers hands out loaded models in eval mode, and Lightning leaves modes alone
+
+    @property
+    def config(self) -> PretrainedConfig:
+        """The encoder's configuration; enough to build it again without weights."""
+        return self.model.config
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the states (d)."""
+        return int(self.config.hidden_size)
+
+    @property
+    def num_layers(self) -> int:
+        """Number of layers (N)."""
+        return int(self.config.num_hidden_layers)
+
+    @property
+    def num_heads(self) -> int:
+        """Attention heads of a layer."""
+        return int(self.config.num_attention_heads)
+
+    @property
+    def max_positions(self) -> int:
+        """Most tokens the encoder has positions for."""
+        return int(self.config.max_position_embeddings) - self._first_position
+
+    @property
+    def _first_position(self) -> int:
+        """Position id of the first token: 0, but in RoBERTa's family the first ids belong to padding."""
+        padding = getattr(getattr(self.model, "embeddings", None), "padding_idx", None)
+        return 0 if padding is None else int(padding) + 1
+
+    def train(self, mode: bool = True) -> "TextEncoder":
+        """Training mode, unless frozen."""
+        return super().train(mode and not self.frozen)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        segment_ids: Tensor,
+        prefix: Prefix | None = None,
+        position_shift: int = 0,
+    ) -> Tensor:
+        """States of the tokens; position ids are not shifted by the prefix unless asked for.
+
+        Args:
+            input_ids: (batch, tokens)
+            attention_mask: (batch, tokens) bool
+            segment_ids: (batch, tokens); ignored by encoders that know one segment only.
+            prefix: Keys and values for every layer.
+            position_shift: Positions that the text starts later.
+
+        Returns:
+            (batch, tokens, hidden)
+
+        Raises:
+            ValueError: The prefix does not fit the encoder.
+        """
+        extra: dict[str, Any] = {}
+        if getattr(self.config, "type_vocab_size", 1) > 1:
+            extra["token_type_ids"] = segment_ids
+        if prefix is not None:
+            self._check(prefix)
+            extra["prefix"] = prefix
+        if position_shift:
+            extra["position_ids"] = self._positions(attention_mask) + position_shift
+        states: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, **extra).last_hidden_state
+        return states
+
+    def _positions(self, attention_mask: Tensor) -> Tensor:
+        """Position ids of the tokens, (batch, tokens)."""
+        return (attention_mask.long().cumsum(1) - 1).clamp(min=0) + self._first_position
+
+    def _check(self, prefix: Prefix) -> None:
+        """Name both sides where a prefix was made for another encoder."""
+        layers, _, heads, _, head_size = prefix.keys.shape
+        expected = (self.num_layers, self.num_heads, self.hidden_size // self.num_heads)
+        if (layers, heads, head_size) != expected:
+            raise ValueError(
+                f"text encoder has (layers, heads, head_size) = {expected}, prefix has {(layers, heads, head_size)}: "
+                "build the prefix from the encoder's num_layers, num_heads and hidden_size"
+            )
+
+
+def _load(source: str | Path | Mapping[str, Any], pretrained: bool) -> PreTrainedModel:
+    """The bare model, with prefix attention in its layers."""
+    if isinstance(source, Mapping):
+        if pretrained or "model_type" not in source:
+            raise ValueError("text_encoder as a mapping needs a model_type, and pretrained: false")
+        settings = dict(source)
+        config = AutoConfig.for_model(settings.pop("model_type"), **settings)
+        return _from_config(config)
+    try:
+        if pretrained:
+            model: PreTrainedModel = AutoModel.from_pretrained(
+                source, attn_implementation=PREFIX_ATTENTION, dtype=torch.float32
+            )
+            return model
+        return _from_config(AutoConfig.from_pretrained(source))
+    except (OSError, ValueError) as error:
+        raise WeightsUnavailable(unavailable_line("text encoder", str(source), pretrained)) from error
+
+
+def _from_config(config: PretrainedConfig) -> PreTrainedModel:
+    """A randomly initialised model."""
+    model: PreTrainedModel = AutoModel.from_config(config, attn_implementation=PREFIX_ATTENTION)
+    return model
+
+
+def unavailable_line(what: str, source: str, pretrained: bool = True) -> str:
+    """One line that says what could not be had and what to do."""
+    if Path(source).is_dir():
+        needed = "config.json and model.safetensors" if pretrained else "config.json"
+        return f"{what} '{source}': the folder holds no model that transformers can read (needed: {needed})"
+    return (
+        f"{what} '{source}' is no local folder and the hub does not have it or cannot be reached: "
+        "name a folder that holds it, or set pretrained: false with a folder that holds its config.json"
+    )

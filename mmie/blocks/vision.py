@@ -1,0 +1,197 @@
+"""Visual backbones: any timm model, frozen or trained, over the views of a batch."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import timm
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmie.blocks.errors import WeightsUnavailable
+
+VisualOutput = Literal["stages", "grid", "pooled"]
+NUM_STAGES = 4
+
+
+class VisualBackbone(nn.Module):
+    """A timm model that turns uint8 pictures into feature maps or vectors.
+
+    =========== =============================================== =================================
+    ``output``  gives, per picture                              suits
+    =========== =============================================== =================================
+    ``stages``  maps (channels_i, h_i, w_i) of the last 4 stages  ResNet, ResNeSt, ConvNeXt, Swin
+    ``grid``    the last map (channels, h, w)                   the same, and ViT (patches only)
+    ``pooled``  a vector (channels,)                            any model
+    =========== =============================================== =================================
+
+    A frozen backbone stays in eval mode (its BatchNorm statistics never move), gets no gradient and keeps no graph. A
+    trained one gets no gradient from a batch without a readable view.
+
+    Args:
+        name: A timm architecture, with or without a tag of weights (``resnet50``, ``resnet50.a1_in1k``), a hub name
+            (``hf-hub:timm/resnet50.a1_in1k``), or a folder that holds timm's ``config.json`` and weights.
+        pretrained: Load weights; false initialises randomly.
+        output: What to give.
+        frozen: Never train it.
+        image_size: Height and width of the pictures in pixels.
+        pool_to: Average-pool each map with kernel = stride = floor(size / pool_to), as HVPNet does with 2.
+
+    Attributes:
+        shapes: Shape of each output for one picture.
+
+    Raises:
+        WeightsUnavailable: The weights are neither in the folder nor to be had from the hub.
+        ValueError: No such model, or one that cannot give this output at this size.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        name: str | Path,
+        pretrained: bool = True,
+        output: VisualOutput = "pooled",
+        frozen: bool = True,
+        image_size: int = 224,
+        pool_to: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.name, self.output, self.frozen = str(name), output, frozen
+        self.image_size, self.pool_to = image_size, pool_to
+        self.model = _create(self.name, pretrained)
+        if hasattr(self.model, "set_input_size"):  # a transformer's position embeddings fit one size
+            self.model.set_input_size(img_size=(image_size, image_size))
+        for statistic in ("mean", "std"):
+            values = torch.tensor(self.model.pretrained_cfg[statistic]).view(3, 1, 1) * 255
+            self.register_buffer(statistic, values)  # in pixel values, 0 to 255
+        self.model.requires_grad_(not frozen)
+        self.shapes = self._probe()
+        self.train()
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of each output."""
+        return tuple(shape[0] for shape in self.shapes)
+
+    @property
+    def architecture(self) -> str:
+        """Timm's name of the architecture, which builds the same network where no weights are at hand."""
+        return str(self.model.pretrained_cfg["architecture"])
+
+    def train(self, mode: bool = True) -> "VisualBackbone":
+        """Training mode, unless frozen."""
+        return super().train(mode and not self.frozen)
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Features of pictures.
+
+        Args:
+            pixels: (pictures, 3, height, width) uint8 RGB.
+
+        Returns:
+            Four maps for ``stages``, one for ``grid``, one vector for ``pooled``; (pictures, *shape) each.
+
+        Raises:
+            ValueError: The pictures are not of ``image_size``.
+        """
+        if pixels.shape[-2:] != (self.image_size, self.image_size):
+            raise ValueError(
+                f"pictures are {tuple(pixels.shape[-2:])} pixels, backbone '{self.name}' was built for "
+                f"{self.image_size} x {self.image_size}: set image_size to the size of the pictures"
+            )
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            normalised = (pixels.to(self.mean.dtype) - self.mean) / self.std
+            if self.output == "pooled":
+                return [self.model(normalised)]
+            return [self._pool(features) for features in self._maps(normalised)]
+
+    def encode_views(self, pixels: Tensor | None, view_mask: Tensor) -> list[Tensor]:
+        """Features of the readable views; the others are not computed.
+
+        Args:
+            pixels: (batch, views, 3, height, width) uint8 RGB; None if no view is readable.
+            view_mask: (batch, views) bool, True on readable views.
+
+        Returns:
+            One (batch, views, *shape) per output, exactly zero where masked.
+        """
+        readable = None if pixels is None else pixels[view_mask]  # (readable views, 3, height, width)
+        if readable is None or len(readable) == 0:
+            return [self.mean.new_zeros(*view_mask.shape, *shape) for shape in self.shapes]
+        return [_spread(features, view_mask) for features in self(readable)]
+
+    def _maps(self, pictures: Tensor) -> list[Tensor]:
+        """Maps (pictures, channels, h, w) of the last stages, or the last one after the model's final norm."""
+        last, norm = (NUM_STAGES, False) if self.output == "stages" else (1, True)
+        maps: list[Tensor] = self.model.forward_intermediates(
+            pictures, indices=last, norm=norm, output_fmt="NCHW", intermediates_only=True
+        )
+        return maps
+
+    def _pool(self, features: Tensor) -> Tensor:
+        """(pictures, channels, h, w) -> (pictures, channels, pool_to, pool_to) if asked for."""
+        if self.pool_to is None:
+            return features
+        height, width = features.shape[-2:]
+        return functional.avg_pool2d(features, (height // self.pool_to, width // self.pool_to))
+
+    @torch.no_grad()
+    def _probe(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the outputs for one picture; an error here is one that every batch would meet."""
+        if self.output == "stages" and not _has_stages(self.model):
+            raise ValueError(f"backbone '{self.name}' has no {NUM_STAGES} stages: use output grid or pooled")
+        if self.pool_to is not None and self.output == "pooled":
+            raise ValueError("pool_to pools maps: use it with output stages or grid")
+        self.eval()
+        blank = torch.zeros(1, 3, self.image_size, self.image_size, dtype=torch.uint8)
+        try:
+            shapes = tuple(tuple(features.shape[1:]) for features in self(blank))
+        except (AssertionError, RuntimeError) as error:
+            raise ValueError(
+                f"backbone '{self.name}' cannot give {self.output} of pictures of {self.image_size} pixels: {error}"
+            ) from error
+        if self.pool_to is not None and any(shape[1:] != (self.pool_to, self.pool_to) for shape in shapes):
+            raise ValueError(
+                f"maps of backbone '{self.name}' do not pool to {self.pool_to} x {self.pool_to} from pictures of "
+                f"{self.image_size} pixels: use a larger image_size, a multiple of {32 * self.pool_to}"
+            )
+        return shapes
+
+
+def _create(name: str, pretrained: bool) -> Any:  # noqa: ANN401 (nn.Module does not declare what timm's models share)
+    """The timm model without its classifier."""
+    source = f"local-dir:{name}" if (Path(name) / "config.json").is_file() else name
+    if ":" not in source and not timm.is_model(source):
+        raise ValueError(
+            f"vision backbone '{name}' is neither a timm architecture nor a folder with a config.json of timm "
+            "(a model on the hub is written hf-hub:owner/name)"
+        )
+    try:
+        return timm.create_model(source, pretrained=pretrained, num_classes=0)
+    except (OSError, RuntimeError, SafetensorError, KeyError) as error:
+        raise WeightsUnavailable(
+            f"vision backbone '{name}' cannot be loaded ({_first_line(error)}); offline, name a local folder with "
+            "timm's config.json and model.safetensors, or an architecture such as resnet50 with pretrained: false"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+
+
+def _has_stages(model: nn.Module) -> bool:
+    """Whether the last four features get coarser from one to the next, which those of a plain ViT do not."""
+    features = getattr(model, "feature_info", [])
+    reductions = [feature["reduction"] for feature in features][-NUM_STAGES:]
+    return len(reductions) == NUM_STAGES and sorted(set(reductions)) == reductions
+
+
+def _spread(features: Tensor, view_mask: Tensor) -> Tensor:
+    """(readable views, ...) -> (batch, views, ...), zero where masked."""
+    spread = features.new_zeros(*view_mask.shape, *features.shape[1:])
+    spread[view_mask] = features
+    return spread

@@ -1,0 +1,219 @@
+"""The data module that every method trains on."""
+
+import random
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from torch.utils.data import DataLoader
+
+from mmie.data.batching import Collator, Instance, InstanceDataset, encode_posts, mask_views
+from mmie.data.corpus import Corpus, CorpusError
+from mmie.data.encoding import WordTokenizer
+from mmie.data.pictures import ResizeMode, audit_pictures
+from mmie.data.sampler import BucketSampler
+from mmie.types import SPLITS, Batch, Post, Schema, Split, TagScheme, Task
+
+Pictures = Literal["right", "shuffled", "none"]
+
+_STAGES: dict[str, tuple[Split, ...]] = {
+    "fit": ("train", "valid"),
+    "validate": ("valid",),
+    "test": ("test",),
+    "predict": ("test",),
+}
+
+
+class MultimodalDataModule(LightningDataModule):
+    """Batches of a corpus for one task; padded to their longest post, made of posts of like length.
+
+    Text is tokenised once, when a split is set up. Pictures are looked at once as well: one that is missing, broken
+    or too large masks its view, and is counted and reported.
+
+    Args:
+        corpus: Where the posts come from.
+        task: ``ner`` or ``re``.
+        tokenizer: Hub name or folder of the tokenizer, the text encoder's own.
+        batch_size: Posts per batch and process.
+        eval_batch_size: The same outside training; by default ``batch_size``.
+        max_tokens: Most subword tokens of a post; words beyond are cut off.
+        num_objects: Object crops per post (m).
+        tag_scheme: How NER tags spell entities.
+        image_size: Height and width of a view in pixels.
+        resize: ``crop`` scales the shorter side and cuts out the middle, ``squash`` scales both sides.
+        pictures: ``right``, ``shuffled`` (every post gets the pictures of another one of its split) or ``none``.
+        train_fraction: Share of training instances to use, drawn without replacement.
+        num_workers: Processes that read pictures ahead.
+        pin_memory: Keep batches in page-locked memory; by default where there is a GPU.
+        max_pixels: Larger pictures are not decoded.
+        seed: Seed of the order of batches, of ``train_fraction`` and of shuffled pictures.
+
+    Raises:
+        CorpusError: The corpus has nothing for the task, or too many of its pictures cannot be read.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        task: Task,
+        tokenizer: str | Path = "bert-base-uncased",
+        batch_size: int = 16,
+        eval_batch_size: int | None = None,
+        max_tokens: int = 128,
+        num_objects: int = 3,
+        tag_scheme: TagScheme = "bio",
+        image_size: int = 224,
+        resize: ResizeMode = "crop",
+        pictures: Pictures = "right",
+        train_fraction: float = 1.0,
+        num_workers: int = 0,
+        pin_memory: bool | None = None,
+        max_pixels: int = 50_000_000,
+        seed: int = 1234,
+    ) -> None:
+        super().__init__()
+        if not 0 < train_fraction <= 1:
+            raise ValueError(f"train_fraction is {train_fraction}: expected a share above 0 and at most 1")
+        if batch_size < 1 or num_objects < 0:
+            raise ValueError(f"batch_size {batch_size} must be at least 1 and num_objects {num_objects} at least 0")
+        if task not in corpus.tasks:
+            raise CorpusError(f"{corpus.name} has nothing for task {task}: it has {', '.join(corpus.tasks) or 'none'}")
+        self.corpus = corpus
+        self.task: Task = task
+        self.tokenizer_source = tokenizer
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size or batch_size
+        self.max_tokens = max_tokens
+        self.num_objects = num_objects
+        self.tag_scheme: TagScheme = tag_scheme
+        self.image_size = image_size
+        self.resize: ResizeMode = resize
+        self.pictures: Pictures = pictures
+        self.train_fraction = train_fraction
+        self.num_workers = num_workers
+        self.pin_memory = torch.cuda.is_available() if pin_memory is None else pin_memory
+        self.max_pixels = max_pixels
+        self.seed = seed
+        self.instances: dict[Split, list[Instance]] = {}
+
+    @cached_property
+    def tokenizer(self) -> WordTokenizer:
+        """The tokenizer, loaded when it is first needed."""
+        return WordTokenizer.from_source(self.tokenizer_source, self.max_tokens)
+
+    @cached_property
+    def schema(self) -> Schema:
+        """What the model must know of the data."""
+        labels = self.corpus.entity_types if self.task == "ner" else self.corpus.relation_labels
+        return Schema(
+            task=self.task,
+            labels=labels,
+            vocab_size=self.tokenizer.vocab_size,
+            tag_scheme=self.tag_scheme,
+            max_tokens=self.max_tokens,
+            num_objects=self.num_objects,
+            image_size=self.image_size,
+        )
+
+    def setup(self, stage: str) -> None:
+        """Read, tokenise and look at the pictures of the splits that a stage needs."""
+        new = [split for split in _STAGES[stage] if split not in self.instances]
+        for split in new:
+            self.instances[split] = self._read(split)
+        self._mask_unreadable([instance for split in new for instance in self.instances[split]])
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled batches of the training split."""
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the validation split."""
+        return self._loader("valid")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the test split."""
+        return self._loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the test split."""
+        return self._loader("test")
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint needs in order to read new posts: plain values only."""
+        return {
+            "schema": asdict(self.schema),
+            "tokenizer": self.tokenizer.to_files(),
+            "transform": {"resize": self.resize, "max_pixels": self.max_pixels},
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Refuse a checkpoint whose labels are not those of this corpus.
+
+        Raises:
+            CorpusError: They differ; answers would be read as other labels than the model was taught.
+        """
+        known = state_dict["schema"]
+        for name in ("task", "labels", "tag_scheme"):
+            theirs, ours = known[name], getattr(self.schema, name)
+            if tuple(theirs) != tuple(ours):
+                raise CorpusError(f"the checkpoint was trained with {name} {theirs}, {self.corpus.name} has {ours}")
+
+    def _read(self, split: Split) -> list[Instance]:
+        """Instances of a split."""
+        posts = self._with_pictures(self.corpus.posts(split))
+        instances = encode_posts(posts, self.schema, self.tokenizer)
+        if not instances:
+            raise CorpusError(f"{self.corpus.text_file(split)}: the split has no instance for task {self.task}")
+        cut = sum(len(instance.word_starts) < len(instance.post.words) for instance in instances)
+        if cut:
+            rank_zero_info(f"{self.corpus.name} {split}: max_tokens {self.max_tokens} cuts words off {cut} posts")
+        if split == "train" and self.train_fraction < 1:
+            count = max(1, round(self.train_fraction * len(instances)))
+            chosen = random.Random(self.seed).sample(range(len(instances)), count)
+            return [instances[place] for place in sorted(chosen)]
+        return instances
+
+    def _with_pictures(self, posts: Sequence[Post]) -> list[Post]:
+        """The posts with the pictures that ``pictures`` gives them."""
+        if self.pictures == "none":
+            return [replace(post, image=None, crops=()) for post in posts]
+        if self.pictures == "shuffled":
+            givers = random.Random(self.seed).sample(posts, len(posts))
+            return [replace(post, image=other.image, crops=other.crops) for post, other in zip(posts, givers, strict=True)]
+        return list(posts)
+
+    def _mask_unreadable(self, instances: Sequence[Instance]) -> None:
+        """Mask views that cannot be read, say how many and which, and stop if there are too many."""
+        named = dict.fromkeys(path for instance in instances for path in instance.views if path is not None)
+        if not named:
+            return
+        unreadable = audit_pictures(list(named), self.max_pixels)
+        mask_views(instances, unreadable)
+        if not unreadable:
+            return
+        share = len(unreadable) / len(named)
+        first = ", ".join(f"{path.name} ({reason})" for path, reason in list(unreadable.items())[:10])
+        message = f"{self.corpus.name}: {len(unreadable)} of {len(named)} pictures cannot be read: {first}"
+        if share > self.corpus.max_missing:
+            raise CorpusError(f"{message}; more than max_missing {self.corpus.max_missing:g} allows")
+        rank_zero_warn(f"{message}. Their views are masked.")
+
+    def _loader(self, split: Split, shuffle: bool = False) -> DataLoader[Batch]:
+        """Batches of a split."""
+        instances = self.instances[split]
+        collator = Collator(self.schema, self.tokenizer.pad_id, self.resize, self.max_pixels)
+        batch_size = self.batch_size if shuffle else self.eval_batch_size
+        return DataLoader(
+            InstanceDataset(instances, collator),  # type: ignore[arg-type]
+            sampler=BucketSampler([len(instance) for instance in instances], batch_size, shuffle, self.seed),
+            batch_size=None,
+            num_workers=self.num_workers,
+            pin_memory=self.pin_memory,
+            persistent_workers=self.num_workers > 0,
+        )

@@ -1,0 +1,240 @@
+"""Picture files to views, and which files are no pictures."""
+
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+ResizeMode = Literal["crop", "squash"]
+
+MAX_PIXELS = 50_000_000
+"""Pixels of the largest picture that is decoded, unless the caller says otherwise."""
+
+_CROP_MARGIN = 256 / 224
+"""The short side is resized to this much more than the view, as ImageNet models are evaluated."""
+_PROGRESS_FROM = 500
+_DRAFT_SIDE = 64
+_FORGET = -1
+
+
+class PictureError(ValueError):
+    """A picture cannot be used; the message is the reason in a few words."""
+
+
+class _Checked(NamedTuple):
+    """What is known of a picture file: its state, its pixels, and why it is unreadable ("" if it is not)."""
+
+    size: int
+    mtime_ns: int
+    pixels: int
+    reason: str
+
+
+def load_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The picture in a file, upright, in RGB; the first frame if it has several; on white where it is transparent.
+
+    Args:
+        path: The file.
+        max_pixels: A picture with more pixels is refused before it is decoded.
+
+    Raises:
+        PictureError: ``missing``, ``not a picture``, ``truncated`` (or damaged otherwise), ``more than <n> pixels``.
+    """
+    with _opened(path, max_pixels) as picture:
+        _decode(picture)
+        return _to_rgb(_upright(picture))
+
+
+def to_view(picture: Image.Image, size: int, mode: ResizeMode = "crop") -> Tensor:
+    """A square view of a picture, resampled bicubically with antialiasing.
+
+    Args:
+        picture: An RGB picture.
+        size: Height and width of the view in pixels.
+        mode: ``crop`` takes the centre: what remains of the picture when its short side is resized to
+            ``size * 256 / 224`` and ``size`` pixels are cut out both ways; ``squash`` takes all of the picture and
+            ignores its proportions.
+
+    Returns:
+        (3, size, size) uint8 RGB.
+    """
+    box = _centre(picture.size) if mode == "crop" else None
+    view = picture.resize((size, size), Image.Resampling.BICUBIC, box=box)
+    pixels = torch.from_numpy(np.array(view))  # (size, size, 3)
+    return pixels.permute(2, 0, 1).contiguous()  # (3, size, size)
+
+
+def audit_pictures(paths: Iterable[Path], max_pixels: int = MAX_PIXELS, workers: int | None = None) -> dict[Path, str]:
+    """Which files cannot be used as pictures, and why; every distinct file is decoded fully once.
+
+    Results are remembered between runs in ``$MMIE_CACHE`` (or ``~/.cache/mmie``), by path, size and time of change. A
+    file that is missing is looked for again each time.
+
+    Args:
+        paths: Picture files.
+        max_pixels: A picture with more pixels counts as unreadable.
+        workers: Threads; None takes one per core, 8 at most.
+
+    Returns:
+        Reasons as `load_picture` gives them, by path, in the order of ``paths``.
+    """
+    distinct = list(dict.fromkeys(paths))
+    remembered = _read_memory()
+    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
+        results = pool.map(lambda path: _check(path, max_pixels, remembered.get(os.path.abspath(path))), distinct)
+        shown = track(
+            results,
+            "Looking at pictures",
+            total=len(distinct),
+            console=Console(stderr=True),
+            transient=True,
+            disable=len(distinct) <= _PROGRESS_FROM,
+        )
+        checked = dict(zip(distinct, shown, strict=True))
+    learnt = {os.path.abspath(path): result for path, result in checked.items() if result.size != _FORGET}
+    if any(remembered.get(path) != result for path, result in learnt.items()):
+        _write_memory({**_read_memory(), **learnt})
+    reasons = {path: _verdict(result, max_pixels) for path, result in checked.items()}
+    return {path: reason for path, reason in reasons.items() if reason}
+
+
+def _check(path: Path, max_pixels: int, known: _Checked | None) -> _Checked:
+    """The state of a file; its ``size`` is `_FORGET` where it must not be remembered."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return _Checked(_FORGET, 0, 0, "missing")
+    if known is not None and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
+        return known
+    try:
+        with _opened(path, max_pixels) as picture:
+            pixels = picture.width * picture.height
+            picture.draft("RGB", (_DRAFT_SIDE, _DRAFT_SIDE))  # JPEG: all of the file is read, an eighth is computed
+            _decode(picture)
+    except PictureError as error:
+        undecoded = str(error).startswith("more than")  # under another limit it may turn out sound or damaged
+        return _Checked(_FORGET if undecoded else status.st_size, status.st_mtime_ns, 0, str(error))
+    return _Checked(status.st_size, status.st_mtime_ns, pixels, "")
+
+
+def _verdict(checked: _Checked, max_pixels: int) -> str:
+    """Why a checked file is unreadable under this limit, "" if it is readable."""
+    return checked.reason or (_too_large(max_pixels) if checked.pixels > max_pixels else "")
+
+
+def _too_large(max_pixels: int) -> str:
+    return f"more than {max_pixels} pixels"
+
+
+def _opened(path: str | Path, max_pixels: int) -> Image.Image:
+    """The picture file with its header read."""
+    if not os.path.isfile(path):
+        raise PictureError("not a picture" if os.path.exists(path) else "missing")
+    try:
+        picture = Image.open(path)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise PictureError(_too_large(min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels)))) from None
+    except UnidentifiedImageError:
+        raise PictureError("not a picture") from None
+    except PermissionError:
+        raise PictureError("no permission to read it") from None
+    except Exception:  # Pillow's plugins raise almost anything on a damaged header
+        raise PictureError("truncated") from None
+    if picture.width * picture.height > max_pixels:
+        picture.close()
+        raise PictureError(_too_large(max_pixels))
+    return picture
+
+
+def _decode(picture: Image.Image) -> None:
+    """Read all of the first frame."""
+    try:
+        picture.load()
+    except Exception:  # Pillow's plugins raise almost anything on damaged data
+        raise PictureError("truncated") from None
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF data says; as it is if they are damaged."""
+    try:
+        return ImageOps.exif_transpose(picture)
+    except (OSError, ValueError, SyntaxError, TypeError, KeyError, struct.error):
+        return picture
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    """The picture in RGB, in a copy that needs no file."""
+    if picture.mode.startswith(("I", "F")):
+        picture = _deep_to_grey(picture)
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture)
+    return picture.convert("RGB")
+
+
+def _deep_to_grey(picture: Image.Image) -> Image.Image:
+    """A greyscale picture of 16 or 32 bits or of floats, scaled to 8 bits; Pillow's own conversion would clip it."""
+    values = np.nan_to_num(np.asarray(picture, dtype=np.float64)).clip(min=0)  # (height, width)
+    peak = values.max(initial=0)
+    tops = (65535,) if picture.mode.startswith("I;16") else (1, 255, 65535)
+    top = next((top for top in tops if peak <= top), peak)
+    return Image.fromarray((values * (255 / top)).round().astype(np.uint8))
+
+
+def _centre(size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of the square that ``crop`` keeps of a picture of this width and height."""
+    width, height = size
+    side = min(width, height) / _CROP_MARGIN
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
+
+
+def _memory_file() -> Path:
+    folder = os.environ.get("MMIE_CACHE")
+    return (Path(folder) if folder else Path.home() / ".cache" / "mmie") / "pictures.json"
+
+
+def _read_memory() -> dict[str, _Checked]:
+    """What earlier runs found; nothing if the file is absent or damaged."""
+    try:
+        stored = json.loads(_memory_file().read_text(encoding="utf-8"))
+        return {path: _checked_from(values) for path, values in stored.items()}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, RuntimeError):
+        return {}
+
+
+def _checked_from(values: object) -> _Checked:
+    """A remembered result.
+
+    Raises:
+        ValueError: The values are none.
+    """
+    match values:
+        case [int(size), int(mtime_ns), int(pixels), str(reason)]:
+            return _Checked(size, mtime_ns, pixels, reason)
+    raise ValueError("not a remembered result")
+
+
+def _write_memory(memory: dict[str, _Checked]) -> None:
+    """Replace the file at once, so that a run beside this one reads the old or the new; no error if it cannot be."""
+    try:
+        file = _memory_file()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            json.dump(memory, stream)
+        os.replace(name, file)
+    except (OSError, RuntimeError):
+        return

@@ -1,0 +1,32 @@
+"""Plain text to words with their places in it."""
+
+import re
+import sys
+import unicodedata
+
+_CJK = (
+    "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
+)
+_MARKS = "".join(
+    re.escape(character)
+    for character in map(chr, range(min(0x20000, sys.maxunicode)))
+    if unicodedata.category(character).startswith("M")
+)
+"""Combining marks: vowel signs, accents, variation selectors; they belong to the character before them."""
+
+_LETTERS = rf"(?:(?![{_CJK}])\w[{_MARKS}]*)+"
+_WORD = re.compile(rf"(?:https?://|www\.)[!-~]*[A-Za-z0-9/]|(?<!\w)[@#]{_LETTERS}|{_LETTERS}|\S[{_MARKS}]*")
+
+
+def split_words(text: str) -> list[tuple[str, int, int]]:
+    """Words of a text, each with its first and last (exclusive) character.
+
+    Links, ``@mentions`` and ``#hashtags`` stay whole; runs of letters and digits are words; every Chinese or Japanese
+    character and everything else that is no space is a word by itself. Other scripts without spaces are not split.
+
+    >>> split_words("It's @ann!")
+    [('It', 0, 2), ("'", 2, 3), ('s', 3, 4), ('@ann', 5, 9), ('!', 9, 10)]
+    >>> [word for word, _, _ in split_words("东京 https://t.co/a1, naïve")]
+    ['东', '京', 'https://t.co/a1', ',', 'naïve']
+    """
+    return [(match.group(), match.start(), match.end()) for match in _WORD.finditer(text)]

@@ -1,0 +1,261 @@
+"""What all methods share: text encoder, backbone, head, loss, metrics, optimiser groups, schedule."""
+
+import inspect
+from abc import ABCMeta, abstractmethod
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any, ClassVar, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric
+from transformers import get_linear_schedule_with_warmup
+
+from mmie.blocks.heads import Pooling
+from mmie.blocks.prefix_attention import Prefix
+from mmie.blocks.text_encoder import TextEncoder
+from mmie.blocks.vision import VisualBackbone, VisualOutput
+from mmie.methods.tasks import build_task
+from mmie.types import Batch, Encoding, Extraction, Schema
+
+Stage = Literal["val", "test"]
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
+
+
+class _RemembersArguments(ABCMeta):
+    """Classes whose objects know what their constructor was given, whatever it passed on to its parents."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (an object of cls)
+        module = super().__call__(*args, **kwargs)
+        names = list(inspect.signature(cls.__init__).parameters)[1:]  # type: ignore[misc]
+        module.init_args = {**dict(zip(names, args, strict=False)), **kwargs}
+        return module
+
+
+class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
+    """A method: posts in, entities or relations out.
+
+    A subclass says in `encode` how it reads the text, and passes on to this constructor what it does not use itself.
+
+    Args:
+        schema: What the data module says of the data; the command line links it.
+        text_encoder: Hub name, local folder, or configuration of the text encoder.
+        pretrained: Load weights; false builds encoder and backbone from their configurations alone.
+        freeze_text: Keep the text encoder as it is.
+        gradient_checkpointing: Less memory for the text encoder's activations, about a third more time.
+        pooling: What a relation head reads: ``cls`` or ``entities``.
+        dropout: Dropout before the head's linear map.
+        text_lr: Learning rate of pretrained weights, of text and vision.
+        fusion_lr: Learning rate of the method's own layers.
+        head_lr: Learning rate of the head.
+        weight_decay: Decay of everything but biases, norms and embeddings.
+        warmup_ratio: Share of the steps in which the learning rates rise; then they fall linearly to 0.
+
+    Raises:
+        ValueError: The text encoder has fewer positions than the data module's ``max_tokens``.
+    """
+
+    init_args: dict[str, Any]
+    """What the constructor was given; a checkpoint carries it."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        text_encoder: str | dict[str, Any] = "bert-base-uncased",
+        pretrained: bool = True,
+        freeze_text: bool = False,
+        gradient_checkpointing: bool = False,
+        pooling: Pooling = "entities",
+        dropout: float = 0.1,
+        text_lr: float = 3e-5,
+        fusion_lr: float = 3e-5,
+        head_lr: float = 1e-2,
+        weight_decay: float = 0.01,
+        warmup_ratio: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.schema = schema
+        self.pretrained = pretrained
+        self.text = TextEncoder(text_encoder, pretrained, schema.vocab_size, freeze_text, gradient_checkpointing)
+        if self.text.max_positions < schema.max_tokens:
+            raise ValueError(
+                f"text encoder has {self.text.max_positions} positions, data.max_tokens is {schema.max_tokens}: "
+                "lower it"
+            )
+        self.pooling: Pooling = pooling
+        self.dropout = dropout
+        self.learning_rates = {"text": text_lr, "fusion": fusion_lr, "head": head_lr}
+        self.weight_decay = weight_decay
+        self.warmup_ratio = warmup_ratio
+        self.task = build_task(schema)
+        self.set_head(self.text.hidden_size)
+        self.metrics = nn.ModuleDict({stage: self.task.build_metric() for stage in ("val", "test")})
+        self.losses = nn.ModuleDict({stage: MeanMetric().set_dtype(torch.float64) for stage in ("val", "test")})
+
+    @abstractmethod
+    def encode(self, batch: Batch) -> Encoding:
+        """States of the text in the light of the picture, (batch, tokens, hidden_size), and extra losses by name."""
+
+    def set_head(self, hidden_size: int) -> None:
+        """Give the module a new head for states of width ``hidden_size``; by default the text encoder's."""
+        self.head = self.task.build_head(hidden_size, self.pooling, self.dropout)
+
+    def read(self, batch: Batch, prefix: Prefix | None = None, position_shift: int = 0) -> Tensor:
+        """A pass of the text encoder over the batch, (batch, tokens, hidden)."""
+        states: Tensor = self.text(batch.input_ids, batch.attention_mask, batch.segment_ids, prefix, position_shift)
+        return states
+
+    def forward(self, batch: Batch) -> list[Extraction]:
+        """Answers for a batch of posts."""
+        return self.task.extractions(batch, self.head.decode(self.encode(batch).states, batch))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Task loss plus the method's own."""
+        encoding = self.encode(batch)
+        task_loss = self.head.loss(encoding.states, batch).mean()
+        loss = task_loss + sum(encoding.losses.values())
+        parts = {f"train/{name}_loss": part.detach() for name, part in encoding.losses.items()}
+        means = {"train/loss": loss.detach(), "train/task_loss": task_loss.detach(), **parts}
+        self.log("train/loss_step", loss.detach(), on_step=True, prog_bar=True)
+        self.log_dict(means, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Score a batch of the validation split."""
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Extraction]]:
+        """Score a batch of the test split; the answers go to the callbacks."""
+        return {"extractions": self._evaluate(batch, "test")}
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[Extraction]:
+        """Answers for a batch."""
+        return self(batch)  # type: ignore[no-any-return]
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation scores, over all processes."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test scores, over all processes."""
+        self._log_scores("test")
+
+    def _evaluate(self, batch: Batch, stage: Stage) -> list[Extraction]:
+        """Add a batch to the metrics of a stage; its answers."""
+        states = self.encode(batch).states
+        decoded = self.head.decode(states, batch)
+        metric, loss = self._stage_metrics(stage)
+        self.task.score(metric, batch, decoded)
+        loss.update(self.head.loss(states, batch)[batch.counted])
+        return self.task.extractions(batch, decoded)
+
+    def _log_scores(self, stage: Stage) -> None:
+        """Log and empty the metrics of a stage."""
+        metric, loss = self._stage_metrics(stage)
+        scores = {f"{stage}/{name}": value for name, value in metric.compute().items()}
+        self.log(f"{stage}/f1", scores.pop(f"{stage}/f1"), prog_bar=True)
+        self.log_dict({**scores, f"{stage}/loss": loss.compute().float()})
+        metric.reset()
+        loss.reset()
+
+    def _stage_metrics(self, stage: Stage) -> tuple[Metric, MeanMetric]:
+        """Scores and mean loss of a stage."""
+        return self.metrics[stage], self.losses[stage]  # type: ignore[return-value]
+
+    def pretrained_modules(self) -> list[nn.Module]:
+        """Parts that train at ``text_lr``."""
+        return [self.text]
+
+    def head_modules(self) -> list[nn.Module]:
+        """Parts that train at ``head_lr``."""
+        return [self.head]
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Every trainable parameter in exactly one group: three learning rates, with and without decay."""
+        owner = {parameter: "text" for module in self.pretrained_modules() for parameter in module.parameters()}
+        owner |= {parameter: "head" for module in self.head_modules() for parameter in module.parameters()}
+        undecayed = set(_undecayed(self))
+        groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+        for parameter in self.parameters():
+            if parameter.requires_grad:
+                groups.setdefault((owner.get(parameter, "fusion"), parameter in undecayed), []).append(parameter)
+        return [
+            {
+                "name": f"{name}_no_decay" if plain else name,
+                "params": parameters,
+                "lr": self.learning_rates[name],
+                "weight_decay": 0.0 if plain else self.weight_decay,
+            }
+            for (name, plain), parameters in groups.items()
+        ]
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW over the groups; linear warm-up, then linear decay to 0."""
+        optimizer = torch.optim.AdamW(self.parameter_groups(), fused=True)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = get_linear_schedule_with_warmup(optimizer, round(self.warmup_ratio * steps), steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add all that building the module again takes, in plain values: see `mmie.methods.checkpoints`."""
+        settings = {name: value for name, value in self.init_args.items() if name != "schema"}
+        checkpoint["mmie"] = {
+            "method": f"{type(self).__module__}.{type(self).__qualname__}",
+            "schema": asdict(self.schema),
+            "init_args": {**settings, "pretrained": False, **self.rebuild_args()},
+        }
+
+    def rebuild_args(self) -> dict[str, Any]:
+        """Constructor arguments that build the same network where neither hub nor folder is at hand."""
+        return {"text_encoder": self.text.config.to_dict()}
+
+
+class MultimodalModule(ExtractionModule):
+    """A method that looks at the picture.
+
+    Args:
+        schema: What the data module says of the data; the command line links it.
+        vision_backbone: Name of a ``timm`` model, or local folder of one.
+        freeze_vision: Keep the visual backbone as it is: eval mode, no gradient, no graph.
+        **shared: See `ExtractionModule`.
+    """
+
+    vision_output: ClassVar[VisualOutput]
+    """What the method wants of the visual backbone."""
+    vision_pool_to: ClassVar[int | None] = None
+    """Height and width to which it wants feature maps pooled."""
+
+    def __init__(
+        self, schema: Schema, vision_backbone: str = "resnet50", freeze_vision: bool = True, **shared: Any
+    ) -> None:
+        super().__init__(schema, **shared)
+        self.vision = VisualBackbone(
+            vision_backbone,
+            self.pretrained,
+            self.vision_output,
+            freeze_vision,
+            schema.image_size,
+            self.vision_pool_to,
+        )
+
+    def look(self, batch: Batch) -> list[Tensor]:
+        """Features of the views, (batch, views, ...) each: four stages, or one grid or vector; 0 where masked."""
+        return self.vision.encode_views(batch.pixels, batch.view_mask)
+
+    def pretrained_modules(self) -> list[nn.Module]:
+        """Parts that train at ``text_lr``."""
+        return [self.text, self.vision]
+
+    def rebuild_args(self) -> dict[str, Any]:
+        """Constructor arguments that build the same network where neither hub nor folder is at hand."""
+        return {**super().rebuild_args(), "vision_backbone": self.vision.architecture}
+
+
+def _undecayed(module: nn.Module) -> Iterable[nn.Parameter]:
+    """Biases, and all weights of norms and embeddings."""
+    for part in module.modules():
+        for name, parameter in part.named_parameters(recurse=False):
+            if name.endswith("bias") or parameter.ndim < 2 or isinstance(part, (*_NORMS, nn.Embedding)):
+                yield parameter

@@ -1,0 +1,68 @@
+"""A method from a checkpoint alone: no configuration, corpus or hub is needed, and nothing is unpickled freely."""
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmie.methods.base import ExtractionModule
+from mmie.types import MmieError, Schema
+
+
+class CheckpointError(MmieError, ValueError):
+    """A file that is no checkpoint of this package, or one of a method that is not known here."""
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The content of a checkpoint, loaded with ``weights_only=True``, on the CPU.
+
+    Raises:
+        CheckpointError: There is no such file, or it is no checkpoint of this package.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"checkpoint '{path}' does not exist")
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the bytes of a foreign file lead it to
+        raise CheckpointError(f"'{path}' is no checkpoint, or holds more than plain values and tensors") from error
+    if not isinstance(checkpoint, dict) or "mmie" not in checkpoint:
+        raise CheckpointError(f"'{path}' is no checkpoint of mmie: it says nothing of a method")
+    return checkpoint
+
+
+def load_method(path: str | Path) -> ExtractionModule:
+    """The trained module of a checkpoint, in eval mode.
+
+    A method of one's own must have been imported before.
+
+    Raises:
+        CheckpointError: See `read_checkpoint`; or the method is unknown.
+    """
+    checkpoint = read_checkpoint(path)
+    description = checkpoint["mmie"]
+    schema = Schema(**{**description["schema"], "labels": tuple(description["schema"]["labels"])})
+    module = find_method(description["method"])(schema, **description["init_args"])
+    module.load_state_dict(checkpoint["state_dict"])
+    return module.eval()
+
+
+def find_method(name: str) -> type[ExtractionModule]:
+    """The method class of a full name, among those that have been imported.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    importlib.import_module("mmie.methods")
+    for method in _subclasses(ExtractionModule):  # type: ignore[type-abstract]
+        if f"{method.__module__}.{method.__qualname__}" == name:
+            return method
+    raise CheckpointError(f"the checkpoint's method {name} is not known: import its module first")
+
+
+def _subclasses(parent: type[ExtractionModule]) -> Iterator[type[ExtractionModule]]:
+    """All classes below ``parent``."""
+    for child in parent.__subclasses__():
+        yield child
+        yield from _subclasses(child)

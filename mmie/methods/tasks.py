@@ -1,0 +1,97 @@
+"""The two tasks: what head a method gets, how its answers are read and scored. Nothing else knows the task."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import compress
+
+from torch import Tensor
+from torchmetrics import Metric
+
+from mmie.blocks.heads import Head, Pooling, RelationHead, TagHead
+from mmie.metrics import RelationF1, SpanF1
+from mmie.tags import tag_names, tags_to_entities
+from mmie.types import Batch, Extraction, Relation, Schema
+
+
+class ExtractionTask(ABC):
+    """What is asked of a post.
+
+    Args:
+        schema: Labels and tag scheme.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+
+    @abstractmethod
+    def build_head(self, hidden_size: int, pooling: Pooling, dropout: float) -> Head:
+        """A head for states of width ``hidden_size``."""
+
+    @abstractmethod
+    def build_metric(self) -> Metric:
+        """An empty metric."""
+
+    @abstractmethod
+    def extractions(self, batch: Batch, decoded: Tensor) -> list[Extraction]:
+        """Answers for a batch, from what the head decoded."""
+
+    @abstractmethod
+    def score(self, metric: Metric, batch: Batch, decoded: Tensor) -> None:
+        """Add a batch to a metric, copies that are not counted left out."""
+
+
+class EntityTask(ExtractionTask):
+    """Named entity recognition."""
+
+    def build_head(self, hidden_size: int, pooling: Pooling, dropout: float) -> Head:
+        """Linear-chain CRF over words; ``pooling`` is the relation head's."""
+        tags = tag_names(self.schema.labels, self.schema.tag_scheme)
+        return TagHead(hidden_size, tags, self.schema.tag_scheme, dropout)
+
+    def build_metric(self) -> Metric:
+        """Entity-level precision, recall and F1."""
+        return SpanF1(self.schema.labels)
+
+    def extractions(self, batch: Batch, decoded: Tensor) -> list[Extraction]:
+        """Entities that the tags (batch, words) spell."""
+        names = tag_names(self.schema.labels, self.schema.tag_scheme)
+        rows = decoded.tolist()
+        spelled = (tuple(tags_to_entities([names[tag] for tag in row])) for row in rows)
+        return [Extraction(post, entities=found) for post, found in zip(batch.ids, spelled, strict=True)]
+
+    def score(self, metric: Metric, batch: Batch, decoded: Tensor) -> None:
+        """Count exact matches of words and type."""
+        counted: Sequence[bool] = batch.counted.tolist()
+        found = [extraction.entities for extraction in self.extractions(batch, decoded)]
+        metric.update(list(compress(found, counted)), list(compress(batch.entities, counted)))
+
+
+class RelationTask(ExtractionTask):
+    """Relation extraction between two given entities."""
+
+    def build_head(self, hidden_size: int, pooling: Pooling, dropout: float) -> Head:
+        """Linear classifier over a pooled state."""
+        return RelationHead(hidden_size, len(self.schema.labels), pooling, dropout)
+
+    def build_metric(self) -> Metric:
+        """Precision, recall and F1 over all relations but ``None``, and accuracy."""
+        return RelationF1(self.schema.labels)
+
+    def extractions(self, batch: Batch, decoded: Tensor) -> list[Extraction]:
+        """The relation that the label (batch,) names, between the entities asked about."""
+        labels = [self.schema.labels[label] for label in decoded.tolist()]
+        return [
+            Extraction(post, relations=(Relation(gold.head, gold.tail, label),))
+            for post, gold, label in zip(batch.ids, batch.relations, labels, strict=True)
+        ]
+
+    def score(self, metric: Metric, batch: Batch, decoded: Tensor) -> None:
+        """Count right labels."""
+        if batch.labels is None:
+            raise ValueError("the batch has no gold labels: was the data module set up for the task re?")
+        metric.update(decoded[batch.counted], batch.labels[batch.counted])
+
+
+def build_task(schema: Schema) -> ExtractionTask:
+    """The task that the data module was set up for."""
+    return EntityTask(schema) if schema.task == "ner" else RelationTask(schema)

@@ -1,0 +1,131 @@
+"""torchmetrics classes over `mmie.metrics.functional`, exact under DDP.
+
+Their only states are integer counts, summed over ranks; a score computed from them is the same whatever the number of
+processes. Scores are computed in double precision and handed out as float32 scalars, for logging; full precision is
+``micro(metric.counts)`` away.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from mmie.metrics.functional import Scores, accuracy_counts, micro, per_type, relation_counts, span_counts
+from mmie.types import NO_RELATION, Entity
+
+
+class _CountMetric(Metric):
+    """A metric whose states are counts.
+
+    Attributes:
+        counts: (names + 1, 3) true positives, predicted, gold; the last row is for what has no name.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    counts: Tensor
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        if len(set(self.names)) != len(self.names):
+            raise ValueError(f"a type or label is named twice: {', '.join(self.names)}")
+        self.add_state("counts", torch.zeros(len(self.names) + 1, 3, dtype=torch.int64), dist_reduce_fx="sum")
+
+    @property
+    def update_called(self) -> bool:
+        """Always True: a rank that got no post has counted no post, which is nothing to warn of."""
+        return True
+
+    def _scalars(self, values: Mapping[str, float]) -> dict[str, Tensor]:
+        """The values as float32 scalars on the metric's device."""
+        return {key: torch.tensor(value, dtype=torch.float32, device=self.device) for key, value in values.items()}
+
+
+class SpanF1(_CountMetric):
+    """Precision, recall and F1 of entities, equal to seqeval's default mode.
+
+    Entities of types that are not in ``types`` count in the overall scores.
+
+    Args:
+        types: Entity types to score one by one.
+
+    Raises:
+        ValueError: A type is named twice.
+
+    >>> metric = SpanF1(["PER", "LOC"])
+    >>> metric.update([[Entity(0, 1, "PER")]], [[Entity(0, 1, "PER"), Entity(2, 3, "LOC")]])
+    >>> {key: round(value.item(), 2) for key, value in metric.compute().items()}
+    {'f1': 0.67, 'precision': 1.0, 'recall': 0.5, 'f1/PER': 1.0, 'f1/LOC': 0.0}
+    """
+
+    def __init__(self, types: Sequence[str]) -> None:
+        super().__init__(types)
+
+    def update(self, predicted: Sequence[Sequence[Entity]], gold: Sequence[Sequence[Entity]]) -> None:
+        """Count the entities of some posts.
+
+        Args:
+            predicted: Entities found in each post.
+            gold: Gold entities of the same posts.
+
+        Raises:
+            ValueError: Not the same number of posts.
+        """
+        self.counts += span_counts(predicted, gold, self.names).to(self.counts.device)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Scalars ``f1``, ``precision``, ``recall`` over all types, and ``f1/<type>``."""
+        return self._scalars(_flat(micro(self.counts), per_type(self.counts, self.names)))
+
+
+class RelationF1(_CountMetric):
+    """Precision, recall and F1 of relations over all labels but ``None``, and accuracy over all.
+
+    Args:
+        labels: Relation labels in order of their ids, with or without ``None``.
+
+    Raises:
+        ValueError: A label is named twice.
+
+    >>> metric = RelationF1(["None", "/per/loc/at", "/per/per/peer"])
+    >>> metric.update(torch.tensor([1, 0, 2]), torch.tensor([1, 2, 0]))
+    >>> {key: round(value.item(), 2) for key, value in metric.compute().items()}
+    {'f1': 0.5, 'precision': 0.5, 'recall': 0.5, 'f1//per/loc/at': 1.0, 'f1//per/per/peer': 0.0, 'accuracy': 0.33}
+    """
+
+    decided: Tensor
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        super().__init__(labels)
+        self.none_index = self.names.index(NO_RELATION) if NO_RELATION in self.names else None
+        self.add_state("decided", torch.zeros(2, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, predicted: Tensor, gold: Tensor) -> None:
+        """Count the relations of a batch.
+
+        Args:
+            predicted: (batch,) label ids.
+            gold: (batch,) label ids; -1 is a relation whose label is unknown to the model.
+
+        Raises:
+            ValueError: Shapes differ, or an id is no label.
+        """
+        self.counts += relation_counts(predicted, gold, len(self.names), self.none_index).to(self.counts.device)
+        self.decided += accuracy_counts(predicted, gold).to(self.decided.device)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Scalars ``f1``, ``precision``, ``recall``, ``accuracy``, and ``f1/<label>`` for every label but ``None``."""
+        by_label = per_type(self.counts, self.names)
+        by_label.pop(NO_RELATION, None)
+        correct, total = self.decided.tolist()
+        accuracy = correct / total if total else 0.0
+        return self._scalars(_flat(micro(self.counts), by_label) | {"accuracy": accuracy})
+
+
+def _flat(overall: Scores, by_name: Mapping[str, Scores]) -> dict[str, float]:
+    """Scores under the names that logs and reports use."""
+    values = {"f1": overall.f1, "precision": overall.precision, "recall": overall.recall}
+    return values | {f"f1/{name}": named.f1 for name, named in by_name.items()}

@@ -1,0 +1,1 @@
+"""What makes a fit fast, resumable and visible."""

@@ -1,0 +1,175 @@
+import itertools
+import pickle
+
+import pytest
+import torch
+from torchcrf import CRF
+
+from mmie.blocks.crf import ConstrainedCRF
+from mmie.tags import allowed_transition, tag_names
+
+BIO = tag_names(["PER", "LOC"], "bio")
+BIOES = tag_names(["PER"], "bioes")
+SCHEMES = [(BIO, "bio"), (BIOES, "bioes")]
+
+
+def make(tags, scheme, words=4, batch=3, scale=2.0, seed=0):
+    torch.manual_seed(seed)
+    crf = ConstrainedCRF(tags, scheme)
+    for parameter in crf.parameters():
+        parameter.data.normal_()
+    return crf, scale * torch.randn(batch, words, len(tags))
+
+
+def is_valid(path, tags, scheme):
+    names = [None, *(tags[i] for i in path), None]
+    return all(allowed_transition(a, b, scheme) for a, b in itertools.pairwise(names))
+
+
+def enumerate_paths(crf, emissions, tags, scheme):
+    """Score of every valid path over one row without padding, {path: score}, from the parameters alone."""
+    start, move, end = crf.start_transitions, crf.transitions, crf.end_transitions
+    scores = {}
+    for path in itertools.product(range(len(tags)), repeat=len(emissions)):
+        if is_valid(path, tags, scheme):
+            score = start[path[0]] + end[path[-1]] + sum(emissions[i, tag] for i, tag in enumerate(path))
+            scores[path] = (score + sum(move[a, b] for a, b in itertools.pairwise(path))).double()
+    return scores
+
+
+def mask_of(lengths, words):
+    return torch.arange(words) < torch.tensor(lengths)[:, None]
+
+
+@pytest.mark.parametrize(("tags", "scheme"), SCHEMES)
+def test_loss_and_best_path_equal_enumeration(tags, scheme):
+    crf, emissions = make(tags, scheme)
+    lengths = [4, 1, 3]
+    mask = mask_of(lengths, 4)
+    expected, gold, best = [], torch.zeros(3, 4, dtype=torch.long), torch.zeros(3, 4, dtype=torch.long)
+    for row, length in enumerate(lengths):
+        scores = enumerate_paths(crf, emissions[row, :length], tags, scheme)
+        path = list(scores)[len(scores) // 2]
+        gold[row, :length] = torch.tensor(path)
+        best[row, :length] = torch.tensor(max(scores, key=lambda p: scores[p]))
+        expected.append(torch.stack(list(scores.values())).logsumexp(0) - scores[path])
+    torch.testing.assert_close(crf.loss(emissions, gold, mask), torch.stack(expected).float())
+    assert crf.decode(emissions, mask).equal(best)
+
+
+@pytest.mark.parametrize(("tags", "scheme"), SCHEMES)
+def test_gradients_equal_those_of_enumeration(tags, scheme):
+    crf, emissions = make(tags, scheme, words=3, batch=2)
+    lengths, weights = [3, 2], [1.0, 2.5]
+    mask, gold = mask_of(lengths, 3), torch.zeros(2, 3, dtype=torch.long)
+    inputs = [emissions.requires_grad_(), *crf.parameters()]
+    ours = torch.autograd.grad(crf.loss(emissions, gold, mask) @ torch.tensor(weights), inputs)
+    total = torch.zeros((), dtype=torch.float64)
+    for row, (length, weight) in enumerate(zip(lengths, weights, strict=True)):
+        scores = enumerate_paths(crf, emissions[row, :length], tags, scheme)
+        total = total + weight * (torch.stack(list(scores.values())).logsumexp(0) - scores[(0,) * length])
+    for mine, literal in zip(ours, torch.autograd.grad(total, inputs), strict=True):
+        torch.testing.assert_close(mine, literal)
+
+
+def test_equals_pytorch_crf_on_long_rows():
+    crf, emissions = make(BIO, "bio", words=60, batch=5)
+    library = CRF(len(BIO), batch_first=True)
+    library.load_state_dict(crf.state_dict())
+    for parameter, score in zip(
+        (library.start_transitions, library.transitions, library.end_transitions), crf.scores(), strict=True
+    ):
+        parameter.data.copy_(score.detach())
+    lengths = [60, 1, 2, 37, 59]
+    mask = mask_of(lengths, 60)
+    gold = crf.decode(torch.randn_like(emissions), mask)
+    expected = -library(emissions, gold, mask, reduction="none")
+    torch.testing.assert_close(crf.loss(emissions, gold, mask), expected, rtol=1e-4, atol=1e-3)
+    paths = crf.decode(emissions, mask)
+    assert [row[:length].tolist() for row, length in zip(paths, lengths, strict=True)] == library.decode(
+        emissions, mask
+    )
+    assert not paths[~mask].any()
+
+
+@pytest.mark.parametrize(("tags", "scheme"), SCHEMES)
+@pytest.mark.parametrize("scale", [1.0, 100.0, 5000.0])
+def test_no_decoded_path_breaks_the_scheme(tags, scheme, scale):
+    crf, emissions = make(tags, scheme, words=12, batch=50, scale=scale)
+    lengths = [1 + row % 12 for row in range(50)]
+    for row, length in zip(crf.decode(emissions, mask_of(lengths, 12)).tolist(), lengths, strict=True):
+        assert is_valid(row[:length], tags, scheme)
+
+
+@pytest.mark.parametrize(("tags", "scheme"), SCHEMES)
+def test_every_allowed_entry_gets_gradient_and_no_forbidden_one(tags, scheme):
+    crf, emissions = make(tags, scheme, words=6, batch=8, scale=0.5)
+    crf.loss(emissions, torch.zeros(8, 6, dtype=torch.long), torch.ones(8, 6, dtype=torch.bool)).sum().backward()
+    names = [(crf.start_transitions, [(None, t) for t in tags]), (crf.end_transitions, [(t, None) for t in tags])]
+    names.append((crf.transitions, list(itertools.product(tags, tags))))
+    for parameter, pairs in names:
+        allowed = torch.tensor([allowed_transition(a, b, scheme) for a, b in pairs])
+        assert ((parameter.grad.flatten() != 0) == allowed).all()
+
+
+def test_forbidden_entries_are_never_read():
+    crf, emissions = make(BIO, "bio")
+    gold, mask = torch.zeros(3, 4, dtype=torch.long), torch.ones(3, 4, dtype=torch.bool)
+    before = crf.loss(emissions, gold, mask), crf.decode(emissions, mask)
+    crf.transitions.data[crf.forbidden_transitions] = 1e9
+    crf.start_transitions.data[crf.forbidden_starts] = 1e9
+    assert crf.loss(emissions, gold, mask).equal(before[0])
+    assert crf.decode(emissions, mask).equal(before[1])
+
+
+def test_padding_changes_nothing():
+    crf, emissions = make(BIOES, "bioes", words=5)
+    gold, mask = torch.zeros(3, 5, dtype=torch.long), mask_of([5, 2, 4], 5)
+    wide = torch.cat([emissions, 50 * torch.randn(3, 7, len(BIOES))], dim=1)
+    wide[~mask_of([5, 2, 4], 12)] = 1e4
+    gold_wide, mask_wide = torch.nn.functional.pad(gold, (0, 7), value=3), mask_of([5, 2, 4], 12)
+    torch.testing.assert_close(crf.loss(wide, gold_wide, mask_wide), crf.loss(emissions, gold, mask))
+    assert crf.decode(wide, mask_wide)[:, :5].equal(crf.decode(emissions, mask))
+    assert not crf.decode(wide, mask_wide)[:, 5:].any()
+    for row, length in enumerate([5, 2, 4]):
+        alone = crf.loss(emissions[row : row + 1, :length], gold[row : row + 1, :length], mask[row : row + 1, :length])
+        torch.testing.assert_close(alone[0], crf.loss(emissions, gold, mask)[row])
+
+
+def test_bfloat16_autocast_changes_nothing():
+    crf, emissions = make(BIO, "bio", words=30)
+    gold, mask = torch.zeros(3, 30, dtype=torch.long), mask_of([30, 7, 1], 30)
+    plain, path = crf.loss(emissions, gold, mask), crf.decode(emissions, mask)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = crf.loss(emissions, gold, mask)
+        rounded = crf.loss(emissions.bfloat16(), gold, mask)
+        assert crf.decode(emissions, mask).equal(path)
+    assert inside.dtype == rounded.dtype == torch.float32
+    assert inside.equal(plain)
+    assert rounded.equal(crf.loss(emissions.bfloat16().float(), gold, mask))
+
+
+@pytest.mark.parametrize("scale", [200.0, 3000.0])
+def test_extreme_emissions_give_finite_loss_and_gradient(scale):
+    crf, emissions = make(BIOES, "bioes", words=40, batch=6, scale=scale)
+    gold, mask = torch.zeros(6, 40, dtype=torch.long), mask_of([40, 1, 2, 30, 9, 40], 40)
+    crf.loss(emissions.requires_grad_(), gold, mask).sum().backward()
+    assert torch.isfinite(crf.loss(emissions, gold, mask)).all()
+    assert torch.isfinite(emissions.grad).all()
+    assert torch.isfinite(crf.transitions.grad).all()
+
+
+def test_gold_tags_outside_the_scheme_cost_a_finite_fortune():
+    crf, emissions = make(BIO, "bio")
+    gold = torch.full((3, 4), BIO.index("I-PER"))
+    loss = crf.loss(emissions, gold, torch.ones(3, 4, dtype=torch.bool))
+    assert (loss > 1e5).all()
+    assert torch.isfinite(loss).all()
+
+
+def test_starts_small_and_can_be_pickled():
+    crf = ConstrainedCRF(BIO, "bio")
+    assert all(parameter.abs().max() <= 0.1 for parameter in crf.parameters())
+    copy = pickle.loads(pickle.dumps(crf))
+    emissions, mask = torch.randn(2, 5, len(BIO)), torch.ones(2, 5, dtype=torch.bool)
+    assert copy.decode(emissions, mask).equal(crf.decode(emissions, mask))

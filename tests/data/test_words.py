@@ -1,0 +1,39 @@
+"""Words and their places in a text."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmie.data.words import split_words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Jordan lands.", ["Jordan", "lands", "."]),
+        ("don't", ["don", "'", "t"]),
+        ("  a\tb\n", ["a", "b"]),
+        ("see http://t.co/aB1?x=2. ok", ["see", "http://t.co/aB1?x=2", ".", "ok"]),
+        ("(www.a.org/b)", ["(", "www.a.org/b", ")"]),
+        ("@ann_1 #Cup2018!", ["@ann_1", "#Cup2018", "!"]),
+        ("me@home.org", ["me", "@", "home", ".", "org"]),
+        ("我爱New York", ["我", "爱", "New", "York"]),
+        ("東京タワー", list("東京タワー")),
+        ("हिन्दी भाषा", ["हिन्दी", "भाषा"]),
+        ("cafe\u0301 ok", ["cafe\u0301", "ok"]),
+        ("☕\ufe0f!", ["☕\ufe0f", "!"]),
+        ("서울 시", ["서울", "시"]),
+        ("", []),
+        (" \u3000", []),
+    ],
+)
+def test_split(text, words):
+    assert [word for word, _, _ in split_words(text)] == words
+
+
+@given(st.text())
+def test_words_cover_everything_but_spaces_in_order(text):
+    pieces = split_words(text)
+    covered = [position for _, start, end in pieces for position in range(start, end)]
+    assert covered == [position for position, character in enumerate(text) if not character.isspace()]
+    assert all(text[start:end] == word and word for word, start, end in pieces)
