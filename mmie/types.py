@@ -35,6 +35,8 @@ NO_RELATION = "None"
 """The relation label that says that there is none; a prediction of it is no prediction."""
 UNKNOWN_LABEL = -1
 """Gold label id of a relation that the model has no label for: no loss, but it counts in the metric."""
+MAX_BYTES = 32
+"""Bytes of a word that methods which spell words look at."""
 MARKERS = ("[unused1]", "[unused2]", "[unused3]", "[unused4]")
 """Special tokens before and after the head, before and after the tail."""
 
@@ -122,9 +124,11 @@ class Batch:
         input_ids: (batch, tokens) subword ids.
         attention_mask: (batch, tokens) bool, True on real tokens.
         segment_ids: (batch, tokens) 0 on the post's own text, 1 on its context.
-        text_mask: (batch, tokens) bool, True on subwords of the post's own words: no specials, markers or context.
+        token_words: (batch, tokens) place of the word that a subword belongs to; -1 on specials, markers, context
+            and padding.
         word_starts: (batch, words) position of a word's first subword; 0, the ``[CLS]``, for a word without any.
         word_mask: (batch, words) bool, True on words that ``max_tokens`` left in.
+        characters: (batch, words, bytes) UTF-8 bytes of each word plus 1, cut after `MAX_BYTES`; 0 on padding.
         view_mask: (batch, views) bool, True on views that can be read.
         pixels: (batch, views, 3, height, width) uint8 RGB, or None if no post of the batch has a readable view.
         entities: Gold entities per post, cut-off ones included.
@@ -141,9 +145,10 @@ class Batch:
     input_ids: Tensor
     attention_mask: Tensor
     segment_ids: Tensor
-    text_mask: Tensor
+    token_words: Tensor
     word_starts: Tensor
     word_mask: Tensor
+    characters: Tensor
     view_mask: Tensor
     pixels: Tensor | None = None
     entities: tuple[tuple[Entity, ...], ...] = ()
@@ -155,6 +160,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def text_mask(self) -> Tensor:
+        """(batch, tokens) bool, True on subwords of the post's own words."""
+        return self.token_words >= 0
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """The batch with every tensor on ``device``."""

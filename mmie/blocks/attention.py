@@ -20,7 +20,7 @@ def masked_softmax(scores: Tensor, mask: Tensor, dim: int = -1) -> Tensor:
 
 
 def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
-    """Mean of states (..., positions, hidden) over the positions that ``mask`` (..., positions) leaves; 0 without any."""
+    """Mean of states (..., positions, hidden) over the positions that ``mask`` (..., positions) leaves; 0 if none."""
     weights = mask.unsqueeze(-1).to(states.dtype)
     return (states * weights).sum(-2) / weights.sum(-2).clamp(min=1)
 

@@ -1,12 +1,14 @@
 """The text encoder that all methods share: any Hugging Face encoder that honours the attention interface."""
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 
 from mmie.blocks.errors import WeightsUnavailable
 from mmie.blocks.prefix_attention import PREFIX_ATTENTION, Prefix
@@ -23,8 +25,9 @@ class TextEncoder(nn.Module):
         gradient_checkpointing: Recompute activations in the backward pass: less memory, about a third more time.
 
     Raises:
-        WeightsUnavailable: The source is no folder here and cannot be had from the hub.
-        ValueError: The source is a mapping without a ``model_type``, or is to be loaded with weights.
+        WeightsUnavailable: The source is no folder here and cannot be had from the hub, or its files do not make a
+            whole model.
+        ValueError: The source is a mapping without a known ``model_type``, or is to be loaded with weights.
     """
 
     def __init__(
@@ -38,8 +41,8 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.model = _load(source, pretrained)
         if getattr(self.model, "pooler", None) is not None:
-            self.model.pooler = None  # no method reads it, and a weight without gradient is never right
-        if vocab_size is not None and vocab_size > self.model.get_input_embeddings().num_embeddings:
+            self.model.pooler = None  # type: ignore[assignment]  # unread; a weight without gradient is never right
+        if vocab_size is not None and vocab_size > int(self.config.vocab_size):
             self.model.resize_token_embeddings(vocab_size, mean_resizing=False)
         if gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -103,8 +106,9 @@ class TextEncoder(nn.Module):
             (batch, tokens, hidden)
 
         Raises:
-            ValueError: The prefix does not fit the encoder.
+            ValueError: The prefix does not fit the encoder, or the text is longer than its positions.
         """
+        self._check_length(input_ids.shape[1] + position_shift)
         extra: dict[str, Any] = {}
         if getattr(self.config, "type_vocab_size", 1) > 1:
             extra["token_type_ids"] = segment_ids
@@ -120,8 +124,20 @@ class TextEncoder(nn.Module):
         """Position ids of the tokens, (batch, tokens)."""
         return (attention_mask.long().cumsum(1) - 1).clamp(min=0) + self._first_position
 
+    def _check_length(self, end: int) -> None:
+        """Refuse what would index past the position embeddings, which a GPU reports long after and unreadably."""
+        if end > self.max_positions:
+            raise ValueError(
+                f"the text takes positions up to {end}, text encoder has {self.max_positions}: lower data.max_tokens"
+            )
+
     def _check(self, prefix: Prefix) -> None:
-        """Name both sides where a prefix was made for another encoder."""
+        """Name both sides where a prefix was made for another encoder, or the encoder would not read it."""
+        if not _numbers_its_layers(self.model, self.num_layers):
+            raise ValueError(
+                f"text encoder of type '{self.config.model_type}' hands no prefix on to its layers: "
+                "use one of the BERT, RoBERTa or XLM-R families"
+            )
         layers, _, heads, _, head_size = prefix.keys.shape
         expected = (self.num_layers, self.num_heads, self.hidden_size // self.num_heads)
         if (layers, heads, head_size) != expected:
@@ -131,36 +147,65 @@ class TextEncoder(nn.Module):
             )
 
 
+def _numbers_its_layers(model: PreTrainedModel, num_layers: int) -> bool:
+    """Whether each layer's attention has the ``layer_idx`` that picks its keys and values.
+
+    Encoders written before the attention interface have none and would drop the prefix without a word.
+    """
+    numbers = {module.layer_idx for module in model.modules() if hasattr(module, "layer_idx")}
+    return numbers == set(range(num_layers))
+
+
 def _load(source: str | Path | Mapping[str, Any], pretrained: bool) -> PreTrainedModel:
-    """The bare model, with prefix attention in its layers."""
+    """The bare model in float32, with prefix attention in its layers."""
     if isinstance(source, Mapping):
-        if pretrained or "model_type" not in source:
-            raise ValueError("text_encoder as a mapping needs a model_type, and pretrained: false")
-        settings = dict(source)
-        config = AutoConfig.for_model(settings.pop("model_type"), **settings)
-        return _from_config(config)
+        return _from_config(_read_mapping(source, pretrained))
     try:
-        if pretrained:
-            model: PreTrainedModel = AutoModel.from_pretrained(
-                source, attn_implementation=PREFIX_ATTENTION, dtype=torch.float32
-            )
-            return model
-        return _from_config(AutoConfig.from_pretrained(source))
-    except (OSError, ValueError) as error:
-        raise WeightsUnavailable(unavailable_line("text encoder", str(source), pretrained)) from error
-
-
-def _from_config(config: PretrainedConfig) -> PreTrainedModel:
-    """A randomly initialised model."""
-    model: PreTrainedModel = AutoModel.from_config(config, attn_implementation=PREFIX_ATTENTION)
+        if not pretrained:
+            return _from_config(AutoConfig.from_pretrained(source))
+        model: PreTrainedModel
+        model, report = AutoModel.from_pretrained(
+            source, attn_implementation=PREFIX_ATTENTION, dtype=torch.float32, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise WeightsUnavailable(unavailable_line("text encoder", str(source), pretrained, str(error))) from error
+    _check_complete(str(source), report["missing_keys"])
     return model
 
 
-def unavailable_line(what: str, source: str, pretrained: bool = True) -> str:
-    """One line that says what could not be had and what to do."""
+def _read_mapping(source: Mapping[str, Any], pretrained: bool) -> PretrainedConfig:
+    """The configuration that a mapping spells."""
+    if pretrained or "model_type" not in source:
+        raise ValueError("text_encoder as a mapping needs a model_type, and pretrained: false")
+    settings = dict(source)
+    model_type = settings.pop("model_type")
+    if model_type not in CONFIG_MAPPING:
+        raise ValueError(f"text_encoder has model_type '{model_type}', which transformers does not know")
+    return AutoConfig.for_model(model_type, **settings)
+
+
+def _from_config(config: PretrainedConfig) -> PreTrainedModel:
+    """A randomly initialised model; float32 whatever the configuration's weights were published in."""
+    model: PreTrainedModel = AutoModel.from_config(config, attn_implementation=PREFIX_ATTENTION, dtype=torch.float32)
+    return model
+
+
+def _check_complete(source: str, missing: Iterable[str]) -> None:
+    """Refuse weights of another model, which transformers would make up for by random ones."""
+    absent = sorted(name for name in missing if not name.startswith("pooler."))
+    if absent:
+        raise WeightsUnavailable(
+            f"text encoder '{source}': its weights lack {len(absent)} tensors, among them {absent[0]}: "
+            "name a folder or hub model whose weights belong to its config.json"
+        )
+
+
+def unavailable_line(what: str, source: str, pretrained: bool = True, reason: str = "") -> str:
+    """One line that says what could not be had and what to do; of ``reason`` a folder's line gives the beginning."""
     if Path(source).is_dir():
         needed = "config.json and model.safetensors" if pretrained else "config.json"
-        return f"{what} '{source}': the folder holds no model that transformers can read (needed: {needed})"
+        cause = f"; {textwrap.shorten(reason, 200)}" if reason else ""
+        return f"{what} '{source}': the folder holds no model that transformers can read (needed: {needed}{cause})"
     return (
         f"{what} '{source}' is no local folder and the hub does not have it or cannot be reached: "
         "name a folder that holds it, or set pretrained: false with a folder that holds its config.json"

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmie.blocks.prefix_attention import Prefix, split_heads
+from mmie.blocks.prefix_attention import Prefix
+from mmie.blocks.prefix_projection import PrefixProjection, check_heads
 
 Activation = Literal["leaky_relu", "selu"]
 Mapping = Literal["dynamic", "one_to_three"]
@@ -61,13 +62,12 @@ class PyramidPrefix(nn.Module):
         activation: Activation = "leaky_relu",
     ) -> None:
         super().__init__()
-        _check_heads(hidden_size, num_heads)
         if not scales or len(set(scales)) < len(scales) or not set(scales) <= set(range(1, len(channels) + 1)):
             raise ValueError(f"scales are {list(scales)}: name different stages from 1 to {len(channels)}")
-        self.channels, self.scales, self.num_heads = tuple(channels), tuple(scales), num_heads
+        self.channels, self.scales = tuple(channels), tuple(scales)
         self.activation = _ACTIVATIONS[activation]
         self.convolutions = nn.ModuleList(nn.Linear(channels[scale - 1], hidden_size) for scale in scales)
-        self.projections = nn.ModuleList(nn.Linear(hidden_size, 2 * hidden_size) for _ in range(num_layers))
+        self.projections = PrefixProjection(hidden_size, num_layers, num_heads)
         fixed = _fixed_gates(num_layers, len(scales)) if mapping == "one_to_three" or len(scales) == 1 else None
         self.register_buffer("fixed_gates", fixed, persistent=False)
         gated_layers = num_layers if fixed is None else 0  # a softmax over one scale would leave its weights untrained
@@ -87,10 +87,9 @@ class PyramidPrefix(nn.Module):
         features = self._project(stages)
         gates = self._gates(features)
         mixed = torch.einsum("lbvs,bvsph->lbvph", gates, features).flatten(2, 3)  # (layers, batch, prefix, hidden)
-        pairs = torch.stack([project(layer) for project, layer in zip(self.projections, mixed, strict=True)])
-        keys, values = pairs.chunk(2, dim=-1)  # (layers, batch, prefix, hidden) each
         mask = view_mask.repeat_interleave(POSITIONS, dim=1)  # (batch, prefix)
-        return Prefix(split_heads(keys, self.num_heads), split_heads(values, self.num_heads), mask)
+        prefix: Prefix = self.projections(mixed, mask)
+        return prefix
 
     def gate_weights(self, stages: Sequence[Tensor]) -> Tensor:
         """Weight of every stage in every layer, (layers, batch, views, scales); they sum to one over scales."""
@@ -150,7 +149,7 @@ class ReferencePrefix(nn.Module):
         bottleneck: int = 800,
     ) -> None:
         super().__init__()
-        _check_heads(hidden_size, num_heads)
+        check_heads(hidden_size, num_heads)
         self.channels, self.hidden_size, self.num_heads = tuple(channels), hidden_size, num_heads
         self.activation = _ACTIVATIONS[activation]
         self.crop_activation = _ACTIVATIONS[crop_activation or activation]
@@ -214,14 +213,6 @@ def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
-
-
-def _check_heads(hidden_size: int, num_heads: int) -> None:
-    """Heads must share the width evenly."""
-    if hidden_size % num_heads:
-        raise ValueError(
-            f"hidden_size {hidden_size} is no multiple of num_heads {num_heads}: take both from the encoder"
-        )
 
 
 def _check_stages(stages: Sequence[Tensor], channels: tuple[int, ...]) -> None:

@@ -1,8 +1,9 @@
 """From posts to batches: instances that are encoded once, and the padding of a few of them to a `Batch`."""
 
+import random
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,76 +14,65 @@ from torch.utils.data import Dataset
 from mmie.data.encoding import EncodedText, WordTokenizer
 from mmie.data.pictures import PictureError, ResizeMode, load_picture, to_view
 from mmie.tags import entities_to_tags, tag_names
-from mmie.types import UNKNOWN_LABEL, Batch, Post, Relation, Schema
+from mmie.types import MAX_BYTES, UNKNOWN_LABEL, Batch, Post, Relation, Schema
 
 
 @dataclass(slots=True)
 class Instance:
     """One thing to answer: a post (NER), or a post with one of its relations (RE).
 
+    It holds lists, not tensors: a worker process that is started, not forked, would open a file for every tensor.
+
     Attributes:
         post: The post.
         relation: The relation, for RE.
-        input_ids: (tokens,)
-        text_mask: (tokens,) bool
-        word_starts: (words,)
-        tags: (words,) gold tag ids; empty for RE.
-        markers: (2,) positions of the opening markers; empty for NER.
+        text: Its subwords.
+        tags: Gold tag id of every word that was left in; empty for RE.
         label: Gold relation id, for RE.
         views: File of the global picture and of the crops; None where there is none that can be read.
     """
 
     post: Post
     relation: Relation | None
-    input_ids: Tensor
-    text_mask: Tensor
-    word_starts: Tensor
-    tags: Tensor
-    markers: Tensor
+    text: EncodedText
+    tags: list[int]
     label: int
     views: tuple[Path | None, ...]
 
     def __len__(self) -> int:
-        return len(self.input_ids)
+        return len(self.text)
 
 
 def encode_posts(posts: Sequence[Post], schema: Schema, tokenizer: WordTokenizer) -> list[Instance]:
     """Instances of all posts, in order, each tokenised once; their views are the files that the posts name."""
     pieces = tokenizer.split([post.words for post in posts])
     if schema.task == "re":
-        pairs = [(post, split, relation) for post, split in zip(posts, pieces, strict=True) for relation in post.relations]
-        texts = [tokenizer.encode_pair(split, relation) for _, split, relation in pairs]
-        label_ids = {label: place for place, label in enumerate(schema.labels)}
         return [
-            _instance(post, relation, text, [], label_ids.get(relation.label, UNKNOWN_LABEL), schema.num_objects)
-            for (post, _, relation), text in zip(pairs, texts, strict=True)
+            _relation_instance(post, relation, tokenizer.encode_pair(words, relation), schema)
+            for post, words in zip(posts, pieces, strict=True)
+            for relation in post.relations
         ]
+    return [_entity_instance(post, tokenizer.encode(words), schema) for post, words in zip(posts, pieces, strict=True)]
+
+
+def _entity_instance(post: Post, text: EncodedText, schema: Schema) -> Instance:
+    """A post and its gold tags; entities of types that the model does not know are outside."""
     tag_ids = {tag: place for place, tag in enumerate(tag_names(schema.labels, schema.tag_scheme))}
-    instances = []
-    for post, split in zip(posts, pieces, strict=True):
-        text = tokenizer.encode(split)
-        known = [entity for entity in post.entities if entity.type in schema.labels]
-        tags = [tag_ids[tag] for tag in entities_to_tags(known, len(text.word_starts), schema.tag_scheme)]
-        instances.append(_instance(post, None, text, tags, UNKNOWN_LABEL, schema.num_objects))
-    return instances
+    known = [entity for entity in post.entities if entity.type in schema.labels]
+    tags = entities_to_tags(known, len(text.word_starts), schema.tag_scheme)
+    return Instance(post, None, text, [tag_ids[tag] for tag in tags], UNKNOWN_LABEL, _views(post, schema.num_objects))
 
 
-def _instance(
-    post: Post, relation: Relation | None, text: EncodedText, tags: list[int], label: int, num_objects: int
-) -> Instance:
-    """Lists to tensors."""
-    crops = [*post.crops[:num_objects], *([None] * (num_objects - len(post.crops)))]
-    return Instance(
-        post,
-        relation,
-        torch.tensor(text.input_ids),
-        torch.tensor(text.text_mask),
-        torch.tensor(text.word_starts),
-        torch.tensor(tags, dtype=torch.long),
-        torch.tensor(text.markers, dtype=torch.long),
-        label,
-        (post.image, *crops),
-    )
+def _relation_instance(post: Post, relation: Relation, text: EncodedText, schema: Schema) -> Instance:
+    """A relation of a post and its gold label."""
+    label = schema.labels.index(relation.label) if relation.label in schema.labels else UNKNOWN_LABEL
+    return Instance(post, relation, text, [], label, _views(post, schema.num_objects))
+
+
+def _views(post: Post, num_objects: int) -> tuple[Path | None, ...]:
+    """The picture and as many crops as a model sees, None for those that the post does not have."""
+    crops = post.crops[:num_objects]
+    return (post.image, *crops, *[None] * (num_objects - len(crops)))
 
 
 class Collator:
@@ -104,12 +94,12 @@ class Collator:
     def __call__(self, instances: Sequence[Instance], numbers: Sequence[int]) -> Batch:
         """The batch; ``numbers`` are the instances' places in their split, below 0 for uncounted copies."""
         is_pair = self.schema.task == "re"
+        texts = [instance.text for instance in instances]
         pixels, view_mask = self._pixels(instances)
-        input_ids = _pad([instance.input_ids for instance in instances], self.pad_id)
-        lengths = torch.tensor([len(instance) for instance in instances])
-        words = torch.tensor([len(instance.word_starts) for instance in instances])
-        word_starts = _pad([instance.word_starts for instance in instances])
-        index = torch.tensor(numbers)
+        input_ids = _pad([text.input_ids for text in texts], self.pad_id)  # (batch, tokens)
+        lengths = torch.tensor([len(text) for text in texts])  # (batch,)
+        word_starts = _pad([text.word_starts for text in texts], -1)  # (batch, words)
+        index = torch.tensor(numbers)  # (batch,)
         return Batch(
             ids=tuple(instance.post.id for instance in instances),
             counted=index >= 0,
@@ -117,17 +107,29 @@ class Collator:
             input_ids=input_ids,
             attention_mask=torch.arange(input_ids.shape[1]) < lengths.unsqueeze(1),
             segment_ids=torch.zeros_like(input_ids),
-            text_mask=_pad([instance.text_mask for instance in instances]),
-            word_starts=word_starts,
-            word_mask=torch.arange(word_starts.shape[1]) < words.unsqueeze(1),
+            token_words=_pad([text.token_words for text in texts], -1),
+            word_starts=word_starts.clamp(min=0),
+            word_mask=word_starts >= 0,
+            characters=self._characters(instances),
             view_mask=view_mask,
             pixels=pixels,
             entities=tuple(instance.post.entities for instance in instances),
             relations=tuple(instance.relation for instance in instances if instance.relation is not None),
             tags=None if is_pair else _pad([instance.tags for instance in instances]),
-            markers=torch.stack([instance.markers for instance in instances]) if is_pair else None,
+            markers=torch.tensor([text.markers for text in texts]) if is_pair else None,
             labels=torch.tensor([instance.label for instance in instances]) if is_pair else None,
         )
+
+    def _characters(self, instances: Sequence[Instance]) -> Tensor:
+        """UTF-8 bytes plus 1 of the words that were left in, (batch, words, bytes); 0 on padding."""
+        words = [instance.post.words[: len(instance.text.word_starts)] for instance in instances]
+        spelled = [[bytes(word, "utf-8")[:MAX_BYTES] for word in row] for row in words]
+        shape = (len(words), max(map(len, words)), max(len(word) for row in spelled for word in row))
+        characters = torch.zeros(shape, dtype=torch.long)
+        for row, columns in enumerate(spelled):
+            for column, word in enumerate(columns):
+                characters[row, column, : len(word)] = torch.tensor(list(word)) + 1
+        return characters
 
     def _pixels(self, instances: Sequence[Instance]) -> tuple[Tensor | None, Tensor]:
         """Views (batch, views, 3, height, width) uint8, or None if there are none, and which there are."""
@@ -173,6 +175,26 @@ def mask_views(instances: Iterable[Instance], unreadable: Mapping[Path, str]) ->
         instance.views = tuple(None if path is None or path in unreadable else path for path in instance.views)
 
 
-def _pad(rows: Sequence[Tensor], value: int = 0) -> Tensor:
+def shuffle_pictures(posts: Sequence[Post], seed: int) -> list[Post]:
+    """The posts, each that has pictures with those of another one.
+
+    Posts of one image stand together in a random order of images; the order is turned by the largest such group, so
+    that no post keeps its image unless more than half of the posts have it.
+    """
+    groups: dict[object, list[int]] = {}
+    for place, post in enumerate(posts):
+        if post.image or post.crops:
+            groups.setdefault(post.image or post.crops, []).append(place)
+    shuffled = list(posts)
+    if groups:
+        order = [place for group in random.Random(seed).sample([*groups.values()], len(groups)) for place in group]
+        turn = max(map(len, groups.values()))
+        for place, giver in zip(order, [*order[turn:], *order[:turn]], strict=True):
+            shuffled[place] = replace(posts[place], image=posts[giver].image, crops=posts[giver].crops)
+    return shuffled
+
+
+def _pad(rows: Sequence[Sequence[int]], value: int = 0) -> Tensor:
     """(batch, longest) filled up with ``value``."""
-    return pad_sequence(list(rows), batch_first=True, padding_value=value)
+    tensors = [torch.tensor(row, dtype=torch.long) for row in rows]
+    return pad_sequence(tensors, batch_first=True, padding_value=value)

@@ -1,24 +1,23 @@
 """The data module that every method trains on."""
 
 import random
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
-from mmie.data.batching import Collator, Instance, InstanceDataset, encode_posts, mask_views
+from mmie.data.batching import Collator, Instance, InstanceDataset, encode_posts, mask_views, shuffle_pictures
 from mmie.data.corpus import Corpus, CorpusError
 from mmie.data.encoding import WordTokenizer
 from mmie.data.pictures import ResizeMode, audit_pictures
 from mmie.data.sampler import BucketSampler
-from mmie.types import SPLITS, Batch, Post, Schema, Split, TagScheme, Task
+from mmie.types import Batch, MmieError, Post, Schema, Split, TagScheme, Task
 
 Pictures = Literal["right", "shuffled", "none"]
 
@@ -28,6 +27,10 @@ _STAGES: dict[str, tuple[Split, ...]] = {
     "test": ("test",),
     "predict": ("test",),
 }
+
+
+class SettingError(MmieError, ValueError):
+    """A setting of the data module that makes no sense."""
 
 
 class MultimodalDataModule(LightningDataModule):
@@ -47,7 +50,8 @@ class MultimodalDataModule(LightningDataModule):
         tag_scheme: How NER tags spell entities.
         image_size: Height and width of a view in pixels.
         resize: ``crop`` scales the shorter side and cuts out the middle, ``squash`` scales both sides.
-        pictures: ``right``, ``shuffled`` (every post gets the pictures of another one of its split) or ``none``.
+        pictures: ``right``, ``shuffled`` (every post that has pictures gets those of another one of its split, of
+            another image wherever one image is not in more than half of the posts) or ``none``.
         train_fraction: Share of training instances to use, drawn without replacement.
         num_workers: Processes that read pictures ahead.
         pin_memory: Keep batches in page-locked memory; by default where there is a GPU.
@@ -55,6 +59,7 @@ class MultimodalDataModule(LightningDataModule):
         seed: Seed of the order of batches, of ``train_fraction`` and of shuffled pictures.
 
     Raises:
+        SettingError: A setting is out of its range.
         CorpusError: The corpus has nothing for the task, or too many of its pictures cannot be read.
     """
 
@@ -78,17 +83,19 @@ class MultimodalDataModule(LightningDataModule):
         seed: int = 1234,
     ) -> None:
         super().__init__()
+        _check_choices(tag_scheme=(tag_scheme, TagScheme), resize=(resize, ResizeMode), pictures=(pictures, Pictures))
         if not 0 < train_fraction <= 1:
-            raise ValueError(f"train_fraction is {train_fraction}: expected a share above 0 and at most 1")
-        if batch_size < 1 or num_objects < 0:
-            raise ValueError(f"batch_size {batch_size} must be at least 1 and num_objects {num_objects} at least 0")
+            raise SettingError(f"train_fraction is {train_fraction}: expected a share above 0 and at most 1")
+        eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
+        _check_at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size, image_size=image_size)
+        _check_at_least(0, num_objects=num_objects, num_workers=num_workers)
         if task not in corpus.tasks:
             raise CorpusError(f"{corpus.name} has nothing for task {task}: it has {', '.join(corpus.tasks) or 'none'}")
         self.corpus = corpus
         self.task: Task = task
         self.tokenizer_source = tokenizer
         self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size or batch_size
+        self.eval_batch_size = eval_batch_size
         self.max_tokens = max_tokens
         self.num_objects = num_objects
         self.tag_scheme: TagScheme = tag_scheme
@@ -123,10 +130,9 @@ class MultimodalDataModule(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Read, tokenise and look at the pictures of the splits that a stage needs."""
-        new = [split for split in _STAGES[stage] if split not in self.instances]
-        for split in new:
-            self.instances[split] = self._read(split)
-        self._mask_unreadable([instance for split in new for instance in self.instances[split]])
+        new = {split: self._read(split) for split in _STAGES[stage] if split not in self.instances}
+        self._mask_unreadable([instance for instances in new.values() for instance in instances])
+        self.instances.update(new)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches of the training split."""
@@ -161,7 +167,7 @@ class MultimodalDataModule(LightningDataModule):
         known = state_dict["schema"]
         for name in ("task", "labels", "tag_scheme"):
             theirs, ours = known[name], getattr(self.schema, name)
-            if tuple(theirs) != tuple(ours):
+            if theirs != ours:
                 raise CorpusError(f"the checkpoint was trained with {name} {theirs}, {self.corpus.name} has {ours}")
 
     def _read(self, split: Split) -> list[Instance]:
@@ -170,9 +176,9 @@ class MultimodalDataModule(LightningDataModule):
         instances = encode_posts(posts, self.schema, self.tokenizer)
         if not instances:
             raise CorpusError(f"{self.corpus.text_file(split)}: the split has no instance for task {self.task}")
-        cut = sum(len(instance.word_starts) < len(instance.post.words) for instance in instances)
+        cut = sum(instance.text.num_words < len(instance.post.words) for instance in instances)
         if cut:
-            rank_zero_info(f"{self.corpus.name} {split}: max_tokens {self.max_tokens} cuts words off {cut} posts")
+            rank_zero_info(f"{self.corpus.name} {split}: max_tokens {self.max_tokens} cuts words off {cut} instances")
         if split == "train" and self.train_fraction < 1:
             count = max(1, round(self.train_fraction * len(instances)))
             chosen = random.Random(self.seed).sample(range(len(instances)), count)
@@ -183,10 +189,7 @@ class MultimodalDataModule(LightningDataModule):
         """The posts with the pictures that ``pictures`` gives them."""
         if self.pictures == "none":
             return [replace(post, image=None, crops=()) for post in posts]
-        if self.pictures == "shuffled":
-            givers = random.Random(self.seed).sample(posts, len(posts))
-            return [replace(post, image=other.image, crops=other.crops) for post, other in zip(posts, givers, strict=True)]
-        return list(posts)
+        return shuffle_pictures(posts, self.seed) if self.pictures == "shuffled" else list(posts)
 
     def _mask_unreadable(self, instances: Sequence[Instance]) -> None:
         """Mask views that cannot be read, say how many and which, and stop if there are too many."""
@@ -210,10 +213,24 @@ class MultimodalDataModule(LightningDataModule):
         collator = Collator(self.schema, self.tokenizer.pad_id, self.resize, self.max_pixels)
         batch_size = self.batch_size if shuffle else self.eval_batch_size
         return DataLoader(
-            InstanceDataset(instances, collator),  # type: ignore[arg-type]
+            InstanceDataset(instances, collator),
             sampler=BucketSampler([len(instance) for instance in instances], batch_size, shuffle, self.seed),
             batch_size=None,
             num_workers=self.num_workers,
             pin_memory=self.pin_memory,
             persistent_workers=self.num_workers > 0,
         )
+
+
+def _check_choices(**settings: tuple[str, object]) -> None:
+    """Raise `SettingError` unless every value is one of its type's."""
+    for name, (value, choices) in settings.items():
+        if value not in get_args(choices):
+            raise SettingError(f"{name} is {value!r}: expected one of {', '.join(get_args(choices))}")
+
+
+def _check_at_least(least: int, **settings: int) -> None:
+    """Raise `SettingError` unless every value is at least ``least``."""
+    for name, value in settings.items():
+        if value < least:
+            raise SettingError(f"{name} is {value}: expected at least {least}")

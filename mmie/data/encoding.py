@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Self
 
@@ -22,18 +21,24 @@ class EncodedText:
 
     Attributes:
         input_ids: Subword ids, special tokens included.
-        word_starts: For each word that was left in, the position of its first subword, 0 if it has none.
-        text_mask: True where a subword belongs to one of the post's own words.
+        word_starts: For each word up to the last that was left in, the position of its first subword; 0 if it has
+            none, -1 if the word was cut off.
+        token_words: For each subword the place of its word; -1 for special tokens and markers.
         markers: Positions of the head's and the tail's opening marker; empty for a post without relation.
     """
 
     input_ids: list[int]
     word_starts: list[int]
-    text_mask: list[bool]
+    token_words: list[int]
     markers: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.input_ids)
+
+    @property
+    def num_words(self) -> int:
+        """Words that were left in."""
+        return sum(start >= 0 for start in self.word_starts)
 
 
 class WordTokenizer:
@@ -44,131 +49,185 @@ class WordTokenizer:
     Args:
         tokenizer: A fast tokenizer; the markers are added where its vocabulary lacks them.
         max_tokens: Most subwords of a post, special tokens and markers included.
+
+    Raises:
+        TokenizerError: The tokenizer is slow, knows no words, or lacks a special token; or ``max_tokens`` is too small.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int = 128) -> None:
         if not tokenizer.is_fast:
-            raise TokenizerError(f"{type(tokenizer).__name__} is not a fast tokenizer: its words cannot be told apart")
+            raise TokenizerError(
+                f"tokenizer '{tokenizer.name_or_path}' ({type(tokenizer).__name__}) is not a fast one and cannot tell "
+                "words apart: name a text encoder that has a tokenizer.json"
+            )
         if max_tokens < 8:
             raise TokenizerError(f"max_tokens is {max_tokens}: at least 8 are needed for one word and its markers")
-        tokenizer.add_special_tokens({"additional_special_tokens": list(MARKERS)})
-        tokenizer.backend_tokenizer.encode_special_tokens = True  # a post that says "[SEP]" says just that
+        tokenizer.add_tokens(list(MARKERS), special_tokens=True)
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
-        self._markers: list[int] = tokenizer.convert_tokens_to_ids(list(MARKERS))
-        self._first = int(tokenizer.cls_token_id)
-        self._last = int(tokenizer.sep_token_id)
+        vocabulary = tokenizer.get_vocab()
+        if len(vocabulary) == len(tokenizer.get_added_vocab()):  # transformers makes one of a config alone
+            raise TokenizerError(
+                f"tokenizer '{tokenizer.name_or_path}' has no vocabulary: name a folder that holds its tokenizer.json"
+            )
+        self._markers = [vocabulary[marker] for marker in MARKERS]
+        self._first, self._last = self._special_id("cls_token"), self._special_id("sep_token")
+        self.pad_id = self._special_id("pad_token")
+        self._special = {*self._markers, *tokenizer.all_special_ids} - {tokenizer.unk_token_id}
 
     @classmethod
     def from_source(cls, source: str | Path, max_tokens: int = 128) -> Self:
         """The tokenizer that belongs to a text encoder.
 
         Raises:
-            TokenizerError: ``source`` is no folder here and cannot be had from the hub.
+            TokenizerError: ``source`` is no tokenizer's folder here and cannot be had from the hub.
         """
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(source, add_prefix_space=True)
-        except (OSError, ValueError) as error:
-            raise TokenizerError(
-                f"tokenizer '{source}' is no local folder and the hub does not have it or cannot be reached: "
-                "name a folder that holds its tokenizer.json"
-            ) from error
-        return cls(tokenizer, max_tokens)
+        return cls(_load(str(source)), max_tokens)
 
     @classmethod
     def from_files(cls, files: Mapping[str, str], max_tokens: int = 128) -> Self:
-        """The tokenizer whose files `to_files` gave."""
+        """The tokenizer whose files `to_files` gave.
+
+        Raises:
+            TokenizerError: The files are not a tokenizer's.
+        """
         with tempfile.TemporaryDirectory() as folder:
             for name, text in files.items():
                 (Path(folder) / Path(name).name).write_text(text, encoding="utf-8")
-            return cls(AutoTokenizer.from_pretrained(folder), max_tokens)
+            return cls(_load(folder), max_tokens)
 
     def to_files(self) -> dict[str, str]:
         """All files of the tokenizer, name to text: what a checkpoint carries."""
         with tempfile.TemporaryDirectory() as folder:
             self.tokenizer.save_pretrained(folder)
-            return {path.name: path.read_text(encoding="utf-8") for path in sorted(Path(folder).iterdir())}
+            return {path.name: path.read_text(encoding="utf-8") for path in sorted(Path(folder).glob("*.json"))}
 
     @property
     def vocab_size(self) -> int:
         """Tokens of the vocabulary, markers included."""
         return len(self.tokenizer)
 
-    @property
-    def pad_id(self) -> int:
-        """Id that fills up a batch."""
-        return int(self.tokenizer.pad_token_id)
-
     def split(self, texts: Sequence[Sequence[str]]) -> list[list[list[int]]]:
-        """Subword ids of every word of every text; an empty list for a word that leaves none."""
+        """Subword ids of every word of every text; an empty list for a word that leaves none.
+
+        A special token that a post spells ("[SEP]", "<s>") is text like any other, as far as the tokenizer can spell
+        it by other subwords; one that it cannot spell so leaves none.
+        """
         if not texts:
             return []
         encoded = self.tokenizer(
-            [list(words) for words in texts], is_split_into_words=True, add_special_tokens=False, verbose=False
+            [list(words) for words in texts],
+            is_split_into_words=True,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            verbose=False,
         )
         pieces: list[list[list[int]]] = [[[] for _ in words] for words in texts]
         for row, ids in enumerate(encoded["input_ids"]):
             for piece, word in zip(ids, encoded.word_ids(row), strict=True):
-                pieces[row][word].append(piece)
+                if piece not in self._special:  # sentencepiece models know "<s>" as an ordinary piece, too
+                    pieces[row][word].append(piece)
         return pieces
 
     def encode(self, pieces: Sequence[Sequence[int]]) -> EncodedText:
         """``[CLS]`` words ``[SEP]``; words from the first that does not fit in full are cut off.
 
-        A first word that is too long by itself is kept in part, so that no post is without words.
+        A first word that is too long by itself is kept in part, so that no post is without subwords.
         """
         budget = self.max_tokens - 2
-        ids, starts, used = [self._first], [], 0
+        kept: list[Sequence[int]] = []
         for word in pieces:
-            if used + len(word) > budget and starts:
+            if budget < self.max_tokens - 2 and len(word) > budget:
                 break
-            kept = word[: budget - used]
-            starts.append(len(ids) if kept else 0)
-            ids.extend(kept)
-            used += len(kept)
-        return EncodedText([*ids, self._last], starts, [False, *([True] * used), False])
+            kept.append(word[:budget])
+            budget -= len(kept[-1])
+        return self._join(kept, [])
 
     def encode_pair(self, pieces: Sequence[Sequence[int]], relation: Relation) -> EncodedText:
         """The same with markers around both entities of a relation; overlapping entities keep all four.
 
-        Words are cut off from the end of the post, and if that does not do, from its start, so that both entities
-        stay. Only entities that are too long by themselves lose subwords, from their ends.
+        Whole words are cut off from the end of the post, if that does not do from its start, and then from the right
+        between the entities. Only entities that are too long by themselves lose subwords, from their ends, the later
+        one first; both keep at least the first.
         """
-        first = min(relation.head.start, relation.tail.start)
-        last = max(relation.head.end, relation.tail.end)
-        kept = [list(word) for word in pieces]
-        excess = sum(map(len, kept)) - (self.max_tokens - 2 - len(MARKERS))
-        order = chain(
-            range(len(kept) - 1, last - 1, -1), range(first), _between(relation), range(last - 1, first - 1, -1)
-        )
-        for word in order:
+        kept: list[Sequence[int] | None] = list(pieces)
+        excess = sum(map(len, pieces)) - (self.max_tokens - 2 - len(MARKERS))
+        for word in _expendable(relation, len(pieces)):
             if excess <= 0:
                 break
-            keep = max(0, len(kept[word]) - excess)
-            excess -= len(kept[word]) - keep
-            kept[word] = kept[word][:keep]
-        return self._mark(kept, relation)
-
-    def _mark(self, pieces: Sequence[Sequence[int]], relation: Relation) -> EncodedText:
-        """Put the markers before and after the words of head and tail."""
+            excess -= len(pieces[word])
+            kept[word] = None
+        for word in sorted(_entity_words(relation), reverse=True):
+            if excess <= 0:
+                break
+            spared = 1 if word in (relation.head.start, relation.tail.start) else 0
+            left = max(len(pieces[word]) - excess, min(spared, len(pieces[word])))
+            excess -= len(pieces[word]) - left
+            kept[word] = pieces[word][:left]
         head_open, head_close, tail_open, tail_close = self._markers
         head, tail = relation.head, relation.tail
-        placed = [(head.end, head_close), (tail.end, tail_close), (head.start, head_open), (tail.start, tail_open)]
-        ids, starts, mask = [self._first], [], [False]
+        marks = [(head.end, head_close), (tail.end, tail_close), (head.start, head_open), (tail.start, tail_open)]
+        return self._join(kept, marks)
+
+    def _join(self, words: Sequence[Sequence[int] | None], marks: Sequence[tuple[int, int]]) -> EncodedText:
+        """``[CLS]`` words ``[SEP]`` with markers before the words of their places.
+
+        Args:
+            words: Subwords of every word; None for one that was cut off.
+            marks: Places and ids of the markers, in the order in which they stand at the same place.
+        """
+        text = EncodedText([self._first], [], [-1])
         opened: dict[int, int] = {}
-        for position in range(len(pieces) + 1):
-            for marker in [marker for place, marker in placed if place == position]:
-                opened[marker] = len(ids)
-                ids.append(marker)
-                mask.append(False)
-            if position < len(pieces):
-                starts.append(len(ids) if pieces[position] else 0)
-                ids.extend(pieces[position])
-                mask.extend([True] * len(pieces[position]))
-        return EncodedText([*ids, self._last], starts, [*mask, False], (opened[head_open], opened[tail_open]))
+        for place, word in enumerate([*words, None]):
+            for marker in [marker for position, marker in marks if position == place]:
+                opened[marker] = len(text)
+                text.input_ids.append(marker)
+                text.token_words.append(-1)
+            text.word_starts.append(-1 if word is None else len(text) if word else 0)
+            text.input_ids.extend(word or [])
+            text.token_words.extend([place] * len(word or []))
+        while text.word_starts[-1] < 0:
+            text.word_starts.pop()
+        text.input_ids.append(self._last)
+        text.token_words.append(-1)
+        text.markers = tuple(opened[marker] for marker in (self._markers[0], self._markers[2]) if marker in opened)
+        return text
+
+    def _special_id(self, name: str) -> int:
+        """Id of a special token.
+
+        Raises:
+            TokenizerError: The tokenizer has none of this name.
+        """
+        number = getattr(self.tokenizer, f"{name}_id")
+        if number is None:
+            raise TokenizerError(f"{type(self.tokenizer).__name__} has no {name}: expected an encoder's tokenizer")
+        return int(number)
 
 
-def _between(relation: Relation) -> range:
-    """Words between the two entities, from the right; none if they touch or overlap."""
-    first, second = sorted((relation.head, relation.tail))
-    return range(second.start - 1, first.end - 1, -1)
+def _load(source: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder or of the hub; one that brings code of its own is not run.
+
+    Raises:
+        TokenizerError: It cannot be loaded.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(source, add_prefix_space=True, trust_remote_code=False)
+    except Exception as error:  # transformers raises almost anything on damaged files
+        raise TokenizerError(
+            f"tokenizer '{source}' is no tokenizer's folder and the hub does not have it or cannot be reached: "
+            "name a folder that holds its tokenizer.json"
+        ) from error
+
+
+def _entity_words(relation: Relation) -> set[int]:
+    """Words of head and tail."""
+    return {word for entity in (relation.head, relation.tail) for word in range(entity.start, entity.end)}
+
+
+def _expendable(relation: Relation, length: int) -> list[int]:
+    """Words that may be cut off, first the first: those after the entities, before, and between them."""
+    words = _entity_words(relation)
+    after, before = range(length - 1, max(words), -1), range(min(words))
+    between = [word for word in range(max(words), min(words), -1) if word not in words]
+    return [*after, *before, *between]

@@ -12,8 +12,8 @@ class BucketSampler(DistributedSampler[list[int]]):
     """Lists of instance numbers, one list a batch, each of instances of like length.
 
     In training, instances are shuffled, cut into pools of ``pool`` batches, sorted by length within a pool, and the
-    batches shuffled: little padding, and still other company for every instance in every epoch. In evaluation they
-    are sorted by length, longest first, so that too little memory shows at once.
+    batches shuffled: little padding, and, in a split of several pools, still other company for every instance in
+    every epoch. In evaluation they are sorted by length, longest first, so that too little memory shows at once.
 
     Every rank gets equally many batches, as DDP demands. What is missing is filled with copies: in training with
     ordinary instances, in evaluation with numbers below 0 (``-1 - number``), which stand for a copy that must not be
@@ -68,7 +68,8 @@ class BucketSampler(DistributedSampler[list[int]]):
     def _steps(self, order: Tensor) -> list[Tensor]:
         """Instances of every step, of all ranks together; the ranks deal them out in turn."""
         missing = torch.arange(-len(order) % self.num_replicas) % len(order)
-        copies = order[missing] if self.shuffle else -1 - order[missing]
+        alike = order.flip(0)[missing]  # of the last step's length
+        copies = alike if self.shuffle else -1 - alike
         steps = list(torch.cat([order, copies]).split(self.batch_size * self.num_replicas))
         if not self.shuffle:
             return steps

@@ -79,11 +79,7 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         self.schema = schema
         self.pretrained = pretrained
         self.text = TextEncoder(text_encoder, pretrained, schema.vocab_size, freeze_text, gradient_checkpointing)
-        if self.text.max_positions < schema.max_tokens:
-            raise ValueError(
-                f"text encoder has {self.text.max_positions} positions, data.max_tokens is {schema.max_tokens}: "
-                "lower it"
-            )
+        self.check_positions()
         self.pooling: Pooling = pooling
         self.dropout = dropout
         self.learning_rates = {"text": text_lr, "fusion": fusion_lr, "head": head_lr}
@@ -101,6 +97,20 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
     def set_head(self, hidden_size: int) -> None:
         """Give the module a new head for states of width ``hidden_size``; by default the text encoder's."""
         self.head = self.task.build_head(hidden_size, self.pooling, self.dropout)
+
+    def check_positions(self, shift: int = 0) -> None:
+        """Refuse a text that is too long for the encoder, if it starts ``shift`` positions late.
+
+        Raises:
+            ValueError: It is.
+        """
+        needed = self.schema.max_tokens + shift
+        if self.text.max_positions < needed:
+            late = f" and starts {shift} positions late" if shift else ""
+            raise ValueError(
+                f"text encoder has {self.text.max_positions} positions, data.max_tokens is {self.schema.max_tokens}"
+                f"{late}: lower it by {needed - self.text.max_positions}"
+            )
 
     def read(self, batch: Batch, prefix: Prefix | None = None, position_shift: int = 0) -> Tensor:
         """A pass of the text encoder over the batch, (batch, tokens, hidden)."""
@@ -219,6 +229,7 @@ class MultimodalModule(ExtractionModule):
         schema: What the data module says of the data; the command line links it.
         vision_backbone: Name of a ``timm`` model, or local folder of one.
         freeze_vision: Keep the visual backbone as it is: eval mode, no gradient, no graph.
+        pretrained_vision: Load the backbone's weights; false where only the text encoder's are at hand.
         **shared: See `ExtractionModule`.
     """
 
@@ -228,12 +239,17 @@ class MultimodalModule(ExtractionModule):
     """Height and width to which it wants feature maps pooled."""
 
     def __init__(
-        self, schema: Schema, vision_backbone: str = "resnet50", freeze_vision: bool = True, **shared: Any
+        self,
+        schema: Schema,
+        vision_backbone: str = "resnet50",
+        freeze_vision: bool = True,
+        pretrained_vision: bool = True,
+        **shared: Any,
     ) -> None:
         super().__init__(schema, **shared)
         self.vision = VisualBackbone(
             vision_backbone,
-            self.pretrained,
+            self.pretrained and pretrained_vision,
             self.vision_output,
             freeze_vision,
             schema.image_size,
@@ -254,8 +270,10 @@ class MultimodalModule(ExtractionModule):
 
 
 def _undecayed(module: nn.Module) -> Iterable[nn.Parameter]:
-    """Biases, and all weights of norms and embeddings."""
+    """Biases, all weights of norms and embeddings, and what a timm model says itself, such as a ViT's positions."""
     for part in module.modules():
+        spared: set[str] = getattr(part, "no_weight_decay", set)()
+        yield from (parameter for name, parameter in part.named_parameters() if name in spared)
         for name, parameter in part.named_parameters(recurse=False):
             if name.endswith("bias") or parameter.ndim < 2 or isinstance(part, (*_NORMS, nn.Embedding)):
                 yield parameter

@@ -38,14 +38,24 @@ def load_method(path: str | Path) -> ExtractionModule:
     A method of one's own must have been imported before.
 
     Raises:
-        CheckpointError: See `read_checkpoint`; or the method is unknown.
+        CheckpointError: See `read_checkpoint`; or the method is unknown, or is another than the one that was trained.
     """
     checkpoint = read_checkpoint(path)
-    description = checkpoint["mmie"]
-    schema = Schema(**{**description["schema"], "labels": tuple(description["schema"]["labels"])})
-    module = find_method(description["method"])(schema, **description["init_args"])
-    module.load_state_dict(checkpoint["state_dict"])
+    try:
+        module = _rebuild(checkpoint["mmie"])
+        module.load_state_dict(checkpoint["state_dict"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"'{path}' does not fit the method known here ({str(error).splitlines()[0]}): "
+            "load it with the version of the package, or of the method, that wrote it"
+        ) from error
     return module.eval()
+
+
+def _rebuild(description: dict[str, Any]) -> ExtractionModule:
+    """The module that a checkpoint describes, untrained."""
+    schema = Schema(**{**description["schema"], "labels": tuple(description["schema"]["labels"])})
+    return find_method(description["method"])(schema, **description["init_args"])
 
 
 def find_method(name: str) -> type[ExtractionModule]:

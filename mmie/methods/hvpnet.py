@@ -48,7 +48,7 @@ class HVPNet(MultimodalModule):
         **shared: See `MultimodalModule` and `ExtractionModule`.
 
     Raises:
-        ValueError: A switch that the variant does not have.
+        ValueError: A switch that the variant does not have, or too few positions for the variant's shift.
     """
 
     vision_output: ClassVar[VisualOutput] = "stages"
@@ -78,6 +78,7 @@ class HVPNet(MultimodalModule):
         elif use_image:
             self.visual_prefix = PyramidPrefix(*sizes, mapping, scales, activation)
         self.position_shift = POSITIONS * (1 + schema.num_objects) if use_image and reference else 0
+        self.check_positions(self.position_shift)
 
     def encode(self, batch: Batch) -> Encoding:
         """A pass of the text encoder with the visual prefix in every layer."""

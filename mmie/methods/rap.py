@@ -69,7 +69,7 @@ class RAP(MultimodalModule):
         **shared: See `MultimodalModule` and `ExtractionModule`.
 
     Raises:
-        ValueError: No unit, or no layer.
+        ValueError: No unit, layer or prompt position.
     """
 
     vision_output: ClassVar[VisualOutput] = "pooled"
@@ -88,12 +88,15 @@ class RAP(MultimodalModule):
         **shared: Any,
     ) -> None:
         super().__init__(schema, vision_backbone=vision_backbone, **shared)
-        if not units or len(set(units)) < len(units) or num_fusion_layers < 1:
-            raise ValueError(f"units {list(units)} must be one or more, each once; num_fusion_layers at least 1")
+        if not units or len(set(units)) < len(units) or num_fusion_layers < 1 or prompt_length < 1:
+            raise ValueError(
+                f"units {list(units)} must be one or more, each once; num_fusion_layers {num_fusion_layers} and "
+                f"prompt_length {prompt_length} at least 1"
+            )
         hidden = self.text.hidden_size
         self.path_weight = path_weight
         self.text_map = nn.Linear(hidden, hidden)
-        self.view_map = nn.Linear(self.vision.channels[-1], hidden)
+        self.view_map = nn.Linear(self.vision.channels[-1], hidden) if "cfu" in units else None
         self.relevance = Relevance(hidden) if relevance and "cfu" in units else None
         self.fusion = DynamicFusion(hidden, self.text.num_heads, num_fusion_layers, units, normalize_paths)
         self.prompting = prompting
@@ -102,6 +105,7 @@ class RAP(MultimodalModule):
             self.prompt_in = nn.Linear(hidden, hidden)
             self.prompt_out = nn.Linear(hidden, 2 * self.text.num_layers * hidden)
             nn.init.normal_(self.prompt_out.weight, std=0.02 / math.sqrt(2 * self.text.num_layers))
+            nn.init.zeros_(self.prompt_out.bias)
 
     def encode(self, batch: Batch) -> Encoding:
         """Sections 3.2 to 3.6."""
@@ -115,10 +119,12 @@ class RAP(MultimodalModule):
         return Encoding(self.read(batch, self.prompt(fused, batch.attention_mask)), losses)
 
     def features(self, first_pass: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """E_t (batch, tokens, hidden) and E_v (batch, views, hidden); a masked view is 0."""
+        """E_t (batch, tokens, hidden) and E_v (batch, views, hidden); a masked view is 0, all are without a CFU."""
+        text = self.text_map(first_pass)
+        if self.view_map is None:  # no unit looks at the picture
+            return text, text.new_zeros(*batch.view_mask.shape, text.shape[-1])
         (pooled,) = self.look(batch)  # (batch, views, channels)
-        views = self.view_map(pooled) * batch.view_mask.unsqueeze(-1)
-        return self.text_map(first_pass), views
+        return text, self.view_map(pooled) * batch.view_mask.unsqueeze(-1)
 
     def gate(self, text: Tensor, views: Tensor, batch: Batch) -> Tensor:
         """R-Gate(beta) = tanh(beta) (Equation 14), (batch,); 1 without relevance."""

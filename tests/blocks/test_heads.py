@@ -1,0 +1,226 @@
+import itertools
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mmie.blocks.heads import RelationHead, TagHead
+from mmie.tags import tag_names
+from mmie.types import UNKNOWN_LABEL, Batch
+
+TOKENS, LABELS = 7, 4
+TAGS = tag_names(["PER"], "bio")
+FORBIDDEN = {("O", "I-PER"), (None, "I-PER")}
+STATES = torch.eye(TOKENS).expand(2, -1, -1)
+"""States (batch, tokens, hidden = tokens) that say where they stand."""
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def make_batch(**changes):
+    """Two posts of four and two words, and room for both tasks' gold answers."""
+    ids = torch.zeros(2, TOKENS, dtype=torch.long)
+    batch = Batch(
+        ids=("a", "b"),
+        counted=torch.ones(2, dtype=torch.bool),
+        index=torch.arange(2),
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids, dtype=torch.bool),
+        segment_ids=ids,
+        token_words=torch.zeros_like(ids),
+        characters=torch.ones(2, 4, 1, dtype=torch.long),
+        word_starts=torch.tensor([[1, 3, 0, 4], [2, 5, 0, 0]]),  # the third word of the first post has no subword
+        word_mask=torch.tensor([[True] * 4, [True, True, False, False]]),
+        view_mask=torch.zeros(2, 1, dtype=torch.bool),
+        tags=torch.tensor([[1, 2, 0, 1], [0, 1, 0, 0]]),
+    )
+    return replace(batch, **changes)
+
+
+def relation_batch(labels=(1, 3), markers=((2, 5), (4, 1))):
+    return make_batch(tags=None, markers=torch.tensor(markers), labels=torch.tensor(labels))
+
+
+def make_tag_head(dropout=0.0):
+    torch.manual_seed(0)
+    head = TagHead(TOKENS, TAGS, "bio", dropout)
+    for parameter in head.parameters():
+        parameter.data.normal_()
+    return head
+
+
+def make_relation_head(pooling, **settings):
+    torch.manual_seed(0)
+    return RelationHead(TOKENS, LABELS, pooling, dropout=0.0, **settings)
+
+
+def test_words_read_their_first_subword():
+    head, batch = make_tag_head(), make_batch()
+    emissions = head.emissions(STATES, batch)
+    assert emissions.shape == (2, 4, len(TAGS))
+    read_by = [[1, 3, 0, 4], [2, 5, 0, 0]]
+    for row, word in itertools.product(range(2), range(4)):
+        expected = head.emission.weight[:, read_by[row][word]] + head.emission.bias
+        torch.testing.assert_close(emissions[row, word], expected)
+
+
+def test_only_states_that_are_read_get_gradient():
+    head, states = make_tag_head(), STATES.clone().requires_grad_()
+    head.loss(states, make_batch()).sum().backward()
+    read = states.grad.ne(0).any(-1)
+    assert read.tolist() == [[place in row for place in range(TOKENS)] for row in ([1, 3, 0, 4], [2, 5])]
+
+
+def all_scores(head, emissions):
+    """Score of every valid tag sequence for one post's emissions (words, tags)."""
+    scores = {}
+    for path in itertools.product(range(len(TAGS)), repeat=len(emissions)):
+        names = [None, *(TAGS[tag] for tag in path)]
+        if any(pair in FORBIDDEN for pair in itertools.pairwise(names)):
+            continue
+        score = head.crf.start_transitions[path[0]] + head.crf.end_transitions[path[-1]]
+        score = score + sum(emissions[word, tag] for word, tag in enumerate(path))
+        scores[path] = (score + sum(head.crf.transitions[pair] for pair in itertools.pairwise(path))).item()
+    return scores
+
+
+def test_loss_and_decode_equal_brute_force():
+    head, batch = make_tag_head().eval(), make_batch()
+    states = torch.randn(2, TOKENS, TOKENS)
+    loss, decoded = head.loss(states, batch), head.decode(states, batch)
+    assert loss.shape == (2,)
+    assert loss.dtype == torch.float32
+    emissions = head.emissions(states, batch)
+    for row, words in enumerate((4, 2)):
+        scores = all_scores(head, emissions[row, :words])
+        total = math.log(sum(math.exp(score) for score in scores.values()))
+        gold = scores[tuple(batch.tags[row, :words].tolist())]
+        assert loss[row].item() == pytest.approx(total - gold, rel=1e-5)
+        best = max(scores, key=scores.__getitem__)
+        assert decoded[row].tolist() == [*best, *([0] * (4 - words))]
+
+
+def test_words_that_were_cut_off():
+    head, batch = make_tag_head().eval(), make_batch()
+    states = torch.randn(2, TOKENS, TOKENS)
+    changed = replace(
+        batch,
+        word_starts=torch.tensor([[1, 3, 0, 4], [2, 5, 6, 6]]),
+        tags=torch.tensor([[1, 2, 0, 1], [0, 1, 2, 1]]),
+    )
+    assert torch.equal(head.loss(states, changed), head.loss(states, batch))
+    assert torch.equal(head.decode(states, changed), head.decode(states, batch))
+    head.emission.bias.data = torch.tensor([-50.0, 50.0, 0.0])
+    assert head.decode(states, changed).tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
+
+
+def test_more_words_than_tokens():
+    batch = make_batch(
+        word_starts=torch.zeros(2, 9, dtype=torch.long),
+        word_mask=torch.ones(2, 9, dtype=torch.bool),
+        tags=torch.zeros(2, 9, dtype=torch.long),
+    )
+    head = make_tag_head()
+    assert head.decode(STATES[:, :3], batch).shape == (2, 9)
+    assert head.loss(STATES[:, :3], batch).isfinite().all()
+
+
+def test_tag_head_wants_gold_tags():
+    with pytest.raises(ValueError, match=r"no gold tags.*task ner"):
+        make_tag_head().loss(STATES, relation_batch())
+
+
+def test_relation_head_reads_cls():
+    batch = relation_batch()
+    assert torch.equal(make_relation_head("cls").pool(STATES, batch), torch.eye(TOKENS)[[0, 0]])
+
+
+@pytest.mark.parametrize("markers", [((2, 5), (4, 1)), ((5, 2), (1, 4)), ((0, 0), (6, 6))])
+def test_relation_head_reads_the_opening_markers_head_first(markers):
+    pooled = make_relation_head("entities").pool(STATES, relation_batch(markers=markers))
+    assert pooled.shape == (2, 2 * TOKENS)
+    for row, (head, tail) in enumerate(markers):
+        assert pooled[row].nonzero().flatten().tolist() == [head, TOKENS + tail]
+
+
+@pytest.mark.parametrize("pooling", ["cls", "entities"])
+def test_relation_loss_and_decode_by_hand(pooling):
+    head, batch = make_relation_head(pooling).eval(), relation_batch()
+    states = torch.randn(2, TOKENS, TOKENS)
+    loss, decoded = head.loss(states, batch), head.decode(states, batch)
+    assert loss.shape == decoded.shape == (2,)
+    for row, (first, last) in enumerate([(2, 5), (4, 1)]):
+        read = states[row, 0] if pooling == "cls" else torch.cat([states[row, first], states[row, last]])
+        scores = (head.classifier.weight @ read + head.classifier.bias).tolist()
+        total = math.log(sum(math.exp(score) for score in scores))
+        assert loss[row].item() == pytest.approx(total - scores[batch.labels[row]], rel=1e-4)
+        assert decoded[row] == scores.index(max(scores))
+
+
+def test_unknown_gold_label_gives_no_loss_and_no_gradient():
+    head, states = make_relation_head("entities"), torch.randn(2, TOKENS, TOKENS, requires_grad=True)
+    known = head.loss(states, relation_batch((1, 3)))
+    loss = head.loss(states, relation_batch((UNKNOWN_LABEL, 3)))
+    assert loss[0] == 0
+    assert loss[1] == known[1] > 0
+    loss.sum().backward()
+    assert (states.grad[0] == 0).all()
+    assert states.grad[1].ne(0).any()
+    assert (head.loss(states, relation_batch((UNKNOWN_LABEL, UNKNOWN_LABEL))) == 0).all()
+
+
+def test_relation_head_wants_markers_and_labels():
+    with pytest.raises(ValueError, match=r"no entity markers.*task re"):
+        make_relation_head("entities").decode(STATES, make_batch())
+    for pooling in ("cls", "entities"):
+        with pytest.raises(ValueError, match=r"no gold labels.*task re"):
+            make_relation_head(pooling).loss(STATES, make_batch())
+
+
+def make_heads(dropout):
+    return [
+        (TagHead(TOKENS, TAGS, "bio", dropout), make_batch()),
+        (RelationHead(TOKENS, LABELS, "cls", dropout), relation_batch()),
+        (RelationHead(TOKENS, LABELS, "entities", dropout), relation_batch()),
+    ]
+
+
+def test_dropout_acts_in_training_only():
+    for head, batch in make_heads(dropout=0.5):
+        states = torch.randn(2, TOKENS, TOKENS)
+        first, second = (head.loss(states, batch) for _ in range(2))
+        assert not torch.equal(first, second)
+        head.eval()
+        assert torch.equal(head.loss(states, batch), head.loss(states, batch))
+
+
+def test_losses_are_float32_under_bfloat16_autocast():
+    for head, batch in make_heads(dropout=0.0):
+        states = torch.randn(2, TOKENS, TOKENS, requires_grad=True)
+        expected = head.loss(states, batch)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = head.loss(states.bfloat16(), batch)
+            decoded = head.decode(states, batch)
+        assert loss.dtype == torch.float32
+        assert decoded.dtype == torch.long
+        torch.testing.assert_close(loss, expected, rtol=0.05, atol=0.05)
+        loss.sum().backward()
+        assert states.grad.isfinite().all()
+
+
+def test_losses_are_float32_in_bfloat16_models():
+    for head, batch in make_heads(dropout=0.0):
+        states = torch.randn(2, TOKENS, TOKENS)
+        loss = head.bfloat16().loss(states.bfloat16(), batch)
+        assert loss.dtype == torch.float32
+        torch.testing.assert_close(loss, head.float().loss(states, batch), rtol=0.05, atol=0.05)
+
+
+def test_every_weight_gets_gradient():
+    for head, batch in make_heads(dropout=0.0):
+        head.loss(torch.randn(2, TOKENS, TOKENS), batch).sum().backward()
+        assert all(parameter.grad.ne(0).any() for parameter in head.parameters())
