@@ -2,39 +2,40 @@
 
 import json
 import logging
+import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from jsonargparse import set_parsing_settings
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, Logger
 from rich.console import Console
 
 from mmie.data import Corpus, MultimodalDataModule
 from mmie.data.demo import render_bounds, write_demo
 from mmie.data.stats import check_corpus, corpus_stats, render_report, render_stats
 from mmie.methods import ExtractionModule
+from mmie.methods.transfer import read_checkpoint
 from mmie.reports.comparison import read_run, render_runs
-from mmie.training.loggers import WandbSettings, build_wandb_logger
-from mmie.training.run_folder import PredictionWriter, RunRecorder, SaveRunConfig, best_checkpoint, check_free
+from mmie.training.checkpointing import build_checkpoints, check_fits
+from mmie.training.loggers import WandbSettings, build_csv_logger, build_wandb_logger, named_loggers
+from mmie.training.run_folder import PredictionWriter, RunRecorder, SaveRunConfig, best_checkpoint, check_free, lies_in
 from mmie.types import MmieError, Schema
+from mmie.usage import OneLineParser, UsageError, usage_errors
 
-
-class OneLineParser(LightningArgumentParser):
-    """A parser that answers a wrong option with one line."""
-
-    def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
-        """Say what is wrong and leave with status 2."""
-        fail(" ".join(message.split()), status=2)
+_CHATTER = ("Tip:", "GPU available", "TPU available", "HPU available", "Loading `train_dataloader`")
 
 
 class MmieCLI(LightningCLI):
     """LightningCLI with a run folder and the links between data and model."""
+
+    _checkpoint: dict[str, Any] | None = None
+    _steps_kept = 0
+    """Steps of the run folder's earlier fit that this one continues."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run folder, W&B, and what flows from where."""
@@ -46,20 +47,39 @@ class MmieCLI(LightningCLI):
         parser.link_arguments("model.init_args.text_encoder", "data.tokenizer")
         parser.link_arguments("data.schema", "model.init_args.schema", apply_on="instantiate")
 
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: Lightning would load the checkpoint for hyperparameters, which ours keep elsewhere."""
+
     def before_instantiate_classes(self) -> None:
-        """Look at the run folder before anything is loaded."""
+        """Look at the run folder and the checkpoint before anything is loaded."""
         settings = self.config[self.subcommand]
+        folder = Path(settings.run_dir)
+        if settings.ckpt_path in ("best", "last"):
+            settings.ckpt_path = str(folder / f"{settings.ckpt_path}.ckpt")
         if self.subcommand == "fit":
-            if settings.ckpt_path is None:
-                check_free(Path(settings.run_dir), settings.overwrite)
+            check_free(folder, settings.overwrite, settings.ckpt_path)
         elif settings.ckpt_path is None:
-            settings.ckpt_path = str(best_checkpoint(Path(settings.run_dir)))
+            settings.ckpt_path = str(best_checkpoint(folder))
+        if settings.ckpt_path is not None:
+            self._checkpoint = read_checkpoint(settings.ckpt_path)
+            self._steps_kept = self._checkpoint["global_step"] if lies_in(settings.ckpt_path, folder) else 0
+
+    def instantiate_classes(self) -> None:
+        """Build data, method and trainer; say in one line which setting does not do."""
+        with usage_errors():
+            super().instantiate_classes()
+
+    def after_instantiate_classes(self) -> None:
+        """Refuse a checkpoint that does not fit; Lightning loads it once more when it is needed."""
+        if self._checkpoint is not None:
+            check_fits(self._checkpoint, self.model)
+            self._checkpoint = None
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Lightning's, without its own tables of scores: ours says where everything lies as well."""
-        commands = LightningCLI.subcommands()
-        return {**commands, "validate": {*commands["validate"], "verbose"}, "test": {*commands["test"], "verbose"}}
+        """Lightning's, without its own tables of scores and lists of answers: ours are in the run folder."""
+        left_out = {"validate": "verbose", "test": "verbose", "predict": "return_predictions"}
+        return {name: skipped | {left_out.get(name, "")} for name, skipped in LightningCLI.subcommands().items()}
 
     def validate(self, **kwargs: Any) -> None:
         """Score the validation split."""
@@ -69,13 +89,17 @@ class MmieCLI(LightningCLI):
         """Score the test split."""
         self.trainer.test(verbose=False, **kwargs)
 
+    def predict(self, **kwargs: Any) -> None:
+        """Answer the test split."""
+        self.trainer.predict(return_predictions=False, **kwargs)
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer that leaves a run folder: CSV always, W&B when asked for, best and last checkpoint."""
         settings = self.config_init[self.subcommand]
         run_dir = Path(settings.run_dir)
-        loggers = _configured(settings.trainer.logger)
+        loggers = named_loggers(settings.trainer.logger)
         if self.subcommand == "fit":  # a later test must not wipe the fit's log
-            loggers.append(CSVLogger(run_dir, name="", version=""))
+            loggers.append(build_csv_logger(run_dir, self._steps_kept))
         if settings.wandb is not None:
             loggers.append(build_wandb_logger(settings.wandb, run_dir))
         self.trainer_defaults["callbacks"] = _callbacks(run_dir, sys.stdout.isatty())
@@ -84,19 +108,9 @@ class MmieCLI(LightningCLI):
         return super().instantiate_trainer(logger=loggers or False, **kwargs)
 
 
-def _configured(loggers: Logger | Iterable[Logger] | bool | None) -> list[Logger]:
-    """Loggers that the configuration names beside ours."""
-    if isinstance(loggers, Logger):
-        return [loggers]
-    return [] if loggers is None or isinstance(loggers, bool) else list(loggers)
-
-
 def _callbacks(run_dir: Path, interactive: bool) -> list[Callback]:
     """What every run has."""
-    checkpoint = ModelCheckpoint(
-        run_dir, "best", monitor="val/f1", mode="max", save_last=True, enable_version_counter=False
-    )
-    callbacks = [checkpoint, PredictionWriter(), RunRecorder()]
+    callbacks = [*build_checkpoints(run_dir), PredictionWriter(), RunRecorder()]
     return [*callbacks, RichProgressBar()] if interactive else callbacks
 
 
@@ -120,30 +134,28 @@ def lightning_command() -> None:
 
 def _quieten() -> None:
     """Leave out what libraries say about themselves; warnings about the user's data and run stay."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.msg)
+    logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
+    told = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    told.addFilter(lambda record: not any(chatter in record.getMessage() for chatter in _CHATTER))
+    warnings.formatwarning = lambda message, *_args, **_settings: f"warning: {message}\n"
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*module\\(s\\) in eval mode.*")  # frozen backbones are, and must be
     warnings.filterwarnings("ignore", ".*LeafSpec.*")
     warnings.filterwarnings("ignore", ".*exists and is not empty.*")
+    warnings.filterwarnings("ignore", ".*The dirpath has changed.*")
+    warnings.filterwarnings("ignore", ".*recommended to use `self.log\\('(val|test)/.*")  # ours are exact already
 
 
 def corpus_command(arguments: Sequence[str]) -> None:
     """``mmie corpus demo``, ``stats`` and ``check``."""
-    parser = OneLineParser(prog="mmie corpus", description="Make the demo corpus; count or check any corpus.")
-    commands = parser.add_subcommands()
-    demo = OneLineParser(description="Write the demo corpus and print the best score that text alone can reach on it.")
-    demo.add_function_arguments(write_demo)
-    commands.add_subcommand("demo", demo, help="write the demo corpus")
-    for name, purpose in (("stats", "count posts, entities, relations and pictures"), ("check", "find what is broken")):
-        command = OneLineParser(description=f"For any corpus: {purpose}.")
-        command.add_subclass_arguments(Corpus, "corpus", required=True, help="E.g. MNRE --corpus.root data/mnre")
-        command.add_argument("--json", action="store_true", help="Print JSON in place of a table.")
-        commands.add_subcommand(name, command, help=purpose)
+    parser = _corpus_parser()
     settings = parser.parse_args(list(arguments))
-    chosen = parser.instantiate_classes(settings)[settings.subcommand]
-    if settings.subcommand == "demo":
-        Console().print(render_bounds(write_demo(**chosen.as_dict())))
-    elif settings.subcommand == "stats":
+    with usage_errors():
+        chosen = parser.instantiate_classes(settings)[settings.subcommand]
+        if settings.subcommand == "demo":
+            Console().print(render_bounds(write_demo(**chosen.as_dict())))
+            return
+    if settings.subcommand == "stats":
         stats = corpus_stats(chosen.corpus)
         Console().print(render_stats(stats)) if not chosen.json else print(json.dumps(stats, indent=2))
     else:
@@ -160,28 +172,65 @@ def compare_command(arguments: Sequence[str]) -> None:
     Console().print(render_runs([read_run(folder) for folder in parser.parse_args(list(arguments)).runs]))
 
 
-def fail(message: str, status: int = 1) -> NoReturn:
-    """Leave with one line."""
-    print(f"mmie: {message}", file=sys.stderr)
-    sys.exit(status)
+def _corpus_parser() -> OneLineParser:
+    """What ``mmie corpus`` understands."""
+    parser = OneLineParser(prog="mmie corpus", description="Make the demo corpus; count or check any corpus.")
+    commands = parser.add_subcommands()
+    demo = OneLineParser(description="Write the demo corpus and print the best score that text alone can reach on it.")
+    demo.add_function_arguments(write_demo)
+    commands.add_subcommand("demo", demo, help="write the demo corpus")
+    for name, purpose in (("stats", "count posts, entities, relations and pictures"), ("check", "find what is broken")):
+        command = OneLineParser(description=f"For any corpus: {purpose}.")
+        command.add_subclass_arguments(Corpus, "corpus", required=True, help="E.g. MNRE --corpus.root data/mnre")
+        command.add_argument("--json", action="store_true", help="Print JSON in place of a table.")
+        commands.add_subcommand(name, command, help=purpose)
+    return parser
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"corpus": corpus_command, "compare": compare_command}
-LIGHTNING = {
+OWN_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"corpus": corpus_command, "compare": compare_command}
+COMMANDS = {
     "fit": "train a method on a corpus",
     "validate": "score a checkpoint on the validation split",
     "test": "score a checkpoint on the test split and write its predictions",
-    "predict": "write a checkpoint's predictions",
+    "predict": "write a checkpoint's predictions for the test split",
+    "corpus": "make the demo corpus; count or check any corpus",
+    "compare": "show the test scores of runs side by side",
 }
 
 
+def overview() -> str:
+    """All commands, with a line each."""
+    lines = [f"  {name:<10}{purpose}" for name, purpose in COMMANDS.items()]
+    return "\n".join(["usage: mmie COMMAND [OPTION ...]", "", *lines, "", "mmie COMMAND --help lists its options."])
+
+
+def run_command(arguments: Sequence[str]) -> None:
+    """Run the command that the first argument names.
+
+    Raises:
+        UsageError: There is no such command, or an option or setting is wrong.
+    """
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(overview())
+        sys.exit(0 if arguments else 2)
+    if arguments[0] not in COMMANDS:
+        raise UsageError(f"unknown command '{arguments[0]}': expected one of {', '.join(COMMANDS)}")
+    if arguments[0] in OWN_COMMANDS:
+        OWN_COMMANDS[arguments[0]](arguments[1:])
+    else:
+        lightning_command()
+
+
 def main() -> None:
-    """Run the command that the first argument names."""
-    arguments = sys.argv[1:]
+    """Run ``mmie``; what the user can mend is one line, with ``MMIE_DEBUG=1`` a traceback as well."""
     try:
-        if arguments and arguments[0] in COMMANDS:
-            COMMANDS[arguments[0]](arguments[1:])
-        else:
-            lightning_command()
+        run_command(sys.argv[1:])
     except MmieError as error:
-        fail(str(error))
+        if os.environ.get("MMIE_DEBUG"):
+            raise
+        print(f"mmie: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+
+
+if __name__ == "__main__":
+    main()

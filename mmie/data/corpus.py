@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from mmie.types import MmieError, SPLITS, Entity, Post, Split, Task
+from mmie.types import SPLITS, Entity, MmieError, Post, Split, Task
 
 _SHOWN = 3
 """Skipped lines that a warning spells out."""

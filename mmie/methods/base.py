@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric
@@ -18,6 +19,7 @@ from mmie.blocks.prefix_attention import Prefix
 from mmie.blocks.text_encoder import TextEncoder
 from mmie.blocks.vision import VisualBackbone, VisualOutput
 from mmie.methods.tasks import build_task
+from mmie.methods.transfer import initialise_from
 from mmie.types import Batch, Encoding, Extraction, Schema
 
 Stage = Literal["val", "test"]
@@ -52,6 +54,8 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         head_lr: Learning rate of the head.
         weight_decay: Decay of everything but biases, norms and embeddings.
         warmup_ratio: Share of the steps in which the learning rates rise; then they fall linearly to 0.
+        init_from: Checkpoint of another run, of any task, corpus or method, whose weights a fit starts from: every
+            tensor of the same name and shape, the head's only if the labels are the same.
 
     Raises:
         ValueError: The text encoder has fewer positions than the data module's ``max_tokens``.
@@ -74,6 +78,7 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         head_lr: float = 1e-2,
         weight_decay: float = 0.01,
         warmup_ratio: float = 0.1,
+        init_from: str | None = None,
     ) -> None:
         super().__init__()
         self.schema = schema
@@ -85,6 +90,7 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         self.learning_rates = {"text": text_lr, "fusion": fusion_lr, "head": head_lr}
         self.weight_decay = weight_decay
         self.warmup_ratio = warmup_ratio
+        self.init_from = init_from
         self.task = build_task(schema)
         self.set_head(self.text.hidden_size)
         self.metrics = nn.ModuleDict({stage: self.task.build_metric() for stage in ("val", "test")})
@@ -111,6 +117,11 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
                 f"text encoder has {self.text.max_positions} positions, data.max_tokens is {self.schema.max_tokens}"
                 f"{late}: lower it by {needed - self.text.max_positions}"
             )
+
+    def setup(self, stage: str) -> None:
+        """Before a fit that continues no other one, take over the weights of ``init_from``."""
+        if stage == "fit" and self.init_from is not None and self.trainer.ckpt_path is None:
+            rank_zero_info(initialise_from(self, self.init_from))
 
     def read(self, batch: Batch, prefix: Prefix | None = None, position_shift: int = 0) -> Tensor:
         """A pass of the text encoder over the batch, (batch, tokens, hidden)."""
@@ -214,7 +225,7 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         checkpoint["mmie"] = {
             "method": f"{type(self).__module__}.{type(self).__qualname__}",
             "schema": asdict(self.schema),
-            "init_args": {**settings, "pretrained": False, **self.rebuild_args()},
+            "init_args": {**settings, "pretrained": False, "init_from": None, **self.rebuild_args()},
         }
 
     def rebuild_args(self) -> dict[str, Any]:

@@ -5,31 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mmie.methods.base import ExtractionModule
-from mmie.types import MmieError, Schema
-
-
-class CheckpointError(MmieError, ValueError):
-    """A file that is no checkpoint of this package, or one of a method that is not known here."""
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The content of a checkpoint, loaded with ``weights_only=True``, on the CPU.
-
-    Raises:
-        CheckpointError: There is no such file, or it is no checkpoint of this package.
-    """
-    if not Path(path).is_file():
-        raise CheckpointError(f"checkpoint '{path}' does not exist")
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the bytes of a foreign file lead it to
-        raise CheckpointError(f"'{path}' is no checkpoint, or holds more than plain values and tensors") from error
-    if not isinstance(checkpoint, dict) or "mmie" not in checkpoint:
-        raise CheckpointError(f"'{path}' is no checkpoint of mmie: it says nothing of a method")
-    return checkpoint
+from mmie.methods.transfer import CheckpointError, read_checkpoint
+from mmie.types import Schema
 
 
 def load_method(path: str | Path) -> ExtractionModule:

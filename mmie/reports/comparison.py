@@ -69,5 +69,7 @@ def render_runs(runs: Sequence[Run]) -> Table:
         table.add_row(str(run.folder), run.method, run.corpus, run.task, *percents)
     for root, task in sorted({(run.root, run.task) for run in runs if run.corpus == "DemoCorpus"}):
         bound = DemoBounds.read(root / "bounds.json").score(task)
-        table.add_row("", "best possible from text alone", "DemoCorpus", task, "", "", f"{100 * bound:.2f}", style="bold")
+        table.add_row(
+            "", "best possible from text alone", "DemoCorpus", task, "", "", f"{100 * bound:.2f}", style="bold"
+        )
     return table

@@ -1,7 +1,7 @@
 """The run folder: what every fit and test leaves behind, and the table that says where it is.
 
-``config.yaml``, ``best.ckpt`` and ``last.ckpt``, ``metrics.csv`` (by epoch), ``metrics.json`` (the outcome) and, after
-a test, ``predictions.jsonl``.
+``config.yaml``, ``best.ckpt`` and ``last.ckpt``, ``metrics.csv`` (by epoch), ``metrics.json`` (the outcome: a section
+each for fit, validate and test) and, after a test or predict, ``predictions.jsonl``.
 """
 
 import json
@@ -18,6 +18,7 @@ import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 from rich.table import Table
 
@@ -25,19 +26,23 @@ from mmie.data.batching import Instance
 from mmie.types import Batch, Extraction, MmieError
 
 CONFIG, METRICS, PREDICTIONS, BEST, LAST = "config.yaml", "metrics.json", "predictions.jsonl", "best.ckpt", "last.ckpt"
+_FILE_WIDTH = 160
+"""Characters in a line of a table that goes to a file."""
 
 
 class RunFolderError(MmieError, RuntimeError):
     """A run folder that already holds what would be overwritten, or lacks what is asked for."""
 
 
-def check_free(folder: Path, overwrite: bool) -> None:
-    """Refuse to fit into a folder that holds another fit.
+def check_free(folder: Path, overwrite: bool, checkpoint: str | None = None) -> None:
+    """Refuse to fit into a folder that holds another fit than the one that ``checkpoint`` continues.
 
     Raises:
-        RunFolderError: It does, and ``overwrite`` is false.
+        RunFolderError: It does, and ``overwrite`` is false; or it is no folder.
     """
-    if (folder / LAST).exists() and not overwrite:
+    if folder.exists() and not folder.is_dir():
+        raise RunFolderError(f"run_dir {folder} is a file: name a folder")
+    if (folder / LAST).exists() and not overwrite and not lies_in(checkpoint, folder):
         raise RunFolderError(
             f"{folder} holds a run already: choose another --run_dir, continue it with --ckpt_path {folder / LAST}, "
             "or give --overwrite true"
@@ -62,12 +67,25 @@ def update_metrics(folder: Path, section: str, values: dict[str, Any]) -> None:
     _write(path, json.dumps({**known, section: values}, indent=2, sort_keys=True) + "\n")
 
 
+def lies_in(checkpoint: str | Path | None, folder: Path) -> bool:
+    """Whether a checkpoint is one of the run folder's own."""
+    return checkpoint is not None and Path(checkpoint).resolve().parent == folder.resolve()
+
+
+def _clear(folder: Path, continued: bool) -> None:
+    """Remove what an earlier fit left and this one makes untrue."""
+    for name in (METRICS, PREDICTIONS) if continued else (METRICS, PREDICTIONS, BEST, LAST):
+        (folder / name).unlink(missing_ok=True)
+
+
 class SaveRunConfig(SaveConfigCallback):
     """Writes the whole configuration to the run folder and hands it to the loggers; a test keeps the fit's."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write ``config.yaml``."""
-        text = self.parser.dump(self.config, skip_none=False)
+        """Write ``config.yaml``, without what holds for this one call only."""
+        lasting = self.config.clone()
+        lasting["ckpt_path"], lasting["overwrite"] = None, False
+        text = self.parser.dump(lasting, skip_none=False)
         path = Path(trainer.default_root_dir) / CONFIG
         if stage == "fit" or not path.exists():
             _write(path, text)
@@ -99,37 +117,63 @@ class RunRecorder(Callback):
         """Stop the clock of training."""
         self._train_seconds = time.perf_counter() - self._epoch_start
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Clear the folder of what an earlier fit left there."""
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            folder = Path(trainer.default_root_dir)
+            _clear(folder, lies_in(trainer.ckpt_path, folder))
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remember the epoch's scores and times."""
+        """Remember the epoch's scores and times, and write them all, so that an interrupted fit has them too."""
         scores = {name: value for name, value in _numbers(trainer).items() if name.startswith(("train/", "val/"))}
         times = {"seconds": time.perf_counter() - self._epoch_start, "train_seconds": self._train_seconds}
         self.epochs.append({"epoch": trainer.current_epoch, **times, **scores})
         if trainer.is_global_zero and not sys.stdout.isatty():
+            shown = "".join(f"  {name} {scores[name]:.4f}" for name in ("train/loss", "val/f1") if name in scores)
             print(
-                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  train/loss {scores['train/loss']:.4f}  "
-                f"val/f1 {scores['val/f1']:.4f}  {times['seconds']:.1f} s",
-                flush=True,
+                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}{shown}  {times['seconds']:.1f} s", flush=True
             )
+        self._write(trainer, "fit", {**_sizes(pl_module), "best": self._best(), "epochs": self.epochs})
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the fit's outcome."""
+        """Print the fit's outcome."""
         if trainer.is_global_zero and self.epochs:
-            best = max(self.epochs, key=lambda epoch: epoch["val/f1"])
-            update_metrics(
-                Path(trainer.default_root_dir), "fit", {**_sizes(pl_module), "best": best, "epochs": self.epochs}
-            )
-            _print_summary(trainer, "best epoch", best, "val/")
+            _print_summary(trainer, "best epoch", self._best(), "val/")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write and print the outcome of a validation that is no part of a fit."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self._write_scores(trainer, "validate", "val/")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the test's outcome."""
+        """Write and print the test's outcome."""
+        self._write_scores(trainer, "test", "test/")
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print where the predictions are."""
         if trainer.is_global_zero:
-            scores = {name: value for name, value in _numbers(trainer).items() if name.startswith("test/")}
-            update_metrics(Path(trainer.default_root_dir), "test", {**scores, "checkpoint": str(trainer.ckpt_path)})
-            _print_summary(trainer, "test", scores, "test/")
+            _print_summary(trainer, "predictions", {}, "")
+
+    def _best(self) -> dict[str, float]:
+        """The epoch that scored best in validation; the last one if none was validated."""
+        scored = [epoch for epoch in self.epochs if "val/f1" in epoch]
+        return max(scored, key=lambda epoch: epoch["val/f1"]) if scored else self.epochs[-1]
+
+    def _write_scores(self, trainer: Trainer, section: str, prefix: str) -> None:
+        """Write the scores that start with ``prefix``, and print them."""
+        scores = {name: value for name, value in _numbers(trainer).items() if name.startswith(prefix)}
+        self._write(trainer, section, {**scores, "checkpoint": str(trainer.ckpt_path)})
+        if trainer.is_global_zero:
+            _print_summary(trainer, section, scores, prefix)
+
+    def _write(self, trainer: Trainer, section: str, values: dict[str, Any]) -> None:
+        """Replace a section of ``metrics.json``, once for all processes; a ``fast_dev_run`` leaves nothing."""
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            update_metrics(Path(trainer.default_root_dir), section, values)
 
 
 class PredictionWriter(Callback):
-    """Writes ``predictions.jsonl`` at the end of a test: a line for every instance of the split, in its order."""
+    """Writes ``predictions.jsonl`` after a test or predict: a line for every instance of the split, in its order."""
 
     def __init__(self) -> None:
         self._answers: dict[int, Extraction] = {}
@@ -143,24 +187,49 @@ class PredictionWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep a batch's answers, copies left out."""
-        numbers, counted = batch.index.tolist(), batch.counted.tolist()
-        for number, is_counted, extraction in zip(numbers, counted, outputs["extractions"], strict=True):
-            if is_counted:
-                self._answers[number] = extraction
+        """Keep a batch's answers."""
+        self._keep(batch, outputs["extractions"])
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401  (Lightning's own type says no more)
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep a batch's answers."""
+        self._keep(batch, outputs)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the answers of all processes."""
+        self._write(trainer)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the answers of all processes."""
+        self._write(trainer)
+
+    def _keep(self, batch: Batch, extractions: list[Extraction]) -> None:
+        """Remember answers by their place in the split, copies left out."""
+        for place, is_counted, extraction in zip(
+            batch.index.tolist(), batch.counted.tolist(), extractions, strict=True
+        ):
+            if is_counted:
+                self._answers[place] = extraction
+
+    def _write(self, trainer: Trainer) -> None:
         """Gather the answers of all processes and write them."""
         gathered: list[dict[int, Extraction]] = [self._answers]
         if dist.is_available() and dist.is_initialized():
             gathered = [{} for _ in range(dist.get_world_size())]
             dist.all_gather_object(gathered, self._answers)
-        if trainer.is_global_zero:
+        self._answers = {}
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             instances = trainer.datamodule.instances["test"]  # type: ignore[attr-defined]
-            answers = {number: extraction for part in gathered for number, extraction in part.items()}
+            answers = {place: extraction for part in gathered for place, extraction in part.items()}
             lines = [json.dumps(_prediction(instances[n], answers[n]), ensure_ascii=False) for n in sorted(answers)]
             _write(Path(trainer.default_root_dir) / PREDICTIONS, "\n".join(lines) + "\n")
-        self._answers = {}
 
 
 def _prediction(instance: Instance, extraction: Extraction) -> dict[str, Any]:
@@ -198,14 +267,18 @@ def _sizes(module: LightningModule) -> dict[str, Any]:
 def _print_summary(trainer: Trainer, title: str, scores: dict[str, float], prefix: str) -> None:
     """The outcome, and where everything lies."""
     folder = Path(trainer.default_root_dir)
-    table = Table("", "", title=f"{title} of {folder}", show_header=False)
+    table = Table(title=f"{title} of {folder}", show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")  # a path must not be cut
     for name in ("precision", "recall", "f1", "accuracy"):
         if prefix + name in scores:
             table.add_row(name, f"{100 * scores[prefix + name]:.2f}")
     for name in (BEST, LAST, METRICS, PREDICTIONS, CONFIG):
         if (folder / name).exists():
             table.add_row(name.partition(".")[0], str(folder / name))
-    Console().print(table)
+    console = Console()
+    console.width = console.width if console.is_terminal else _FILE_WIDTH
+    console.print(table)
 
 
 def _write(path: Path, text: str) -> None:

@@ -297,10 +297,10 @@ def test_a_dataset_can_be_sent_to_a_process_that_is_started(demo_dataset):
 
 def test_numbers_below_zero_are_uncounted_copies(demo_dataset):
     dataset = demo_dataset("ner")
-    batch = dataset[[3, -1 - 3, -1]]
-    assert batch.ids == tuple(dataset.instances[n].post.id for n in (3, 3, 0))
-    assert batch.index.tolist() == [3, 3, 0]
-    assert batch.counted.tolist() == [True, False, False]
+    batch = dataset[[3, -1 - 3, 0, -1 - 0]]
+    assert batch.ids == tuple(dataset.instances[n].post.id for n in (3, 3, 0, 0))
+    assert batch.index.tolist() == [3, 3, 0, 0]
+    assert batch.counted.tolist() == [True, False, True, False]
     assert torch.equal(batch.input_ids[0], batch.input_ids[1])
 
 

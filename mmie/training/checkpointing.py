@@ -1,0 +1,61 @@
+"""Which checkpoints a fit keeps, the best in validation and the last, and whether one fits what is to run."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from mmie.methods import ExtractionModule
+from mmie.training.run_folder import lies_in
+from mmie.types import MmieError
+
+
+class CheckpointMismatch(MmieError, ValueError):
+    """A checkpoint of another method, task or set of labels than what is to run."""
+
+
+def check_fits(checkpoint: dict[str, Any], module: ExtractionModule) -> None:
+    """Refuse a checkpoint of another method or other labels, whose weights would not fit or mean something else.
+
+    Raises:
+        CheckpointMismatch: It is one.
+    """
+    method = f"{type(module).__module__}.{type(module).__qualname__}"
+    theirs = {**checkpoint["mmie"]["schema"], "method": checkpoint["mmie"]["method"]}
+    ours = {**asdict(module.schema), "method": method}
+    for name in ("method", "task", "labels", "tag_scheme", "vocab_size"):
+        if theirs[name] != ours[name]:
+            raise CheckpointMismatch(f"the checkpoint was trained with {name} {theirs[name]}, the run has {ours[name]}")
+
+
+def build_checkpoints(run_dir: Path) -> list[ModelCheckpoint]:
+    """``best.ckpt`` and ``last.ckpt``; Lightning's ``save_last`` would write the latter for a new best one only."""
+    best = FolderCheckpoint(run_dir, "best", monitor="val/f1", mode="max", enable_version_counter=False)
+    return [best, FolderCheckpoint(run_dir, "last", enable_version_counter=False)]
+
+
+class FolderCheckpoint(ModelCheckpoint):
+    """Lightning's, but a fit that goes on in its folder knows its best score though the folder was moved since."""
+
+    _goes_on = False
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Look whether the checkpoint that is being loaded lies in the folder."""
+        self._goes_on = lies_in(trainer.ckpt_path, Path(str(self.dirpath)))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the best score, with the paths as they are now; another folder's best one stays behind."""
+        super().load_state_dict(self._moved(state_dict) if self._goes_on else {**state_dict, "best_model_path": ""})
+
+    def _moved(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The state with every path in today's folder."""
+        names = ("best_model_path", "kth_best_model_path", "last_model_path")
+        paths = {name: self._here(state[name]) for name in names}
+        kept = {self._here(path): score for path, score in state["best_k_models"].items()}
+        return {**state, **paths, "best_k_models": kept, "dirpath": self.dirpath}
+
+    def _here(self, path: str) -> str:
+        """The path of a file's name in today's folder; no path stays none."""
+        return str(Path(str(self.dirpath)) / Path(path).name) if path else path

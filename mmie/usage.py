@@ -1,0 +1,84 @@
+"""A command line that answers a wrong option or setting with one line."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.cli import LightningArgumentParser
+
+from mmie.types import MmieError
+
+_PARSER_NOISE = re.compile(
+    r"Does not validate against|Subtypes:|Errors:|Given value type:|got (NestedArg|Namespace)\(|Expected a path but"
+    r"|expected NoneType$"
+)
+"""Lines of jsonargparse that say how it came to its verdict."""
+_PLAINER = (
+    (r"(?:\. Got value|Given value): ", "\ngot "),
+    (r"Expected a typing\.Literal\[(.+)\]", r"expected one of \1"),
+    (r"Expected a <class '(?:[\w.]*\.)?(\w+)'>", r"expected \1"),
+    (r"Expected a dot import path string: ", "expected the name of a class\ngot "),
+    (r"Subcommand '\w+' does not accept option ('.+')", r"unknown key \1"),
+    (r"Group '(.+)' does not accept option '(.+)'", r"unknown key '\1.\2'"),
+    (r"Option ('.+') is not accepted", r"unknown key \1"),
+    (r'in "<unicode string>", ', "at "),
+    (r"Problem with given class_path '(.+)':", r"\1:"),
+    (r"the following arguments are required: ", "given neither on the line nor by --config: "),
+)
+_SHOWN = 80
+"""Characters of a wrong value that an error shows."""
+
+
+class UsageError(MmieError, ValueError):
+    """A command, option or setting that cannot be."""
+
+
+class OneLineParser(LightningArgumentParser):
+    """A parser that answers a wrong option with one line, and guesses no option from its beginning."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+        self._file: str | os.PathLike[str] | None = None
+
+    def parse_path(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Namespace:
+        """Parse a configuration file, which an error on the way then names."""
+        self._file = path
+        settings: Namespace = super().parse_path(path, *args, **kwargs)
+        self._file = None
+        return settings
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise a `UsageError`; in a parser within a parser, what the outer one will tell."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        raise UsageError(shorten(message if self._file is None else f"{self._file}: {message}")) from ex
+
+
+def shorten(message: str) -> str:
+    """A message of jsonargparse in one line: which key, what was expected, what was got; others as they are."""
+    keys = [key for key in re.findall(r'Parser key "(.+?)":', message) if key != "init_args"]
+    text = re.sub(r'Parser key "(.+?)":', "\n", message)
+    for pattern, plainer in _PLAINER:
+        text = re.sub(pattern, plainer, text)
+    lines = dict.fromkeys(line.strip(" -") for line in text.splitlines())
+    kept = [line for line in lines if line and not _PARSER_NOISE.match(line)]
+    said = [line for line in kept if not line.startswith("got ")]
+    got = [line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..." for line in kept if line.startswith("got ")]
+    joined = re.sub(r"(?<!:), expected ", " or ", ", ".join(said + got)).replace(":, ", ": ")
+    return f"{'.'.join(keys)}: {joined}" if keys else joined
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """What settings make constructors raise becomes a `UsageError`; anything else is a bug and keeps its traceback."""
+    try:
+        yield
+    except (ValueError, OSError, MisconfigurationException) as error:
+        cause: BaseException = error
+        while "of the Union subtypes" in str(cause) and cause.__cause__ is not None:
+            cause = cause.__cause__  # jsonargparse wraps what the constructor of an optional class raises
+        raise cause if isinstance(cause, MmieError) else UsageError(str(cause)) from error
