@@ -151,7 +151,7 @@ def corpus_command(arguments: Sequence[str]) -> None:
     parser = _corpus_parser()
     settings = parser.parse_args(list(arguments))
     with usage_errors():
-        chosen = parser.instantiate_classes(settings)[settings.subcommand]
+        chosen = parser.instantiate(settings)[settings.subcommand]
         if settings.subcommand == "demo":
             Console().print(render_bounds(write_demo(**chosen.as_dict())))
             return

@@ -189,6 +189,10 @@ class Extraction:
     entities: tuple[Entity, ...] = ()
     relations: tuple[Relation, ...] = ()
 
+    def to(self, device: torch.device | str) -> Self:
+        """Itself: there is no tensor to move, and Lightning asks for it."""
+        return self
+
 
 @dataclass(slots=True)
 class Encoding:

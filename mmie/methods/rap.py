@@ -26,9 +26,10 @@ second pass (Equation 24)             `RAP.encode`                  (batch, toke
 
 **Departures.** The sums of Equation 3 normalise over views (the paper's indices contradict each other). Path weights
 into a unit are normalised over where they come from (``normalize_paths``), else the scale grows with depth, and
-routers start with all paths open; both are the routing scheme's own (Qu et al., DIME, SIGIR 2021). Equation 22 is
-averaged over pairs, since a sum depends on the batch size. Graph nodes are subwords of the post's words, without
-``[CLS]``. W_out starts small, so that the second pass starts close to the plain encoder.
+routers start with all paths open; both are the routing scheme's own (Qu et al., DIME, SIGIR 2021). For the same
+reason beta starts so that its gate is open: at a gate near 0 the picture is not seen and the gate does not learn to
+open. Equation 22 is averaged over pairs, since a sum depends on the batch size. Graph nodes are subwords of the
+post's words, without ``[CLS]``. W_out starts small, so that the second pass starts close to the plain encoder.
 """
 
 import math
@@ -50,7 +51,7 @@ _SHARPNESS = 9.0  # lambda of Equation 3
 _ROUNDS = 2  # of message passing over the relevance graph
 _RELEVANCE_SIZE = 256
 _ROUTER_SIZE = 128
-_OPEN = 1.5  # initial bias of the routers: tanh(1.5) = 0.91
+_OPEN = 1.5  # initial bias of the routers and of beta: tanh(1.5) = 0.91
 
 
 class RAP(MultimodalModule):
@@ -173,6 +174,7 @@ class Relevance(nn.Module):
         self.target = nn.Linear(size, size, bias=False)
         self.update = nn.Linear(size, size, bias=False)
         self.score = nn.Linear(size, 1)
+        nn.init.constant_(self.score.bias, _OPEN)
 
     def forward(self, text: Tensor, text_mask: Tensor, word_mask: Tensor, views: Tensor, view_mask: Tensor) -> Tensor:
         """Beta = W_s r_g + b_s after the last round (Algorithm 1).

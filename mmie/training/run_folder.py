@@ -85,7 +85,7 @@ class SaveRunConfig(SaveConfigCallback):
         """Write ``config.yaml``, without what holds for this one call only."""
         lasting = self.config.clone()
         lasting["ckpt_path"], lasting["overwrite"] = None, False
-        text = self.parser.dump(lasting, skip_none=False)
+        text = self.parser.dump(lasting, skip_unset=False)
         path = Path(trainer.default_root_dir) / CONFIG
         if stage == "fit" or not path.exists():
             _write(path, text)
