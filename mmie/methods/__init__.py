@@ -1,9 +1,20 @@
 """The methods: one file each, all `ExtractionModule`s."""
 
 from mmie.methods.base import ExtractionModule, MultimodalModule
+from mmie.methods.dghc import DGHC
 from mmie.methods.hvpnet import HVPNet
+from mmie.methods.imm import IMM
 from mmie.methods.rap import RAP
 from mmie.methods.rsrnet import RSRNeT
 from mmie.methods.text_only import TextOnly
 
-__all__ = ["RAP", "ExtractionModule", "HVPNet", "MultimodalModule", "RSRNeT", "TextOnly"]
+__all__ = [
+    "DGHC",
+    "IMM",
+    "RAP",
+    "ExtractionModule",
+    "HVPNet",
+    "MultimodalModule",
+    "RSRNeT",
+    "TextOnly",
+]

@@ -1,0 +1,475 @@
+"""IMM: implicit modality mining, a picture as patches that pass through the text encoder's own layers.
+
+Lu and Guo, Implicit Modality Mining: An End-to-End Method for Multimodal Information Extraction,
+Journal of Electronic Research and Application, March 2024
+
+1. The global picture becomes a start token and a linear projection of its patches; no crops, no visual backbone.
+2. ISA: in the first layers text and patches pass, each by itself, through the same attention and norms, and through
+   a feed-forward of their own.
+3. SW loss: over the batch, texts and pictures must match as CLIP says, as a whole and between words and patches.
+4. IA: in the other layers each text token picks visual knowledge, which joins the feed-forward as hidden units.
+5. The shared head reads the text states.
+
+=====================================  ================================  ======================================
+paper                                  here                              shape
+=====================================  ================================  ======================================
+T (Equation 1)                         `mmie.blocks.text_layers`         (batch, tokens, hidden)
+V (Equation 2)                         `PatchEmbedding`                  (pictures, 1 + patches, hidden)
+ISA block (Equations 3, 4)             `IMM.align`                       those two
+P (Equation 5)                         `IMM.similarity`                  (batch, batch)
+p, q, one direction (Equations 6-11)   `divergence`                      ()
+both directions (Equations 12, 13)     `matching_loss`                   ()
+L_SW (Equation 14)                     `IMM.semantic_loss`               ()
+S, k (Equations 16-18)                 `KnowledgeSlots.select`           (batch, tokens, hidden)
+Activation-FFN (Equations 15, 19-21)   `KnowledgeSlots`, `IMM.activate`  (batch, tokens, hidden)
+=====================================  ================================  ======================================
+
+**Departures.** The paper's blocks are pre-norm; BERT's weights are post-norm, and read as pre-norm lose what they
+know: ``norm: pre`` computes the paper's, each sub-layer behind the norm whose output it has always read. Matching
+compares cos / ``temperature``, since plain dot products of wide vectors make p one-hot. Patch vectors pass a norm, as
+BERT's own embeddings do. phi_v starts at 0, so that training starts at the text encoder; phi_k starts so that a
+token and a slot score about 1. The last visual block ends before its feed-forward, which nothing would read.
+"""
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+from torchvision.transforms import v2  # type: ignore[import-untyped]
+
+from mmie.blocks.attention import masked_mean
+from mmie.blocks.errors import WeightsUnavailable
+from mmie.blocks.text_encoder import TextEncoder
+from mmie.blocks.text_layers import embed_text, layer_mask, text_layers
+from mmie.blocks.vision import VisualBackbone
+from mmie.methods.base import ExtractionModule
+from mmie.types import Batch, Encoding, MmieError, Schema
+
+Norm = Literal["post", "pre"]
+_EPSILON = 1e-8  # of Equation 6
+
+
+class IMM(ExtractionModule):
+    """Implicit semantic alignment and insert-activation; reads the global picture only.
+
+    Args:
+        schema: What the data module says of the data; the command line links it.
+        num_shared_layers: Layers of the text encoder that form the ISA (L_VT), the others the IA; None halves them.
+        norm: ``post`` keeps the norms where the text encoder's weights expect them; ``pre`` as in the paper.
+        patch_size: Height and width of a patch in pixels.
+        patch_embedding: A timm ViT, or local folder of one, whose patch projection, start token and positions are
+            taken over where it is as wide as the text encoder; None starts them randomly.
+        clip: Hub name or local folder of the CLIP model whose vectors the batch brings as the features ``clip_text``
+            and ``clip_image``; None takes a post's own picture as its only match.
+        sw_loss: Train with the semantic-wise loss ("w/o SW").
+        insert_activation: Insert visual knowledge into the feed-forwards ("w/o IA").
+        sw_weight: Weight of the semantic-wise loss (gamma).
+        alpha: Share of its sentence level.
+        beta: Share of its word level.
+        temperature: Divisor of the cosines that it compares (tau).
+        **shared: See `ExtractionModule`.
+
+    Raises:
+        ValueError: A switch out of range, or a text encoder of another family than BERT's.
+        WeightsUnavailable: The weights of ``patch_embedding`` are not to be had.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        num_shared_layers: int | None = None,
+        norm: Norm = "post",
+        patch_size: int = 32,
+        patch_embedding: str | None = "vit_base_patch32_clip_224.openai",
+        clip: str | None = None,
+        sw_loss: bool = True,
+        insert_activation: bool = True,
+        sw_weight: float = 0.1,
+        alpha: float = 0.5,
+        beta: float = 0.5,
+        temperature: float = 0.07,
+        **shared: Any,
+    ) -> None:
+        super().__init__(schema, **shared)
+        if norm not in get_args(Norm) or temperature <= 0:
+            raise ValueError(f"norm is '{norm}', expected post or pre; temperature is {temperature}, expected above 0")
+        self.num_shared_layers = _count_shared(num_shared_layers, len(self.layers))
+        self.is_pre_norm = norm == "pre"
+        self.clip = clip
+        self.sw_loss, self.insert_activation = sw_loss, insert_activation
+        self.sw_weight, self.alpha, self.beta, self.temperature = sw_weight, alpha, beta, temperature
+        self.visual = None
+        if sw_loss or insert_activation:
+            source = patch_embedding if self.pretrained else None
+            patches = PatchEmbedding(self.text, schema.image_size, patch_size, source)
+            self.visual = VisualLayers(patches, self.layers, self.num_shared_layers, insert_activation)
+        own = self.layers[self.num_shared_layers :] if insert_activation else []
+        self.slots = nn.ModuleList(KnowledgeSlots(self.text.hidden_size, layer.intermediate) for layer in own)
+        size = (schema.image_size, schema.image_size)
+        self.augment = v2.Compose([v2.RandomResizedCrop(size, antialias=True), v2.RandomHorizontalFlip()])
+
+    @property
+    def layers(self) -> Any:  # noqa: ANN401  (transformers' layers, whose parts have no common type)
+        """The layers of the text encoder."""
+        return text_layers(self.text)
+
+    def encode(self, batch: Batch) -> Encoding:
+        """Sections 3.2 and 3.3."""
+        text = embed_text(self.text, batch.input_ids, batch.segment_ids)  # (batch, tokens, hidden)
+        pictures = self.embed_pictures(batch)  # (batch or 2 * batch, 1 + patches, hidden)
+        mask = layer_mask(self.text, text, batch.attention_mask)
+        for index in range(self.num_shared_layers):
+            text, pictures = self._run(self.align, index, text, pictures, mask)
+        losses = {}
+        if self.training and self.sw_loss and pictures is not None:
+            losses["sw"] = self.sw_weight * self.semantic_loss(text, pictures, batch)
+        pictures = pictures[: len(batch)] if pictures is not None and self.insert_activation else None
+        seen = batch.attention_mask & batch.view_mask[:, :1]  # (batch, tokens)
+        for index in range(self.num_shared_layers, len(self.layers)):
+            text, pictures = self._run(self.activate, index, text, pictures, mask, seen)
+        return Encoding(self.layers[-1].output.LayerNorm(text) if self.is_pre_norm else text, losses)
+
+    def embed_pictures(self, batch: Batch) -> Tensor | None:
+        """V of the global pictures (Equation 2), under an SW loss followed by that of their augmented views.
+
+        Returns:
+            (batch or 2 * batch, 1 + patches, hidden); None where no state and no loss will need it.
+        """
+        is_needed = self.insert_activation or self.training
+        if self.visual is None or not is_needed or (batch.pixels is None and not self.training):
+            return None
+        if batch.pixels is None:  # a blank keeps every parameter in the step, as other processes may need them
+            shape = (len(batch), 3, self.schema.image_size, self.schema.image_size)
+            pictures = torch.zeros(shape, dtype=torch.uint8, device=batch.input_ids.device)
+        else:
+            pictures = batch.pixels[:, 0]
+        if self.training and self.sw_loss:
+            pictures = torch.cat([pictures, torch.stack([self.augment(picture) for picture in pictures])])
+        embedded: Tensor = self.visual.patches(pictures)
+        return embedded
+
+    def align(
+        self, index: int, text: Tensor, pictures: Tensor | None, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """ISA: h = MHA(LN(h)) + h, h = T/V-FFN(LN(h)) + h, MHA and LN the same for both (Equations 3 and 4)."""
+        layer, before = self.layers[index], self._norm_before(self.layers, index)
+        beside, inputs = attend(layer, text, before, mask)
+        text = self._join(layer, feed_forward(layer, inputs), beside)
+        if self.visual is None or pictures is None:
+            return text, None
+        beside, inputs = attend(layer, pictures, before)
+        return text, self._join(layer, self.visual.feed_forwards[index](inputs), beside)
+
+    def activate(
+        self, index: int, text: Tensor, pictures: Tensor | None, mask: Tensor | None, seen: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """IA: f(h [phi_k ; K]^T) [phi_v ; V], as the sum of the slots' part and the feed-forward's own (Equation 21).
+
+        Args:
+            index: The layer.
+            text: (batch, tokens, hidden)
+            pictures: (batch, 1 + patches, hidden); None for plain feed-forwards.
+            mask: The layers' mask, (batch, 1, tokens, tokens) bool; None if all tokens may be attended to.
+            seen: (batch, tokens) bool, True on real tokens of posts with a picture: the slots that there are.
+
+        Returns:
+            Both states; the pictures' None after the last block, whose feed-forward nothing would read.
+        """
+        layer = self.layers[index]
+        beside, inputs = attend(layer, text, self._norm_before(self.layers, index), mask)
+        fed = feed_forward(layer, inputs)
+        if self.visual is None or pictures is None:
+            return self._join(layer, fed, beside), None
+        place, blocks = index - self.num_shared_layers, self.visual.blocks
+        before = self._norm_before(blocks, place) if place else self._norm_before(self.layers, index)
+        visual_beside, visual_inputs = attend(blocks[place], pictures, before)
+        text = self._join(layer, fed + self.slots[place](inputs, visual_inputs, seen), beside)
+        if place == len(blocks) - 1:
+            return text, None
+        return text, self._join(blocks[place], feed_forward(blocks[place], visual_inputs), visual_beside)
+
+    def semantic_loss(self, text: Tensor, pictures: Tensor, batch: Batch) -> Tensor:
+        """L_SW = alpha L_S + beta L_W over the posts with a picture (Equation 14); 0 if there are none.
+
+        Args:
+            text: (batch, tokens, hidden) from the last ISA block.
+            pictures: (2 * batch, 1 + patches, hidden) likewise, the augmented views last.
+            batch: Masks and CLIP vectors.
+        """
+        seen = batch.view_mask[:, 0]
+        similarity = self.similarity(batch)[seen][:, seen]  # (posts with a picture, the same)
+        whole, augmented = pictures.chunk(2)
+        words = masked_mean(text, batch.text_mask)  # (batch, hidden)
+        patches = augmented[:, 1:].mean(1)  # (batch, hidden)
+        sentence_loss = matching_loss(text[seen, 0], whole[seen, 0], similarity, self.temperature)
+        word_loss = matching_loss(words[seen], patches[seen], similarity, self.temperature)
+        return self.alpha * sentence_loss + self.beta * word_loss
+
+    def similarity(self, batch: Batch) -> Tensor:
+        """P_ij = max(0, cos(T_c,i , V_c,j)) (Equation 5), (batch, batch); without CLIP the identity.
+
+        Raises:
+            MmieError: ``clip`` names a model, and the batch has pictures but not their vectors.
+        """
+        if self.clip is None or not batch.view_mask[:, 0].any():
+            return torch.eye(len(batch), device=batch.view_mask.device)
+        missing = [name for name in ("clip_text", "clip_image") if name not in batch.features]
+        if missing:
+            raise MmieError(
+                f"clip is '{self.clip}', but the batch lacks its vectors {', '.join(missing)} (batch, width): keep "
+                "them in the feature store, or set clip: null, which takes each post's own picture as its only match"
+            )
+        texts, pictures = (functional.normalize(batch.features[name], dim=-1) for name in ("clip_text", "clip_image"))
+        return (texts @ pictures.T).relu()
+
+    def pretrained_modules(self) -> list[nn.Module]:
+        """Parts that train at ``text_lr``: the visual layers are copies of the text encoder's."""
+        return [self.text, *([] if self.visual is None else [self.visual])]
+
+    def rebuild_args(self) -> dict[str, Any]:
+        """Constructor arguments that build the same network where neither hub nor folder is at hand."""
+        return {**super().rebuild_args(), "patch_embedding": None}
+
+    def _norm_before(self, layers: Any, index: int) -> nn.Module | None:  # noqa: ANN401  (transformers' layers)
+        """The norm in front of a layer's attention: that of the layer before it, or of the embeddings; None if post."""
+        if not self.is_pre_norm:
+            return None
+        return layers[index - 1].output.LayerNorm if index else nn.Identity()  # embeddings come normed
+
+    def _join(self, layer: Any, fed: Tensor, beside: Tensor) -> Tensor:  # noqa: ANN401
+        """The residual connection around the feed-forward."""
+        joined: Tensor = layer.output.dropout(fed) + beside
+        return joined if self.is_pre_norm else layer.output.LayerNorm(joined)
+
+    def _run(self, block: Callable[..., tuple[Tensor, Tensor | None]], *inputs: Any) -> tuple[Tensor, Tensor | None]:
+        """A block, its activations recomputed in the backward pass if ``gradient_checkpointing`` asks for it."""
+        if not (self.training and self.layers[0].gradient_checkpointing):
+            return block(*inputs)
+        result: tuple[Tensor, Tensor | None] = checkpoint(block, *inputs, use_reentrant=False)
+        return result
+
+
+class PatchEmbedding(nn.Module):
+    """LN([v_cls ; patches W + b] + positions + type) (Equation 2).
+
+    Args:
+        text: The text encoder: its width, and the norm that its own embeddings pass.
+        image_size: Height and width of a picture in pixels.
+        patch_size: Height and width of a patch in pixels.
+        source: A timm ViT, by name or folder, to take weights from; None starts randomly.
+
+    Raises:
+        ValueError: The patches do not fill the picture, or the source is no ViT with a start token.
+        WeightsUnavailable: The source's weights are not to be had.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, text: TextEncoder, image_size: int, patch_size: int, source: str | None) -> None:
+        super().__init__()
+        if patch_size < 1 or image_size % patch_size:
+            raise ValueError(f"pictures are {image_size} pixels wide, patch_size is {patch_size}: it must divide them")
+        embeddings: Any = text.model.embeddings
+        hidden, patches = text.hidden_size, (image_size // patch_size) ** 2
+        self.image_size, self.patch_size = image_size, patch_size
+        self.projection = nn.Conv2d(3, hidden, patch_size, stride=patch_size)
+        self.start, self.kind = nn.Embedding(1, hidden), nn.Embedding(1, hidden)
+        self.positions = nn.Embedding(1 + patches, hidden)
+        for table in (self.start, self.kind, self.positions):
+            nn.init.normal_(table.weight, std=text.config.initializer_range)
+        self.norm, self.dropout = _trained_copy(embeddings.LayerNorm), _trained_copy(embeddings.dropout)
+        for statistic in ("mean", "std"):
+            self.register_buffer(statistic, torch.full((3, 1, 1), 127.5))  # in pixel values, 0 to 255
+        if source is not None:
+            self._load(source)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(pictures, 3, height, width) uint8 -> (pictures, 1 + patches, hidden)."""
+        patches = self.projection((pictures.to(self.mean.dtype) - self.mean) / self.std)  # (pictures, hidden, h, w)
+        start = self.start.weight.to(patches.dtype).expand(len(pictures), -1, -1)  # (pictures, 1, hidden)
+        tokens = torch.cat([start, patches.flatten(2).transpose(1, 2)], dim=1)  # (pictures, 1 + patches, hidden)
+        embedded: Tensor = self.dropout(self.norm(tokens + self.positions.weight + self.kind.weight))
+        return embedded
+
+    @torch.no_grad()
+    def _load(self, source: str) -> None:
+        """Take the weights of a ViT, resampled to these sizes; not if it is of another width."""
+        backbone = _read_vit(source, self.image_size)
+        vit, hidden = backbone.model, self.projection.out_channels
+        if vit.embed_dim != hidden:
+            message = f"patch_embedding '{source}' is {vit.embed_dim} wide, the text encoder {hidden}: it starts random"
+            warnings.warn(message, stacklevel=2)
+            return
+        vit.set_input_size(img_size=(self.image_size, self.image_size), patch_size=(self.patch_size, self.patch_size))
+        if vit.pos_embed.shape[1] != self.positions.num_embeddings:
+            raise ValueError(f"patch_embedding '{source}' has no position for its start token: name another ViT")
+        bias = vit.patch_embed.proj.bias
+        self.projection.weight.copy_(vit.patch_embed.proj.weight)
+        self.projection.bias.copy_(torch.zeros(hidden) if bias is None else bias)  # type: ignore[union-attr]
+        self.start.weight.copy_(vit.cls_token[0])
+        self.positions.weight.copy_(vit.pos_embed[0])
+        self.mean.copy_(backbone.mean)
+        self.std.copy_(backbone.std)
+
+
+class VisualLayers(nn.Module):
+    """The picture's own weights, copied from the text encoder's layers.
+
+    Args:
+        patches: What a picture is read by.
+        layers: The text encoder's layers.
+        num_shared_layers: Of these the picture has a feed-forward of its own.
+        own_blocks: Whether it has blocks of its own for the others.
+    """
+
+    def __init__(self, patches: PatchEmbedding, layers: Any, num_shared_layers: int, own_blocks: bool) -> None:  # noqa: ANN401
+        super().__init__()
+        self.patches = patches
+        self.feed_forwards = nn.ModuleList(FeedForward(layer) for layer in layers[:num_shared_layers])
+        own = layers[num_shared_layers:] if own_blocks else []
+        self.blocks = nn.ModuleList(_trained_copy(layer) for layer in own)
+        if own_blocks:  # unread; a weight without gradient is never right
+            del self.blocks[-1].intermediate, self.blocks[-1].output
+
+
+class FeedForward(nn.Module):
+    """V-FFN: a copy of a layer's feed-forward, without its norm, which the modalities share."""
+
+    def __init__(self, layer: Any) -> None:  # noqa: ANN401
+        super().__init__()
+        self.intermediate, self.output = _trained_copy(layer.intermediate), _trained_copy(layer.output.dense)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(..., hidden) -> (..., hidden)."""
+        fed: Tensor = self.output(self.intermediate(states))
+        return fed
+
+
+class KnowledgeSlots(nn.Module):
+    """f(h phi_k^T) phi_v: hidden units beside a feed-forward's own, one per text token (Equations 19 to 21).
+
+    Args:
+        hidden_size: Width of text and picture states.
+        intermediate: First half of the layer's feed-forward, whose activation is f.
+    """
+
+    def __init__(self, hidden_size: int, intermediate: Any) -> None:  # noqa: ANN401
+        super().__init__()
+        self.activation = _trained_copy(intermediate.intermediate_act_fn)
+        self.key = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.value = nn.Linear(hidden_size, hidden_size, bias=False)
+        nn.init.normal_(self.key.weight, std=1 / hidden_size)  # normed states then score about 1
+        nn.init.zeros_(self.value.weight)
+
+    def forward(self, text: Tensor, pictures: Tensor, mask: Tensor) -> Tensor:
+        """What the slots add to the feed-forward's result.
+
+        Args:
+            text: (batch, tokens, hidden) inputs of the text's feed-forward.
+            pictures: (batch, 1 + patches, hidden) inputs of the pictures' feed-forward.
+            mask: (batch, tokens) bool, True on slots that there are.
+
+        Returns:
+            (batch, tokens, hidden)
+        """
+        knowledge = self.select(text, pictures)  # (batch, slots = tokens, hidden)
+        scores = text @ self.key(knowledge).transpose(1, 2)  # (batch, tokens, slots)
+        inserted: Tensor = (self.activation(scores) * mask.unsqueeze(1)) @ self.value(knowledge)
+        return inserted
+
+    def select(self, text: Tensor, pictures: Tensor) -> Tensor:
+        """k_i = softmax(S_i) h^v, S = h^t (h^v)^T (Equations 16 to 18), (batch, tokens, hidden)."""
+        similarities = text @ pictures.transpose(1, 2)  # (batch, tokens, 1 + patches)
+        return similarities.softmax(-1) @ pictures
+
+
+def attend(
+    layer: Any,  # noqa: ANN401  (a BertLayer or one named alike)
+    states: Tensor,
+    before: nn.Module | None,
+    mask: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The first half of a block, h = MHA(LN(h)) + h (Equation 3).
+
+    Args:
+        layer: A layer of the text encoder, or a copy.
+        states: (batch, positions, hidden)
+        before: The norm in front of the attention; None has the norm behind it, LN(MHA(h) + h).
+        mask: (batch, 1, positions, positions) bool, True on what may be attended to; None if all may.
+
+    Returns:
+        What goes on beside the feed-forward, and what goes into it, (batch, positions, hidden) each.
+    """
+    attention = layer.attention
+    heads = attention.self(states if before is None else before(states), mask)[0]  # (batch, positions, hidden)
+    added: Tensor = attention.output.dropout(attention.output.dense(heads)) + states
+    normed: Tensor = attention.output.LayerNorm(added)
+    return (normed if before is None else added), normed
+
+
+def feed_forward(layer: Any, states: Tensor) -> Tensor:  # noqa: ANN401
+    """FFN(h) = f(h K^T) V (Equation 15) with the layer's biases, (..., hidden) -> (..., hidden)."""
+    fed: Tensor = layer.output.dense(layer.intermediate(states))
+    return fed
+
+
+def matching_loss(text: Tensor, pictures: Tensor, similarity: Tensor, temperature: float) -> Tensor:
+    """(L^t2v + L^v2t) / 2 with s(a, b) = cos(a, b) / tau (Equations 12 and 13).
+
+    Args:
+        text: (posts, hidden)
+        pictures: (posts, hidden)
+        similarity: (posts, posts) P, at least 0, texts first.
+        temperature: tau.
+    """
+    cosines = functional.normalize(text, dim=-1) @ functional.normalize(pictures, dim=-1).T  # (posts, posts)
+    scores = cosines / temperature
+    return (divergence(scores, similarity) + divergence(scores.T, similarity.T)) / 2
+
+
+def divergence(scores: Tensor, similarity: Tensor) -> Tensor:
+    """1/B sum_ij p_ij log(p_ij / (q_ij + eps)), p = softmax_j(scores), q_ij = P_ij / sum_k P_ik (Equations 6 to 8).
+
+    A row of P that is all 0 gives a uniform q; no post at all gives 0.
+
+    Args:
+        scores: (posts, posts)
+        similarity: (posts, posts) P, at least 0.
+    """
+    posts = max(1, len(scores))
+    log_p = scores.log_softmax(1)  # (posts, posts)
+    total = similarity.to(log_p.dtype).sum(1, keepdim=True)  # (posts, 1)
+    q = torch.where(total > 0, similarity / total, 1 / posts)
+    return (log_p.exp() * (log_p - (q + _EPSILON).log())).sum() / posts
+
+
+def _read_vit(source: str, image_size: int) -> VisualBackbone:
+    """A ViT with its weights and the statistics of the pictures it knows."""
+    try:
+        backbone = VisualBackbone(source, image_size=image_size)
+    except WeightsUnavailable as error:
+        raise WeightsUnavailable(f"{error}; or set patch_embedding: null to start the patches randomly") from error
+    if any(getattr(backbone.model, part, None) is None for part in ("patch_embed", "cls_token", "pos_embed")):
+        raise ValueError(f"patch_embedding '{source}' has no patches, start token and positions: name a ViT")
+    return backbone
+
+
+def _count_shared(num_shared_layers: int | None, num_layers: int) -> int:
+    """L_VT, with at least one layer for the ISA and one for the IA."""
+    count = num_layers // 2 if num_shared_layers is None else num_shared_layers
+    if not 1 <= count < num_layers:
+        raise ValueError(
+            f"num_shared_layers is {count}, the text encoder has {num_layers} layers: expected 1 to {num_layers - 1}"
+        )
+    return count
+
+
+def _trained_copy(module: nn.Module) -> nn.Module:
+    """A copy that trains, also where the original is frozen."""
+    return copy.deepcopy(module).requires_grad_(True).train()

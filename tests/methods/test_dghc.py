@@ -1,0 +1,302 @@
+import inspect
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from tools import build_data, build_module, by_words, encode, make_batch, noise_like, stir, training_loss, without_views
+
+from mmie.blocks.prefix_attention import Prefix
+from mmie.blocks.vision import VisualBackbone
+from mmie.methods.dghc import DGHC, Correlation, ViewGates
+
+pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log", "ignore:.*in eval mode")
+
+BATCH, VIEWS, HIDDEN, LAYERS = 3, 4, 6, 2
+MASK = torch.tensor([[True, True, False, True], [True, False, False, False], [False, False, False, False]])
+BACKBONES = ["test_vit", "test_resnet"]
+
+
+@pytest.fixture(scope="module")
+def data(demo_data, tiny_bert):
+    return demo_data("ner", tiny_bert)
+
+
+@pytest.fixture(scope="module")
+def batch(data):
+    """Eight posts with a picture and a crop at least."""
+    return make_batch(data, by_words(data.instances["train"], 8))
+
+
+@pytest.fixture
+def build(data, tiny_bert):
+    """A DGHC whose own layers are stirred, unless told otherwise."""
+
+    def build(stirred=True, schema=data.schema, **arguments):
+        module = build_module(DGHC, schema, tiny_bert, **{"vision_backbone": "test_vit", "prompt_dim": 10, **arguments})
+        return stir(module) if stirred else module
+
+    return build
+
+
+def linear(layer, vector):
+    """W x + b for one vector."""
+    return layer.weight @ vector + (0 if layer.bias is None else layer.bias)
+
+
+def views_of(seed=0):
+    """Views (batch, views, hidden), 0 where masked, and text vectors (batch, hidden)."""
+    generator = torch.Generator().manual_seed(seed)
+    views = torch.randn(BATCH, VIEWS, HIDDEN, generator=generator) * MASK.unsqueeze(-1)
+    return views, torch.randn(BATCH, HIDDEN, generator=generator)
+
+
+def coarse(module):
+    """The module with weights large enough to matter."""
+    torch.manual_seed(1)
+    for parameter in module.parameters():
+        parameter.data.normal_(std=0.5)
+    return module
+
+
+@torch.no_grad()
+def literal_coefficients(correlation, text, picture):
+    """Equations 2 and 3 for one post."""
+    match, width = correlation.match.weight, range(len(text))
+    product = math.tanh(sum(float(text[i] * match[i] @ picture) for i in width))
+    return torch.tanh(linear(correlation.from_text, text) + linear(correlation.from_picture, picture * product))
+
+
+@torch.no_grad()
+def literal_correlated(correlation, text, views):
+    """Equations 4 and 5 for one post, (views, hidden)."""
+    coefficients = literal_coefficients(correlation, text, views[0])
+    correlated = linear(correlation.output, coefficients * views[0])
+    return torch.stack([view * correlated for view in views])
+
+
+@torch.no_grad()
+def literal_gates(layer, views, mask):
+    """Equations 7 and 8 for one post and layer, over the views that are there."""
+    there = [k for k in range(len(views)) if mask[k]]
+    if not there:
+        return [0.0] * len(views)
+    signal = linear(layer, sum(views[k] for k in there) / len(there)).tolist()
+    exponents = {k: math.exp(signal[k] if signal[k] > 0 else 0.01 * signal[k]) for k in there}
+    return [exponents.get(k, 0.0) / sum(exponents.values()) for k in range(len(views))]
+
+
+@torch.no_grad()
+def test_coefficients_and_correlated_views_equal_equations_2_to_5():
+    correlation, (views, text) = coarse(Correlation(HIDDEN)), views_of()
+    coefficients, correlated = correlation.coefficients(text, views[:, 0]), correlation(text, views)
+    for row in range(BATCH):
+        expected = literal_coefficients(correlation, text[row], views[row, 0])
+        torch.testing.assert_close(coefficients[row], expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            correlated[row], literal_correlated(correlation, text[row], views[row]), atol=1e-5, rtol=1e-4
+        )
+    assert (correlated[~MASK] == 0).all()
+
+
+@torch.no_grad()
+def test_gates_equal_equations_6_to_8_over_the_views_that_are_there():
+    gates, (views, _) = coarse(ViewGates(HIDDEN, LAYERS, VIEWS)), views_of()
+    result = gates(views, MASK)
+    assert result.shape == (LAYERS, BATCH, VIEWS)
+    for layer in range(LAYERS):
+        for row in range(BATCH):
+            expected = literal_gates(gates.layers[layer], views[row], MASK[row])
+            assert result[layer, row].tolist() == pytest.approx(expected, abs=1e-5)
+    torch.testing.assert_close(result.sum(-1), MASK.any(-1).float().expand(LAYERS, -1))
+    assert result[:, 0].std(dim=0)[MASK[0]].min() > 1e-3  # every layer has its own
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_views_equal_equation_1_one_picture_at_a_time(build, batch, backbone):
+    module = build(vision_backbone=backbone)
+    timm_model, views = module.vision.model, module.views(batch)
+    mean, std = (torch.tensor(timm_model.pretrained_cfg[name]).view(3, 1, 1) for name in ("mean", "std"))
+    inner, _, outer = module.view_map
+    for row in range(2):
+        for view in range(VIEWS):
+            expected = torch.zeros(module.text.hidden_size)
+            if batch.view_mask[row, view]:
+                pooled = timm_model(((batch.pixels[row, view] / 255 - mean) / std).unsqueeze(0))[0]
+                expected = linear(outer, torch.tanh(linear(inner, pooled)))
+            torch.testing.assert_close(views[row, view], expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_default_backbones_vector_is_its_cls_state_after_the_last_norm(batch):
+    name = inspect.signature(DGHC.__init__).parameters["vision_backbone"].default
+    vision = VisualBackbone(name, pretrained=False, image_size=64).eval()
+    pixels = batch.pixels[:2, 0]
+    tokens = vision.model.forward_features((pixels - vision.mean) / vision.std)
+    assert tokens.shape[1] == 1 + (64 // 32) ** 2
+    assert torch.equal(vision(pixels)[0], tokens[:, 0])
+    assert (tokens.mean(-1).abs() < 1e-5).all()  # the norm's weights are still 1 and 0
+
+
+@torch.no_grad()
+def test_encoding_equals_the_paper_step_by_step(build, batch):
+    module = build()
+    text, views = module.read(batch)[:, 0], module.views(batch)
+    heads, size = module.text.num_heads, module.text.hidden_size // module.text.num_heads
+    pairs = torch.zeros(2, module.text.num_layers, len(batch), heads, VIEWS, size)
+    for row in range(len(batch)):
+        correlated = literal_correlated(module.correlation, text[row], views[row])
+        for layer in range(module.text.num_layers):
+            gates = literal_gates(module.gates.layers[layer], correlated, batch.view_mask[row])
+            for view in range(VIEWS):
+                both = linear(module.projections[layer], gates[view] * correlated[view])
+                pairs[:, layer, row, :, view] = both.view(2, heads, size)
+    expected = module.read(batch, Prefix(pairs[0], pairs[1], batch.view_mask))
+    encoding = module.encode(batch)
+    assert encoding.losses == {}
+    torch.testing.assert_close(encoding.states, expected, rtol=1e-4, atol=1e-4)
+    assert (expected - module.read(batch))[batch.attention_mask].abs().max() > 1e-2  # the prefix is heard
+
+
+def test_h_is_the_cls_state_of_a_first_pass_or_the_mean_of_the_embeddings(build, batch):
+    assert torch.equal(build().summary(batch), build().read(batch)[:, 0])
+    module = build(cls_source="embeddings")
+    table = module.text.model.embeddings.word_embeddings.weight
+    for row in range(len(batch)):
+        real = batch.input_ids[row][batch.attention_mask[row]]
+        torch.testing.assert_close(module.summary(batch)[row], table[real].mean(0))
+    assert not torch.allclose(encode(module, batch), encode(build(), batch), atol=1e-4)
+
+
+def test_the_text_is_read_once_with_embeddings_and_twice_with_the_encoder(build, batch):
+    for source, passes in (("encoder", 2), ("embeddings", 1)):
+        module, calls = build(cls_source=source), []
+        module.text.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        module.encode(batch)
+        assert len(calls) == passes
+
+
+def test_without_correlation_the_views_are_read_as_they_are(build, batch):
+    full, plain = build(), build(correlation=False)
+    assert plain.correlation is None
+    views = plain.views(batch)
+    gated = plain.gates(views, batch.view_mask).unsqueeze(-1) * views
+    expected = plain.read(batch, plain.projections(gated, batch.view_mask))
+    assert torch.equal(plain.encode(batch).states, expected)
+    assert not torch.allclose(encode(full, batch), expected, atol=1e-3)
+
+
+def test_without_gating_every_view_has_its_full_weight(build, batch):
+    plain = build(gating=False)
+    views = plain.views(batch)
+    assert plain.gates is None
+    assert (plain.gate_weights(views, batch.view_mask) == 1).all()
+    correlated = plain.correlation(plain.summary(batch), views)
+    prefix = plain.projections(correlated.expand(plain.text.num_layers, *views.shape), batch.view_mask)
+    torch.testing.assert_close(plain.encode(batch).states, plain.read(batch, prefix))
+    assert not torch.allclose(encode(build(), batch), encode(plain, batch), atol=1e-3)
+
+
+def test_without_crops_the_picture_alone_is_read_and_no_gate_is_left_untrained(build, batch, data):
+    module = build(schema=replace(data.schema, num_objects=0))
+    alone = replace(batch, pixels=batch.pixels[:, :1], view_mask=batch.view_mask[:, :1])
+    assert module.gates is None
+    training_loss(module, alone).backward()
+    assert all(p.grad.any() for name, p in module.named_parameters() if not name.endswith("key.bias"))
+
+
+@pytest.mark.parametrize("arguments", [{"cls_source": "pooler"}, {"prompt_dim": 0}])
+def test_settings_that_cannot_be_are_refused(build, arguments):
+    with pytest.raises(ValueError, match=r"prompt_dim is .*, cls_source '.*': .*encoder, embeddings"):
+        build(**arguments)
+
+
+@torch.no_grad()
+def test_views_pass_as_they_are_at_the_start_and_the_match_is_not_saturated():
+    torch.manual_seed(0)
+    correlation = Correlation(256)
+    text, views = torch.randn(16, 256), 0.3 * torch.randn(16, VIEWS, 256)
+    correlated = correlation(text, views)
+    assert torch.nn.functional.cosine_similarity(correlated, views, dim=-1).min() > 0.95
+    assert torch.tanh((text * correlation.match(views[:, 0])).sum(-1)).abs().max() < 0.9
+    views[:, 0] = 0
+    torch.testing.assert_close(correlation(text, views), views)
+
+
+@torch.no_grad()
+def test_without_any_view_it_reads_the_text_alone(build, batch):
+    module = build()
+    expected = module.read(batch)
+    bare = without_views(batch)
+    real = batch.attention_mask
+    torch.testing.assert_close(module.encode(bare).states[real], expected[real], rtol=0, atol=1e-6)
+    noisy = replace(bare, pixels=noise_like(batch.pixels))
+    assert torch.equal(module.encode(noisy).states, module.encode(bare).states)
+    assert len(module(noisy)) == len(batch)
+
+
+@torch.no_grad()
+def test_a_masked_view_has_no_influence(build, batch):
+    module = build()
+    mask = batch.view_mask.clone()
+    mask[0, 1], mask[1, 0] = False, False
+    before = replace(batch, view_mask=mask)
+    noise = torch.where(mask[..., None, None, None], batch.pixels, noise_like(batch.pixels))
+    assert torch.equal(module.encode(replace(before, pixels=noise)).states, module.encode(before).states)
+    changed = (module.encode(before).states - module.encode(batch).states).abs().amax(dim=(1, 2))
+    assert (changed[:2] > 1e-4).all()  # the views counted before
+    assert (changed[2:] < 1e-5).all()
+
+
+@pytest.mark.parametrize("cls_source", ["encoder", "embeddings"])
+def test_all_is_trained_the_backbone_at_the_rate_of_the_text(build, batch, cls_source):
+    module = build(stirred=False, cls_source=cls_source, text_lr=1e-3, fusion_lr=2e-3)
+    assert not module.vision.frozen
+    training_loss(module, batch).backward()
+    still = [name for name, p in module.named_parameters() if p.grad is None or not p.grad.any()]
+    assert [name for name in still if not name.endswith("key.bias")] == []  # their true gradient is 0
+    rates = {parameter: group["lr"] for group in module.parameter_groups() for parameter in group["params"]}
+    assert {rates[p] for p in module.vision.parameters()} == {1e-3}
+    assert {rates[p] for p in module.view_map.parameters()} == {2e-3}
+
+
+def test_a_frozen_backbone_gets_no_gradient(build, batch):
+    module = build(freeze_vision=True)
+    training_loss(module, batch).backward()
+    assert all(p.grad is None for p in module.vision.parameters())
+    assert not any(part.training for part in module.vision.modules())
+
+
+def test_h_is_trained_through(build, batch):
+    module = build()
+    text, (views,) = module.summary(batch), (module.views(batch),)
+    module.correlation(text, views).square().sum().backward()
+    assert module.text.model.embeddings.word_embeddings.weight.grad.any()
+
+
+def test_bf16_autocast_and_a_batch_of_one(build, data):
+    module = build()
+    one = make_batch(data, by_words(data.instances["train"], 1))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = training_loss(module, one)
+        states = module.encode(one).states
+    loss.backward()
+    assert loss.isfinite()
+    assert states.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in module.parameters() if p.grad is not None)
+
+
+def test_it_reads_relations_too(demo_data, tiny_bert):
+    data = demo_data("re", tiny_bert)
+    module = build_module(DGHC, data.schema, tiny_bert, vision_backbone="test_vit", prompt_dim=10)
+    batch = make_batch(data, data.instances["train"][:4])
+    assert [len(answer.relations) for answer in module(batch)] == [1] * 4
+    assert training_loss(module, batch).isfinite()
+
+
+def test_bioes_tags_are_spelled(demo_root, tiny_bert):
+    data = build_data(demo_root, "ner", tiny_bert, tag_scheme="bioes")
+    module = build_module(DGHC, data.schema, tiny_bert, vision_backbone="test_vit", prompt_dim=10)
+    assert module.head.crf.num_tags == 1 + 4 * len(data.schema.labels)
+    assert training_loss(module, make_batch(data, data.instances["train"][:4])).isfinite()

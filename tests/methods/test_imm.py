@@ -1,0 +1,534 @@
+"""IMM's equations against literal versions, its picture path, its switches and its losses."""
+
+import json
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import huggingface_hub.constants
+import pytest
+import timm
+import torch
+from tools import (
+    build_module,
+    by_words,
+    encode,
+    make_batch,
+    noise_like,
+    snapshot,
+    stir,
+    train,
+    training_loss,
+    without_views,
+)
+from torch import nn
+from torch.nn import functional
+
+from mmie.blocks.errors import WeightsUnavailable
+from mmie.methods.imm import IMM, KnowledgeSlots, PatchEmbedding, divergence, matching_loss
+from mmie.types import MmieError
+
+POSTS, TOKENS, PATCHES, HIDDEN = 3, 5, 4, 8
+TAU = 0.07
+INTERMEDIATE = SimpleNamespace(intermediate_act_fn=nn.GELU())
+
+pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
+
+
+@pytest.fixture
+def data(demo_data, tiny_bert):
+    return demo_data("ner", tiny_bert)
+
+
+@pytest.fixture
+def batch(data):
+    return make_batch(data, by_words(data.instances["train"], 6))
+
+
+@pytest.fixture
+def build(data, tiny_bert):
+    def build(stirred=True, encoder=tiny_bert, **changes):
+        module = build_module(IMM, data.schema, encoder, **{"patch_size": 16, **changes})
+        return stir(module) if stirred else module
+
+    return build
+
+
+def random(*shape, seed=0):
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def cosine(left, right):
+    return (left @ right / (left.norm() * right.norm())).item()
+
+
+def softmax(scores):
+    highest = max(scores)
+    total = sum(math.exp(score - highest) for score in scores)
+    return [math.exp(score - highest) / total for score in scores]
+
+
+def literal_divergence(scores, similarity):
+    """Equations 6 to 8, rows of numbers."""
+    posts, result = len(scores), 0.0
+    for score_row, similarity_row in zip(scores, similarity, strict=True):
+        p, total = softmax(score_row), sum(similarity_row)
+        for j in range(posts):
+            q = similarity_row[j] / total if total else 1 / posts
+            result += p[j] * math.log(p[j] / (q + 1e-8)) / posts
+    return result
+
+
+def literal_matching(text, pictures, similarity):
+    scores = [[cosine(t, v) / TAU for v in pictures] for t in text]
+    turned = [[cosine(t, v) / TAU for t in text] for v in pictures]
+    return (
+        literal_divergence(scores, similarity) + literal_divergence(turned, list(zip(*similarity, strict=True)))
+    ) / 2
+
+
+def linear(layer, vector):
+    result = layer.weight @ vector
+    return result if layer.bias is None else result + layer.bias
+
+
+def norm(layer, vector):
+    centred = vector - vector.mean()
+    return centred / (centred.square().mean() + layer.eps).sqrt() * layer.weight + layer.bias
+
+
+def literal_attention(layer, states):
+    """MHA of one post's vectors, head by head."""
+    attention, size = layer.attention.self, layer.attention.self.attention_head_size
+    queries, keys, values = (
+        [linear(part, state) for state in states] for part in (attention.query, attention.key, attention.value)
+    )
+    results = []
+    for query in queries:
+        heads = []
+        for start in range(0, len(query), size):
+            head = slice(start, start + size)
+            weights = softmax([(query[head] @ key[head]).item() / math.sqrt(size) for key in keys])
+            heads.append(sum(weight * value[head] for weight, value in zip(weights, values, strict=True)))
+        results.append(linear(layer.attention.output.dense, torch.cat(heads)))
+    return results
+
+
+def literal_feed_forward(inner, outer, state, phi_keys=(), phi_values=()):
+    """f(h [phi_k ; K]^T) [phi_v ; V], with the biases of the feed-forward's own part."""
+    keys, values = [*phi_keys, *inner.weight], [*phi_values, *outer.weight.T]
+    biases = [0.0] * len(phi_keys) + inner.bias.tolist()
+    hidden = [functional.gelu(state @ key + bias) for key, bias in zip(keys, biases, strict=True)]
+    return sum(unit * value for unit, value in zip(hidden, values, strict=True)) + outer.bias
+
+
+def literal_half_block(layer, states, before):
+    """Equation 3: what goes beside and what goes into the feed-forward."""
+    attended = literal_attention(layer, states if before is None else [before(state) for state in states])
+    added = [state + change for state, change in zip(states, attended, strict=True)]
+    normed = [norm(layer.attention.output.LayerNorm, state) for state in added]
+    return (normed if before is None else added), normed
+
+
+def literal_join(layer, beside, fed, is_pre):
+    """Equation 4's residual connection."""
+    joined = [state + change for state, change in zip(beside, fed, strict=True)]
+    return joined if is_pre else [norm(layer.output.LayerNorm, state) for state in joined]
+
+
+def literal_encode(module, text, pictures, is_pre):
+    """All blocks for one post: embedded text vectors and picture vectors (None without a picture) -> text states."""
+    layers, visual, shared = list(module.layers), module.visual, module.num_shared_layers
+    before = (lambda vector: vector) if is_pre else None
+    visual_before = before
+    for index, layer in enumerate(layers):
+        beside, inputs = literal_half_block(layer, text, before)
+        phi_keys = phi_values = ()
+        if pictures is not None:
+            own = layer if index < shared else visual.blocks[index - shared]
+            visual_beside, visual_inputs = literal_half_block(own, pictures, visual_before)
+            if index < shared:
+                inner, outer = visual.feed_forwards[index].intermediate.dense, visual.feed_forwards[index].output
+            else:
+                slots = module.slots[index - shared]
+                picked = [mix(softmax([(t @ v).item() for v in visual_inputs]), visual_inputs) for t in inputs]
+                phi_keys = [slots.key.weight @ vector for vector in picked]
+                phi_values = [slots.value.weight @ vector for vector in picked]
+            if index >= shared and index < len(layers) - 1:
+                inner, outer = own.intermediate.dense, own.output.dense
+            if index < len(layers) - 1:
+                visual_fed = [literal_feed_forward(inner, outer, state) for state in visual_inputs]
+                pictures = literal_join(own, visual_beside, visual_fed, is_pre)
+                visual_before = norm_of(own) if is_pre else None
+        dense = layer.intermediate.dense, layer.output.dense
+        text = literal_join(
+            layer, beside, [literal_feed_forward(*dense, s, phi_keys, phi_values) for s in inputs], is_pre
+        )
+        before = norm_of(layer) if is_pre else None
+    return torch.stack([before(state) for state in text] if is_pre else text)
+
+
+def norm_of(layer):
+    return lambda vector: norm(layer.output.LayerNorm, vector)
+
+
+def mix(weights, vectors):
+    return sum(weight * vector for weight, vector in zip(weights, vectors, strict=True))
+
+
+def literal_patches(module, picture):
+    """Equation 2 of one picture: patches in rows, then the norm."""
+    side, tokens = module.patch_size, [module.start.weight[0]]
+    scaled = (picture.double() - module.mean) / module.std
+    for top in range(0, picture.shape[1], side):
+        for left in range(0, picture.shape[2], side):
+            patch = scaled[:, top : top + side, left : left + side]
+            tokens.append((module.projection.weight * patch).sum((1, 2, 3)) + module.projection.bias)
+    places = module.positions.weight
+    return [norm(module.norm, t + p + module.kind.weight[0]) for t, p in zip(tokens, places, strict=True)]
+
+
+def test_divergence_is_that_of_equations_6_to_8():
+    scores, similarity = random(4, 4), random(4, 4, seed=1).relu()
+    similarity[2] = 0
+    expected = literal_divergence(scores.tolist(), similarity.tolist())
+    assert divergence(scores, similarity).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_matching_is_the_mean_of_both_directions():
+    text, pictures, similarity = random(4, HIDDEN), random(4, HIDDEN, seed=1), random(4, 4, seed=2).relu()
+    expected = literal_matching(text, pictures, similarity.tolist())
+    assert matching_loss(text, pictures, similarity, TAU).item() == pytest.approx(expected, rel=1e-9)
+    assert matching_loss(5 * text, pictures, similarity, TAU).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_matching_is_lowest_where_pairs_match():
+    text, own = random(4, HIDDEN), torch.eye(4, dtype=torch.float64)
+    assert matching_loss(text, text, own, TAU) < 0.1 * matching_loss(text, text.roll(1, 0), own, TAU)
+    assert matching_loss(text[:1], text[1:2], own[:1, :1], TAU).abs() < 1e-6
+    assert matching_loss(text[:0], text[:0], own[:0, :0], TAU) == 0
+
+
+def test_slots_are_hidden_units_keyed_and_valued_by_the_picked_knowledge():
+    torch.manual_seed(0)
+    slots = KnowledgeSlots(HIDDEN, INTERMEDIATE).double()
+    torch.nn.init.normal_(slots.value.weight)
+    text, pictures = random(POSTS, TOKENS, HIDDEN), random(POSTS, 1 + PATCHES, HIDDEN, seed=1)
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 0, 0, 0]]).bool()
+    inserted = slots(text, pictures, mask)
+    for post in range(POSTS):
+        picked = [mix(softmax([(t @ v).item() for v in pictures[post]]), pictures[post]) for t in text[post]]
+        torch.testing.assert_close(slots.select(text, pictures)[post], torch.stack(picked))
+        for token in range(TOKENS):
+            expected = torch.zeros(HIDDEN, dtype=torch.float64)
+            for slot in range(TOKENS):
+                if mask[post, slot]:
+                    score = text[post, token] @ (slots.key.weight @ picked[slot])
+                    expected += functional.gelu(score) * (slots.value.weight @ picked[slot])
+            torch.testing.assert_close(inserted[post, token], expected)
+
+
+def test_slots_start_silent_with_scores_of_about_one():
+    torch.manual_seed(0)
+    slots = KnowledgeSlots(64, INTERMEDIATE)
+    text = functional.layer_norm(torch.randn(20, 64), (64,))
+    assert not slots(text[None], text[None], torch.ones(1, 20).bool()).any()
+    assert 0.5 < (text @ slots.key(text.roll(1, 0)).T).std() < 2
+
+
+@pytest.mark.parametrize("order", ["post", "pre"])
+def test_states_are_those_of_the_literal_blocks(build, batch, order, data):
+    deep = {**build().text.config.to_dict(), "num_hidden_layers": 4}
+    module = build(encoder=deep, norm=order).double()
+    assert module.num_shared_layers == 2
+    batch.view_mask[1, 0] = False
+    states = encode(module, batch)
+    embeddings = module.text.model.embeddings
+    with torch.no_grad():
+        for post in (0, 1):
+            ids = batch.input_ids[post, batch.attention_mask[post]]
+            pictures = literal_patches(module.visual.patches, batch.pixels[post, 0]) if post == 0 else None
+            expected = literal_encode(module, list(embeddings(ids[None])[0]), pictures, order == "pre")
+            torch.testing.assert_close(states[post, : len(ids)], expected)
+            if post == 0:
+                blind = literal_encode(module, list(embeddings(ids[None])[0]), None, order == "pre")
+                assert (blind - expected).abs().max() > 1e-3
+
+
+def test_semantic_loss_compares_start_tokens_and_means_of_posts_with_a_picture(build, batch):
+    module = build(clip="clip", alpha=0.3, beta=0.9)
+    posts = len(batch)
+    batch.view_mask[2, 0] = False
+    vectors = {"clip_text": random(posts, 3), "clip_image": random(posts, 3, seed=1)}
+    text, pictures = random(posts, batch.input_ids.shape[1], 16, seed=2), random(2 * posts, 5, 16, seed=3)
+    seen = [post for post in range(posts) if post != 2]
+    similarity = [[max(0.0, cosine(vectors["clip_text"][i], vectors["clip_image"][j])) for j in seen] for i in seen]
+    words = [text[i, batch.text_mask[i]].mean(0) for i in seen]
+    patches = [pictures[posts + i, 1:].mean(0) for i in seen]
+    sentence = literal_matching([text[i, 0] for i in seen], [pictures[i, 0] for i in seen], similarity)
+    expected = 0.3 * sentence + 0.9 * literal_matching(words, patches, similarity)
+    loss = module.semantic_loss(text, pictures, replace(batch, features=vectors))
+    assert loss.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_similarity_without_clip_is_ones_own_picture(build, batch):
+    assert torch.equal(build().similarity(batch), torch.eye(len(batch)))
+
+
+def test_clip_without_its_vectors_says_what_to_do(build, batch):
+    module = build(clip="openai/clip")
+    with pytest.raises(MmieError, match=r"'openai/clip', but the batch lacks its vectors clip_text, clip_image.*null"):
+        training_loss(module, batch)
+    only = replace(batch, features={"clip_text": random(len(batch), 3).float()})
+    with pytest.raises(MmieError, match="vectors clip_image "):
+        training_loss(module, only)
+    assert training_loss(module, without_views(batch)).isfinite()
+    assert encode(module, batch).isfinite().all()
+
+
+def test_clip_decides_what_matches(build, batch):
+    module, losses = build(clip="clip"), []
+    for turn in (0, 1):
+        vectors = torch.eye(len(batch))
+        features = {"clip_text": vectors, "clip_image": vectors.roll(turn, 0)}
+        losses.append(training_loss(module, replace(batch, features=features)))
+    assert losses[0] != losses[1]
+    torch.testing.assert_close(losses[0], training_loss(build(), batch))
+
+
+@pytest.mark.parametrize("encoder", ["tiny_bert", "tiny_roberta"])
+def test_it_starts_as_the_text_encoder(demo_data, encoder, request):
+    folder = request.getfixturevalue(encoder)
+    data = demo_data("re", folder)
+    module = build_module(IMM, data.schema, folder, patch_size=16)
+    batch = make_batch(data, by_words(data.instances["train"], 6))
+    with torch.no_grad():
+        expected = module.read(batch)
+    assert torch.equal(encode(module, batch), expected)
+    assert torch.equal(encode(stir(module), without_views(batch)), expected)
+    assert (encode(module, batch) - expected).abs().max() > 1e-3
+
+
+def test_pre_norm_puts_the_norms_elsewhere(build, batch):
+    module = build(stirred=False, norm="pre")
+    with torch.no_grad():
+        assert (encode(module, batch) - module.read(batch)).abs().max() > 1e-5
+    deep = {**module.text.config.to_dict(), "initializer_range": 0.3}
+    states = [encode(build(stirred=False, encoder=deep, norm=order), batch) for order in ("pre", "post")]
+    assert (states[0] - states[1]).abs().max() > 0.1
+
+
+def test_only_the_global_picture_is_read(build, batch):
+    module = build()
+    states, noise = encode(module, batch), noise_like(batch.pixels)
+    crops = torch.cat([batch.pixels[:, :1], noise[:, 1:]], dim=1)
+    assert torch.equal(encode(module, replace(batch, pixels=crops)), states)
+    assert (encode(module, replace(batch, pixels=noise)) - states).abs().max() > 1e-3
+
+
+def test_a_masked_picture_has_no_influence(build, batch):
+    module = build()
+    batch.view_mask[1, 0] = False
+    noisy = batch.pixels.clone()
+    noisy[1] = noise_like(noisy[1])
+    assert torch.equal(encode(module, replace(batch, pixels=noisy)), encode(module, batch))
+    assert torch.equal(encode(module, batch)[1], encode(module, without_views(batch))[1])
+    assert torch.equal(training_loss(module, replace(batch, pixels=noisy)), training_loss(module, batch))
+
+
+def test_losses_are_there_in_training_only_and_weighted(build, batch):
+    module = build(sw_weight=0.2)
+    assert module.encode(batch).losses == {}
+    losses = []
+    for weight in (0.2, 0.4):
+        torch.manual_seed(1)
+        losses.append(build(sw_weight=weight).train().encode(batch).losses["sw"].item())
+    assert losses[1] == pytest.approx(2 * losses[0])
+    assert set(build(sw_loss=False).train().encode(batch).losses) == set()
+
+
+def test_a_batch_with_at_most_one_picture_has_nothing_to_match(build, batch):
+    module = build().train()
+    assert module.encode(without_views(batch)).losses["sw"] == 0
+    batch.view_mask[1:, 0] = False
+    assert module.encode(batch).losses["sw"].abs() < 1e-6
+
+
+def test_training_lowers_the_semantic_loss_and_leaves_the_task_alone(build, batch):
+    module = build(stirred=False, sw_weight=1.0, text_lr=1e-3, fusion_lr=1e-3, dropout=0.0)
+
+    def semantic(seed):
+        module.train()
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            return module.encode(batch).losses["sw"].item()
+
+    before = sum(map(semantic, range(3)))
+    train(module, batch, steps=20)
+    assert sum(map(semantic, range(3))) < 0.7 * before
+
+
+def test_the_augmented_view_is_drawn_for_every_picture(build):
+    module = build()
+    picture = torch.arange(3 * 64 * 64).remainder(251).to(torch.uint8).view(3, 64, 64)
+    torch.manual_seed(0)
+    drawn = [module.augment(picture) for _ in range(4)]
+    assert all(view.shape == picture.shape and view.dtype == torch.uint8 for view in drawn)
+    assert len({bytes(view.flatten().tolist()) for view in drawn}) == 4
+
+
+def test_the_picture_path_starts_as_a_copy_and_shares_attention_and_norms(build):
+    deep = {**build().text.config.to_dict(), "num_hidden_layers": 4}
+    module = build(stirred=False, encoder=deep, num_shared_layers=1, freeze_text=True)
+    layers, visual = module.layers, module.visual
+    assert [len(visual.feed_forwards), len(visual.blocks), len(module.slots)] == [1, 3, 3]
+    torch.testing.assert_close(visual.feed_forwards[0].intermediate.dense.weight, layers[0].intermediate.dense.weight)
+    torch.testing.assert_close(visual.feed_forwards[0].output.weight, layers[0].output.dense.weight)
+    for copied, layer in zip(visual.blocks[:-1], layers[1:3], strict=True):
+        pairs = zip(copied.parameters(), layer.parameters(), strict=True)
+        assert all(torch.equal(own, theirs) and own is not theirs for own, theirs in pairs)
+    assert all(parameter.requires_grad for parameter in visual.parameters())
+    assert all(not parameter.requires_grad for parameter in module.text.parameters())
+    module.train()
+    assert all(part.training for part in visual.modules())
+    shared = [name for name in module.state_dict() if ".query." in name]
+    assert len(shared) == 2 * (4 + 3)  # weight and bias; the picture has attention of its own in the IA only
+
+
+@pytest.mark.parametrize("switches", [{"sw_loss": False}, {"insert_activation": False}, {"norm": "pre"}, {}])
+@pytest.mark.parametrize("gradient_checkpointing", [False, True])
+def test_every_parameter_gets_a_gradient(build, batch, switches, gradient_checkpointing):
+    module = build(**switches, gradient_checkpointing=gradient_checkpointing)
+    training_loss(module, batch).backward()
+    dead = [n for n, p in module.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    assert [name for name in dead if not name.endswith("key.bias")] == []
+
+
+@pytest.mark.parametrize("switches", [{}, {"norm": "pre"}])
+def test_gradient_checkpointing_changes_no_gradient(build, batch, switches):
+    modules = [build(**switches, gradient_checkpointing=thrifty) for thrifty in (False, True)]
+    for module in modules:
+        training_loss(module, batch).backward()
+    for (name, p), (_, q) in zip(*(module.named_parameters() for module in modules), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, msg=name)
+
+
+def test_a_training_step_without_pictures_leaves_no_parameter_out(build, batch):
+    module = build()
+    training_loss(module, without_views(batch)).backward()
+    assert [name for name, p in module.named_parameters() if p.grad is None] == []
+    assert all(p.grad.isfinite().all() for p in module.parameters())
+
+
+def test_without_inserting_the_states_are_the_text_encoders(build, batch):
+    for switches in ({"insert_activation": False}, {"insert_activation": False, "sw_loss": False}):
+        module = build(**switches)
+        with torch.no_grad():
+            assert torch.equal(encode(module, batch), module.read(batch))
+        assert training_loss(module, batch).isfinite()
+    assert module.visual is None
+    assert {name.split(".")[0] for name, _ in module.named_parameters()} == {"text", "head"}
+
+
+def test_copies_of_pretrained_weights_train_at_their_rate(build):
+    module = build(text_lr=1e-5, fusion_lr=1e-4, head_lr=1e-3)
+    rates = {p: group["lr"] for group in module.parameter_groups() for p in group["params"]}
+    expected = {"text": 1e-5, "visual": 1e-5, "slots": 1e-4, "head": 1e-3}
+    assert all(rates[p] == expected[name.split(".")[0]] for name, p in module.named_parameters())
+
+
+def test_bfloat16_and_a_batch_of_one(build, data, batch):
+    module = build().train()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = module.training_step(batch, 0)
+        alone = module.training_step(make_batch(data, by_words(data.instances["train"], 1)), 0)
+    (loss + alone).backward()
+    assert loss.isfinite()
+    assert all(p.grad.isfinite().all() for p in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"norm": "middle"}, "norm is 'middle', expected post or pre"),
+        ({"temperature": 0.0}, "temperature is 0.0, expected above 0"),
+        ({"num_shared_layers": 0}, "num_shared_layers is 0, the text encoder has 2 layers: expected 1 to 1"),
+        ({"num_shared_layers": 2}, "num_shared_layers is 2"),
+        ({"patch_size": 24}, "pictures are 64 pixels wide, patch_size is 24: it must divide them"),
+        ({"patch_size": 0}, "patch_size is 0"),
+        ({"encoder": {"model_type": "distilbert", "dim": 16, "n_heads": 2, "n_layers": 2}}, "use one of the BERT"),
+    ],
+)
+def test_what_cannot_work_says_so(build, changes, message):
+    with pytest.raises(ValueError, match=message):
+        build(**changes)
+
+
+def save_vit(folder, name="test_vit"):
+    """A folder as timm writes it, with statistics of its own."""
+    torch.manual_seed(3)
+    model = timm.create_model(name, pretrained=False)
+    settings = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "num_classes": 1000}
+    config = {"architecture": name, "num_classes": 1000, "pretrained_cfg": {**model.pretrained_cfg, **settings}}
+    (folder / "config.json").write_text(json.dumps(config))
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+
+
+def patches_of(build, source, patch_size=16):
+    return PatchEmbedding(build().text, 64, patch_size, source)
+
+
+def test_patches_take_over_a_vits_weights(build, tmp_path):
+    save_vit(tmp_path)
+    vit, patches = (
+        timm.create_model(f"local-dir:{tmp_path}", pretrained=True, img_size=64),
+        patches_of(build, str(tmp_path)),
+    )
+    assert torch.equal(patches.projection.weight, vit.patch_embed.proj.weight)
+    assert torch.equal(patches.projection.bias, vit.patch_embed.proj.bias)
+    assert torch.equal(patches.start.weight, vit.cls_token[0])
+    torch.testing.assert_close(patches.positions.weight, vit.pos_embed[0])
+    torch.testing.assert_close(patches.mean.flatten(), 255 * torch.tensor([0.1, 0.2, 0.3]))
+    torch.testing.assert_close(patches.std.flatten(), 255 * torch.tensor([0.4, 0.5, 0.6]))
+    assert all(parameter.requires_grad for parameter in patches.parameters())
+
+
+def test_patches_of_another_size_are_resampled(build, tmp_path):
+    save_vit(tmp_path)
+    patches = patches_of(build, str(tmp_path), patch_size=8)
+    assert patches.projection.weight.shape == (64, 3, 8, 8)
+    pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    assert patches(pixels).shape == (2, 65, 64)
+
+
+def test_a_vit_of_another_width_leaves_the_patches_random(build, tmp_path):
+    save_vit(tmp_path)
+    module = build()
+    narrow = type(module.text)({**module.text.config.to_dict(), "hidden_size": 32}, pretrained=False)
+    with pytest.warns(UserWarning, match="is 64 wide, the text encoder 32: it starts random"):
+        PatchEmbedding(narrow, 64, 16, str(tmp_path))
+
+
+def test_a_source_that_is_no_vit_is_refused(build, tmp_path):
+    save_vit(tmp_path, "test_resnet")
+    with pytest.raises(ValueError, match="has no patches, start token and positions: name a ViT"):
+        patches_of(build, str(tmp_path))
+
+
+def test_an_unreachable_hub_is_one_clear_line(build, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(WeightsUnavailable, match="set patch_embedding: null") as error:
+        patches_of(build, "vit_base_patch32_clip_224.openai", 32)
+    assert "\n" not in str(error.value)
+
+
+def test_it_can_be_built_again_without_the_vits_folder(build, data, tmp_path):
+    save_vit(tmp_path)
+    module = build()
+    module.visual.patches._load(str(tmp_path))
+    arguments = module.rebuild_args()
+    assert arguments["patch_embedding"] is None
+    again = IMM(data.schema, **{"patch_size": 16, "pretrained": False, **arguments})
+    again.load_state_dict(module.state_dict())
+    assert torch.equal(again.visual.patches.mean, module.visual.patches.mean)
+    assert snapshot(again).keys() == snapshot(module).keys()

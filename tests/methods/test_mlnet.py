@@ -1,0 +1,352 @@
+"""MLNet's equations against literal versions, one number after another."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from tools import build_module, by_words, encode, make_batch, stir, training_loss, without_pictures, without_views
+from torch import nn
+
+from mmie.methods.mlnet import FusedAttention, FusionLayer, Match, MLNet, RegionLayer
+
+POSTS, TOKENS, REGIONS, HIDDEN, HEADS = 3, 5, 4, 8, 2
+MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 0, 0, 0]]).bool()
+REGION_MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]]).bool()
+TINY = {"vision_backbone": "test_resnet", "fusion_layers": 1, "lstm_size": 16, "lstm_dropout": 0.0}
+
+pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
+
+
+@pytest.fixture
+def _double():
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def data(demo_data, tiny_bert):
+    return demo_data("ner", tiny_bert)
+
+
+@pytest.fixture
+def batch(data):
+    posts = by_words(data.instances["train"], 6)
+    return make_batch(data, [*posts[:5], without_pictures(posts[5])])
+
+
+@pytest.fixture
+def build(data, tiny_bert):
+    def build(stirred=True, **changes):
+        module = build_module(MLNet, data.schema, tiny_bert, **{**TINY, **changes})
+        return stir(module) if stirred else module
+
+    return build
+
+
+def linear(layer, vector):
+    return layer.weight @ vector + (0 if layer.bias is None else layer.bias)
+
+
+def mean(vectors):
+    return sum(vectors) / len(vectors) if len(vectors) else torch.zeros(HIDDEN)
+
+
+def norm(layer, vector):
+    centred = vector - vector.mean()
+    return centred / (centred.square().mean() + layer.eps).sqrt() * layer.weight + layer.bias
+
+
+def literal_attention(layer, states, mask, memory, memory_mask):
+    """Equations 2 and 3 with fused keys and values, for one post."""
+    summary = mean(states[mask])
+    pairs = [torch.tanh(linear(layer.pair, m) + linear(layer.pair_summary, summary)) for m in memory[memory_mask]]
+    if not pairs:
+        return torch.zeros_like(states)
+    size, results = HIDDEN // HEADS, []
+    for state in states:
+        query, joined = linear(layer.query, state), []
+        for head in range(HEADS):
+            part = slice(head * size, (head + 1) * size)
+            scores = [math.exp((query[part] @ pair[:HIDDEN][part]).item() / math.sqrt(size)) for pair in pairs]
+            weighted = [w / sum(scores) * pair[HIDDEN:][part] for w, pair in zip(scores, pairs, strict=True)]
+            joined.append(sum(weighted))
+        results.append(linear(layer.output, torch.cat(joined)))
+    return torch.stack(results)
+
+
+@pytest.mark.usefixtures("_double")
+def test_fused_attention_equals_loops():
+    layer = FusedAttention(HIDDEN, HEADS)
+    text, regions = torch.randn(POSTS, TOKENS, HIDDEN), torch.randn(POSTS, REGIONS, HIDDEN)
+    attended = layer(text, MASK, regions, REGION_MASK)
+    for post in range(POSTS):
+        expected = literal_attention(layer, text[post], MASK[post], regions[post], REGION_MASK[post])
+        torch.testing.assert_close(attended[post], expected)
+    assert not attended[2].any()
+
+
+@pytest.mark.usefixtures("_double")
+def test_the_summary_moves_keys_as_well_as_values():
+    layer = FusedAttention(HIDDEN, HEADS)
+    loss = layer(torch.randn(1, TOKENS, HIDDEN), MASK[:1], torch.randn(1, REGIONS, HIDDEN), REGION_MASK[:1])
+    loss.square().sum().backward()
+    keys, values = layer.pair_summary.weight.grad.chunk(2)
+    assert keys.abs().max() > 1e-6
+    assert values.abs().max() > 1e-6
+
+
+@pytest.mark.usefixtures("_double")
+def test_fusion_layer_equals_its_two_equations():
+    layer = FusionLayer(HIDDEN, HEADS)
+    nn.init.normal_(layer.scale)
+    text, regions = torch.randn(POSTS, TOKENS, HIDDEN), torch.randn(POSTS, REGIONS, HIDDEN)
+    gate = torch.tensor([1.0, 0.0, 1.0])
+    fused, read = layer(text, regions, MASK, REGION_MASK, gate)
+    for post in range(POSTS):
+        looked = literal_attention(layer.regions_to_text, regions[post], REGION_MASK[post], text[post], MASK[post])
+        views = torch.stack([norm(layer.norm, v) for v in regions[post] + looked])
+        torch.testing.assert_close(read[post], views)
+        seen = literal_attention(layer.text_to_regions, text[post], MASK[post], views, REGION_MASK[post])
+        torch.testing.assert_close(fused[post], text[post] + gate[post] * layer.scale * seen)
+    assert torch.equal(fused[1:], text[1:])
+
+
+@pytest.mark.usefixtures("_double")
+def test_region_layer_is_a_transformer_layer_of_torch():
+    layer = RegionLayer(HIDDEN, HEADS)
+    torchs = nn.TransformerEncoderLayer(HIDDEN, HEADS, 4 * HIDDEN, 0.0, "gelu", batch_first=True)
+    attention, own = torchs.self_attn, layer.attention
+    with torch.no_grad():
+        for name in ("weight", "bias"):
+            parts = [getattr(part, name) for part in (own.query, own.key, own.value)]
+            getattr(attention, f"in_proj_{name}").copy_(torch.cat(parts))
+            getattr(attention.out_proj, name).copy_(getattr(own.output, name))
+            getattr(torchs.linear1, name).copy_(getattr(layer.feed_forward[0], name))
+            getattr(torchs.linear2, name).copy_(getattr(layer.feed_forward[2], name))
+    regions = torch.randn(2, REGIONS, HIDDEN)
+    expected = torchs(regions, src_key_padding_mask=~REGION_MASK[:2])
+    torch.testing.assert_close(layer(regions, REGION_MASK[:2])[REGION_MASK[:2]], expected[REGION_MASK[:2]])
+
+
+@pytest.mark.usefixtures("_double")
+def test_match_equals_loops_and_a_picture_is_let_in_at_the_start():
+    match, text, pictures = Match(HIDDEN), torch.randn(POSTS, HIDDEN), torch.randn(POSTS, HIDDEN)
+    scores = match(text, pictures)
+    for post in range(POSTS):
+        products = [
+            float(a) * float(b) * float(w)
+            for a, b, w in zip(
+                linear(match.text, text[post]),
+                linear(match.picture, pictures[post]),
+                match.score.weight[0],
+                strict=True,
+            )
+        ]
+        assert scores[post].item() == pytest.approx(sum(products) + match.score.bias.item())
+    nn.init.zeros_(match.score.weight)
+    assert match(text, pictures).sigmoid().tolist() == pytest.approx([2 / 3] * POSTS)
+
+
+def test_regions_are_the_places_of_the_grid_view_by_view(build, batch):
+    module = build(visual_layers=0)
+    (maps,) = module.look(batch)
+    grid, mask = module.grid(batch), module.region_mask(module.grid(batch), batch)
+    posts, views, _, height, width = maps.shape
+    assert grid.shape == (posts, views * height * width, module.vision.channels[0])
+    regions = module.read_pictures(grid, batch)
+    for view in range(views):
+        for row in range(height):
+            for column in range(width):
+                place = (view * height + row) * width + column
+                assert torch.equal(grid[:, place], maps[:, view, :, row, column])
+                assert torch.equal(mask[:, place], batch.view_mask[:, view])
+                expected = torch.tanh(linear(module.region_map, maps[0, view, :, row, column]))
+                torch.testing.assert_close(regions[0, place], expected)
+
+
+def test_it_starts_at_the_plain_text_encoder(build, batch):
+    for fusion in ("early", "late"):
+        module = build(stirred=False, fusion=fusion)
+        with torch.no_grad():
+            states, _ = module.fuse(module.read_text(batch), module.read_pictures(module.grid(batch), batch), batch)
+            assert torch.equal(states, module.read(batch))
+
+
+def test_without_a_picture_or_with_a_closed_gate_nothing_is_added_to_the_text(build, batch):
+    module = build(char_embedding=False)
+    plain = module.bilstm(module.read(batch), batch.attention_mask)
+    assert not torch.allclose(encode(module, batch)[:5], plain[:5], atol=1e-4)
+    assert torch.equal(encode(module, batch)[5], plain[5])
+    assert torch.equal(encode(module, without_views(batch)), plain)
+    nn.init.constant_(module.match.score.bias, -100.0)
+    assert torch.equal(encode(module, batch), plain)
+
+
+def test_the_gate_is_the_scores_side_of_a_half_and_hands_its_gradient_to_the_score(build, batch):
+    module = build()
+    text, regions = module.read_text(batch), module.read_pictures(module.grid(batch), batch)
+    with torch.no_grad():  # some scores on either side
+        module.match.score.bias -= module.match(*module.summaries(text, regions, batch))[:5].mean()
+    gate = module.gate(text, regions, batch)
+    scores = module.match(*module.summaries(text, regions, batch)).sigmoid()
+    assert gate.tolist() == [float(score > 0.5) for score in scores[:5]] + [0.0]
+    assert set(gate[:5].tolist()) == {0.0, 1.0}
+    weights = torch.arange(1.0, 7.0)
+    (hard,) = torch.autograd.grad((gate * weights).sum(), module.match.score.bias, retain_graph=True)
+    (soft,) = torch.autograd.grad((scores * weights)[:5].sum(), module.match.score.bias)
+    torch.testing.assert_close(hard, soft)
+
+
+def test_match_loss_pairs_each_post_with_its_picture_and_with_the_next_posts(build, batch):
+    module = build()
+    batch = replace(batch, view_mask=batch.view_mask & torch.tensor([1, 1, 0, 1, 1, 1]).bool().unsqueeze(1))
+    text, regions = module.read_text(batch), module.read_pictures(module.grid(batch), batch)
+    words, pictures = module.summaries(text, regions, batch)
+    rows = [0, 1, 3, 4]
+    losses = []
+    for place, row in enumerate(rows):
+        other = rows[place - 1]
+        for picture, label in ((row, 1.0), (other, 0.0)):
+            chance = module.match(words[row : row + 1], pictures[picture : picture + 1]).sigmoid().item()
+            losses.append(-math.log(chance) if label else -math.log(1 - chance) / 2)
+    loss = module.match_loss(text, regions, batch)
+    assert loss.item() == pytest.approx(sum(losses) / (4 + 4 / 2), rel=1e-4)
+
+
+def test_posts_that_share_a_picture_are_no_mismatch(build, data):
+    post = by_words(data.instances["train"], 1)[0]
+    module, batch = build(), make_batch(data, [post, post, post])
+    text, regions = module.read_text(batch), module.read_pictures(module.grid(batch), batch)
+    scores = module.match(*module.summaries(text, regions, batch))
+    expected = -scores.sigmoid().log().mean()
+    torch.testing.assert_close(module.match_loss(text, regions, batch), expected)
+
+
+def test_the_match_loss_needs_training_two_pictures_and_a_weight(build, data, batch):
+    module = build().train()
+    losses = module.encode(batch).losses
+    assert losses.keys() == {"match"}
+    assert losses["match"] > 0
+    assert build(match_weight=0.2).train().encode(batch).losses["match"] > losses["match"]
+    assert build(match_weight=0.0).train().encode(batch).losses == {}
+    assert build().eval().encode(batch).losses == {}
+    one = make_batch(data, [data.instances["train"][0], without_pictures(data.instances["train"][1])])
+    assert module.encode(one).losses["match"] == 0
+    assert module.encode(without_views(batch)).losses["match"] == 0
+
+
+def test_the_gate_learns_which_pictures_belong(build, data):
+    module = build(stirred=False)
+    batch = make_batch(data, by_words(data.instances["train"], 6))
+    optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(40):
+        text, regions = module.read_text(batch), module.read_pictures(module.grid(batch), batch)
+        losses.append(module.match_loss(text, regions, batch))
+        optimizer.zero_grad()
+        losses[-1].backward()
+        optimizer.step()
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def test_every_piece_of_a_word_gets_its_characters_and_nothing_else_does(build, batch):
+    module = build()
+    spelled, words = module.spell(batch), module.characters(batch.characters)
+    assert (batch.token_words.diff(dim=1) == 0).any()
+    for post in range(len(batch)):
+        for token, word in enumerate(batch.token_words[post].tolist()):
+            expected = words[post, word] if word >= 0 else torch.zeros_like(words[post, 0])
+            assert torch.equal(spelled[post, token], expected)
+
+
+def test_characters_are_read_unless_switched_off(build, batch):
+    other = replace(batch, characters=torch.where(batch.characters > 0, 98, 0))
+    with_characters, without = build(), build(char_embedding=False)
+    assert not torch.allclose(encode(with_characters, other), encode(with_characters, batch), atol=1e-4)
+    assert torch.equal(encode(without, other), encode(without, batch))
+    assert not any("characters" in name for name, _ in without.named_parameters())
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_picture_and_text_meet_in_the_last_layers(build, batch, layers):
+    module = build(fusion_layers=layers)
+    assert len(module.fusions) == layers
+    embedded = module.read_text(without_views(batch))
+    assert torch.equal(module.read_text(batch), embedded)
+    hidden = module.text.model(
+        batch.input_ids, batch.attention_mask, batch.segment_ids, output_hidden_states=True
+    ).hidden_states
+    plain = build(fusion_layers=layers, char_embedding=False)
+    torch.testing.assert_close(plain.read_text(batch), hidden[2 - layers])
+
+
+def test_late_fusion_adds_to_the_last_states(build, batch):
+    module = build(fusion="late", fusion_layers=2)
+    text, regions = module.read_text(batch), module.read_pictures(module.grid(batch), batch)
+    torch.testing.assert_close(build(fusion="late", char_embedding=False).read_text(batch), module.read(batch))
+    assert len(module.fusions) == 1
+    masks = (batch.attention_mask, module.region_mask(regions, batch), module.gate(text, regions, batch))
+    expected, _ = module.fusions[0](text, regions, *masks)
+    torch.testing.assert_close(module.fuse(text, regions, batch)[0], expected)
+    early = build(fusion="early", fusion_layers=1)
+    early.load_state_dict(module.state_dict())
+    assert not torch.allclose(encode(early, batch), encode(module, batch), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"fusion": "middle"}, "fusion is 'middle': expected early or late"),
+        ({"fusion_layers": 3}, "fusion_layers is 3: expected 1 to 2, the text encoder's layers"),
+        ({"fusion_layers": 0}, "fusion_layers is 0: expected 1 to 2"),
+    ],
+)
+def test_wrong_switches_are_refused(build, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        build(**wrong)
+
+
+def test_head_and_lstm_train_at_the_heads_rate(build):
+    module = build(text_lr=1e-3, fusion_lr=2e-3, head_lr=3e-3)
+    rates = {parameter: group["lr"] for group in module.parameter_groups() for parameter in group["params"]}
+    expected = {"text": 1e-3, "head": 3e-3, "bilstm": 3e-3}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            assert rates[parameter] == expected.get(name.split(".")[0], 2e-3), name
+    assert module.head.emission.in_features == 32
+
+
+@pytest.mark.parametrize("changes", [{}, {"fusion": "late"}, {"fusion_layers": 2}], ids=["early", "late", "all"])
+def test_every_trainable_parameter_gets_a_gradient(build, batch, changes):
+    module = build(**changes)
+    training_loss(module, batch).backward()
+    dead = [n for n, p in module.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    assert [name for name in dead if not name.endswith("key.bias")] == []
+
+
+def test_it_runs_in_bfloat16(build, batch):
+    module = build()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = training_loss(module, batch)
+        assert module.encode(without_views(batch)).states.isfinite().all()
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad.isfinite().all() for p in module.parameters() if p.grad is not None)
+
+
+def test_fused_layers_are_recomputed_with_gradient_checkpointing(build, batch):
+    plain, thrifty = build(fusion_layers=2), build(fusion_layers=2, gradient_checkpointing=True)
+    saved = []
+    for module in (plain, thrifty):
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, s=sizes: s.append(t.numel()) or t, lambda t: t):
+            loss = training_loss(module, batch)
+        loss.backward()
+        saved.append(sum(sizes))
+    assert saved[1] < 0.7 * saved[0]
+    for (name, left), (_, right) in zip(plain.named_parameters(), thrifty.named_parameters(), strict=True):
+        if left.requires_grad:
+            torch.testing.assert_close(left.grad, right.grad, msg=name)
