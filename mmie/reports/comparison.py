@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.table import Table
+from rich.table import Column, Table
 
 from mmie.data.demo import DemoBounds
 from mmie.types import MmieError, Task
@@ -63,7 +63,8 @@ def read_run(folder: str | Path) -> Run:
 
 def render_runs(runs: Sequence[Run]) -> Table:
     """A row a run; for the demo corpus also the best score that text alone can reach."""
-    table = Table("run", "method", "corpus", "task", "P", "R", "F1", title="Test scores")
+    columns = (Column(name, overflow="fold") for name in ("run", "method", "corpus", "task", "P", "R", "F1"))
+    table = Table(*columns, title="Test scores")
     for run in runs:
         percents = [f"{100 * run.scores[name]:.2f}" for name in ("precision", "recall", "f1")]
         table.add_row(str(run.folder), run.method, run.corpus, run.task, *percents)
