@@ -24,7 +24,7 @@ ROOMS = (
     "cli",
 )
 """From the ground up; a room imports only from rooms before it, and from itself."""
-METHOD_SUPPORT = ("base", "tasks", "checkpoints", "transfer", "papers")
+METHOD_SUPPORT = ("base", "tasks", "checkpoints", "transfer")
 METHOD_FILES = {file.stem for file in (PACKAGE / "methods").glob("[!_]*.py")} - set(METHOD_SUPPORT)
 PARENTS = {"rsrnet": ["hvpnet"], "mlnet_pretraining": ["mlnet"]}
 """Methods that are subclasses of another."""

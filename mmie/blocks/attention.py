@@ -25,6 +25,32 @@ def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
     return (states * weights).sum(-2) / weights.sum(-2).clamp(min=1)
 
 
+def attend_heads(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, num_heads: int) -> Tensor:
+    """softmax(Q K^T / sqrt(head_size)) V, each head over its slice of ``hidden``, the heads' results side by side.
+
+    A row whose keys are all masked attends to all of them, so that nothing is NaN: its result is for the caller to
+    drop.
+
+    Args:
+        queries: (batch, queries, hidden)
+        keys: (batch, positions, hidden)
+        values: (batch, positions, hidden)
+        mask: (batch, positions) bool, True on positions that may be attended to.
+        num_heads: Heads; must divide ``hidden``.
+
+    Returns:
+        (batch, queries, hidden)
+    """
+    opened = mask | ~mask.any(-1, keepdim=True)  # (batch, positions)
+    attended = functional.scaled_dot_product_attention(
+        split_heads(queries, num_heads),
+        split_heads(keys, num_heads),
+        split_heads(values, num_heads),
+        attn_mask=opened[:, None, None, :],
+    )  # (batch, heads, queries, head_size)
+    return attended.transpose(1, 2).flatten(2)
+
+
 class AttentionPooling(nn.Module):
     """sum_i softmax_i(w . x_i) x_i: a learned weighted mean.
 
@@ -68,13 +94,6 @@ class MultiHeadAttention(nn.Module):
         Returns:
             (batch, queries, hidden)
         """
-        some = mask.any(-1, keepdim=True)  # (batch, 1); a row without any is opened, and its result dropped
-        attended = functional.scaled_dot_product_attention(
-            split_heads(self.query(states), self.num_heads),
-            split_heads(self.key(memory), self.num_heads),
-            split_heads(self.value(memory), self.num_heads),
-            attn_mask=(mask | ~some)[:, None, None, :],
-        )  # (batch, heads, queries, head_size)
-        joined = attended.transpose(1, 2).flatten(2)  # (batch, queries, hidden)
-        result: Tensor = self.output(joined) * some.unsqueeze(-1)
+        attended = attend_heads(self.query(states), self.key(memory), self.value(memory), mask, self.num_heads)
+        result: Tensor = self.output(attended) * mask.any(-1)[:, None, None]
         return result

@@ -71,6 +71,11 @@ class TextEncoder(nn.Module):
         return int(self.config.num_attention_heads)
 
     @property
+    def has_segments(self) -> bool:
+        """Whether the encoder tells a second segment from the first."""
+        return int(getattr(self.config, "type_vocab_size", 1)) > 1
+
+    @property
     def max_positions(self) -> int:
         """Most tokens the encoder has positions for."""
         return int(self.config.max_position_embeddings) - self._first_position
@@ -110,7 +115,7 @@ class TextEncoder(nn.Module):
         """
         self._check_length(input_ids.shape[1] + position_shift)
         extra: dict[str, Any] = {}
-        if getattr(self.config, "type_vocab_size", 1) > 1:
+        if self.has_segments:
             extra["token_type_ids"] = segment_ids
         if prefix is not None:
             self._check(prefix)

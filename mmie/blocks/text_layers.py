@@ -35,7 +35,7 @@ def embed_text(text: TextEncoder, input_ids: Tensor, segment_ids: Tensor, added:
         added: (batch, tokens, hidden) to add to the embeddings of the tokens, before positions, segments and norm.
     """
     tokens = text.model.get_input_embeddings()(input_ids)
-    segments = segment_ids if getattr(text.config, "type_vocab_size", 1) > 1 else None
+    segments = segment_ids if text.has_segments else None
     embeddings: nn.Module = text.model.embeddings  # type: ignore[assignment]
     embedded: Tensor = embeddings(
         input_ids=input_ids,  # RoBERTa counts positions from the ids

@@ -52,12 +52,15 @@ def encode_posts(posts: Sequence[Post], schema: Schema, tokenizer: WordTokenizer
             for post, words in zip(posts, pieces, strict=True)
             for relation in post.relations
         ]
-    return [_entity_instance(post, tokenizer.encode(words), schema) for post, words in zip(posts, pieces, strict=True)]
-
-
-def _entity_instance(post: Post, text: EncodedText, schema: Schema) -> Instance:
-    """A post and its gold tags; entities of types that the model does not know are outside."""
     tag_ids = {tag: place for place, tag in enumerate(tag_names(schema.labels, schema.tag_scheme))}
+    return [
+        _entity_instance(post, tokenizer.encode(words), schema, tag_ids)
+        for post, words in zip(posts, pieces, strict=True)
+    ]
+
+
+def _entity_instance(post: Post, text: EncodedText, schema: Schema, tag_ids: Mapping[str, int]) -> Instance:
+    """A post and its gold tags; entities of types that the model does not know are outside."""
     known = [entity for entity in post.entities if entity.type in schema.labels]
     tags = entities_to_tags(known, len(text.word_starts), schema.tag_scheme)
     return Instance(post, None, text, [tag_ids[tag] for tag in tags], UNKNOWN_LABEL, _views(post, schema.num_objects))

@@ -19,7 +19,7 @@ from mmie.blocks.prefix_attention import Prefix
 from mmie.blocks.text_encoder import TextEncoder
 from mmie.blocks.vision import VisualBackbone, VisualOutput
 from mmie.methods.tasks import build_task
-from mmie.methods.transfer import initialise_from
+from mmie.methods.transfer import full_name, initialise_from
 from mmie.types import Batch, Encoding, Extraction, Schema
 
 Stage = Literal["val", "test"]
@@ -223,7 +223,7 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         """Add all that building the module again takes, in plain values: see `mmie.methods.checkpoints`."""
         settings = {name: value for name, value in self.init_args.items() if name != "schema"}
         checkpoint["mmie"] = {
-            "method": f"{type(self).__module__}.{type(self).__qualname__}",
+            "method": full_name(type(self)),
             "schema": asdict(self.schema),
             "init_args": {**settings, "pretrained": False, "init_from": None, **self.rebuild_args()},
         }

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmie.methods.base import ExtractionModule
-from mmie.methods.transfer import CheckpointError, read_checkpoint
+from mmie.methods.transfer import CheckpointError, full_name, read_checkpoint
 from mmie.types import Schema
 
 
@@ -44,7 +44,7 @@ def find_method(name: str) -> type[ExtractionModule]:
     """
     importlib.import_module("mmie.methods")
     for method in _subclasses(ExtractionModule):  # type: ignore[type-abstract]
-        if f"{method.__module__}.{method.__qualname__}" == name:
+        if full_name(method) == name:
             return method
     raise CheckpointError(f"the checkpoint's method {name} is not known: import its module first")
 

@@ -43,8 +43,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from mmie.blocks.attention import MultiHeadAttention, masked_mean
-from mmie.blocks.prefix_attention import split_heads
+from mmie.blocks.attention import MultiHeadAttention, attend_heads, masked_mean
 from mmie.blocks.recurrent import BiLSTM, CharacterEncoder
 from mmie.blocks.text_layers import embed_text, layer_mask, text_layers
 from mmie.blocks.vision import VisualOutput
@@ -257,14 +256,8 @@ class FusedAttention(nn.Module):
         """
         summary = masked_mean(states, mask).unsqueeze(1)  # (batch, 1, hidden)
         keys, values = torch.tanh(self.pair(memory) + self.pair_summary(summary)).chunk(2, dim=-1)
-        some = memory_mask.any(-1, keepdim=True)  # (batch, 1); a row without any is opened, and its result dropped
-        attended = functional.scaled_dot_product_attention(
-            split_heads(self.query(states), self.num_heads),
-            split_heads(keys, self.num_heads),
-            split_heads(values, self.num_heads),
-            attn_mask=(memory_mask | ~some)[:, None, None, :],
-        )  # (batch, heads, queries, head_size)
-        result: Tensor = self.output(attended.transpose(1, 2).flatten(2)) * some.unsqueeze(-1)
+        attended = attend_heads(self.query(states), keys, values, memory_mask, self.num_heads)
+        result: Tensor = self.output(attended) * memory_mask.any(-1)[:, None, None]
         return result
 
 

@@ -18,6 +18,11 @@ class CheckpointError(MmieError, ValueError):
     """A file that is no checkpoint of this package, or one of a method that is not known here."""
 
 
+def full_name(method: type) -> str:
+    """The name by which a checkpoint knows its method's class."""
+    return f"{method.__module__}.{method.__qualname__}"
+
+
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """The content of a checkpoint, loaded with ``weights_only=True``, on the CPU.
 

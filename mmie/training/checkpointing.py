@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from mmie.methods import ExtractionModule
+from mmie.methods.transfer import full_name
 from mmie.training.run_folder import lies_in
 from mmie.types import MmieError
 
@@ -22,9 +23,8 @@ def check_fits(checkpoint: dict[str, Any], module: ExtractionModule) -> None:
     Raises:
         CheckpointMismatch: It is one.
     """
-    method = f"{type(module).__module__}.{type(module).__qualname__}"
     theirs = {**checkpoint["mmie"]["schema"], "method": checkpoint["mmie"]["method"]}
-    ours = {**asdict(module.schema), "method": method}
+    ours = {**asdict(module.schema), "method": full_name(type(module))}
     for name in ("method", "task", "labels", "tag_scheme", "vocab_size"):
         if theirs[name] != ours[name]:
             raise CheckpointMismatch(f"the checkpoint was trained with {name} {theirs[name]}, the run has {ours[name]}")
