@@ -102,15 +102,15 @@ class MmieCLI(LightningCLI):
             loggers.append(build_csv_logger(run_dir, self._steps_kept))
         if settings.wandb is not None:
             loggers.append(build_wandb_logger(settings.wandb, run_dir))
-        self.trainer_defaults["callbacks"] = _callbacks(run_dir, sys.stdout.isatty())
+        self.trainer_defaults["callbacks"] = _callbacks(run_dir, self.model, sys.stdout.isatty())
         if not sys.stdout.isatty():  # a bar that redraws itself is unreadable in a file; there is a line an epoch
             kwargs["enable_progress_bar"] = False
         return super().instantiate_trainer(logger=loggers or False, **kwargs)
 
 
-def _callbacks(run_dir: Path, interactive: bool) -> list[Callback]:
+def _callbacks(run_dir: Path, module: ExtractionModule, interactive: bool) -> list[Callback]:
     """What every run has."""
-    callbacks = [*build_checkpoints(run_dir), PredictionWriter(), RunRecorder()]
+    callbacks = [*build_checkpoints(run_dir, *module.monitor), PredictionWriter(), RunRecorder(*module.monitor)]
     return [*callbacks, RichProgressBar()] if interactive else callbacks
 
 

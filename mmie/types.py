@@ -102,6 +102,7 @@ class Schema:
         max_tokens: Most subword tokens of a post.
         num_objects: Object crops per post (m).
         image_size: Height and width of a view in pixels.
+        mask_id: Id of the tokenizer's mask token; None if it has none.
     """
 
     task: Task
@@ -111,6 +112,7 @@ class Schema:
     max_tokens: int = 128
     num_objects: int = 3
     image_size: int = 224
+    mask_id: int | None = None
 
 
 @dataclass(slots=True)

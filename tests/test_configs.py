@@ -4,7 +4,16 @@ import pytest
 import yaml
 from command import CONFIGS, run, succeed
 
-METHODS = {"text_only": "TextOnly", "hvpnet": "HVPNet", "rsrnet": "RSRNeT", "rap": "RAP"}
+METHODS = {
+    "text_only": "TextOnly",
+    "hvpnet": "HVPNet",
+    "rsrnet": "RSRNeT",
+    "rap": "RAP",
+    "dghc": "DGHC",
+    "imm": "IMM",
+    "mlnet": "MLNet",
+    "mlnet_pretrain": "MLNetPretraining",
+}
 CORPORA = {"twitter2015": ("Twitter2015", "ner"), "twitter2017": ("Twitter2017", "ner"), "mnre": ("MNRE", "re")}
 HARDWARE = ("cpu", "gpu", "ddp4")
 REQUIRED = [f"{method}_{corpus}" for method in METHODS for corpus in CORPORA]
@@ -114,6 +123,8 @@ def test_a_configuration_runs(name, demo_root, tiny_bert, tmp_path):
     if "vision_backbone" in settings:
         kind = "vit" if "vit" in settings["vision_backbone"] else "resnet"
         replaced.append(f"--model.init_args.vision_backbone=test_{kind}")
+    if "fusion_layers" in settings:
+        replaced.append("--model.init_args.fusion_layers=1")
     if "clip" in settings:
         replaced.append("--model.init_args.clip=null")
     outcome = succeed("fit", f"--config={CONFIGS / f'{name}.yaml'}", *replaced)

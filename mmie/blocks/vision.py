@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from mmie.blocks.errors import WeightsUnavailable
 
-VisualOutput = Literal["stages", "grid", "pooled"]
+VisualOutput = Literal["stages", "grid", "pooled", "logits"]
 NUM_STAGES = 4
 
 
@@ -24,6 +24,7 @@ class VisualBackbone(nn.Module):
     ``stages``  maps (channels_i, h_i, w_i) of the last 4 stages  ResNet, ResNeSt, ConvNeXt, Swin
     ``grid``    the last map (channels, h, w)                   the same, and ViT (patches only)
     ``pooled``  a vector (channels,)                            any model
+    ``logits``  scores of its own classifier (classes,)         any model that has one
     =========== =============================================== =================================
 
     A frozen backbone stays in eval mode (its BatchNorm statistics never move), gets no gradient and keeps no graph. A
@@ -61,7 +62,7 @@ class VisualBackbone(nn.Module):
         super().__init__()
         self.name, self.output, self.frozen = str(name), output, frozen
         self.image_size, self.pool_to = image_size, pool_to
-        self.model = _create(self.name, pretrained)
+        self.model = _create(self.name, pretrained, with_classifier=output == "logits")
         if hasattr(self.model, "set_input_size"):  # a transformer's position embeddings fit one size
             self.model.set_input_size(img_size=(image_size, image_size))
         for statistic in ("mean", "std"):
@@ -92,7 +93,7 @@ class VisualBackbone(nn.Module):
             pixels: (pictures, 3, height, width) uint8 RGB.
 
         Returns:
-            Four maps for ``stages``, one for ``grid``, one vector for ``pooled``; (pictures, *shape) each.
+            Four maps for ``stages``, one for ``grid``, one vector for the others; (pictures, *shape) each.
 
         Raises:
             ValueError: The pictures are not of ``image_size``.
@@ -104,7 +105,7 @@ class VisualBackbone(nn.Module):
             )
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             normalised = (pixels.to(self.mean.dtype) - self.mean) / self.std
-            if self.output == "pooled":
+            if self.output in ("pooled", "logits"):
                 return [self.model(normalised)]
             return [self._pool(features) for features in self._maps(normalised)]
 
@@ -143,7 +144,9 @@ class VisualBackbone(nn.Module):
         """Shapes of the outputs for one picture; an error here is one that every batch would meet."""
         if self.output == "stages" and not _has_stages(self.model):
             raise ValueError(f"backbone '{self.name}' has no {NUM_STAGES} stages: use output grid or pooled")
-        if self.pool_to is not None and self.output == "pooled":
+        if self.output == "logits" and self.model.num_classes < 2:
+            raise ValueError(f"backbone '{self.name}' has no classifier: name one that was trained to classify")
+        if self.pool_to is not None and self.output in ("pooled", "logits"):
             raise ValueError("pool_to pools maps: use it with output stages or grid")
         self.eval()
         blank = torch.zeros(1, 3, self.image_size, self.image_size, dtype=torch.uint8)
@@ -161,8 +164,8 @@ class VisualBackbone(nn.Module):
         return shapes
 
 
-def _create(name: str, pretrained: bool) -> Any:  # noqa: ANN401 (nn.Module does not declare what timm's models share)
-    """The timm model without its classifier."""
+def _create(name: str, pretrained: bool, with_classifier: bool) -> Any:  # noqa: ANN401 (nn.Module knows less)
+    """The timm model, with or without its classifier."""
     source = f"local-dir:{name}" if (Path(name) / "config.json").is_file() else name
     if ":" not in source and not timm.is_model(source):
         raise ValueError(
@@ -170,7 +173,8 @@ def _create(name: str, pretrained: bool) -> Any:  # noqa: ANN401 (nn.Module does
             "(a model on the hub is written hf-hub:owner/name)"
         )
     try:
-        return timm.create_model(source, pretrained=pretrained, num_classes=0)
+        head = {} if with_classifier else {"num_classes": 0}
+        return timm.create_model(source, pretrained=pretrained, **head)
     except (OSError, RuntimeError, SafetensorError, KeyError) as error:
         raise WeightsUnavailable(
             f"vision backbone '{name}' cannot be loaded ({_first_line(error)}); offline, name a local folder with "

@@ -126,6 +126,7 @@ class MultimodalDataModule(LightningDataModule):
             max_tokens=self.max_tokens,
             num_objects=self.num_objects,
             image_size=self.image_size,
+            mask_id=self.tokenizer.mask_id,
         )
 
     def setup(self, stage: str) -> None:

@@ -107,6 +107,12 @@ class WordTokenizer:
         """Tokens of the vocabulary, markers included."""
         return len(self.tokenizer)
 
+    @property
+    def mask_id(self) -> int | None:
+        """Id of the token that hides another one; None if there is none."""
+        number: int | None = self.tokenizer.mask_token_id
+        return number
+
     def split(self, texts: Sequence[Sequence[str]]) -> list[list[list[int]]]:
         """Subword ids of every word of every text; an empty list for a word that leaves none.
 

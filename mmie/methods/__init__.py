@@ -4,6 +4,8 @@ from mmie.methods.base import ExtractionModule, MultimodalModule
 from mmie.methods.dghc import DGHC
 from mmie.methods.hvpnet import HVPNet
 from mmie.methods.imm import IMM
+from mmie.methods.mlnet import MLNet
+from mmie.methods.mlnet_pretraining import MLNetPretraining
 from mmie.methods.rap import RAP
 from mmie.methods.rsrnet import RSRNeT
 from mmie.methods.text_only import TextOnly
@@ -14,6 +16,8 @@ __all__ = [
     "RAP",
     "ExtractionModule",
     "HVPNet",
+    "MLNet",
+    "MLNetPretraining",
     "MultimodalModule",
     "RSRNeT",
     "TextOnly",

@@ -61,6 +61,8 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         ValueError: The text encoder has fewer positions than the data module's ``max_tokens``.
     """
 
+    monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("val/f1", "max")
+    """The logged value that tells the best epoch, and whether less or more of it is better."""
     init_args: dict[str, Any]
     """What the constructor was given; a checkpoint carries it."""
 

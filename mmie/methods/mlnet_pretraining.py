@@ -23,14 +23,13 @@ The three losses are added with equal weights; the paper gives none.
 """
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmie.blocks.vision import VisualBackbone
 from mmie.methods.mlnet import MLNet
 from mmie.types import Batch, Encoding, Extraction, MmieError, Schema
 
@@ -46,7 +45,6 @@ class MLNetPretraining(MLNet):
 
     Args:
         schema: What the data module says of the data; the command line links it.
-        mask_id: Id of the tokenizer's mask token: 103 in BERT's published vocabularies, 50264 in RoBERTa's.
         text_ratio: Share of the words' pieces that are chosen for MLM.
         region_ratio: Share of the regions that are hidden for MVM.
         vision_backbone: Name of a ``timm`` model with its classifier, or local folder of one.
@@ -54,15 +52,14 @@ class MLNetPretraining(MLNet):
         **shared: See `MLNet`, whose ``match_weight``, ``lstm_size`` and ``lstm_dropout`` mean nothing here.
 
     Raises:
-        ValueError: A share or the mask token is out of range, or the backbone has no classifier.
+        ValueError: A share is out of range, the tokenizer has no mask token, or the backbone no classifier.
     """
 
-    monitor: ClassVar[tuple[str, str]] = ("val/loss", "min")
+    monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("val/loss", "min")
 
     def __init__(
         self,
         schema: Schema,
-        mask_id: int = 103,
         text_ratio: float = 0.15,
         region_ratio: float = 0.15,
         vision_backbone: str = "resnet18",
@@ -70,15 +67,16 @@ class MLNetPretraining(MLNet):
         **shared: Any,
     ) -> None:
         super().__init__(schema, vision_backbone=vision_backbone, pretrained_vision=pretrained_vision, **shared)
-        if not 0 <= mask_id < schema.vocab_size:
-            raise ValueError(f"mask_id is {mask_id}: expected the mask token's id, 0 to {schema.vocab_size - 1}")
+        if schema.mask_id is None:
+            raise ValueError("the tokenizer has no mask token: name a text encoder that was trained with one")
         if not (0 < text_ratio <= 1 and 0 < region_ratio <= 1):
             raise ValueError(f"text_ratio {text_ratio} and region_ratio {region_ratio} must be above 0, at most 1")
         del self.head, self.bilstm  # nothing is answered, and a weight without gradient is never right
-        self.mask_id, self.text_ratio, self.region_ratio = mask_id, text_ratio, region_ratio
+        self.mask_id, self.text_ratio, self.region_ratio = schema.mask_id, text_ratio, region_ratio
         self.pieces = PiecePredictor(self.text.hidden_size, len(self.embeddings))
-        self.classifier = ViewClassifier(vision_backbone, self.pretrained and pretrained_vision, schema.image_size)
-        self.objects = nn.Linear(self.text.hidden_size, self.classifier.num_classes)
+        load = self.pretrained and pretrained_vision
+        self.classifier = VisualBackbone(vision_backbone, load, "logits", image_size=schema.image_size)
+        self.objects = nn.Linear(self.text.hidden_size, self.classifier.channels[0])
 
     @property
     def embeddings(self) -> Tensor:
@@ -154,11 +152,8 @@ class MLNetPretraining(MLNet):
 
     def view_classes(self, batch: Batch) -> Tensor:
         """What the backbone's own classifier sees in each view: probabilities (batch, views, classes), 0 if masked."""
-        classes = self.vision.mean.new_zeros(*batch.view_mask.shape, self.classifier.num_classes)
-        if batch.pixels is not None:
-            normalised = (batch.pixels[batch.view_mask] - self.vision.mean) / self.vision.std
-            classes[batch.view_mask] = self.classifier(normalised).to(classes)
-        return classes
+        (logits,) = self.classifier.encode_views(batch.pixels, batch.view_mask)  # (batch, views, classes)
+        return logits.float().softmax(-1) * batch.view_mask.unsqueeze(-1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Sum of the three losses."""
@@ -213,46 +208,6 @@ class PiecePredictor(nn.Module):
         """(positions, hidden) and E (vocabulary, hidden) -> (positions, vocabulary)."""
         transformed = self.norm(functional.gelu(self.transform(states)))
         return functional.linear(transformed, embeddings, self.bias)
-
-
-class ViewClassifier(nn.Module):
-    """A timm model with its own classifier, never trained.
-
-    Args:
-        name: A timm architecture, a hub name, or a folder that holds timm's ``config.json`` and weights.
-        pretrained: Load weights.
-        image_size: Height and width of the pictures in pixels.
-
-    Raises:
-        ValueError: The model has no classifier.
-    """
-
-    def __init__(self, name: str, pretrained: bool, image_size: int) -> None:
-        super().__init__()
-        self.model = _with_classifier(name, pretrained)
-        self.num_classes = int(self.model.num_classes)
-        if self.num_classes < 2:
-            raise ValueError(f"vision backbone '{name}' has no classifier: masked regions have no target")
-        if hasattr(self.model, "set_input_size"):  # a transformer's position embeddings fit one size
-            self.model.set_input_size(img_size=(image_size, image_size))
-        self.requires_grad_(False)
-        self.train()
-
-    def train(self, mode: bool = True) -> "ViewClassifier":
-        """Eval mode, always."""
-        return super().train(False)
-
-    @torch.no_grad()
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Normalised pictures (pictures, 3, height, width) -> probabilities (pictures, classes)."""
-        probabilities: Tensor = self.model(pictures).float().softmax(-1)
-        return probabilities
-
-
-def _with_classifier(name: str, pretrained: bool) -> Any:  # noqa: ANN401 (nn.Module does not declare what timm shares)
-    """The timm model as it is published."""
-    source = f"local-dir:{name}" if (Path(name) / "config.json").is_file() else name
-    return timm.create_model(source, pretrained=pretrained)
 
 
 def _draw(mask: Tensor, share: float, generator: torch.Generator | None) -> Tensor:

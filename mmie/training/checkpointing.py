@@ -30,9 +30,15 @@ def check_fits(checkpoint: dict[str, Any], module: ExtractionModule) -> None:
             raise CheckpointMismatch(f"the checkpoint was trained with {name} {theirs[name]}, the run has {ours[name]}")
 
 
-def build_checkpoints(run_dir: Path) -> list[ModelCheckpoint]:
-    """``best.ckpt`` and ``last.ckpt``; Lightning's ``save_last`` would write the latter for a new best one only."""
-    best = FolderCheckpoint(run_dir, "best", monitor="val/f1", mode="max", enable_version_counter=False)
+def build_checkpoints(run_dir: Path, monitor: str, mode: str) -> list[ModelCheckpoint]:
+    """``best.ckpt`` and ``last.ckpt``; Lightning's ``save_last`` would write the latter for a new best one only.
+
+    Args:
+        run_dir: Where they go.
+        monitor: The logged value that tells the best epoch.
+        mode: ``min`` or ``max``: which of it is best.
+    """
+    best = FolderCheckpoint(run_dir, "best", monitor=monitor, mode=mode, enable_version_counter=False)
     return [best, FolderCheckpoint(run_dir, "last", enable_version_counter=False)]
 
 

@@ -95,9 +95,15 @@ class SaveRunConfig(SaveConfigCallback):
 
 
 class RunRecorder(Callback):
-    """Writes ``metrics.json``, and prints a line an epoch where no progress bar can show."""
+    """Writes ``metrics.json``, and prints a line an epoch where no progress bar can show.
 
-    def __init__(self) -> None:
+    Args:
+        monitor: The logged value that tells the best epoch.
+        mode: ``min`` or ``max``: which of it is best.
+    """
+
+    def __init__(self, monitor: str = "val/f1", mode: str = "max") -> None:
+        self.monitor, self.mode = monitor, mode
         self.epochs: list[dict[str, float]] = []
         self._epoch_start = self._train_seconds = 0.0
 
@@ -129,7 +135,7 @@ class RunRecorder(Callback):
         times = {"seconds": time.perf_counter() - self._epoch_start, "train_seconds": self._train_seconds}
         self.epochs.append({"epoch": trainer.current_epoch, **times, **scores})
         if trainer.is_global_zero and not sys.stdout.isatty():
-            shown = "".join(f"  {name} {scores[name]:.4f}" for name in ("train/loss", "val/f1") if name in scores)
+            shown = "".join(f"  {name} {scores[name]:.4f}" for name in ("train/loss", self.monitor) if name in scores)
             print(
                 f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}{shown}  {times['seconds']:.1f} s", flush=True
             )
@@ -155,9 +161,10 @@ class RunRecorder(Callback):
             _print_summary(trainer, "predictions", {}, "")
 
     def _best(self) -> dict[str, float]:
-        """The epoch that scored best in validation; the last one if none was validated."""
-        scored = [epoch for epoch in self.epochs if "val/f1" in epoch]
-        return max(scored, key=lambda epoch: epoch["val/f1"]) if scored else self.epochs[-1]
+        """The epoch that did best in validation; the last one if none was validated."""
+        scored = [epoch for epoch in self.epochs if self.monitor in epoch]
+        choose = max if self.mode == "max" else min
+        return choose(scored, key=lambda epoch: epoch[self.monitor]) if scored else self.epochs[-1]
 
     def _write_scores(self, trainer: Trainer, section: str, prefix: str) -> None:
         """Write the scores that start with ``prefix``, and print them."""
@@ -273,6 +280,8 @@ def _print_summary(trainer: Trainer, title: str, scores: dict[str, float], prefi
     for name in ("precision", "recall", "f1", "accuracy"):
         if prefix + name in scores:
             table.add_row(name, f"{100 * scores[prefix + name]:.2f}")
+    if prefix + "loss" in scores:
+        table.add_row("loss", f"{scores[prefix + 'loss']:.4f}")
     for name in (BEST, LAST, METRICS, PREDICTIONS, CONFIG):
         if (folder / name).exists():
             table.add_row(name.partition(".")[0], str(folder / name))

@@ -40,6 +40,8 @@ def save_folder(folder, name="test_resnet"):
         ("test_convnext", "stages", [(24, 16, 16), (32, 8, 8), (48, 4, 4), (64, 2, 2)]),
         ("test_vit", "grid", [(64, 4, 4)]),
         ("test_vit", "pooled", [(64,)]),
+        ("test_vit", "logits", [(1000,)]),
+        ("resnet18", "logits", [(1000,)]),
     ],
 )
 def test_shapes(name, output, shapes):

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from command import metrics, run, succeed, tiny
 from tools import build_data, build_module, build_trainer, by_words, make_batch, stir, without_pictures, without_views
 
 from mmie.methods.mlnet import MLNet
-from mmie.methods.mlnet_pretraining import MLNetPretraining, NoAnswers, ViewClassifier
+from mmie.methods.mlnet_pretraining import MLNetPretraining, NoAnswers
 from mmie.methods.transfer import initialise_from
 
 MASK_ID = 8
@@ -31,8 +32,7 @@ def batch(data):
 @pytest.fixture
 def build(data, tiny_bert):
     def build(stirred=True, **changes):
-        arguments = {**TINY, "mask_id": MASK_ID, **changes}
-        module = build_module(MLNetPretraining, data.schema, tiny_bert, **arguments)
+        module = build_module(MLNetPretraining, data.schema, tiny_bert, **{**TINY, **changes})
         return stir(module) if stirred else module
 
     return build
@@ -193,7 +193,7 @@ def test_hidden_pieces_and_regions_are_learnt(build, data):
 
 def test_a_fit_logs_losses_and_validation_hides_the_same_in_every_epoch(demo_root, tiny_bert, tmp_path):
     data = build_data(demo_root, "ner", tiny_bert)
-    module = build_module(MLNetPretraining, data.schema, tiny_bert, **TINY, mask_id=MASK_ID)
+    module = build_module(MLNetPretraining, data.schema, tiny_bert, **TINY)
     trainer = build_trainer(tmp_path, max_epochs=1)
     (before,) = trainer.validate(module, data, verbose=False)
     (again,) = trainer.validate(module, data, verbose=False)
@@ -218,8 +218,6 @@ def test_it_answers_nothing(build, batch):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"mask_id": -1}, "mask_id is -1: expected the mask token's id, 0 to"),
-        ({"mask_id": 10**6}, "mask_id is 1000000: expected"),
         ({"text_ratio": 0.0}, "text_ratio 0.0 and region_ratio 0.15 must be above 0, at most 1"),
         ({"region_ratio": 1.5}, "region_ratio 1.5 must be above 0"),
     ],
@@ -229,7 +227,27 @@ def test_wrong_settings_are_refused(build, wrong, message):
         build(**wrong)
 
 
-def test_a_backbone_of_a_transformer_is_classified_at_the_size_of_the_pictures():
-    classifier = ViewClassifier("test_vit", False, 64).train()
-    assert classifier(torch.rand(2, 3, 64, 64)).sum(-1).tolist() == pytest.approx([1.0, 1.0], rel=1e-5)
-    assert not classifier.training
+def test_a_tokenizer_without_a_mask_token_is_refused(data, tiny_bert):
+    with pytest.raises(ValueError, match="the tokenizer has no mask token"):
+        build_module(MLNetPretraining, replace(data.schema, mask_id=None), tiny_bert, **TINY)
+
+
+def test_a_backbone_of_a_transformer_is_classified_at_the_size_of_the_pictures(build, batch):
+    module = build(vision_backbone="test_vit")
+    seen = module.view_classes(batch).sum(-1)
+    torch.testing.assert_close(seen, batch.view_mask.float(), rtol=1e-5, atol=0)
+
+
+def test_pretraining_then_fine_tuning_from_the_command_line(demo_root, tmp_path, caplog):
+    first, second = tmp_path / "pretrained", tmp_path / "tuned"
+    pretrained = succeed("fit", *tiny("mlnet_pretrain", demo_root, first), "--trainer.max_epochs=2")
+    epochs = metrics(first)["fit"]["epochs"]
+    assert metrics(first)["fit"]["best"] == min(epochs, key=lambda epoch: epoch["val/loss"])
+    assert "val/loss" in pretrained.out
+    best = first / "best.ckpt"
+    succeed("fit", *tiny("mlnet", demo_root, second), f"--model.init_args.init_from={best}")
+    assert f"init_from {best}: took over" in caplog.text
+    assert "classifier.model (" in caplog.text.partition("left in the checkpoint: ")[2]
+    refused = run("test", *tiny("mlnet_pretrain", demo_root, first))
+    assert (refused.status, refused.err.count("\n")) == (1, 1)
+    assert "fine-tune MLNet from its checkpoint" in refused.err
