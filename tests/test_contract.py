@@ -25,7 +25,7 @@ from tools import (
 )
 from torch import nn
 
-from mmie.methods import RAP, HVPNet, MultimodalModule, RSRNeT, TextOnly
+from mmie.methods import DGHC, IMM, RAP, HVPNet, MLNet, RSRNeT, TextOnly
 from mmie.methods.checkpoints import load_method
 from mmie.types import Encoding
 
@@ -44,8 +44,11 @@ class Case:
         encoder: Fixture that gives the text encoder's folder.
         pretrained: Parts that train at ``text_lr``.
         head: Parts that train at ``head_lr``.
+        frozen: Parts that are frozen by default.
+        crops: Whether it looks at crops.
+        sees: Whether it looks at pictures at all.
         width: Width of the states.
-        fixed_views: The number of views is part of the computation, masked ones included.
+        fixed_views: Why the number of views, masked ones included, is part of the computation; "" if it is not.
     """
 
     method: type
@@ -53,16 +56,31 @@ class Case:
     encoder: str = "tiny_bert"
     pretrained: tuple = ("text", "vision")
     head: tuple = ("head",)
+    frozen: tuple = ("vision",)
+    crops: bool = True
+    sees: bool = True
     width: int = 64
-    fixed_views: bool = False
+    fixed_views: str = ""
 
 
 METHODS = {
-    "text_only": Case(TextOnly),
+    "text_only": Case(TextOnly, pretrained=("text",), frozen=(), crops=False, sees=False),
     "hvpnet": Case(HVPNet, TINY),
-    "hvpnet_reference": Case(HVPNet, {**TINY, "variant": "reference"}, fixed_views=True),
+    "hvpnet_reference": Case(
+        HVPNet,
+        {**TINY, "variant": "reference"},
+        fixed_views="it reads the views of all posts in the memory order of the public code",
+    ),
     "rsrnet": Case(RSRNeT, TINY, "tiny_roberta"),
     "rap": Case(RAP, {**TINY, "num_fusion_layers": 2, "prompt_length": 4}),
+    "dghc": Case(
+        DGHC,
+        {"vision_backbone": "test_vit", "prompt_dim": 16},
+        frozen=(),
+        fixed_views="its gates have a weight for every place of a view",
+    ),
+    "imm": Case(IMM, {"patch_size": 16}, pretrained=("text", "visual"), frozen=(), crops=False),
+    "mlnet": Case(MLNet, {**TINY, "fusion_layers": 1, "lstm_size": 32, "lstm_dropout": 0.0}, head=("head", "bilstm")),
 }
 TASKS = ["ner", "re"]
 RATES = {"text_lr": 1e-3, "fusion_lr": 2e-3, "head_lr": 3e-3}
@@ -90,12 +108,12 @@ def setting(request, demo_data):
         build=build,
         posts=posts,
         batch=make_batch(data, posts),
-        sees=issubclass(case.method, MultimodalModule),
     )
 
 
-def frozen_parts(module):
-    return [module.text, *([module.vision] if hasattr(module, "vision") else [])]
+def frozen_parts(setting, module):
+    """What stays as it is where the text encoder is frozen, too."""
+    return [module.text, *(getattr(module, part) for part in setting.case.frozen)]
 
 
 def is_key_bias(name):
@@ -155,11 +173,12 @@ def test_every_trainable_parameter_gets_a_gradient(setting):
 def test_what_is_frozen_is_the_backbone_by_default_and_the_text_if_asked(setting):
     module = setting.build()
     frozen = {name.split(".")[0] for name, p in module.named_parameters() if not p.requires_grad}
-    assert frozen == ({"vision"} if setting.sees else set())
+    assert frozen == set(setting.case.frozen)
     module = setting.build(freeze_text=True)
     training_loss(module, setting.batch).backward()
-    assert all(p.grad is None for part in frozen_parts(module) for p in part.parameters())
-    trained = [(name, p) for name, p in module.named_parameters() if not name.startswith(("text.", "vision."))]
+    assert all(p.grad is None for part in frozen_parts(setting, module) for p in part.parameters())
+    still = ("text", *setting.case.frozen)
+    trained = [(name, p) for name, p in module.named_parameters() if name.split(".")[0] not in still]
     assert all(p.requires_grad and p.grad is not None for _, p in trained)
     assert [name for name, p in trained if not p.grad.any() and not is_key_bias(name)] == []
 
@@ -187,8 +206,8 @@ def test_weights_decay_but_biases_norms_and_embeddings_do_not(setting):
     for part in module.modules():
         for name, parameter in part.named_parameters(recurse=False):
             if parameter.requires_grad:
-                spared = isinstance(part, norms_and_embeddings) or "bias" in name
-                spared |= name in {"start_transitions", "end_transitions"}  # a tag's bias at the ends of a text
+                spared = isinstance(part, norms_and_embeddings) or parameter.ndim < 2
+                spared |= name in {"cls_token", "pos_embed"}  # a ViT's embeddings
                 assert decays[parameter] == (0.0 if spared else 0.05), (part, name)
 
 
@@ -205,12 +224,13 @@ def test_every_trainable_parameter_changes_in_a_step(setting):
 
 def test_what_is_frozen_does_not_move(setting):
     module = setting.build(freeze_text=True, **RATES)
-    before = [snapshot(part) for part in frozen_parts(module)]
+    before = [snapshot(part) for part in frozen_parts(setting, module)]
     train(module, setting.batch, steps=3)
     module.train()
     assert module.training
-    assert not any(part.training for frozen in frozen_parts(module) for part in frozen.modules())
-    assert all(same(old, snapshot(part)) for old, part in zip(before, frozen_parts(module), strict=True))
+    parts = frozen_parts(setting, module)
+    assert not any(part.training for frozen in parts for part in frozen.modules())
+    assert all(same(old, snapshot(part)) for old, part in zip(before, parts, strict=True))
 
 
 def test_a_masked_views_pixels_change_nothing(setting):
@@ -225,7 +245,7 @@ def test_a_masked_views_pixels_change_nothing(setting):
 
 def test_a_masked_view_is_as_if_it_were_not_there(setting):
     if setting.case.fixed_views:
-        pytest.skip("it reads the views of all posts in the memory order of the public code")
+        pytest.skip(setting.case.fixed_views)
     posts = [post for post in setting.posts if sum(view is not None for view in post.views) == 2]
     batch = make_batch(setting.data, posts)
     trimmed = replace(batch, pixels=batch.pixels[:, :2], view_mask=batch.view_mask[:, :2])
@@ -243,7 +263,7 @@ def test_a_readable_views_pixels_change_its_posts_states_and_no_other(setting, v
     assert batch.view_mask[2, view]
     changed = (encode(module, make_batch(setting.data, setting.posts, pixels=pixels)) - states).abs().amax(dim=2)
     real = batch.attention_mask
-    if not setting.sees:
+    if not (setting.case.sees if view == 0 else setting.case.crops):
         assert changed.max() == 0
         return
     assert (changed[2][real[2]] > 1e-9).all()
@@ -321,7 +341,7 @@ def test_a_checkpoint_alone_gives_the_same_answers(setting, demo_root, tmp_path)
     encoder = tmp_path / "encoder"
     shutil.copytree(setting.encoder, encoder)
     module = setting.build(encoder=str(encoder), **RATES)
-    frozen = snapshot(module.vision) if setting.sees else {}
+    frozen = [snapshot(getattr(module, part)) for part in setting.case.frozen]
     trainer = build_trainer(tmp_path, max_steps=3, limit_val_batches=1)
     trainer.fit(module, build_data(demo_root, setting.task, str(encoder)))
     trainer.save_checkpoint(tmp_path / "module.ckpt")
@@ -333,4 +353,6 @@ def test_a_checkpoint_alone_gives_the_same_answers(setting, demo_root, tmp_path)
     assert not loaded.training
     assert torch.equal(encode(loaded, setting.batch), encode(module, setting.batch))
     assert loaded(setting.batch) == module(setting.batch)
-    assert same(snapshot(loaded.vision), frozen) if setting.sees else not frozen
+    assert all(
+        same(snapshot(getattr(loaded, part)), old) for part, old in zip(setting.case.frozen, frozen, strict=True)
+    )

@@ -28,7 +28,8 @@ class VisualBackbone(nn.Module):
     =========== =============================================== =================================
 
     A frozen backbone stays in eval mode (its BatchNorm statistics never move), gets no gradient and keeps no graph. A
-    trained one gets no gradient from a batch without a readable view.
+    trained one gets a gradient of 0 from a batch without a readable view: other processes may have some, and DDP waits
+    for the gradients of all.
 
     Args:
         name: A timm architecture, with or without a tag of weights (``resnet50``, ``resnet50.a1_in1k``), a hub name
@@ -121,7 +122,8 @@ class VisualBackbone(nn.Module):
         """
         readable = None if pixels is None else pixels[view_mask]  # (readable views, 3, height, width)
         if readable is None or len(readable) == 0:
-            return [self.mean.new_zeros(*view_mask.shape, *shape) for shape in self.shapes]
+            idle = 0.0 if self.frozen else 0 * sum(weight.sum() for weight in self.model.parameters())
+            return [self.mean.new_zeros(*view_mask.shape, *shape) + idle for shape in self.shapes]
         return [_spread(features, view_mask) for features in self(readable)]
 
     def _maps(self, pictures: Tensor) -> list[Tensor]:
@@ -173,7 +175,7 @@ def _create(name: str, pretrained: bool, with_classifier: bool) -> Any:  # noqa:
             "(a model on the hub is written hf-hub:owner/name)"
         )
     try:
-        head = {} if with_classifier else {"num_classes": 0}
+        head: dict[str, Any] = {} if with_classifier else {"num_classes": 0}
         return timm.create_model(source, pretrained=pretrained, **head)
     except (OSError, RuntimeError, SafetensorError, KeyError) as error:
         raise WeightsUnavailable(

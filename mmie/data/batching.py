@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from mmie.data.encoding import EncodedText, WordTokenizer
 from mmie.data.pictures import PictureError, ResizeMode, load_picture, to_view
+from mmie.data.sampler import Draw
 from mmie.tags import entities_to_tags, tag_names
 from mmie.types import MAX_BYTES, UNKNOWN_LABEL, Batch, Post, Relation, Schema
 
@@ -43,19 +44,29 @@ class Instance:
         return len(self.text)
 
 
-def encode_posts(posts: Sequence[Post], schema: Schema, tokenizer: WordTokenizer) -> list[Instance]:
-    """Instances of all posts, in order, each tokenised once; their views are the files that the posts name."""
+def encode_posts(
+    posts: Sequence[Post], schema: Schema, tokenizer: WordTokenizer, use_context: bool = False
+) -> list[Instance]:
+    """Instances of all posts, in order, each tokenised once; their views are the files that the posts name.
+
+    Args:
+        posts: The posts.
+        schema: What the model expects.
+        tokenizer: Its tokenizer.
+        use_context: Put each post's context behind its words, as a second segment.
+    """
     pieces = tokenizer.split([post.words for post in posts])
+    contexts = tokenizer.split_contexts([post.context for post in posts]) if use_context else [[]] * len(posts)
     if schema.task == "re":
         return [
-            _relation_instance(post, relation, tokenizer.encode_pair(words, relation), schema)
-            for post, words in zip(posts, pieces, strict=True)
+            _relation_instance(post, relation, tokenizer.encode_pair(words, relation, context), schema)
+            for post, words, context in zip(posts, pieces, contexts, strict=True)
             for relation in post.relations
         ]
     tag_ids = {tag: place for place, tag in enumerate(tag_names(schema.labels, schema.tag_scheme))}
     return [
-        _entity_instance(post, tokenizer.encode(words), schema, tag_ids)
-        for post, words in zip(posts, pieces, strict=True)
+        _entity_instance(post, tokenizer.encode(words, context), schema, tag_ids)
+        for post, words, context in zip(posts, pieces, contexts, strict=True)
     ]
 
 
@@ -63,19 +74,20 @@ def _entity_instance(post: Post, text: EncodedText, schema: Schema, tag_ids: Map
     """A post and its gold tags; entities of types that the model does not know are outside."""
     known = [entity for entity in post.entities if entity.type in schema.labels]
     tags = entities_to_tags(known, len(text.word_starts), schema.tag_scheme)
-    return Instance(post, None, text, [tag_ids[tag] for tag in tags], UNKNOWN_LABEL, _views(post, schema.num_objects))
+    views = _views(post.image, post.crops, schema.num_objects)
+    return Instance(post, None, text, [tag_ids[tag] for tag in tags], UNKNOWN_LABEL, views)
 
 
 def _relation_instance(post: Post, relation: Relation, text: EncodedText, schema: Schema) -> Instance:
     """A relation of a post and its gold label."""
     label = schema.labels.index(relation.label) if relation.label in schema.labels else UNKNOWN_LABEL
-    return Instance(post, relation, text, [], label, _views(post, schema.num_objects))
+    return Instance(post, relation, text, [], label, _views(post.image, post.crops, schema.num_objects))
 
 
-def _views(post: Post, num_objects: int) -> tuple[Path | None, ...]:
-    """The picture and as many crops as a model sees, None for those that the post does not have."""
-    crops = post.crops[:num_objects]
-    return (post.image, *crops, *[None] * (num_objects - len(crops)))
+def _views(picture: Path | None, crops: Sequence[Path], num_objects: int) -> tuple[Path | None, ...]:
+    """The picture and as many crops as a model sees, None for those that there are not."""
+    seen = crops[:num_objects]
+    return (picture, *seen, *[None] * (num_objects - len(seen)))
 
 
 class Collator:
@@ -109,7 +121,7 @@ class Collator:
             index=torch.where(index < 0, -1 - index, index),
             input_ids=input_ids,
             attention_mask=torch.arange(input_ids.shape[1]) < lengths.unsqueeze(1),
-            segment_ids=torch.zeros_like(input_ids),
+            segment_ids=_pad([text.segment_ids for text in texts]),
             token_words=_pad([text.token_words for text in texts], -1),
             word_starts=word_starts.clamp(min=0),
             word_mask=word_starts >= 0,
@@ -159,17 +171,36 @@ class Collator:
 
 
 class InstanceDataset(Dataset[Batch]):
-    """Instances of a split; an item is the batch of the numbers it is asked for."""
+    """Instances of a split; an item is the batch of the numbers it is asked for, in an epoch.
 
-    def __init__(self, instances: Sequence[Instance], collator: Collator) -> None:
+    Args:
+        instances: The split.
+        collator: Makes batches of them.
+        crop_seed: Draw each instance's crops at random from all of its own, anew in every epoch; None takes the first.
+    """
+
+    def __init__(self, instances: Sequence[Instance], collator: Collator, crop_seed: int | None = None) -> None:
         self.instances = instances
         self.collator = collator
+        self.crop_seed = crop_seed
 
     def __len__(self) -> int:
         return len(self.instances)
 
-    def __getitem__(self, numbers: Sequence[int]) -> Batch:
-        return self.collator([self.instances[-1 - n if n < 0 else n] for n in numbers], numbers)
+    def __getitem__(self, draw: Draw) -> Batch:
+        epoch, numbers = draw
+        return self.collator([self._instance(-1 - n if n < 0 else n, epoch) for n in numbers], numbers)
+
+    def _instance(self, number: int, epoch: int) -> Instance:
+        """An instance with the views that it shows in an epoch."""
+        instance = self.instances[number]
+        if self.crop_seed is None:
+            return instance
+        picture, *crops = instance.views
+        readable = [crop for crop in crops if crop is not None]
+        count = min(self.collator.schema.num_objects, len(readable))
+        chosen = random.Random(f"{self.crop_seed} {epoch} {number}").sample(readable, count)
+        return replace(instance, views=_views(picture, chosen, self.collator.schema.num_objects))
 
 
 def mask_views(instances: Iterable[Instance], unreadable: Mapping[Path, str]) -> None:

@@ -52,6 +52,8 @@ class MultimodalDataModule(LightningDataModule):
         resize: ``crop`` scales the shorter side and cuts out the middle, ``squash`` scales both sides.
         pictures: ``right``, ``shuffled`` (every post that has pictures gets those of another one of its split, of
             another image wherever one image is not in more than half of the posts) or ``none``.
+        random_crops: In training, draw ``num_objects`` crops at random from all that a post has, anew in every epoch;
+            else, and in evaluation, take the first, which crop indices hold best first.
         train_fraction: Share of training instances to use, drawn without replacement.
         num_workers: Processes that read pictures ahead.
         pin_memory: Keep batches in page-locked memory; by default where there is a GPU.
@@ -76,6 +78,7 @@ class MultimodalDataModule(LightningDataModule):
         image_size: int = 224,
         resize: ResizeMode = "crop",
         pictures: Pictures = "right",
+        random_crops: bool = False,
         train_fraction: float = 1.0,
         num_workers: int = 0,
         pin_memory: bool | None = None,
@@ -102,6 +105,7 @@ class MultimodalDataModule(LightningDataModule):
         self.image_size = image_size
         self.resize: ResizeMode = resize
         self.pictures: Pictures = pictures
+        self.random_crops = random_crops
         self.train_fraction = train_fraction
         self.num_workers = num_workers
         self.pin_memory = torch.cuda.is_available() if pin_memory is None else pin_memory
@@ -175,6 +179,9 @@ class MultimodalDataModule(LightningDataModule):
         """Instances of a split."""
         posts = self._with_pictures(self.corpus.posts(split))
         instances = encode_posts(posts, self.schema, self.tokenizer)
+        if self.random_crops and split == "train":
+            for instance in instances:
+                instance.views = (instance.post.image, *instance.post.crops)
         if not instances:
             raise CorpusError(f"{self.corpus.text_file(split)}: the split has no instance for task {self.task}")
         cut = sum(instance.text.num_words < len(instance.post.words) for instance in instances)
@@ -213,8 +220,9 @@ class MultimodalDataModule(LightningDataModule):
         instances = self.instances[split]
         collator = Collator(self.schema, self.tokenizer.pad_id, self.resize, self.max_pixels)
         batch_size = self.batch_size if shuffle else self.eval_batch_size
+        crop_seed = self.seed if self.random_crops and split == "train" else None
         return DataLoader(
-            InstanceDataset(instances, collator),
+            InstanceDataset(instances, collator, crop_seed),
             sampler=BucketSampler([len(instance) for instance in instances], batch_size, shuffle, self.seed),
             batch_size=None,
             num_workers=self.num_workers,

@@ -7,9 +7,14 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
+Draw = tuple[int, list[int]]
+"""What a batch is made from: the epoch, and the numbers of the batch's instances."""
 
-class BucketSampler(DistributedSampler[list[int]]):
-    """Lists of instance numbers, one list a batch, each of instances of like length.
+
+class BucketSampler(DistributedSampler[Draw]):
+    """Lists of instance numbers, one list a batch, each of instances of like length, with the epoch before each.
+
+    The epoch goes to the data set, so that what is drawn anew in every epoch does not depend on worker processes.
 
     In training, instances are shuffled, cut into pools of ``pool`` batches, sorted by length within a pool, and the
     batches shuffled: little padding, and, in a split of several pools, still other company for every instance in
@@ -52,11 +57,11 @@ class BucketSampler(DistributedSampler[list[int]]):
         per_step = self.batch_size * self.num_replicas
         return -(-len(self.lengths) // per_step)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[Draw]:
         """Batches of this rank, in this epoch."""
         order = self._training_order() if self.shuffle else torch.argsort(self.lengths, descending=True, stable=True)
         for step in self._steps(order):
-            yield step[self.rank :: self.num_replicas].tolist()
+            yield self.epoch, step[self.rank :: self.num_replicas].tolist()
 
     def _training_order(self) -> Tensor:
         """A permutation of all instances, sorted by length within pools."""
@@ -77,7 +82,7 @@ class BucketSampler(DistributedSampler[list[int]]):
         return [steps[place] for place in torch.randperm(len(steps), generator=generator).tolist()]
 
 
-class _Sized(Dataset[list[int]]):
+class _Sized(Dataset[Draw]):
     """A length, which is all that the base class asks for."""
 
     def __init__(self, length: int) -> None:

@@ -222,3 +222,17 @@ def test_half_precision_weights():
         outputs[0][0, 0].float(), build()(pictures(1, 2, 3, 64, 64)[0, :1])[0][0], dim=0
     )
     assert exact > 0.99
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_without_a_readable_view_a_trained_backbone_gets_gradients_of_0_and_keeps_its_statistics(frozen):
+    backbone = build("test_resnet", frozen=frozen).train()
+    before = {name: value.clone() for name, value in backbone.named_buffers()}
+    (features,) = backbone.encode_views(None, torch.zeros(2, 3, dtype=torch.bool))
+    assert features.shape == (2, 3, *backbone.shapes[0])
+    assert not features.any()
+    assert features.requires_grad == (not frozen)
+    if not frozen:
+        features.sum().backward()
+        assert all(p.grad is not None and not p.grad.any() for p in backbone.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in backbone.named_buffers())

@@ -292,12 +292,12 @@ def test_a_dataset_can_be_sent_to_a_process_that_is_started(demo_dataset):
     dataset = demo_dataset("re")
     content = pickle.dumps(dataset)
     assert b"torch._utils" not in content
-    assert same_batches(pickle.loads(content)[[0, 1]], dataset[[0, 1]])
+    assert same_batches(pickle.loads(content)[0, [0, 1]], dataset[0, [0, 1]])
 
 
 def test_numbers_below_zero_are_uncounted_copies(demo_dataset):
     dataset = demo_dataset("ner")
-    batch = dataset[[3, -1 - 3, 0, -1 - 0]]
+    batch = dataset[0, [3, -1 - 3, 0, -1 - 0]]
     assert batch.ids == tuple(dataset.instances[n].post.id for n in (3, 3, 0, 0))
     assert batch.index.tolist() == [3, 3, 0, 0]
     assert batch.counted.tolist() == [True, False, True, False]

@@ -525,3 +525,47 @@ def test_real_entities_become_tags_and_back(build, real):
     names = tag_names(data.schema.labels, "bioes")
     for instance in instances(data, "test"):
         assert tuple(tags_to_entities([names[tag] for tag in instance.tags])) == instance.post.entities
+
+
+def crop_corpus(root, crops: int):
+    """One post in every split, with crops of one colour each."""
+    root.mkdir()
+    names = [f"{n}.png" for n in range(crops)]
+    for n, name in enumerate(names):
+        Image.new("RGB", (16, 16), (10 * n, 0, 0)).save(root / name)
+    record = {"id": "a", "words": ["Jordan"], "image": names[0], "crops": names, "entities": [_person()]}
+    for split in ("train", "valid"):
+        (root / f"{split}.jsonl").write_text(json.dumps(record) + "\n")
+    return root
+
+
+def colours(loader, epoch: int) -> list[int]:
+    """Which crops the only post of a loader shows in an epoch; -1 for a view that is not there."""
+    loader.sampler.set_epoch(epoch)
+    (batch,) = loader
+    reds = batch.pixels[0, 1:, 0, 0, 0].tolist()
+    return [red // 10 if seen else -1 for red, seen in zip(reds, batch.view_mask[0, 1:].tolist(), strict=True)]
+
+
+def test_random_crops_are_drawn_anew_in_every_epoch_of_training_from_all_that_there_are(build, tmp_path):
+    root = crop_corpus(tmp_path / "corpus", 6)
+    data, again = (build(corpus=JsonlCorpus(root), random_crops=True, num_workers=workers) for workers in (0, 2))
+    for module in (data, again):
+        module.setup("fit")
+    drawn = [colours(data.train_dataloader(), epoch) for epoch in range(30)]
+    assert all(len(set(crops)) == 3 for crops in drawn)
+    assert {crop for crops in drawn for crop in crops} == set(range(6))
+    assert drawn == [colours(data.train_dataloader(), epoch) for epoch in range(30)]
+    assert drawn[:2] == [colours(again.train_dataloader(), epoch) for epoch in range(2)]
+    assert colours(data.val_dataloader(), 1) == [0, 1, 2]
+
+
+def test_random_crops_never_draw_one_that_cannot_be_read(build, tmp_path):
+    root = crop_corpus(tmp_path / "corpus", 4)
+    (root / "2.png").write_bytes(b"nothing")
+    data = build(corpus=JsonlCorpus(root, max_missing=1.0), random_crops=True, num_objects=4)
+    with pytest.warns(UserWarning, match="2.png"):
+        data.setup("fit")
+    drawn = [colours(data.train_dataloader(), epoch) for epoch in range(10)]
+    assert {tuple(sorted(crops)) for crops in drawn} == {(-1, 0, 1, 3)}
+    assert len({tuple(crops) for crops in drawn}) > 1

@@ -127,10 +127,10 @@ def test_extra_losses_are_logged_by_name_and_the_sum_is_what_is_trained_on(data,
 def test_copies_are_left_out_of_scores_and_loss(data, tiny_bert, tmp_path):
     module = build(data, tiny_bert)
     dataset = InstanceDataset(by_words(data.instances["train"], 3), data.val_dataloader().dataset.collator)
-    assert dataset[[0, -1, 2]].counted.tolist() == [True, False, True]
+    assert dataset[0, [0, -1, 2]].counted.tolist() == [True, False, True]
 
     def scores(*batches):
-        loader = DataLoader(dataset, sampler=batches, batch_size=None)
+        loader = DataLoader(dataset, sampler=[(0, batch) for batch in batches], batch_size=None)
         (found,) = build_trainer(tmp_path).validate(module, loader, verbose=False)
         return found
 
