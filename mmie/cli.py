@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import set_parsing_settings
+from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -21,13 +21,21 @@ from mmie.data.stats import check_corpus, corpus_stats, render_report, render_st
 from mmie.methods import ExtractionModule
 from mmie.methods.transfer import read_checkpoint
 from mmie.reports.comparison import read_run, render_runs
+from mmie.reports.methods import describe, find_listed, listed_methods, render_markdown, render_method, render_methods
 from mmie.training.checkpointing import build_checkpoints, check_fits
 from mmie.training.loggers import WandbSettings, build_csv_logger, build_wandb_logger, named_loggers
+from mmie.training.precompute import Precompute, default_store
 from mmie.training.run_folder import PredictionWriter, RunRecorder, SaveRunConfig, best_checkpoint, check_free, lies_in
 from mmie.types import MmieError, Schema
 from mmie.usage import OneLineParser, UsageError, usage_errors
 
 _CHATTER = ("Tip:", "GPU available", "TPU available", "HPU available", "Loading `train_dataloader`")
+
+
+_STORE_HELP = (
+    "Folder where features of frozen backbones and decoded pictures are kept between epochs and runs; auto is "
+    "$MMIE_CACHE/features or ~/.cache/mmie/features; null keeps nothing."
+)
 
 
 class MmieCLI(LightningCLI):
@@ -42,6 +50,7 @@ class MmieCLI(LightningCLI):
         parser.add_argument("--run_dir", type=str, default="runs/default", help="Folder for all that the run leaves.")
         parser.add_argument("--overwrite", type=bool, default=False, help="Fit into a folder that holds a run already.")
         parser.add_argument("--wandb", type=WandbSettings | None, default=None, help="Log to Weights & Biases as well.")
+        parser.add_argument("--feature_store", type=str | None, default="auto", help=_STORE_HELP)
         parser.link_arguments("run_dir", "trainer.default_root_dir")
         parser.link_arguments("seed_everything", "data.seed")
         parser.link_arguments("model.init_args.text_encoder", "data.tokenizer")
@@ -62,6 +71,8 @@ class MmieCLI(LightningCLI):
             settings.ckpt_path = str(best_checkpoint(folder))
         if settings.ckpt_path is not None:
             self._checkpoint = read_checkpoint(settings.ckpt_path)
+            if self.subcommand != "fit":
+                _take_labels(settings.data, self._checkpoint["mmie"]["schema"])
             self._steps_kept = self._checkpoint["global_step"] if lies_in(settings.ckpt_path, folder) else 0
 
     def instantiate_classes(self) -> None:
@@ -102,16 +113,27 @@ class MmieCLI(LightningCLI):
             loggers.append(build_csv_logger(run_dir, self._steps_kept))
         if settings.wandb is not None:
             loggers.append(build_wandb_logger(settings.wandb, run_dir))
-        self.trainer_defaults["callbacks"] = _callbacks(run_dir, self.model, sys.stdout.isatty())
+        callbacks = [*_callbacks(run_dir, self.model), Precompute(_store_folder(settings.feature_store))]
+        self.trainer_defaults["callbacks"] = [*callbacks, *([RichProgressBar()] if sys.stdout.isatty() else [])]
         if not sys.stdout.isatty():  # a bar that redraws itself is unreadable in a file; there is a line an epoch
             kwargs["enable_progress_bar"] = False
         return super().instantiate_trainer(logger=loggers or False, **kwargs)
 
 
-def _callbacks(run_dir: Path, module: ExtractionModule, interactive: bool) -> list[Callback]:
-    """What every run has."""
-    callbacks = [*build_checkpoints(run_dir, *module.monitor), PredictionWriter(), RunRecorder(*module.monitor)]
-    return [*callbacks, RichProgressBar()] if interactive else callbacks
+def _take_labels(data: Namespace, schema: dict[str, Any]) -> None:
+    """Score against the labels of the checkpoint, in their order, whatever corpus it is scored on."""
+    if data.labels is None and data.task == schema["task"]:
+        data.labels = list(schema["labels"])
+
+
+def _callbacks(run_dir: Path, module: ExtractionModule) -> list[Callback]:
+    """What writes the run folder."""
+    return [*build_checkpoints(run_dir, *module.monitor), PredictionWriter(), RunRecorder(*module.monitor)]
+
+
+def _store_folder(setting: str | None) -> Path | None:
+    """The folder that ``--feature_store`` names."""
+    return default_store() if setting == "auto" else None if setting is None else Path(setting).expanduser()
 
 
 def lightning_command() -> None:
@@ -172,6 +194,24 @@ def compare_command(arguments: Sequence[str]) -> None:
     Console().print(render_runs([read_run(folder) for folder in parser.parse_args(list(arguments)).runs]))
 
 
+def methods_command(arguments: Sequence[str]) -> None:
+    """``mmie methods``."""
+    parser = OneLineParser(prog="mmie methods", description="List the methods, or tell all about those that are named.")
+    parser.add_argument("names", nargs="*", help="Class names, in whatever case, or full paths of classes.")
+    parser.add_argument("--json", action="store_true", help="Print JSON in place of tables.")
+    parser.add_argument("--markdown", action="store_true", help="Print the README's table.")
+    settings = parser.parse_args(list(arguments))
+    methods = [find_listed(name) for name in settings.names] or listed_methods()
+    if settings.json:
+        print(json.dumps([describe(method) for method in methods], indent=2, default=str))
+    elif settings.markdown:
+        print(render_markdown(methods))
+    elif settings.names:
+        Console().print(*map(render_method, methods), sep="\n\n")
+    else:
+        Console().print(render_methods(methods))
+
+
 def _corpus_parser() -> OneLineParser:
     """What ``mmie corpus`` understands."""
     parser = OneLineParser(prog="mmie corpus", description="Make the demo corpus; count or check any corpus.")
@@ -187,7 +227,11 @@ def _corpus_parser() -> OneLineParser:
     return parser
 
 
-OWN_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"corpus": corpus_command, "compare": compare_command}
+OWN_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "corpus": corpus_command,
+    "compare": compare_command,
+    "methods": methods_command,
+}
 COMMANDS = {
     "fit": "train a method on a corpus",
     "validate": "score a checkpoint on the validation split",
@@ -195,6 +239,7 @@ COMMANDS = {
     "predict": "write a checkpoint's predictions for the test split",
     "corpus": "make the demo corpus; count or check any corpus",
     "compare": "show the test scores of runs side by side",
+    "methods": "list the methods: papers, switches, published scores",
 }
 
 

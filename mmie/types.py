@@ -18,7 +18,7 @@ axis            meaning
 ==============  ===================================================================
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -132,13 +132,16 @@ class Batch:
         word_mask: (batch, words) bool, True on words that ``max_tokens`` left in.
         characters: (batch, words, bytes) UTF-8 bytes of each word plus 1, cut after `MAX_BYTES`; 0 on padding.
         view_mask: (batch, views) bool, True on views that can be read.
-        pixels: (batch, views, 3, height, width) uint8 RGB, or None if no post of the batch has a readable view.
+        view_index: (readable views,) their places in the flattened ``view_mask``, known before the batch moves to a
+            device, which would have to be waited for; None until then.
+        pixels: (batch, views, 3, height, width) uint8 RGB, or None if no post of the batch has a readable view or the
+            method reads none.
         entities: Gold entities per post, cut-off ones included.
         relations: Gold relation per post; empty for NER.
         tags: (batch, words) gold tag ids, 0 (``O``) on padding; None for RE.
         markers: (batch, 2) positions of the head's and the tail's opening marker; None for NER.
         labels: (batch,) gold relation ids; None for NER.
-        features: Stored outputs of a frozen visual backbone by name, (batch, views, ...) each.
+        features: What `Precomputed` names, by its name.
     """
 
     ids: tuple[str, ...]
@@ -159,6 +162,7 @@ class Batch:
     markers: Tensor | None = None
     labels: Tensor | None = None
     features: dict[str, Tensor] = field(default_factory=dict)
+    view_index: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -168,9 +172,14 @@ class Batch:
         """(batch, tokens) bool, True on subwords of the post's own words."""
         return self.token_words >= 0
 
+    @property
+    def readable(self) -> Tensor:
+        """(readable views,) places of the views that can be read in the flattened ``view_mask``."""
+        return self.view_mask.flatten().nonzero().squeeze(1) if self.view_index is None else self.view_index
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """The batch with every tensor on ``device``."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        return replace(self, view_index=self.readable)._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:
         """The batch with every tensor in page-locked memory, which a GPU copies from without waiting."""
@@ -194,6 +203,27 @@ class Extraction:
     def to(self, device: torch.device | str) -> Self:
         """Itself: there is no tensor to move, and Lightning asks for it."""
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class Precomputed:
+    """Rows of numbers that a method reads of pictures or texts and that no training step changes, so that they keep.
+
+    Attributes:
+        name: Where `Batch.features` holds them.
+        source: ``views`` gives (batch, views, width), ``picture`` and ``text`` give (batch, width); 0 where masked.
+        identity: All that they depend on beside picture or text.
+        compute: (sources, width) of uint8 RGB pictures (sources, 3, height, width), or of a list of texts.
+        training_only: They are read in training alone.
+        required: The method cannot compute them itself from `Batch.pixels`.
+    """
+
+    name: str
+    source: Literal["views", "picture", "text"]
+    identity: Mapping[str, Any]
+    compute: Callable[[Any], Tensor]
+    training_only: bool = False
+    required: bool = False
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 import functools
 import json
 import os
+import string
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # an unreachable hub must answer at once
@@ -9,6 +10,7 @@ os.environ["WANDB_MODE"] = "offline"
 import pytest
 import torch
 from tools import build_data
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
 
 from mmie.data import MultimodalDataModule
 from mmie.data.demo import write_demo
@@ -63,3 +65,21 @@ def demo_data(demo_root):
         return build_data(demo_root, task, encoder)
 
     return data
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory) -> Path:
+    """A folder as CLIP's are published, with letters for a vocabulary."""
+    path = tmp_path_factory.mktemp("clip")
+    letters = [*string.ascii_lowercase, *(f"{letter}</w>" for letter in string.ascii_lowercase)]
+    vocabulary = {token: number for number, token in enumerate([*letters, "<|startoftext|>", "<|endoftext|>"])}
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[])
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ends = {"bos_token_id": len(vocabulary) - 2, "eos_token_id": len(vocabulary) - 1, "pad_token_id": 1}
+    text = {**sizes, **ends, "vocab_size": len(vocabulary), "max_position_embeddings": 12}
+    torch.manual_seed(0)
+    config = CLIPConfig(text_config=text, vision_config={**sizes, "image_size": 32, "patch_size": 16}, projection_dim=8)
+    CLIPModel(config).save_pretrained(path)
+    size = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    CLIPProcessor(CLIPImageProcessor(**size), tokenizer).save_pretrained(path)
+    return path

@@ -24,7 +24,7 @@ ROOMS = (
     "cli",
 )
 """From the ground up; a room imports only from rooms before it, and from itself."""
-METHOD_SUPPORT = ("base", "tasks", "checkpoints", "transfer")
+METHOD_SUPPORT = ("base", "tasks", "checkpoints", "transfer", "papers")
 METHOD_FILES = {file.stem for file in (PACKAGE / "methods").glob("[!_]*.py")} - set(METHOD_SUPPORT)
 PARENTS = {"rsrnet": ["hvpnet"], "mlnet_pretraining": ["mlnet"]}
 """Methods that are subclasses of another."""
@@ -171,7 +171,7 @@ def test_no_task_is_tested_for_outside_the_two_places(file):
     name = name_of(file)
     if within(name, "mmie.data") or name == "mmie.methods.tasks":
         return
-    strict = room_of(name) in {"methods", "blocks"}
+    strict = room_of(name) in {"methods", "blocks"} and name != "mmie.methods.papers"  # which says what was reported
     assert task_tests(file.read_text(encoding="utf-8"), strict) == []
 
 

@@ -3,7 +3,9 @@
 Source: Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021.
 """
 
+import hashlib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,19 @@ class ClipVectors:
         prepared = self._processor.image_processor(list(pixels.to(self.device)), return_tensors="pt")["pixel_values"]
         pooled = self._model.vision_model(prepared).pooler_output
         return functional.normalize(self._model.visual_projection(pooled), dim=-1)
+
+
+@cache
+def clip_identity(source: str | Path) -> dict[str, str]:
+    """What the vectors of a CLIP model depend on: its hub name, or the digest of the files of its folder."""
+    folder = Path(source)
+    if not folder.is_dir():
+        return {"clip": str(source)}
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.iterdir() if path.is_file()):
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return {"clip": digest.hexdigest()}
 
 
 def _load(source: str) -> tuple[CLIPModel, Any]:

@@ -15,6 +15,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from mmie.blocks.dropout import attend_with_dropout
+
 PREFIX_ATTENTION = "mmie_prefix_attention"
 
 
@@ -51,8 +53,8 @@ def prefix_attention(
 ) -> tuple[Tensor, None]:
     """softmax(Q [P_k ; K]^T / sqrt(head_size)) [P_v ; V], by scaled dot-product attention.
 
-    Without a prefix, or with one of length 0, this is transformers' own attention. A masked prefix position gets no
-    weight at all.
+    Without a prefix, or with one of length 0, this is transformers' own attention, save that dropout on a CPU draws
+    cheaper random numbers. A masked prefix position gets no weight at all.
 
     Args:
         module: The layer's attention module; its ``layer_idx`` picks the layer's keys and values.
@@ -71,8 +73,21 @@ def prefix_attention(
         key = torch.cat([prefix.keys[layer].to(key.dtype), key], dim=2)  # (batch, heads, prefix + tokens, head_size)
         value = torch.cat([prefix.values[layer].to(value.dtype), value], dim=2)
         attention_mask = _extend_mask(attention_mask, prefix, query)
+    if kwargs.get("dropout") and query.device.type == "cpu" and _is_plain(module, query, key, attention_mask, kwargs):
+        attended = attend_with_dropout(query, key, value, attention_mask, kwargs["dropout"], kwargs.get("scaling"))
+        return attended.transpose(1, 2).contiguous(), None
     output: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     return output
+
+
+def _is_plain(
+    module: nn.Module, query: Tensor, key: Tensor, attention_mask: Tensor | None, settings: dict[str, Any]
+) -> bool:
+    """Whether this is attention to all that a mask leaves, with as many heads of keys as of queries."""
+    asked = {name for name, value in settings.items() if value is not None and value is not False}
+    is_causal = attention_mask is None and getattr(module, "is_causal", True)
+    is_masked_by_bool = attention_mask is None or attention_mask.dtype == torch.bool
+    return not is_causal and is_masked_by_bool and key.shape[1] == query.shape[1] and asked <= {"dropout", "scaling"}
 
 
 def _extend_mask(attention_mask: Tensor | None, prefix: Prefix, query: Tensor) -> Tensor | None:

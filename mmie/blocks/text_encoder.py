@@ -10,7 +10,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 
-from mmie.blocks.errors import WeightsUnavailable
+from mmie.blocks.dropout import use_cheap_dropout
+from mmie.blocks.errors import EncoderUnsuited, WeightsUnavailable
 from mmie.blocks.prefix_attention import PREFIX_ATTENTION, Prefix
 
 
@@ -28,6 +29,7 @@ class TextEncoder(nn.Module):
         WeightsUnavailable: The source is no folder here and cannot be had from the hub, or its files do not make a
             whole model.
         ValueError: The source is a mapping without a known ``model_type``, or is to be loaded with weights.
+        EncoderUnsuited: The encoder cannot recompute its activations.
     """
 
     def __init__(
@@ -42,9 +44,15 @@ class TextEncoder(nn.Module):
         self.model = _load(source, pretrained)
         if getattr(self.model, "pooler", None) is not None:
             self.model.pooler = None  # type: ignore[assignment]  # unread; a weight without gradient is never right
+        use_cheap_dropout(self.model)
         if vocab_size is not None and vocab_size > int(self.config.vocab_size):
             self.model.resize_token_embeddings(vocab_size, mean_resizing=False)
         if gradient_checkpointing:
+            if not self.model.supports_gradient_checkpointing:
+                raise EncoderUnsuited(
+                    f"text encoder of type '{self.config.model_type}' cannot recompute its activations: "
+                    "set gradient_checkpointing: false"
+                )
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
         self.frozen = frozen
         self.model.requires_grad_(not frozen)
@@ -111,6 +119,7 @@ class TextEncoder(nn.Module):
             (batch, tokens, hidden)
 
         Raises:
+            EncoderUnsuited: There is a prefix that the encoder would not read.
             ValueError: The prefix does not fit the encoder, or the text is longer than its positions.
         """
         self._check_length(input_ids.shape[1] + position_shift)
@@ -125,6 +134,18 @@ class TextEncoder(nn.Module):
         states: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, **extra).last_hidden_state
         return states
 
+    def check_reads_prefix(self) -> None:
+        """Refuse an encoder whose layers never see a prefix.
+
+        Raises:
+            EncoderUnsuited: It is one.
+        """
+        if not (self.model.is_backend_compatible() and _numbers_its_layers(self.model, self.num_layers)):
+            raise EncoderUnsuited(
+                f"text encoder of type '{self.config.model_type}' hands no prefix on to its layers: "
+                "use one of the BERT, RoBERTa, XLM-R, ELECTRA or ModernBERT families"
+            )
+
     def _positions(self, attention_mask: Tensor) -> Tensor:
         """Position ids of the tokens, (batch, tokens)."""
         return (attention_mask.long().cumsum(1) - 1).clamp(min=0) + self._first_position
@@ -137,12 +158,8 @@ class TextEncoder(nn.Module):
             )
 
     def _check(self, prefix: Prefix) -> None:
-        """Name both sides where a prefix was made for another encoder, or the encoder would not read it."""
-        if not _numbers_its_layers(self.model, self.num_layers):
-            raise ValueError(
-                f"text encoder of type '{self.config.model_type}' hands no prefix on to its layers: "
-                "use one of the BERT, RoBERTa or XLM-R families"
-            )
+        """Name both sides where a prefix was made for another encoder."""
+        self.check_reads_prefix()
         layers, _, heads, _, head_size = prefix.keys.shape
         expected = (self.num_layers, self.num_heads, self.hidden_size // self.num_heads)
         if (layers, heads, head_size) != expected:
@@ -175,7 +192,7 @@ def _load(source: str | Path | Mapping[str, Any], pretrained: bool) -> PreTraine
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise WeightsUnavailable(unavailable_line("text encoder", str(source), pretrained, str(error))) from error
     _check_complete(str(source), report["missing_keys"])
-    return model
+    return _with_own_attention(model)
 
 
 def _read_mapping(source: Mapping[str, Any], pretrained: bool) -> PretrainedConfig:
@@ -192,6 +209,16 @@ def _read_mapping(source: Mapping[str, Any], pretrained: bool) -> PretrainedConf
 def _from_config(config: PretrainedConfig) -> PreTrainedModel:
     """A randomly initialised model; float32 whatever the configuration's weights were published in."""
     model: PreTrainedModel = AutoModel.from_config(config, attn_implementation=PREFIX_ATTENTION, dtype=torch.float32)
+    return _with_own_attention(model)
+
+
+def _with_own_attention(model: PreTrainedModel) -> PreTrainedModel:
+    """The model; one from before the attention interface with masks that its own attention can read.
+
+    It adds its mask to the scores. The boolean one that prefix attention asks for would hide nothing.
+    """
+    if not model.is_backend_compatible():
+        model.config._attn_implementation = "eager"
     return model
 
 

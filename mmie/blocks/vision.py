@@ -1,5 +1,8 @@
 """Visual backbones: any timm model, frozen or trained, over the views of a batch."""
 
+import hashlib
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,6 +86,30 @@ class VisualBackbone(nn.Module):
         """Timm's name of the architecture, which builds the same network where no weights are at hand."""
         return str(self.model.pretrained_cfg["architecture"])
 
+    @property
+    def width(self) -> int:
+        """Numbers in all outputs for one picture together."""
+        return sum(math.prod(shape) for shape in self.shapes)
+
+    def identity(self) -> dict[str, str | int | None]:
+        """All that its outputs depend on beside the picture: equal identities give equal features."""
+        return {
+            "architecture": self.architecture,
+            "weights": digest_weights(self),
+            "output": self.output,
+            "image_size": self.image_size,
+            "pool_to": self.pool_to,
+        }
+
+    def flatten(self, features: Sequence[Tensor]) -> Tensor:
+        """All outputs side by side: (pictures, *shape) each -> (pictures, width)."""
+        return torch.cat([part.flatten(1) for part in features], dim=1)
+
+    def unflatten(self, rows: Tensor) -> list[Tensor]:
+        """What `flatten` put side by side: (batch, views, width) -> (batch, views, *shape) each."""
+        parts = rows.to(self.mean.dtype).split([math.prod(shape) for shape in self.shapes], dim=-1)
+        return [part.unflatten(-1, shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
     def train(self, mode: bool = True) -> "VisualBackbone":
         """Training mode, unless frozen."""
         return super().train(mode and not self.frozen)
@@ -110,21 +137,24 @@ class VisualBackbone(nn.Module):
                 return [self.model(normalised)]
             return [self._pool(features) for features in self._maps(normalised)]
 
-    def encode_views(self, pixels: Tensor | None, view_mask: Tensor) -> list[Tensor]:
+    def encode_views(self, pixels: Tensor | None, view_mask: Tensor, readable: Tensor | None = None) -> list[Tensor]:
         """Features of the readable views; the others are not computed.
 
         Args:
             pixels: (batch, views, 3, height, width) uint8 RGB; None if no view is readable.
             view_mask: (batch, views) bool, True on readable views.
+            readable: (readable views,) their places in the flattened mask; None finds them, which waits for the device.
 
         Returns:
             One (batch, views, *shape) per output, exactly zero where masked.
         """
-        readable = None if pixels is None else pixels[view_mask]  # (readable views, 3, height, width)
-        if readable is None or len(readable) == 0:
-            idle = 0.0 if self.frozen else 0 * sum(weight.sum() for weight in self.model.parameters())
+        if readable is None:
+            readable = view_mask.flatten().nonzero().squeeze(1)
+        if pixels is None or len(readable) == 0:
+            idle = 0.0 if self.frozen else idle_step(self.model)
             return [self.mean.new_zeros(*view_mask.shape, *shape) + idle for shape in self.shapes]
-        return [_spread(features, view_mask) for features in self(readable)]
+        seen = self(pixels.flatten(0, 1).index_select(0, readable))  # (readable views, *shape) each
+        return [_spread(features, readable, view_mask) for features in seen]
 
     def _maps(self, pictures: Tensor) -> list[Tensor]:
         """Maps (pictures, channels, h, w) of the last stages, or the last one after the model's final norm."""
@@ -166,6 +196,24 @@ class VisualBackbone(nn.Module):
         return shapes
 
 
+def idle_step(module: nn.Module) -> Tensor:
+    """0, with a gradient of 0 for every weight of a module that has nothing to do in a step.
+
+    Other processes may have something for it, and DDP waits for the gradients of all.
+    """
+    sums = [weight.sum() for weight in module.parameters() if weight.requires_grad]
+    return torch.zeros(()) if not sums else torch.stack(sums).sum().mul(0)
+
+
+def digest_weights(module: nn.Module) -> str:
+    """SHA-256 of all weights and buffers, names included."""
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
 def _create(name: str, pretrained: bool, with_classifier: bool) -> Any:  # noqa: ANN401 (nn.Module knows less)
     """The timm model, with or without its classifier."""
     source = f"local-dir:{name}" if (Path(name) / "config.json").is_file() else name
@@ -196,8 +244,8 @@ def _has_stages(model: nn.Module) -> bool:
     return len(reductions) == NUM_STAGES and sorted(set(reductions)) == reductions
 
 
-def _spread(features: Tensor, view_mask: Tensor) -> Tensor:
+def _spread(features: Tensor, readable: Tensor, view_mask: Tensor) -> Tensor:
     """(readable views, ...) -> (batch, views, ...), zero where masked."""
-    spread = features.new_zeros(*view_mask.shape, *features.shape[1:])
-    spread[view_mask] = features
-    return spread
+    spread = features.new_zeros(view_mask.numel(), *features.shape[1:])
+    spread = spread.index_copy(0, readable, features)
+    return spread.view(*view_mask.shape, *features.shape[1:])

@@ -2,7 +2,7 @@
 
 import random
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -90,8 +90,17 @@ def _views(picture: Path | None, crops: Sequence[Path], num_objects: int) -> tup
     return (picture, *seen, *[None] * (num_objects - len(seen)))
 
 
+Lookup = Callable[[Sequence[Instance]], Tensor]
+"""Gives the kept rows of a few instances, (batch, ...)."""
+
+
 class Collator:
     """Pads instances to a `Batch` and reads their pictures.
+
+    Attributes:
+        reads_pixels: Whether batches have pixels.
+        pixel_rows: Where to look views up, (batch, views, 3 * height * width) uint8; None decodes the files.
+        lookups: Where to look `Batch.features` up, by name.
 
     Args:
         schema: What the model expects.
@@ -105,6 +114,9 @@ class Collator:
         self.pad_id = pad_id
         self.resize = resize
         self.max_pixels = max_pixels
+        self.reads_pixels = True
+        self.pixel_rows: Lookup | None = None
+        self.lookups: dict[str, Lookup] = {}
 
     def __call__(self, instances: Sequence[Instance], numbers: Sequence[int]) -> Batch:
         """The batch; ``numbers`` are the instances' places in their split, below 0 for uncounted copies."""
@@ -133,6 +145,7 @@ class Collator:
             tags=None if is_pair else _pad([instance.tags for instance in instances]),
             markers=torch.tensor([text.markers for text in texts]) if is_pair else None,
             labels=torch.tensor([instance.label for instance in instances]) if is_pair else None,
+            features={name: lookup(instances) for name, lookup in self.lookups.items()},
         )
 
     def _characters(self, instances: Sequence[Instance]) -> Tensor:
@@ -149,6 +162,11 @@ class Collator:
     def _pixels(self, instances: Sequence[Instance]) -> tuple[Tensor | None, Tensor]:
         """Views (batch, views, 3, height, width) uint8, or None if there are none, and which there are."""
         size = self.schema.image_size
+        named = torch.tensor([[path is not None for path in instance.views] for instance in instances])
+        if not self.reads_pixels or not named.any():
+            return None, named
+        if self.pixel_rows is not None:
+            return self.pixel_rows(instances).unflatten(-1, (3, size, size)), named
         view_mask = torch.zeros(len(instances), 1 + self.schema.num_objects, dtype=torch.bool)
         pixels: Tensor | None = None
         for row, instance in enumerate(instances):

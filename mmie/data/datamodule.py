@@ -1,7 +1,7 @@
 """The data module that every method trains on."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,13 +13,17 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
 from mmie.data.batching import Collator, Instance, InstanceDataset, encode_posts, mask_views, shuffle_pictures
+from mmie.data.contexts import ContextFile
 from mmie.data.corpus import Corpus, CorpusError
 from mmie.data.encoding import WordTokenizer
+from mmie.data.labels import check_labels, count_unknown, labels_of
 from mmie.data.pictures import ResizeMode, audit_pictures
 from mmie.data.sampler import BucketSampler
 from mmie.types import Batch, MmieError, Post, Schema, Split, TagScheme, Task
 
 Pictures = Literal["right", "shuffled", "none"]
+Feed = Callable[[Sequence[Instance], Collator, bool], None]
+"""Tells a collator where to look up what is kept of these instances; true if they are for training."""
 
 _STAGES: dict[str, tuple[Split, ...]] = {
     "fit": ("train", "valid"),
@@ -48,12 +52,19 @@ class MultimodalDataModule(LightningDataModule):
         max_tokens: Most subword tokens of a post; words beyond are cut off.
         num_objects: Object crops per post (m).
         tag_scheme: How NER tags spell entities.
+        labels: Entity types, or relation labels with ``None`` first, that the model knows, in its order; by default
+            the corpus's. Further ones in the corpus count as gold that is never found. The command takes them from the
+            checkpoint that it scores.
         image_size: Height and width of a view in pixels.
         resize: ``crop`` scales the shorter side and cuts out the middle, ``squash`` scales both sides.
         pictures: ``right``, ``shuffled`` (every post that has pictures gets those of another one of its split, of
             another image wherever one image is not in more than half of the posts) or ``none``.
         random_crops: In training, draw ``num_objects`` crops at random from all that a post has, anew in every epoch;
             else, and in evaluation, take the first, which crop indices hold best first.
+        use_context: Put each post's context behind its words, as a second segment that is attended to but never tagged;
+            it gets the room that the words leave of ``max_tokens``.
+        context_file: JSON object of post ids and contexts, which win over the posts' own; ``{split}`` in the path is
+            replaced by ``train``, ``valid`` or ``test``, as MNRE needs, whose ids are line numbers.
         train_fraction: Share of training instances to use, drawn without replacement.
         num_workers: Processes that read pictures ahead.
         pin_memory: Keep batches in page-locked memory; by default where there is a GPU.
@@ -75,10 +86,13 @@ class MultimodalDataModule(LightningDataModule):
         max_tokens: int = 128,
         num_objects: int = 3,
         tag_scheme: TagScheme = "bio",
+        labels: list[str] | None = None,
         image_size: int = 224,
         resize: ResizeMode = "crop",
         pictures: Pictures = "right",
         random_crops: bool = False,
+        use_context: bool = False,
+        context_file: str | None = None,
         train_fraction: float = 1.0,
         num_workers: int = 0,
         pin_memory: bool | None = None,
@@ -89,11 +103,15 @@ class MultimodalDataModule(LightningDataModule):
         _check_choices(tag_scheme=(tag_scheme, TagScheme), resize=(resize, ResizeMode), pictures=(pictures, Pictures))
         if not 0 < train_fraction <= 1:
             raise SettingError(f"train_fraction is {train_fraction}: expected a share above 0 and at most 1")
+        if context_file is not None and not use_context:
+            raise SettingError(f"context_file is '{context_file}', use_context false: expected use_context: true")
         eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
         _check_at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size, image_size=image_size)
         _check_at_least(0, num_objects=num_objects, num_workers=num_workers)
-        if task not in corpus.tasks:
+        if task not in corpus.tasks and (labels is None or "train" in corpus.splits):
             raise CorpusError(f"{corpus.name} has nothing for task {task}: it has {', '.join(corpus.tasks) or 'none'}")
+        if labels is not None:
+            check_labels(corpus, task, labels)
         self.corpus = corpus
         self.task: Task = task
         self.tokenizer_source = tokenizer
@@ -102,16 +120,20 @@ class MultimodalDataModule(LightningDataModule):
         self.max_tokens = max_tokens
         self.num_objects = num_objects
         self.tag_scheme: TagScheme = tag_scheme
+        self.labels = labels
         self.image_size = image_size
         self.resize: ResizeMode = resize
         self.pictures: Pictures = pictures
         self.random_crops = random_crops
+        self.use_context = use_context
+        self.context_file = None if context_file is None else ContextFile(context_file, corpus)
         self.train_fraction = train_fraction
         self.num_workers = num_workers
         self.pin_memory = torch.cuda.is_available() if pin_memory is None else pin_memory
         self.max_pixels = max_pixels
         self.seed = seed
         self.instances: dict[Split, list[Instance]] = {}
+        self.feed: Feed | None = None
 
     @cached_property
     def tokenizer(self) -> WordTokenizer:
@@ -121,10 +143,9 @@ class MultimodalDataModule(LightningDataModule):
     @cached_property
     def schema(self) -> Schema:
         """What the model must know of the data."""
-        labels = self.corpus.entity_types if self.task == "ner" else self.corpus.relation_labels
         return Schema(
             task=self.task,
-            labels=labels,
+            labels=labels_of(self.corpus, self.task) if self.labels is None else tuple(self.labels),
             vocab_size=self.tokenizer.vocab_size,
             tag_scheme=self.tag_scheme,
             max_tokens=self.max_tokens,
@@ -161,24 +182,31 @@ class MultimodalDataModule(LightningDataModule):
             "schema": asdict(self.schema),
             "tokenizer": self.tokenizer.to_files(),
             "transform": {"resize": self.resize, "max_pixels": self.max_pixels},
+            "use_context": self.use_context,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Refuse a checkpoint whose labels are not those of this corpus.
+        """Refuse a checkpoint whose labels or vocabulary are not those of this data module.
 
         Raises:
-            CorpusError: They differ; answers would be read as other labels than the model was taught.
+            CorpusError: They differ; answers or words would be read as others than the model was taught.
         """
         known = state_dict["schema"]
         for name in ("task", "labels", "tag_scheme"):
             theirs, ours = known[name], getattr(self.schema, name)
             if theirs != ours:
                 raise CorpusError(f"the checkpoint was trained with {name} {theirs}, {self.corpus.name} has {ours}")
+        taught = WordTokenizer.from_files(state_dict["tokenizer"], self.max_tokens)
+        if taught.tokenizer.get_vocab() != self.tokenizer.tokenizer.get_vocab():
+            raise CorpusError(
+                f"the checkpoint was trained with another vocabulary than that of '{self.tokenizer_source}': "
+                "name the text encoder of its run"
+            )
 
     def _read(self, split: Split) -> list[Instance]:
         """Instances of a split."""
-        posts = self._with_pictures(self.corpus.posts(split))
-        instances = encode_posts(posts, self.schema, self.tokenizer)
+        posts = self._with_pictures(self._posts(split))
+        instances = encode_posts(posts, self.schema, self.tokenizer, self.use_context)
         if self.random_crops and split == "train":
             for instance in instances:
                 instance.views = (instance.post.image, *instance.post.crops)
@@ -191,7 +219,23 @@ class MultimodalDataModule(LightningDataModule):
             count = max(1, round(self.train_fraction * len(instances)))
             chosen = random.Random(self.seed).sample(range(len(instances)), count)
             return [instances[place] for place in sorted(chosen)]
+        self._warn_of_unknown_labels(split, instances)
         return instances
+
+    def _warn_of_unknown_labels(self, split: Split, instances: Sequence[Instance]) -> None:
+        """Say how much gold of other labels than the model's there is; a corpus speaks for its own labels itself."""
+        unknown = {} if self.labels is None else count_unknown(instances, self.task, self.labels)
+        if unknown:
+            counts = ", ".join(f"{label} ({count})" for label, count in unknown.items())
+            rank_zero_warn(f"{self.corpus.name} {split}: the model does not know, and so cannot find: {counts}")
+
+    def _posts(self, split: Split) -> list[Post]:
+        """The posts of a split, with the contexts of the context file if there is one."""
+        posts = self.corpus.posts(split) if self.context_file is None else self.context_file.posts(split)
+        if self.use_context:
+            count = sum(bool(post.context and post.context.strip()) for post in posts)
+            rank_zero_info(f"{self.corpus.name} {split}: {count} of {len(posts)} posts have a context")
+        return posts
 
     def _with_pictures(self, posts: Sequence[Post]) -> list[Post]:
         """The posts with the pictures that ``pictures`` gives them."""
@@ -219,6 +263,8 @@ class MultimodalDataModule(LightningDataModule):
         """Batches of a split."""
         instances = self.instances[split]
         collator = Collator(self.schema, self.tokenizer.pad_id, self.resize, self.max_pixels)
+        if self.feed is not None:
+            self.feed(instances, collator, shuffle)
         batch_size = self.batch_size if shuffle else self.eval_batch_size
         crop_seed = self.seed if self.random_crops and split == "train" else None
         return DataLoader(

@@ -8,6 +8,9 @@ the others out or gets one in four of them right:
     F1 = max(2t / (1 + t), t + (1 - t) / 4)
 
 F1 is monotonic in how many are left out, so nothing in between is better. Words and picture together reach 1.
+
+With ``context`` a caption takes the picture's place (`mmie.data.demo_contexts`): the bounds are the same, words and
+context together reach 1, and words and picture no more than the words.
 """
 
 import json
@@ -23,6 +26,7 @@ from PIL import Image
 from rich.table import Table
 
 from mmie.data.corpus import CorpusError
+from mmie.data.demo_contexts import with_contexts
 from mmie.data.demo_posts import GROUP, Draft, Sentences, draft_posts
 from mmie.data.jsonl import JsonlCorpus
 from mmie.data.scenes import Box, Scene, draw_scene
@@ -44,7 +48,7 @@ class TextBound:
         task: The task.
         split: The split.
         decided: Gold entities, or relations but ``None``, that the text decides.
-        undecided: Those that only the picture decides.
+        undecided: Those that only the picture decides, or the context in the variant with contexts.
     """
 
     task: Task
@@ -68,12 +72,14 @@ class DemoBounds:
         noise: Share of posts with an unrelated picture that was asked for.
         size: Height and width of its pictures in pixels.
         bounds: One bound per task and split.
+        context: Whether contexts decide in place of pictures.
     """
 
     seed: int
     noise: float
     size: int
     bounds: tuple[TextBound, ...]
+    context: bool = False
 
     def score(self, task: Task, split: Split = "test") -> float:
         """The best micro F1 that any function of the words can reach on ``split``."""
@@ -82,7 +88,10 @@ class DemoBounds:
     def write(self, file: Path) -> None:
         """Write as JSON, scores included for readers of the file."""
         bounds = [{**asdict(bound), "score": bound.score} for bound in self.bounds]
-        file.write_text(json.dumps({"layout": _LAYOUT, **asdict(self), "bounds": bounds}, indent=2) + "\n")
+        record = {"layout": _LAYOUT, **asdict(self), "bounds": bounds}
+        if not self.context:
+            del record["context"]
+        file.write_text(json.dumps(record, indent=2) + "\n")
 
     @classmethod
     def read(cls, file: Path) -> "DemoBounds":
@@ -95,7 +104,7 @@ class DemoBounds:
             found = json.loads(file.read_text(encoding="utf-8"))
             _expect_layout(found["layout"])
             bounds = tuple(TextBound(b["task"], b["split"], b["decided"], b["undecided"]) for b in found["bounds"])
-            return cls(found["seed"], found["noise"], found["size"], bounds)
+            return cls(found["seed"], found["noise"], found["size"], bounds, bool(found.get("context")))
         except (OSError, ValueError, KeyError, TypeError):
             raise CorpusError(
                 f"{file.parent} is no demo corpus: expected a {file.name} as `mmie corpus demo` writes it; "
@@ -138,12 +147,13 @@ def write_demo(
     test: int = 480,
     noise: float = 0.2,
     size: int = 64,
+    context: bool = False,
 ) -> DemoBounds:
     """Write a demo corpus and a tiny text encoder that fits it; the same arguments give the same bytes.
 
     ``root`` holds ``{train,valid,test}.jsonl``, ``images/``, ``crops/``, ``bounds.json`` and ``encoder/`` (a config and
-    a tokenizer, no weights). The id of a post ends in what decides it: ``7-picture``, ``8-both``, ``9-noise``. The
-    folder appears when it is complete; a demo corpus that was there is replaced.
+    a tokenizer, no weights). The id of a post ends in what decides it: ``7-picture`` (or ``7-context``), ``8-both``,
+    ``9-noise``. The folder appears when it is complete; a demo corpus that was there is replaced.
 
     Args:
         root: Folder to write.
@@ -153,6 +163,8 @@ def write_demo(
         test: Posts of the test split, a multiple of four.
         noise: Share of posts with an unrelated picture, 0 to 0.8.
         size: Height and width of the pictures in pixels, 32 or more.
+        context: Write the variant in which a caption beside each post decides what else the picture does, and the
+            picture nothing; its words are the same.
 
     Raises:
         CorpusError: ``root`` exists and is no demo corpus.
@@ -166,7 +178,7 @@ def write_demo(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         counts: dict[Split, int] = {"train": train, "valid": valid, "test": test}
-        bounds = _write_parts(partial, counts, seed, noise, size)
+        bounds = _write_parts(partial, counts, seed, noise, size, context)
         _publish(partial, root, replaces)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -176,7 +188,8 @@ def write_demo(
 def render_bounds(bounds: DemoBounds) -> Table:
     """A table of what the words alone can reach, per task and split."""
     table = Table(title=f"Demo corpus, seed {bounds.seed}: best possible F1")
-    for heading in ("task", "split", "gold", "text decides", "text only", "text and picture"):
+    whole = f"text and {'context' if bounds.context else 'picture'}"
+    for heading in ("task", "split", "gold", "text decides", "text only", whole):
         table.add_column(heading, justify="left" if heading in ("task", "split") else "right")
     for bound in bounds.bounds:
         gold = bound.decided + bound.undecided
@@ -184,19 +197,26 @@ def render_bounds(bounds: DemoBounds) -> Table:
     return table
 
 
-def _write_parts(folder: Path, counts: dict[Split, int], seed: int, noise: float, size: int) -> DemoBounds:
+def _write_parts(
+    folder: Path, counts: dict[Split, int], seed: int, noise: float, size: int, context: bool
+) -> DemoBounds:
     """Write everything into a folder that does not exist yet."""
     random = np.random.default_rng(seed)
     sentences = Sentences(random)
     drafts = {split: draft_posts(counts[split], noise, sentences, random) for split in SPLITS}
+    if context:
+        captioner = np.random.default_rng([seed, 1])  # of its own, so that the words stay those of the plain corpus
+        drafts = {split: with_contexts(drafts[split], captioner) for split in SPLITS}
     for part in ("images", "crops"):
         (folder / part).mkdir(parents=True)
     for split in SPLITS:
         records = [_write_post(folder, split, i, draft, size, random) for i, draft in enumerate(drafts[split])]
         lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
         (folder / f"{split}.jsonl").write_text(lines, encoding="utf-8")
-    write_tiny_bert(folder / "encoder", [" ".join(draft.sentence.words) for split in SPLITS for draft in drafts[split]])
-    bounds = DemoBounds(seed, noise, size, tuple(bound for split in SPLITS for bound in _bounds(split, drafts[split])))
+    texts = (" ".join([*draft.sentence.words, draft.context or ""]) for split in SPLITS for draft in drafts[split])
+    write_tiny_bert(folder / "encoder", texts)
+    found = tuple(bound for split in SPLITS for bound in _bounds(split, drafts[split]))
+    bounds = DemoBounds(seed, noise, size, found, context)
     bounds.write(folder / _BOUNDS_FILE)
     return bounds
 
@@ -217,6 +237,7 @@ def _write_post(
         "words": list(sentence.words),
         "image": image,
         "crops": crops,
+        **({} if draft.context is None else {"context": draft.context}),
         "entities": [{**span, "type": draft.type} for span in (head, tail)],
         "relations": [{"head": head, "tail": tail, "label": draft.relation}],
     }
@@ -244,11 +265,11 @@ def _write_crops(folder: Path, image: Path, boxes: Iterable[Box]) -> list[str]:
 
 def _bounds(split: Split, drafts: Sequence[Draft]) -> list[TextBound]:
     """The bounds of both tasks on one split."""
-    by_picture = sum(draft.decided_by == "picture" for draft in drafts)
-    related_by_text = sum(draft.decided_by != "picture" and draft.related for draft in drafts)
+    by_text = sum(draft.is_text_decided for draft in drafts)
+    related_by_text = sum(draft.is_text_decided and draft.related for draft in drafts)
     return [
-        TextBound("ner", split, 2 * (len(drafts) - by_picture), 2 * by_picture),
-        TextBound("re", split, related_by_text, by_picture),
+        TextBound("ner", split, 2 * by_text, 2 * (len(drafts) - by_text)),
+        TextBound("re", split, related_by_text, len(drafts) - by_text),
     ]
 
 

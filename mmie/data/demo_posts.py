@@ -15,6 +15,7 @@ decided by      words              pictures              labels
 
 A cue (``my friends``, ``shares of``) gives the type away; a third of the posts with a cue say ``unrelated to`` between
 the names, and their relation is ``None``. No sentence occurs in two groups, hence none in two splits.
+`mmie.data.demo_contexts` makes of them the posts of the variant in which a context decides.
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ import numpy as np
 from mmie.data.scenes import KINDS
 from mmie.types import NO_RELATION
 
-DecidedBy = Literal["picture", "both", "noise"]
+DecidedBy = Literal["picture", "context", "both", "noise"]
 
 LABELS = {
     "PER": "/per/per/peer",
@@ -105,6 +106,7 @@ class Draft:
         related: Whether they are related.
         scene: Kind of the scene that the picture shows.
         decided_by: What gives type and relation away.
+        context: Caption; None in the plain demo corpus.
     """
 
     sentence: Sentence
@@ -112,11 +114,17 @@ class Draft:
     related: bool
     scene: str
     decided_by: DecidedBy
+    context: str | None = None
 
     @property
     def relation(self) -> str:
         """The relation's label."""
         return LABELS[self.type] if self.related else NO_RELATION
+
+    @property
+    def is_text_decided(self) -> bool:
+        """Whether the words alone give type and relation away."""
+        return self.decided_by in ("both", "noise")
 
 
 class Sentences:

@@ -1,4 +1,4 @@
-"""Posts to subword ids: tokenised once, with the place of every word and of the entity markers."""
+"""Posts to subword ids: tokenised once, with the place of every word, of the entity markers and of the context."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -23,17 +23,24 @@ class EncodedText:
         input_ids: Subword ids, special tokens included.
         word_starts: For each word up to the last that was left in, the position of its first subword; 0 if it has
             none, -1 if the word was cut off.
-        token_words: For each subword the place of its word; -1 for special tokens and markers.
+        token_words: For each subword the place of its word; -1 for special tokens, markers and context.
         markers: Positions of the head's and the tail's opening marker; empty for a post without relation.
+        context_length: Subwords of the second segment, the post's context, with its separators; they stand at the end.
     """
 
     input_ids: list[int]
     word_starts: list[int]
     token_words: list[int]
     markers: tuple[int, ...] = ()
+    context_length: int = 0
 
     def __len__(self) -> int:
         return len(self.input_ids)
+
+    @property
+    def segment_ids(self) -> list[int]:
+        """For each subword 0 in the post's own text, 1 in its context."""
+        return [0] * (len(self) - self.context_length) + [1] * self.context_length
 
     @property
     def num_words(self) -> int:
@@ -73,6 +80,8 @@ class WordTokenizer:
         self._markers = [vocabulary[marker] for marker in MARKERS]
         self._first, self._last = self._special_id("cls_token"), self._special_id("sep_token")
         self.pad_id = self._special_id("pad_token")
+        added = tokenizer.num_special_tokens_to_add(pair=True) - tokenizer.num_special_tokens_to_add(pair=False)
+        self._before_context = [self._last] * (added - 1)  # one in RoBERTa's family, none in BERT's
         self._special = {*self._markers, *tokenizer.all_special_ids} - {tokenizer.unk_token_id}
 
     @classmethod
@@ -135,10 +144,26 @@ class WordTokenizer:
                     pieces[row][word].append(piece)
         return pieces
 
-    def encode(self, pieces: Sequence[Sequence[int]]) -> EncodedText:
+    def split_contexts(self, contexts: Sequence[str | None]) -> list[list[int]]:
+        """Subword ids of every context, without special tokens; an empty list for a post that has none.
+
+        Of a long one only the first ``max_tokens`` words are looked at, since no more can be read. Special tokens that
+        it spells are text, as in `split`; what cannot be written as UTF-8 becomes ``?``.
+        """
+        texts = [(context or "").encode(errors="replace").decode() for context in contexts]
+        pieces = self.split([text.split(maxsplit=self.max_tokens)[: self.max_tokens] for text in texts])
+        return [[piece for word in words for piece in word][: self.max_tokens] for words in pieces]
+
+    def encode(self, pieces: Sequence[Sequence[int]], context: Sequence[int] = ()) -> EncodedText:
         """``[CLS]`` words ``[SEP]``; words from the first that does not fit in full are cut off.
 
-        A first word that is too long by itself is kept in part, so that no post is without subwords.
+        A first word that is too long by itself is kept in part, so that no post is without subwords. A context stands
+        behind, as the tokenizer's second segment (``context [SEP]``, ``</s> context </s>``), cut to the room that the
+        words leave; where there is none for any of it, there is no second segment.
+
+        Args:
+            pieces: Subwords of every word.
+            context: Subwords of the context.
         """
         budget = self.max_tokens - 2
         kept: list[Sequence[int]] = []
@@ -147,14 +172,21 @@ class WordTokenizer:
                 break
             kept.append(word[:budget])
             budget -= len(kept[-1])
-        return self._join(kept, [])
+        return self._add_context(self._join(kept, []), context)
 
-    def encode_pair(self, pieces: Sequence[Sequence[int]], relation: Relation) -> EncodedText:
+    def encode_pair(
+        self, pieces: Sequence[Sequence[int]], relation: Relation, context: Sequence[int] = ()
+    ) -> EncodedText:
         """The same with markers around both entities of a relation; overlapping entities keep all four.
 
         Whole words are cut off from the end of the post, if that does not do from its start, and then from the right
         between the entities. Only entities that are too long by themselves lose subwords, from their ends, the later
         one first; both keep at least the first.
+
+        Args:
+            pieces: Subwords of every word.
+            relation: Head and tail.
+            context: Subwords of the context.
         """
         kept: list[Sequence[int] | None] = list(pieces)
         excess = sum(map(len, pieces)) - (self.max_tokens - 2 - len(MARKERS))
@@ -173,7 +205,7 @@ class WordTokenizer:
         head_open, head_close, tail_open, tail_close = self._markers
         head, tail = relation.head, relation.tail
         marks = [(head.end, head_close), (tail.end, tail_close), (head.start, head_open), (tail.start, tail_open)]
-        return self._join(kept, marks)
+        return self._add_context(self._join(kept, marks), context)
 
     def _join(self, words: Sequence[Sequence[int] | None], marks: Sequence[tuple[int, int]]) -> EncodedText:
         """``[CLS]`` words ``[SEP]`` with markers before the words of their places.
@@ -197,6 +229,16 @@ class WordTokenizer:
         text.input_ids.append(self._last)
         text.token_words.append(-1)
         text.markers = tuple(opened[marker] for marker in (self._markers[0], self._markers[2]) if marker in opened)
+        return text
+
+    def _add_context(self, text: EncodedText, context: Sequence[int]) -> EncodedText:
+        """The text with as much of the context behind it as there is room for."""
+        room = self.max_tokens - len(text) - len(self._before_context) - 1
+        if room > 0 and context:
+            segment = [*self._before_context, *context[:room], self._last]
+            text.input_ids += segment
+            text.token_words += [-1] * len(segment)
+            text.context_length = len(segment)
         return text
 
     def _special_id(self, name: str) -> int:

@@ -109,7 +109,7 @@ class JsonlCorpus(Corpus):
             keys = ", ".join(sorted(map(repr, self._ignored_keys)))
             warnings.warn(f"{self.text_file(split)}: unknown keys ignored: {keys}", stacklevel=2)
             self._ignored_keys = set()
-        if split != "train":
+        if split != "train" and self.tasks:
             self._warn_of_unknown_labels(split, posts)
         return posts
 

@@ -1,5 +1,6 @@
 """Picture files to views, and which files are no pictures."""
 
+import hashlib
 import json
 import os
 import struct
@@ -33,12 +34,13 @@ class PictureError(ValueError):
 
 
 class _Checked(NamedTuple):
-    """What is known of a picture file: its state, its pixels, and why it is unreadable ("" if it is not)."""
+    """What is known of a picture file: its state, its pixels, why it is unreadable, or else what it holds."""
 
     size: int
     mtime_ns: int
     pixels: int
     reason: str
+    digest: str
 
 
 def load_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -89,6 +91,22 @@ def audit_pictures(paths: Iterable[Path], max_pixels: int = MAX_PIXELS, workers:
     Returns:
         Reasons as `load_picture` gives them, by path, in the order of ``paths``.
     """
+    checked = _survey(paths, max_pixels, workers)
+    reasons = {path: _verdict(result, max_pixels) for path, result in checked.items()}
+    return {path: reason for path, reason in reasons.items() if reason}
+
+
+def picture_digests(paths: Iterable[Path], max_pixels: int = MAX_PIXELS) -> dict[Path, str]:
+    """SHA-256 of the content of every file that can be used as a picture, by path; the others are left out.
+
+    Files that `audit_pictures` has looked at before are not read again.
+    """
+    checked = _survey(paths, max_pixels)
+    return {path: result.digest for path, result in checked.items() if not _verdict(result, max_pixels)}
+
+
+def _survey(paths: Iterable[Path], max_pixels: int, workers: int | None = None) -> dict[Path, _Checked]:
+    """The state of every distinct file, remembered or decoded now."""
     distinct = list(dict.fromkeys(paths))
     remembered = _read_memory()
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
@@ -105,8 +123,7 @@ def audit_pictures(paths: Iterable[Path], max_pixels: int = MAX_PIXELS, workers:
     learnt = {os.path.abspath(path): result for path, result in checked.items() if result.size != _FORGET}
     if any(remembered.get(path) != result for path, result in learnt.items()):
         _write_memory({**_read_memory(), **learnt})
-    reasons = {path: _verdict(result, max_pixels) for path, result in checked.items()}
-    return {path: reason for path, reason in reasons.items() if reason}
+    return checked
 
 
 def _check(path: Path, max_pixels: int, known: _Checked | None) -> _Checked:
@@ -114,7 +131,7 @@ def _check(path: Path, max_pixels: int, known: _Checked | None) -> _Checked:
     try:
         status = path.stat()
     except (OSError, ValueError):
-        return _Checked(_FORGET, 0, 0, "missing")
+        return _Checked(_FORGET, 0, 0, "missing", "")
     if known is not None and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
         return known
     try:
@@ -122,10 +139,13 @@ def _check(path: Path, max_pixels: int, known: _Checked | None) -> _Checked:
             pixels = picture.width * picture.height
             picture.draft("RGB", (_DRAFT_SIDE, _DRAFT_SIDE))  # JPEG: all of the file is read, an eighth is computed
             _decode(picture)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except PictureError as error:
         undecoded = str(error).startswith("more than")  # under another limit it may turn out sound or damaged
-        return _Checked(_FORGET if undecoded else status.st_size, status.st_mtime_ns, 0, str(error))
-    return _Checked(status.st_size, status.st_mtime_ns, pixels, "")
+        return _Checked(_FORGET if undecoded else status.st_size, status.st_mtime_ns, 0, str(error), "")
+    except OSError:  # it went away in between
+        return _Checked(_FORGET, 0, 0, "missing", "")
+    return _Checked(status.st_size, status.st_mtime_ns, pixels, "", digest)
 
 
 def _verdict(checked: _Checked, max_pixels: int) -> str:
@@ -222,8 +242,8 @@ def _checked_from(values: object) -> _Checked:
         ValueError: The values are none.
     """
     match values:
-        case [int(size), int(mtime_ns), int(pixels), str(reason)]:
-            return _Checked(size, mtime_ns, pixels, reason)
+        case [int(size), int(mtime_ns), int(pixels), str(reason), str(digest)]:
+            return _Checked(size, mtime_ns, pixels, reason, digest)
     raise ValueError("not a remembered result")
 
 

@@ -18,9 +18,10 @@ from mmie.blocks.heads import Pooling
 from mmie.blocks.prefix_attention import Prefix
 from mmie.blocks.text_encoder import TextEncoder
 from mmie.blocks.vision import VisualBackbone, VisualOutput
+from mmie.methods.papers import Paper
 from mmie.methods.tasks import build_task
 from mmie.methods.transfer import full_name, initialise_from
-from mmie.types import Batch, Encoding, Extraction, Schema
+from mmie.types import Batch, Encoding, Extraction, Precomputed, Schema
 
 Stage = Literal["val", "test"]
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
@@ -54,13 +55,15 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         head_lr: Learning rate of the head.
         weight_decay: Decay of everything but biases, norms and embeddings.
         warmup_ratio: Share of the steps in which the learning rates rise; then they fall linearly to 0.
-        init_from: Checkpoint of another run, of any task, corpus or method, whose weights a fit starts from: every
-            tensor of the same name and shape, the head's only if the labels are the same.
+        init_from: Checkpoint of another run, of any task, corpus or method, whose weights a fit starts from: see
+            `mmie.methods.transfer.initialise_from`.
 
     Raises:
         ValueError: The text encoder has fewer positions than the data module's ``max_tokens``.
     """
 
+    paper: ClassVar[Paper | None] = None
+    """Where the method was published, and what was reported of it; scores are of the class that names it alone."""
     monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("val/f1", "max")
     """The logged value that tells the best epoch, and whether less or more of it is better."""
     init_args: dict[str, Any]
@@ -98,6 +101,15 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         self.metrics = nn.ModuleDict({stage: self.task.build_metric() for stage in ("val", "test")})
         self.losses = nn.ModuleDict({stage: MeanMetric().set_dtype(torch.float64) for stage in ("val", "test")})
 
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether batches must hold pixels even if they hold all that `precomputed` names."""
+        return True
+
+    def precomputed(self) -> list[Precomputed]:
+        """What the method reads of pictures and texts that no training step changes; by default nothing."""
+        return []
+
     @abstractmethod
     def encode(self, batch: Batch) -> Encoding:
         """States of the text in the light of the picture, (batch, tokens, hidden_size), and extra losses by name."""
@@ -120,10 +132,12 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
                 f"{late}: lower it by {needed - self.text.max_positions}"
             )
 
-    def setup(self, stage: str) -> None:
-        """Before a fit that continues no other one, take over the weights of ``init_from``."""
-        if stage == "fit" and self.init_from is not None and self.trainer.ckpt_path is None:
-            rank_zero_info(initialise_from(self, self.init_from))
+    def _take_over(self) -> None:
+        """In a fit that continues no other one, take over the weights of ``init_from``."""
+        if self.init_from is not None and self.trainer.ckpt_path is None:
+            data = self.trainer.datamodule  # type: ignore[attr-defined]
+            tokenizer = None if data is None else data.state_dict().get("tokenizer")
+            rank_zero_info(initialise_from(self, self.init_from, tokenizer))
 
     def read(self, batch: Batch, prefix: Prefix | None = None, position_shift: int = 0) -> Tensor:
         """A pass of the text encoder over the batch, (batch, tokens, hidden)."""
@@ -215,7 +229,12 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         ]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW over the groups; linear warm-up, then linear decay to 0."""
+        """AdamW over the groups; linear warm-up, then linear decay to 0.
+
+        Takes over ``init_from`` before: in `setup` the trainer does not know yet whether it continues a checkpoint, and
+        after this the loaders are made, and with them the features of a frozen backbone.
+        """
+        self._take_over()
         optimizer = torch.optim.AdamW(self.parameter_groups(), fused=True)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = get_linear_schedule_with_warmup(optimizer, round(self.warmup_ratio * steps), steps)
@@ -236,7 +255,7 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
 
 
 class MultimodalModule(ExtractionModule):
-    """A method that looks at the picture.
+    """A method that looks at the picture, by `look` alone: a frozen backbone's features may come without pixels.
 
     Args:
         schema: What the data module says of the data; the command line links it.
@@ -271,7 +290,16 @@ class MultimodalModule(ExtractionModule):
 
     def look(self, batch: Batch) -> list[Tensor]:
         """Features of the views, (batch, views, ...) each: four stages, or one grid or vector; 0 where masked."""
-        return self.vision.encode_views(batch.pixels, batch.view_mask)
+        return look_through(self.vision, "vision", batch)
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Only where the backbone is trained."""
+        return not self.vision.frozen
+
+    def precomputed(self) -> list[Precomputed]:
+        """The features of a frozen backbone."""
+        return [keep_features(self.vision, "vision")] if self.vision.frozen else []
 
     def pretrained_modules(self) -> list[nn.Module]:
         """Parts that train at ``text_lr``."""
@@ -280,6 +308,23 @@ class MultimodalModule(ExtractionModule):
     def rebuild_args(self) -> dict[str, Any]:
         """Constructor arguments that build the same network where neither hub nor folder is at hand."""
         return {**super().rebuild_args(), "vision_backbone": self.vision.architecture}
+
+
+def keep_features(backbone: VisualBackbone, name: str) -> Precomputed:
+    """A frozen backbone's features of all views, to be kept under a name."""
+
+    def compute(pixels: Tensor) -> Tensor:
+        with torch.autocast(pixels.device.type, torch.float16, enabled=pixels.is_cuda):
+            return backbone.flatten(backbone(pixels))
+
+    return Precomputed(name, "views", backbone.identity(), compute)
+
+
+def look_through(backbone: VisualBackbone, name: str, batch: Batch) -> list[Tensor]:
+    """A backbone's features of a batch, (batch, views, ...) each: those kept under a name, else computed now."""
+    if name in batch.features:
+        return backbone.unflatten(batch.features[name])
+    return backbone.encode_views(batch.pixels, batch.view_mask, batch.readable)
 
 
 def _undecayed(module: nn.Module) -> Iterable[nn.Parameter]:

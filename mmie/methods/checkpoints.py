@@ -42,11 +42,16 @@ def find_method(name: str) -> type[ExtractionModule]:
     Raises:
         CheckpointError: There is none.
     """
-    importlib.import_module("mmie.methods")
-    for method in _subclasses(ExtractionModule):  # type: ignore[type-abstract]
+    for method in known_methods():
         if full_name(method) == name:
             return method
     raise CheckpointError(f"the checkpoint's method {name} is not known: import its module first")
+
+
+def known_methods() -> list[type[ExtractionModule]]:
+    """The package's methods, and all others that have been imported."""
+    importlib.import_module("mmie.methods")
+    return list(dict.fromkeys(_subclasses(ExtractionModule)))  # type: ignore[type-abstract]
 
 
 def _subclasses(parent: type[ExtractionModule]) -> Iterator[type[ExtractionModule]]:

@@ -38,6 +38,7 @@ from torch.nn import functional
 from mmie.blocks.attention import masked_mean, masked_softmax
 from mmie.blocks.prefix_projection import PrefixProjection
 from mmie.blocks.vision import VisualOutput
+from mmie.methods import papers
 from mmie.methods.base import MultimodalModule
 from mmie.types import Batch, Encoding, Schema
 
@@ -61,6 +62,7 @@ class DGHC(MultimodalModule):
         ValueError: ``prompt_dim`` is below 1, or ``cls_source`` is neither of the two.
     """
 
+    paper = papers.DGHC
     vision_output: ClassVar[VisualOutput] = "pooled"
 
     def __init__(
@@ -80,6 +82,7 @@ class DGHC(MultimodalModule):
                 f"prompt_dim is {prompt_dim}, cls_source '{cls_source}': expected at least 1, and one of "
                 f"{', '.join(get_args(ClsSource))}"
             )
+        self.text.check_reads_prefix()
         hidden, layers, views = self.text.hidden_size, self.text.num_layers, 1 + schema.num_objects
         self.view_map = nn.Sequential(
             nn.Linear(self.vision.channels[-1], prompt_dim), nn.Tanh(), nn.Linear(prompt_dim, hidden)

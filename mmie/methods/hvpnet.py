@@ -28,6 +28,7 @@ from typing import Any, ClassVar, Literal
 from mmie.blocks.prefix_attention import Prefix
 from mmie.blocks.vision import VisualOutput
 from mmie.blocks.visual_prefix import POSITIONS, Activation, Mapping, PyramidPrefix, ReferencePrefix
+from mmie.methods import papers
 from mmie.methods.base import MultimodalModule
 from mmie.types import Batch, Encoding, Schema
 
@@ -51,6 +52,7 @@ class HVPNet(MultimodalModule):
         ValueError: A switch that the variant does not have, or too few positions for the variant's shift.
     """
 
+    paper = papers.HVPNET
     vision_output: ClassVar[VisualOutput] = "stages"
     vision_pool_to: ClassVar[int | None] = 2
 
@@ -73,6 +75,8 @@ class HVPNet(MultimodalModule):
             raise ValueError("crop_activation is a switch of variant reference; variant paper gates all views alike")
         sizes = (self.vision.channels, self.text.hidden_size, self.text.num_layers, self.text.num_heads)
         self.visual_prefix: PyramidPrefix | ReferencePrefix | None = None
+        if use_image:
+            self.text.check_reads_prefix()
         if use_image and reference:
             self.visual_prefix = ReferencePrefix(*sizes, activation, crop_activation)
         elif use_image:

@@ -34,6 +34,7 @@ token and a slot score about 1. The last visual block ends before its feed-forwa
 import copy
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal, get_args
 
 import torch
@@ -43,12 +44,14 @@ from torch.utils.checkpoint import checkpoint
 from torchvision.transforms import v2  # type: ignore[import-untyped]
 
 from mmie.blocks.attention import masked_mean
+from mmie.blocks.clip import ClipVectors, clip_identity
 from mmie.blocks.errors import WeightsUnavailable
 from mmie.blocks.text_encoder import TextEncoder
 from mmie.blocks.text_layers import embed_text, layer_mask, text_layers
-from mmie.blocks.vision import VisualBackbone
+from mmie.blocks.vision import VisualBackbone, idle_step
+from mmie.methods import papers
 from mmie.methods.base import ExtractionModule
-from mmie.types import Batch, Encoding, MmieError, Schema
+from mmie.types import Batch, Encoding, MmieError, Precomputed, Schema
 
 Norm = Literal["post", "pre"]
 _EPSILON = 1e-8  # of Equation 6
@@ -64,8 +67,8 @@ class IMM(ExtractionModule):
         patch_size: Height and width of a patch in pixels.
         patch_embedding: A timm ViT, or local folder of one, whose patch projection, start token and positions are
             taken over where it is as wide as the text encoder; None starts them randomly.
-        clip: Hub name or local folder of the CLIP model whose vectors the batch brings as the features ``clip_text``
-            and ``clip_image``; None takes a post's own picture as its only match.
+        clip: Hub name or local folder of the CLIP model that says which texts and pictures match; its vectors are
+            computed once and kept in the feature store. None takes a post's own picture as its only match.
         sw_loss: Train with the semantic-wise loss ("w/o SW").
         insert_activation: Insert visual knowledge into the feed-forwards ("w/o IA").
         sw_weight: Weight of the semantic-wise loss (gamma).
@@ -78,6 +81,8 @@ class IMM(ExtractionModule):
         ValueError: A switch out of range, or a text encoder of another family than BERT's.
         WeightsUnavailable: The weights of ``patch_embedding`` are not to be had.
     """
+
+    paper = papers.IMM
 
     def __init__(
         self,
@@ -122,17 +127,35 @@ class IMM(ExtractionModule):
         """Sections 3.2 and 3.3."""
         text = embed_text(self.text, batch.input_ids, batch.segment_ids)  # (batch, tokens, hidden)
         pictures = self.embed_pictures(batch)  # (batch or 2 * batch, 1 + patches, hidden)
+        if pictures is None and self.training:
+            text = text + self._wait()
         mask = layer_mask(self.text, text, batch.attention_mask)
         for index in range(self.num_shared_layers):
             text, pictures = self._run(self.align, index, text, pictures, mask)
         losses = {}
-        if self.training and self.sw_loss and pictures is not None:
-            losses["sw"] = self.sw_weight * self.semantic_loss(text, pictures, batch)
+        if self.training and self.sw_loss:
+            semantic = text.new_zeros(()) if pictures is None else self.semantic_loss(text, pictures, batch)
+            losses["sw"] = self.sw_weight * semantic
         pictures = pictures[: len(batch)] if pictures is not None and self.insert_activation else None
         seen = batch.attention_mask & batch.view_mask[:, :1]  # (batch, tokens)
         for index in range(self.num_shared_layers, len(self.layers)):
             text, pictures = self._run(self.activate, index, text, pictures, mask, seen)
         return Encoding(self.layers[-1].output.LayerNorm(text) if self.is_pre_norm else text, losses)
+
+    def _wait(self) -> Tensor:
+        """0, with a gradient of 0 for all that a batch without pictures does not use."""
+        return sum((idle_step(part) for part in (self.visual, self.slots) if part is not None), torch.zeros(()))
+
+    def precomputed(self) -> list[Precomputed]:
+        """CLIP's vectors of text and picture, if the SW loss asks for them; CLIP is loaded only to compute new ones."""
+        if self.clip is None or not self.sw_loss:
+            return []
+        source, identity = self.clip, clip_identity(self.clip)
+        loaded = cache(lambda: ClipVectors(source, self.device))
+        return [
+            Precomputed("clip_text", "text", identity, lambda texts: loaded().texts(texts), True, True),
+            Precomputed("clip_image", "picture", identity, lambda pixels: loaded().pictures(pixels), True, True),
+        ]
 
     def embed_pictures(self, batch: Batch) -> Tensor | None:
         """V of the global pictures (Equation 2), under an SW loss followed by that of their augmented views.
@@ -140,14 +163,9 @@ class IMM(ExtractionModule):
         Returns:
             (batch or 2 * batch, 1 + patches, hidden); None where no state and no loss will need it.
         """
-        is_needed = self.insert_activation or self.training
-        if self.visual is None or not is_needed or (batch.pixels is None and not self.training):
+        if self.visual is None or batch.pixels is None or not (self.insert_activation or self.training):
             return None
-        if batch.pixels is None:  # a blank keeps every parameter in the step, as other processes may need them
-            shape = (len(batch), 3, self.schema.image_size, self.schema.image_size)
-            pictures = torch.zeros(shape, dtype=torch.uint8, device=batch.input_ids.device)
-        else:
-            pictures = batch.pixels[:, 0]
+        pictures = batch.pixels[:, 0]
         if self.training and self.sw_loss:
             pictures = torch.cat([pictures, torch.stack([self.augment(picture) for picture in pictures])])
         embedded: Tensor = self.visual.patches(pictures)
@@ -224,7 +242,9 @@ class IMM(ExtractionModule):
                 f"clip is '{self.clip}', but the batch lacks its vectors {', '.join(missing)} (batch, width): keep "
                 "them in the feature store, or set clip: null, which takes each post's own picture as its only match"
             )
-        texts, pictures = (functional.normalize(batch.features[name], dim=-1) for name in ("clip_text", "clip_image"))
+        kept = (batch.features[name] for name in ("clip_text", "clip_image"))
+        vectors = (rows.to(torch.promote_types(rows.dtype, torch.float32)) for rows in kept)
+        texts, pictures = (functional.normalize(vector, dim=-1) for vector in vectors)
         return (texts @ pictures.T).relu()
 
     def pretrained_modules(self) -> list[nn.Module]:

@@ -46,7 +46,8 @@ from torch.utils.checkpoint import checkpoint
 from mmie.blocks.attention import MultiHeadAttention, attend_heads, masked_mean
 from mmie.blocks.recurrent import BiLSTM, CharacterEncoder
 from mmie.blocks.text_layers import embed_text, layer_mask, text_layers
-from mmie.blocks.vision import VisualOutput
+from mmie.blocks.vision import VisualOutput, idle_step
+from mmie.methods import papers
 from mmie.methods.base import MultimodalModule
 from mmie.types import Batch, Encoding, Schema
 
@@ -75,6 +76,7 @@ class MLNet(MultimodalModule):
         ValueError: A number of layers does not fit the text encoder, or the encoder is not built like BERT.
     """
 
+    paper = papers.MLNET
     vision_output: ClassVar[VisualOutput] = "grid"
 
     def __init__(
@@ -109,11 +111,15 @@ class MLNet(MultimodalModule):
     def encode(self, batch: Batch) -> Encoding:
         """Sections 3.1 to 3.3."""
         text = self.read_text(batch)  # (batch, tokens, hidden)
-        regions = self.read_pictures(self.grid(batch), batch)  # (batch, regions, hidden)
-        losses = {}
-        if self.training and self.match_weight:
-            losses["match"] = self.match_weight * self.match_loss(text, regions, batch)
-        states, _ = self.fuse(text, regions, batch)
+        match_loss = text.new_zeros(())
+        if len(batch.readable):
+            regions = self.read_pictures(self.grid(batch), batch)  # (batch, regions, hidden)
+            if self.training and self.match_weight:
+                match_loss = self.match_weight * self.match_loss(text, regions, batch)
+            states, _ = self.fuse(text, regions, batch)
+        else:
+            states = self.read_on(text, batch)
+        losses = {"match": match_loss} if self.training and self.match_weight else {}
         return Encoding(self.bilstm(states, batch.attention_mask), losses)
 
     def grid(self, batch: Batch) -> Tensor:
@@ -141,6 +147,15 @@ class MLNet(MultimodalModule):
         for layer in layers[: len(layers) - self.num_fused]:
             states = layer(states, mask)
         return states
+
+    def read_on(self, text: Tensor, batch: Batch) -> Tensor:
+        """The text through the layers of the fusion without any picture, as G = 0 has it, (batch, tokens, hidden)."""
+        mask = layer_mask(self.text, text, batch.attention_mask)
+        layers = text_layers(self.text)
+        for layer in layers[len(layers) - self.num_fused :]:
+            text = layer(text, mask)
+        unused = (self.vision, self.region_map, self.region_layers, self.match, self.fusions)
+        return text + sum(idle_step(part) for part in unused)
 
     def spell(self, batch: Batch) -> Tensor | None:
         """For every piece the vector of its word's characters, (batch, tokens, hidden); 0 on what is no word."""

@@ -30,8 +30,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmie.blocks.vision import VisualBackbone
+from mmie.methods.base import keep_features, look_through
 from mmie.methods.mlnet import MLNet
-from mmie.types import Batch, Encoding, Extraction, MmieError, Schema
+from mmie.types import Batch, Encoding, Extraction, MmieError, Precomputed, Schema
 
 _HIDDEN, _KEPT = 0.8, 0.1  # of the chosen pieces; the others are replaced by random ones, as in BERT
 
@@ -83,6 +84,10 @@ class MLNetPretraining(MLNet):
         """What the text encoder reads for every piece, (vocabulary, hidden)."""
         weight: Tensor = self.text.model.get_input_embeddings().weight  # type: ignore[assignment]
         return weight
+
+    def precomputed(self) -> list[Precomputed]:
+        """The features of the backbone, if it is frozen, and what the classifier says."""
+        return [*super().precomputed(), keep_features(self.classifier, "classifier")]
 
     def head_modules(self) -> list[nn.Module]:
         """Parts that train at ``head_lr``."""
@@ -152,7 +157,7 @@ class MLNetPretraining(MLNet):
 
     def view_classes(self, batch: Batch) -> Tensor:
         """What the backbone's own classifier sees in each view: probabilities (batch, views, classes), 0 if masked."""
-        (logits,) = self.classifier.encode_views(batch.pixels, batch.view_mask)  # (batch, views, classes)
+        (logits,) = look_through(self.classifier, "classifier", batch)  # (batch, views, classes)
         return logits.float().softmax(-1) * batch.view_mask.unsqueeze(-1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -43,6 +43,7 @@ from torch.nn import functional
 from mmie.blocks.attention import AttentionPooling, MultiHeadAttention, masked_mean, masked_softmax
 from mmie.blocks.prefix_attention import Prefix, split_heads
 from mmie.blocks.vision import VisualOutput
+from mmie.methods import papers
 from mmie.methods.base import MultimodalModule
 from mmie.types import Batch, Encoding, Schema
 
@@ -73,6 +74,7 @@ class RAP(MultimodalModule):
         ValueError: No unit, layer or prompt position.
     """
 
+    paper = papers.RAP
     vision_output: ClassVar[VisualOutput] = "pooled"
 
     def __init__(
@@ -102,6 +104,7 @@ class RAP(MultimodalModule):
         self.fusion = DynamicFusion(hidden, self.text.num_heads, num_fusion_layers, units, normalize_paths)
         self.prompting = prompting
         if prompting:
+            self.text.check_reads_prefix()
             self.length_map = nn.Linear(schema.max_tokens, prompt_length)
             self.prompt_in = nn.Linear(hidden, hidden)
             self.prompt_out = nn.Linear(hidden, 2 * self.text.num_layers * hidden)

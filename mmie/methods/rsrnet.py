@@ -23,6 +23,7 @@ from typing import Any
 
 from mmie.blocks.heads import Pooling
 from mmie.blocks.visual_prefix import Mapping
+from mmie.methods import papers
 from mmie.methods.hvpnet import HVPNet, Variant
 from mmie.types import Schema
 
@@ -40,6 +41,8 @@ class RSRNeT(HVPNet):
         scales: Stages that take part, 1 to 4.
         **shared: See `MultimodalModule` and `ExtractionModule`.
     """
+
+    paper = papers.RSRNET
 
     def __init__(
         self,

@@ -12,12 +12,20 @@ encoder   `encode`         (batch, tokens, hidden)
 **Departures.** None.
 """
 
+from mmie.methods import papers
 from mmie.methods.base import ExtractionModule
 from mmie.types import Batch, Encoding
 
 
 class TextOnly(ExtractionModule):
     """The text encoder alone; its arguments are those of `ExtractionModule`."""
+
+    paper = papers.TEXT_ONLY
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Never."""
+        return False
 
     def encode(self, batch: Batch) -> Encoding:
         """The encoder's last states."""

@@ -123,8 +123,8 @@ class RunRecorder(Callback):
         """Stop the clock of training."""
         self._train_seconds = time.perf_counter() - self._epoch_start
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Clear the folder of what an earlier fit left there."""
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Clear the folder of what an earlier fit left there; this one may have started from its weights."""
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             folder = Path(trainer.default_root_dir)
             _clear(folder, lies_in(trainer.ckpt_path, folder))

@@ -1,36 +1,21 @@
 """CLIP's vectors against transformers' own, from a tiny model made here."""
 
-import string
-
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
+from transformers import CLIPModel, CLIPProcessor
 
 from mmie.blocks.clip import ClipVectors
 from mmie.blocks.errors import WeightsUnavailable
 
 TEXTS = ["a cat", "two dogs and a cat " * 4, "a"]
-LENGTH = 12
+LENGTH = 12  # positions of the tiny CLIP
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A folder as CLIP's are published, with letters for a vocabulary."""
-    path = tmp_path_factory.mktemp("clip")
-    letters = [*string.ascii_lowercase, *(f"{letter}</w>" for letter in string.ascii_lowercase)]
-    vocabulary = {token: number for number, token in enumerate([*letters, "<|startoftext|>", "<|endoftext|>"])}
-    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[])
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    ends = {"bos_token_id": len(vocabulary) - 2, "eos_token_id": len(vocabulary) - 1, "pad_token_id": 1}
-    text = {**sizes, **ends, "vocab_size": len(vocabulary), "max_position_embeddings": LENGTH}
-    torch.manual_seed(0)
-    config = CLIPConfig(text_config=text, vision_config={**sizes, "image_size": 32, "patch_size": 16}, projection_dim=8)
-    CLIPModel(config).save_pretrained(path)
-    size = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
-    CLIPProcessor(CLIPImageProcessor(**size), tokenizer).save_pretrained(path)
-    return path
+@pytest.fixture
+def folder(tiny_clip):
+    return tiny_clip
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
-from mmie.blocks.errors import WeightsUnavailable
+from mmie.blocks.errors import EncoderUnsuited, WeightsUnavailable
 from mmie.blocks.prefix_attention import Prefix
 from mmie.blocks.text_encoder import TextEncoder, unavailable_line
 
@@ -289,19 +289,47 @@ def test_prefix_for_another_encoder(wrong):
     assert_short_line(caught.value)
 
 
-@pytest.mark.parametrize("model_type", ["mpnet", "deberta-v2", "distilbert"])
+UNREADING = ["mpnet", "deberta", "deberta-v2", "distilbert", "albert", "big_bird"]
+"""Types that read no prefix: written before the attention interface, or without numbers on their layers."""
+
+
+@pytest.mark.parametrize("model_type", UNREADING)
 def test_encoder_that_would_drop_the_prefix(model_type):
     encoder = TextEncoder({**BERT, "model_type": model_type}, pretrained=False)
     assert encoder(*text()).isfinite().all()
     sizes = (encoder.num_layers, encoder.num_heads, encoder.hidden_size // encoder.num_heads)
-    with pytest.raises(ValueError, match=f"'{model_type}' hands no prefix on to its layers"):
-        encoder(*text(), make_prefix(*sizes))
+    for refused in (encoder.check_reads_prefix, lambda: encoder(*text(), make_prefix(*sizes))):
+        with pytest.raises(EncoderUnsuited, match=f"'{model_type}' hands no prefix on to its layers") as caught:
+            refused()
+        assert_short_line(caught.value)
 
 
-@pytest.mark.parametrize("model_type", ["electra", "camembert", "ernie"])
+READING = ["electra", "camembert", "ernie", "modernbert"]
+
+
+@pytest.mark.parametrize("model_type", READING)
 def test_other_encoders_with_the_attention_interface(model_type):
-    encoder = TextEncoder({**BERT, "model_type": model_type}, pretrained=False).eval()
+    encoder = TextEncoder({**BERT, "model_type": model_type, "pad_token_id": 0}, pretrained=False).eval()
     assert not torch.allclose(encoder(*text(), make_prefix()), encoder(*text()), atol=1e-4)
+
+
+@pytest.mark.parametrize("model_type", ["bert", "roberta", *READING, *UNREADING])
+def test_padding_is_hidden_in_encoders_of_every_type(model_type):
+    """The mask suits the attention: one that is added to the scores must not be boolean."""
+    encoder = TextEncoder({**BERT, "model_type": model_type, "pad_token_id": 0}, pretrained=False).eval()
+    ids, mask, segments = text()
+    mask[1, 4:] = False
+    other = torch.where(mask, ids, 7)
+    states = encoder(ids, mask, segments)
+    assert torch.equal(encoder(other, mask, segments)[mask], states[mask])
+    assert not torch.allclose(encoder(ids, torch.ones_like(mask), segments)[1, :4], states[1, :4], atol=1e-7)
+
+
+@pytest.mark.parametrize("model_type", ["mpnet", "albert"])
+def test_encoder_that_cannot_recompute_its_activations(model_type):
+    with pytest.raises(EncoderUnsuited, match=f"'{model_type}' cannot recompute.*gradient_checkpointing: false") as e:
+        TextEncoder({**BERT, "model_type": model_type}, pretrained=False, gradient_checkpointing=True)
+    assert_short_line(e.value)
 
 
 def test_frozen_encoder_stays_frozen():

@@ -246,8 +246,9 @@ def test_to_moves_every_tensor_and_keeps_the_rest(full_batch):
         before, after = getattr(full_batch, field.name), getattr(moved, field.name)
         if isinstance(before, Tensor):
             assert (after.device.type, after.shape, after.dtype) == ("meta", before.shape, before.dtype), field.name
-        elif field.name != "features":
+        elif field.name not in ("features", "view_index"):
             assert after == before, field.name
+    assert full_batch.to("cpu").view_index.tolist() == full_batch.view_mask.flatten().nonzero().flatten().tolist()
     assert moved.features["vision"].device.type == "meta"
     assert len(moved) == 2
 
@@ -347,3 +348,44 @@ def test_shuffling_what_cannot_be_shuffled():
     assert shuffle_pictures(one_image, 0) == one_image
     mostly_one = shuffle_pictures(illustrated([5, 1]), 0)
     assert sorted(post.image for post in mostly_one) == [Path("0.jpg")] * 5 + [Path("1.jpg")]
+
+
+def test_shuffling_leaves_contexts_where_they_are():
+    posts = [replace(post, context=post.id) for post in illustrated([1] * 10)]
+    assert [post.context for post in shuffle_pictures(posts, 3)] == [post.id for post in posts]
+
+
+DESCRIBED = [
+    Post("x", WORDS, context="the newsroom", entities=(PERSON, PLACE)),
+    Post("y", ("Jordan",), entities=(Entity(0, 1, "ORG"),)),
+]
+
+
+def test_a_context_is_attended_to_and_never_tagged(tokenizer):
+    schema = schema_for(tokenizer)
+    plain = collate(DESCRIBED, schema, tokenizer)
+    batch = Collator(schema, tokenizer.pad_id)(encode_posts(DESCRIBED, schema, tokenizer, use_context=True), [0, 1])
+    tokens = [" ".join(tokenizer.tokenizer.convert_ids_to_tokens(row)) for row in batch.input_ids.tolist()]
+    assert tokens[0] == "[CLS] jordan talks about the news ##room of washi ##ngton [SEP] the news ##room [SEP]"
+    assert tokens[1] == "[CLS] jordan [SEP]" + " [PAD]" * 12
+    assert batch.segment_ids.tolist() == [[0] * 11 + [1] * 4, [0] * 15]
+    assert batch.attention_mask.tolist() == [[True] * 15, [True] * 3 + [False] * 12]
+    assert batch.text_mask.sum(1).tolist() == plain.text_mask.sum(1).tolist()
+    for name in ("word_starts", "word_mask", "characters", "tags"):
+        assert torch.equal(getattr(batch, name), getattr(plain, name)), name
+
+
+def test_contexts_are_left_out_unless_asked_for(tokenizer):
+    schema = schema_for(tokenizer)
+    bare = [replace(post, context=None) for post in DESCRIBED]
+    assert same_batches(collate(DESCRIBED, schema, tokenizer), collate(bare, schema, tokenizer))
+
+
+def test_every_relation_of_a_post_gets_its_context(tokenizer):
+    relations = (Relation(PERSON, PLACE, "works"), Relation(PLACE, PERSON, "None"))
+    posts = [replace(DESCRIBED[0], relations=relations)]
+    plain, described = (encode_posts(posts, schema_for(tokenizer, "re"), tokenizer, asked) for asked in (False, True))
+    for without, with_context in zip(plain, described, strict=True):
+        assert with_context.text.input_ids[: len(without)] == without.text.input_ids
+        assert with_context.text.context_length == 4
+        assert with_context.text.markers == without.text.markers

@@ -20,6 +20,7 @@ from transformers import AutoTokenizer
 
 from mmie.data.corpus import CorpusError
 from mmie.data.demo import DemoBounds, DemoCorpus, TextBound, render_bounds, write_demo
+from mmie.data.demo_contexts import THINGS
 from mmie.data.demo_posts import Sentences
 from mmie.tags import entities_to_tags
 from mmie.types import NO_RELATION, SPLITS, Entity
@@ -315,3 +316,84 @@ def test_running_out_of_sentences_is_said():
     with pytest.raises(ValueError, match="ask for fewer posts"):
         sentences.draw()
     assert all(a != b for a, b in pairwise([words, sentences.draw("PER").words]))
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory):
+    """The variant in which contexts decide."""
+    folder = tmp_path_factory.mktemp("demo") / "described"
+    write_demo(folder, context=True)
+    return DemoCorpus(folder)
+
+
+def items_by(key, posts):
+    """Keys and answers of both tasks: of every entity, and of every post's relation."""
+    entities = [((key(post), e.start, e.end), e.type) for post in posts for e in post.entities]
+    labels = [(key(post), r.label if r.label != NO_RELATION else None) for post in posts for r in post.relations]
+    return {"ner": entities, "re": labels}
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_words_and_context_reach_one_where_words_reach_the_same_bound(corpus, described, split):
+    posts, plain = described.posts(split), corpus.posts(split)
+    assert [(post.words, post.entities, post.relations) for post in posts] == [
+        (post.words, post.entities, post.relations) for post in plain
+    ]
+    for task, items in items_by(lambda post: post.words, posts).items():
+        assert best_constant_f1(items) == pytest.approx(described.bounds.score(task, split), abs=1e-12)
+        assert described.bounds.score(task, split) == corpus.bounds.score(task, split)
+    for items in items_by(lambda post: (post.words, post.context), posts).values():
+        assert best_constant_f1(items) == 1.0
+
+
+def kind_of(context):
+    (kind,) = [kind for kind, things in THINGS.items() if any(thing in context for thing in things)]
+    return kind
+
+
+def test_a_context_gives_the_type_away_only_where_the_words_do_not(described):
+    posts = [post for split in SPLITS for post in described.posts(split)]
+    for post in posts:
+        assert (post.id.split("-")[1] != "context") or kind_of(post.context) == post.entities[0].type
+    noise = [post for post in posts if decided_by(post) != "context"]
+    hits = sum(kind_of(post.context) == post.entities[0].type for post in noise)
+    assert Counter(map(decided_by, posts))["context"] == 0.7 * len(posts)
+    assert 0.18 < hits / len(noise) < 0.32
+    assert len({post.context for post in posts}) == 4 * 4 * 4
+
+
+def test_pictures_say_nothing_where_the_context_decides(described):
+    def probe_data(split):
+        posts = [post for post in described.posts(split) if decided_by(post) == "context" and len(post.crops) < 2]
+        return features(posts), [post.entities[0].type for post in posts]
+
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)).fit(*probe_data("train"))
+    assert probe.score(*probe_data("test")) < 0.36
+
+
+def test_the_variant_is_written_down_and_printed(described):
+    assert described.bounds.context is True
+    assert DemoBounds.read(described.root / "bounds.json") == described.bounds
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(render_bounds(described.bounds))
+    assert "text and context" in capture.get()
+
+
+def test_the_plain_corpus_does_not_mention_contexts(root):
+    assert "context" not in (root / "bounds.json").read_text()
+    assert all("context" not in (root / f"{split}.jsonl").read_text() for split in SPLITS)
+
+
+def test_the_variants_encoder_knows_its_contexts(described):
+    tokenizer = AutoTokenizer.from_pretrained(described.root / "encoder", local_files_only=True)
+    for post in described.posts("test"):
+        ids = tokenizer(" ".join(post.words), post.context)["input_ids"]
+        assert tokenizer.unk_token_id not in ids
+        assert len(ids) <= 64
+
+
+def test_the_variant_has_the_same_bytes_again(tmp_path):
+    for name in ("a", "b"):
+        write_demo(tmp_path / name, context=True, **SMALL)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")

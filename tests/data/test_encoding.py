@@ -389,3 +389,87 @@ def test_a_tokenizer_of_no_encoder_is_refused():
 def test_too_few_tokens_are_refused(bert):
     with pytest.raises(TokenizerError, match="max_tokens is 7"):
         WordTokenizer(bert.tokenizer, 7)
+
+
+CONTEXTS = ("a river", "everybody's newsdesk in the river , été !", "Phoenix")
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_a_context_is_the_second_segment_of_the_tokenizers_own_pair(tokenizer, context):
+    words = TEXTS[1].split()
+    (pieces,), (second,) = tokenizer.split([words]), tokenizer.split_contexts([context])
+    text = tokenizer.encode(pieces, second)
+    expected = tokenizer.tokenizer(" ".join(words), context)
+    assert text.input_ids == expected["input_ids"]
+    assert text.segment_ids == expected.get("token_type_ids", text.segment_ids)
+    own = len(tokenizer.encode(pieces))
+    assert text.segment_ids == [0] * own + [1] * (len(text) - own)
+
+
+def test_without_a_context_nothing_changes(tokenizer):
+    (pieces,), pair = tokenizer.split([WORDS]), relation((0, 1), (3, 5))
+    for text, with_none in (
+        (tokenizer.encode(pieces), tokenizer.encode(pieces, [])),
+        (tokenizer.encode_pair(pieces, pair), tokenizer.encode_pair(pieces, pair, ())),
+    ):
+        assert text == with_none
+        assert (text.context_length, text.segment_ids) == (0, [0] * len(text))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_words_are_cut_as_without_a_context_which_gets_what_they_leave(folders, family):
+    random_numbers = random.Random(4)
+    tokenizer = WordTokenizer.from_source(folders[family])
+    separators = {"bert": 1, "roberta": 2, "unigram": 2}[family]
+    seen = set()
+    for _ in range(400):
+        tokenizer.max_tokens = random_numbers.randint(8, 30)
+        pieces = [[random_numbers.randint(10, 40) for _ in range(random_numbers.randint(0, 3))] for _ in range(8)]
+        context = [random_numbers.randint(10, 40) for _ in range(random_numbers.randint(0, 12))]
+        spans = [tuple(sorted(random_numbers.sample(range(9), 2))) for _ in range(2)]
+        for text, own in (
+            (tokenizer.encode(pieces, context), tokenizer.encode(pieces)),
+            (tokenizer.encode_pair(pieces, relation(*spans), context), tokenizer.encode_pair(pieces, relation(*spans))),
+        ):
+            check_consistent(tokenizer, text, pieces)
+            kept = context[: max(0, tokenizer.max_tokens - len(own) - separators)]
+            last = tokenizer.tokenizer.sep_token_id
+            second = [*[last] * (separators - 1), *kept, last] if kept else []
+            assert text.input_ids == own.input_ids + second
+            assert text.token_words == own.token_words + [-1] * len(second)
+            assert text.segment_ids == [0] * len(own) + [1] * len(second)
+            assert (text.word_starts, text.markers) == (own.word_starts, own.markers)
+            seen.add((len(kept) == len(context), bool(kept)))
+    assert len(seen) == 4  # whole, cut, left out, and none
+
+
+def test_special_tokens_that_a_context_spells_are_text(tokenizer):
+    backend = tokenizer.tokenizer
+    special = {*backend.all_special_ids, *backend.convert_tokens_to_ids(list(MARKERS))} - {backend.unk_token_id}
+    (pieces,) = tokenizer.split_contexts([" ".join(SPECIALS)])
+    assert not special.intersection(pieces)
+    assert pieces == [piece for word in tokenizer.split([SPECIALS])[0] for piece in word]
+
+
+def test_contexts_that_say_nothing(tokenizer):
+    assert tokenizer.split_contexts([]) == []
+    assert tokenizer.split_contexts([None, "", " \n\t "]) == [[], [], []]
+    broken, plain = tokenizer.split_contexts(["a\ud800 b", "a? b"])
+    assert broken == plain
+
+
+def test_line_ends_of_a_context_are_spaces(tokenizer):
+    assert len({tuple(pieces) for pieces in tokenizer.split_contexts(["a river", "a\nriver", " a \r\n\t river "])}) == 1
+
+
+def test_a_long_context_is_not_read_to_its_end(folders):
+    class Recording(WordTokenizer):
+        def split(self, texts):
+            self.words = [len(words) for words in texts]
+            return super().split(texts)
+
+    tokenizer = Recording.from_source(folders["bert"], 16)
+    long, exact = tokenizer.split_contexts([" river" * 10_000, " river" * 16])
+    assert tokenizer.words == [16, 16]
+    assert long == exact
+    assert len(tokenizer.split_contexts(["everybody " * 16])[0]) == 16

@@ -1,5 +1,6 @@
 """Pictures of every kind become the same views; bad files are named, once, with a reason."""
 
+import hashlib
 import io
 import json
 import os
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 
 from mmie.data import pictures
-from mmie.data.pictures import PictureError, audit_pictures, load_picture, to_view
+from mmie.data.pictures import PictureError, audit_pictures, load_picture, picture_digests, to_view
 
 
 @pytest.fixture(autouse=True)
@@ -191,6 +192,19 @@ def test_audit_decodes_every_file_once_between_runs(tmp_path, monkeypatch, cache
     assert audit_pictures([good, bad]) == {}
     assert sorted(opened) == [bad, bad, good]
     assert sorted(json.loads(cache.read_text())) == [str(bad), str(good)]
+
+
+def test_digests_name_the_content_of_readable_files(tmp_path, monkeypatch):
+    good, bad = saved(tmp_path / "good.jpg", scene()), tmp_path / "bad.jpg"
+    bad.write_bytes(b"junk")
+    copy = tmp_path / "copy.jpg"
+    copy.write_bytes(good.read_bytes())
+    expected = hashlib.sha256(good.read_bytes()).hexdigest()
+    assert audit_pictures([good]) == {}
+    real = pictures._opened
+    monkeypatch.setattr(pictures, "_opened", lambda path, limit: path != good and real(path, limit))
+    assert picture_digests([good, bad, copy, tmp_path / "missing.jpg"]) == {good: expected, copy: expected}
+    assert picture_digests([good], max_pixels=10) == {}
 
 
 def test_limits_are_not_remembered(tmp_path):

@@ -1,0 +1,179 @@
+"""The callback that feeds a method with what was computed before: its frozen backbone's features, or decoded pictures.
+
+=================  =============================================  =========================================
+a method that      reads                                          kept in the store
+=================  =============================================  =========================================
+looks at nothing   no picture at all
+has a frozen       features                                       a row per distinct picture content
+backbone
+trains on pixels   uint8 views; normalised on the device          a row per distinct picture content
+=================  =============================================  =========================================
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from mmie.data import MultimodalDataModule
+from mmie.data.batching import Collator, Instance, mask_views
+from mmie.data.pictures import load_picture, picture_digests, to_view
+from mmie.methods import ExtractionModule
+from mmie.training.feature_store import RowStore
+from mmie.types import MmieError, Precomputed
+
+
+class PrecomputeError(MmieError, ValueError):
+    """A method needs rows that nothing is allowed to keep."""
+
+
+def default_store() -> Path:
+    """``$MMIE_CACHE/features``, or ``~/.cache/mmie/features``."""
+    folder = os.environ.get("MMIE_CACHE")
+    return (Path(folder) if folder else Path.home() / ".cache" / "mmie") / "features"
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRows:
+    """Looks rows up by the pictures of instances.
+
+    Attributes:
+        store: Where the rows are.
+        keys: Digest of every readable file.
+        only_first: Of the global picture alone, (batch, width); else of all views, (batch, views, width).
+    """
+
+    store: RowStore
+    keys: Mapping[Path, str]
+    only_first: bool = False
+
+    def __call__(self, instances: Sequence[Instance]) -> Tensor:
+        """Rows of a few instances; 0 where a view is masked."""
+        views = [instance.views[:1] if self.only_first else instance.views for instance in instances]
+        rows = self.store.rows([None if path is None else self.keys[path] for row in views for path in row])
+        return rows if self.only_first else rows.unflatten(0, (len(instances), -1))
+
+
+@dataclass(frozen=True, slots=True)
+class TextRows:
+    """Looks rows up by the texts of instances."""
+
+    store: RowStore
+
+    def __call__(self, instances: Sequence[Instance]) -> Tensor:
+        """Rows of a few instances, (batch, width)."""
+        return self.store.rows([_text_key(_text(instance)) for instance in instances])
+
+
+class Precompute(Callback):
+    """Has the data module read what a method needs and no more, from a store wherever it keeps.
+
+    Args:
+        folder: Folder of the stores; None keeps nothing: pictures are decoded in every epoch.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Feed the data module's loaders, which are made later, when the weights of a checkpoint are there.
+
+        Raises:
+            PrecomputeError: The method cannot do without a store.
+        """
+        data = getattr(trainer, "datamodule", None)
+        if not isinstance(pl_module, ExtractionModule) or not isinstance(data, MultimodalDataModule):
+            return
+        required = [spec.name for spec in pl_module.precomputed() if spec.required]
+        if required and self.folder is None and stage == "fit":
+            raise PrecomputeError(f"feature_store is null, but {', '.join(required)} must be kept: name a folder")
+        keeps_all = not trainer.fast_dev_run  # type: ignore[attr-defined]
+
+        def feed(instances: Sequence[Instance], collator: Collator, training: bool) -> None:
+            _feed(pl_module, self.folder, instances, collator, training, keeps_all)
+
+        data.feed = feed
+
+
+def _feed(
+    module: ExtractionModule,
+    folder: Path | None,
+    instances: Sequence[Instance],
+    collator: Collator,
+    training: bool,
+    keeps_all: bool,
+) -> None:
+    """Tell a collator what to look up; compute what is missing. A trial run computes only what it must."""
+    specs = [spec for spec in module.precomputed() if training or not spec.training_only]
+    kept = [spec for spec in specs if folder is not None and (keeps_all or spec.required)]
+    collator.reads_pixels = module.reads_pixels or any(spec not in kept and spec.source == "views" for spec in specs)
+    if folder is None:
+        return
+    paths = dict.fromkeys(path for instance in instances for path in instance.views if path is not None)
+    keys = picture_digests(paths, collator.max_pixels) if paths else {}
+    mask_views(instances, {path: "gone since set-up" for path in paths if path not in keys})
+    for spec in kept:
+        collator.lookups.update(_look_up(spec, folder, instances, keys, collator, module.device))
+    if collator.reads_pixels and keys and keeps_all:
+        collator.pixel_rows = _keep_pixels(folder, keys, collator)
+
+
+def _look_up(
+    spec: Precomputed,
+    folder: Path,
+    instances: Sequence[Instance],
+    keys: Mapping[Path, str],
+    collator: Collator,
+    device: torch.device,
+) -> dict[str, TextRows | ViewRows]:
+    """Fill the store of one kind of rows; where to find them, or nothing if there is no picture."""
+    if spec.source == "text":
+        store = RowStore(folder, _title(spec), spec.identity)
+        texts = {_text_key(text): text for text in map(_text, instances)}
+        with torch.no_grad():
+            store.fill(texts, list, spec.compute)
+        return {spec.name: TextRows(store)}
+    views = [instance.views[:1] if spec.source == "picture" else instance.views for instance in instances]
+    files = {keys[path]: path for row in views for path in row if path is not None}
+    if not files:
+        return {}
+    transform = {"resize": collator.resize, "image_size": collator.schema.image_size}
+    store = RowStore(folder, _title(spec), {**spec.identity, **transform})
+    with torch.no_grad():
+        store.fill(files, lambda some: _decode(some, collator), lambda pixels: spec.compute(pixels.to(device)))
+    return {spec.name: ViewRows(store, keys, spec.source == "picture")}
+
+
+def _keep_pixels(folder: Path, keys: Mapping[Path, str], collator: Collator) -> ViewRows:
+    """Decoded views of all files, (3 * height * width) uint8 each."""
+    size = collator.schema.image_size
+    store = RowStore(folder, f"pixels-{size}", {"resize": collator.resize, "image_size": size}, torch.uint8)
+    files = {key: path for path, key in keys.items()}
+    store.fill(files, lambda some: _decode(some, collator), lambda pixels: pixels.flatten(1))
+    return ViewRows(store, keys)
+
+
+def _decode(paths: Sequence[Path], collator: Collator) -> Tensor:
+    """Views of picture files, (files, 3, height, width) uint8."""
+    pictures = (load_picture(path, collator.max_pixels) for path in paths)
+    return torch.stack([to_view(picture, collator.schema.image_size, collator.resize) for picture in pictures])
+
+
+def _title(spec: Precomputed) -> str:
+    """What a folder of rows is called: by what they are, and what computed them."""
+    origin = [str(spec.identity[key]) for key in ("architecture", "output") if key in spec.identity]
+    return "-".join([spec.name, *origin])
+
+
+def _text(instance: Instance) -> str:
+    """The words of an instance, as CLIP reads them."""
+    return " ".join(instance.post.words)
+
+
+def _text_key(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

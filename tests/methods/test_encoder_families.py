@@ -1,0 +1,108 @@
+"""Text encoders of other families in a method without and a method with a prefix."""
+
+import pytest
+import torch
+from tools import build_module, by_words, encode, make_batch, stir, training_loss
+
+from mmie.blocks.errors import EncoderUnsuited
+from mmie.methods import HVPNet, TextOnly
+
+pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log", "ignore:.*in eval mode")
+
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "vocab_size": 60,
+    "max_position_embeddings": 80,
+    "pad_token_id": 0,
+    "attention_probs_dropout_prob": 0.0,
+    "hidden_dropout_prob": 0.0,
+}
+READING = {
+    "bert": {},
+    "camembert": {"type_vocab_size": 1},
+    "electra": {"embedding_size": 16},
+    "ernie": {},
+    "modernbert": {"global_attn_every_n_layers": 2, "local_attention": 8},
+}
+UNREADING = {
+    "albert": {"embedding_size": 16},
+    "deberta": {},
+    "deberta-v2": {},
+    "distilbert": {"dropout": 0.0, "attention_dropout": 0.0},
+    "mpnet": {},
+}
+UNCHECKPOINTED = {"albert", "mpnet"}
+FAMILIES = {**READING, **UNREADING}
+
+
+@pytest.fixture(scope="module")
+def data(demo_data, tiny_bert):
+    return demo_data("ner", tiny_bert)
+
+
+@pytest.fixture(scope="module")
+def posts(data):
+    return by_words(data.instances["train"], 4)
+
+
+def build(method, data, family, **arguments):
+    encoder = {"model_type": family, **SIZES, **FAMILIES[family]}
+    return build_module(method, data.schema, encoder, dropout=0.0, **arguments)
+
+
+def seeing(data, family, **arguments):
+    return stir(build(HVPNet, data, family, vision_backbone="test_resnet", **arguments))
+
+
+def check_trains(module, batch):
+    """The loss is finite and every trained parameter gets a gradient."""
+    loss = training_loss(module, batch)
+    loss.backward()
+    assert loss.isfinite()
+    assert [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_text_only(data, posts, family):
+    module, batch = build(TextOnly, data, family), make_batch(data, posts)
+    assert module.text.config.vocab_size == data.schema.vocab_size
+    states = encode(module, batch)
+    for row, post in enumerate(posts):
+        alone = encode(module, make_batch(data, [post]))[0]
+        torch.testing.assert_close(states[row, : len(alone)], alone, atol=1e-5, rtol=1e-4)
+    check_trains(module, batch)
+
+
+@pytest.mark.parametrize("family", READING)
+def test_hvpnet(data, posts, family):
+    module, batch = seeing(data, family), make_batch(data, posts)
+    blind = seeing(data, family, use_image=False)
+    assert not torch.allclose(encode(module, batch), encode(blind, batch), atol=1e-3)
+    check_trains(module, batch)
+
+
+@pytest.mark.parametrize("family", UNREADING)
+def test_hvpnet_refuses_an_encoder_that_would_not_see_the_picture(data, family):
+    with pytest.raises(EncoderUnsuited, match=f"'{family}' hands no prefix on") as error:
+        seeing(data, family)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES.keys() - UNCHECKPOINTED))
+def test_recomputed_activations_change_no_gradient(data, posts, family):
+    make = seeing if family in READING else lambda *given, **settings: build(TextOnly, *given, **settings)
+    plain, thrifty = make(data, family), make(data, family, gradient_checkpointing=True)
+    for module in (plain, thrifty):
+        training_loss(module, make_batch(data, posts)).backward()
+    for (name, p), (_, q) in zip(plain.named_parameters(), thrifty.named_parameters(), strict=True):
+        if p.requires_grad:
+            torch.testing.assert_close(p.grad, q.grad, msg=name)
+
+
+@pytest.mark.parametrize("family", sorted(UNCHECKPOINTED))
+def test_an_encoder_that_cannot_recompute_is_refused(data, family):
+    with pytest.raises(EncoderUnsuited, match=f"'{family}' cannot recompute"):
+        build(TextOnly, data, family, gradient_checkpointing=True)

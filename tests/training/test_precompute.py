@@ -1,0 +1,139 @@
+"""What a method reads of pictures is computed once and means the same as computed in every step."""
+
+import pytest
+import torch
+from command import run, succeed, tiny
+from lightning.pytorch import Callback
+from tools import build_data, build_module, build_trainer, same, snapshot
+
+from mmie.blocks.vision import VisualBackbone
+from mmie.data import batching
+from mmie.methods import DGHC, IMM, HVPNet, MLNetPretraining, TextOnly
+from mmie.training import precompute
+from mmie.training.precompute import Precompute, PrecomputeError
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*in eval mode", "ignore:.*does not have many workers")
+TINY = {"vision_backbone": "test_resnet"}
+
+
+class Watch(Callback):
+    """Keeps the batches of training and counts pictures that a backbone sees, by epoch."""
+
+    def __init__(self, module):
+        self.batches, self.seen = [], [0]
+        for part in module.modules():
+            if isinstance(part, VisualBackbone):
+                part.register_forward_hook(lambda _, inputs, __: self.count(len(inputs[0])))
+
+    def count(self, pictures: int) -> None:
+        self.seen[-1] += pictures
+
+    def on_train_epoch_start(self, trainer, module):
+        self.seen.append(0)
+
+    def on_train_batch_start(self, trainer, module, batch, number):
+        self.batches.append(batch)
+
+
+@pytest.fixture
+def fit(demo_root, tiny_bert, tmp_path):
+    """Fits a method on the demo corpus with a store or without; the module and what `Watch` saw."""
+
+    def fit(method, folder, epochs=2, **arguments):
+        data = build_data(demo_root, "ner", tiny_bert)
+        module = build_module(method, data.schema, tiny_bert, **arguments)
+        watch = Watch(module)
+        trainer = build_trainer(tmp_path, max_epochs=epochs, callbacks=[Precompute(folder), watch])
+        trainer.fit(module, data)
+        return module, watch
+
+    return fit
+
+
+def test_a_frozen_backbone_sees_every_distinct_picture_once_and_none_later(fit, tmp_path, demo_data, tiny_bert):
+    data = demo_data("ner", tiny_bert)
+    contents = {p.read_bytes() for split in ("train", "valid") for i in data.instances[split] for p in i.views if p}
+    _, watch = fit(HVPNet, tmp_path / "store", **TINY)
+    assert len(contents) <= sum(watch.seen) <= len(contents) + 10
+    assert watch.seen[1:] == [0, 0]
+    assert all(batch.pixels is None and batch.view_mask.any() for batch in watch.batches)
+    _, again = fit(HVPNet, tmp_path / "store", **TINY)
+    assert again.seen == [0, 0, 0]
+    _, other = fit(HVPNet, tmp_path / "store", seed=1, **TINY)  # other weights
+    assert sum(other.seen) == sum(watch.seen)
+
+
+@pytest.mark.parametrize(("method", "arguments"), [(HVPNet, TINY), (MLNetPretraining, {**TINY, "fusion_layers": 1})])
+def test_kept_features_mean_the_same_within_their_precision(fit, tmp_path, method, arguments):
+    kept, watch = fit(method, tmp_path / "store", epochs=1, **arguments)
+    computed, plain = fit(method, None, epochs=1, **arguments)
+    for fast, slow in zip(watch.batches, plain.batches, strict=True):
+        assert fast.ids == slow.ids
+        assert (fast.pixels, slow.features) == (None, {})
+        for ours, theirs in zip(kept.look(fast), kept.look(slow), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+            assert not ours[~fast.view_mask].any()
+    weights = computed.state_dict()
+    close = [torch.allclose(value, weights[name], rtol=0.05, atol=2e-3) for name, value in kept.state_dict().items()]
+    assert all(close)
+
+
+def test_kept_pixels_are_the_decoded_ones(fit, tmp_path):
+    arguments = {"vision_backbone": "test_vit", "prompt_dim": 8}
+    kept, watch = fit(DGHC, tmp_path / "store", **arguments)
+    decoded, plain = fit(DGHC, None, **arguments)
+    assert all(torch.equal(a.pixels, b.pixels) for a, b in zip(watch.batches, plain.batches, strict=True))
+    assert same(snapshot(kept), snapshot(decoded))
+
+
+def test_kept_pixels_are_not_decoded_again(fit, tmp_path, monkeypatch):
+    arguments = {"vision_backbone": "test_vit", "prompt_dim": 8}
+    fit(DGHC, tmp_path / "store", epochs=1, **arguments)
+    for module in (batching, precompute):
+        monkeypatch.setattr(module, "load_picture", lambda *_: pytest.fail("decoded"))
+    fit(DGHC, tmp_path / "store", epochs=1, **arguments)
+
+
+def test_a_method_that_looks_at_nothing_has_no_picture_decoded(fit, tmp_path, monkeypatch):
+    for module in (batching, precompute):
+        monkeypatch.setattr(module, "load_picture", lambda *_: pytest.fail("decoded"))
+    for folder in (tmp_path / "store", None):
+        _, watch = fit(TextOnly, folder, epochs=1)
+        assert all(batch.pixels is None for batch in watch.batches)
+
+
+def test_clips_vectors_are_kept_for_training_and_decide_what_matches(fit, tmp_path, tiny_clip):
+    arguments = {"patch_size": 16, "clip": str(tiny_clip)}
+    module, watch = fit(IMM, tmp_path / "store", epochs=1, **arguments)
+    for batch in watch.batches:
+        texts, pictures = batch.features["clip_text"], batch.features["clip_image"]
+        assert len(texts) == len(pictures) == len(batch)
+        similarity = module.similarity(batch)
+        assert similarity.shape == (len(batch), len(batch))
+        assert not torch.equal(similarity, torch.eye(len(batch)))
+    assert not any("clip" in name for name in module.state_dict())
+    with pytest.raises(PrecomputeError, match="feature_store is null, but clip_text, clip_image must be kept"):
+        fit(IMM, None, epochs=1, **arguments)
+
+
+def test_a_trial_run_computes_no_features(demo_root, tiny_bert, tmp_path):
+    data = build_data(demo_root, "ner", tiny_bert)
+    module = build_module(HVPNet, data.schema, tiny_bert, **TINY)
+    watch = Watch(module)
+    trainer = build_trainer(tmp_path, fast_dev_run=True, callbacks=[Precompute(tmp_path / "store"), watch])
+    trainer.fit(module, data)
+    assert 0 < sum(watch.seen) <= 16 * 4
+
+
+def test_the_command_keeps_features_unless_told_not_to(demo_root, tmp_path):
+    store = tmp_path / "store"
+    options = tiny("hvpnet", demo_root, tmp_path / "run")
+    succeed("fit", *options, f"--feature_store={store}")
+    (kept,) = store.iterdir()
+    assert kept.name.startswith("vision-test_resnet-stages-")
+    trained = succeed("test", *options, f"--feature_store={store}").out
+    plain = succeed("test", *options, "--feature_store=null", "--data.batch_size=4").out
+    assert "f1" in trained
+    assert trained.splitlines()[:5] == plain.splitlines()[:5]
+    refused = run("fit", *tiny("imm", demo_root, tmp_path / "imm"), "--model.init_args.clip=x", "--feature_store=null")
+    assert (refused.status, refused.err.count("\n")) == (1, 1)
