@@ -108,11 +108,17 @@ def describe(method: Method) -> dict[str, Any]:
 
 def render_methods(methods: Sequence[Method]) -> Table:
     """A row a method, with its published F1."""
-    columns = (Column("method", no_wrap=True), Column("tasks"), Column("paper", overflow="fold"))
-    table = Table(*columns, *(Column(corpus, justify="right") for corpus in CORPORA), title="Methods and published F1")
+    columns = (
+        Column("method", overflow="fold", min_width=16),
+        Column("tasks", no_wrap=True),
+        Column("paper", overflow="fold"),
+    )
+    scores = (Column(corpus.replace("Twitter", "Twitter "), justify="right", min_width=7) for corpus in CORPORA)
+    table = Table(*columns, *scores, title="Methods and published F1")
     for method in methods:
         name = public_path(method).removeprefix(f"{mmie.methods.__name__}.")
-        table.add_row(name, _tasks(method), _citation(method), *_scores(method))
+        year = f"{_authors(method.paper)} {method.paper.year}" if method.paper else ""
+        table.add_row(name, _tasks(method), year, *_scores(method))
     return table
 
 
@@ -164,11 +170,13 @@ def _tasks(method: Method) -> str:
 
 def _citation(method: Method) -> str:
     paper = method.paper
-    if paper is None:
-        return ""
+    return f"{_authors(paper)}, {paper.venue} {paper.year}" if paper else ""
+
+
+def _authors(paper: Paper) -> str:
+    """One or two authors, or the first one."""
     first, *others = paper.authors.split(", ")
-    authors = f"{first} et al." if len(others) > 1 else " and ".join([first, *others])
-    return f"{authors}, {paper.venue} {paper.year}"
+    return f"{first} et al." if len(others) > 1 else " and ".join([first, *others])
 
 
 def _scores(method: Method) -> list[str]:
