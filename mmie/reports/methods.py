@@ -116,9 +116,8 @@ def render_methods(methods: Sequence[Method]) -> Table:
     scores = (Column(corpus.replace("Twitter", "Twitter "), justify="right", min_width=7) for corpus in CORPORA)
     table = Table(*columns, *scores, title="Methods and published F1")
     for method in methods:
-        name = public_path(method).removeprefix(f"{mmie.methods.__name__}.")
         year = f"{_authors(method.paper)} {method.paper.year}" if method.paper else ""
-        table.add_row(name, _tasks(method), year, *_scores(method))
+        table.add_row(method.__name__, _tasks(method), year, *_scores(method))
     return table
 
 
