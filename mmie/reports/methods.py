@@ -108,12 +108,8 @@ def describe(method: Method) -> dict[str, Any]:
 
 def render_methods(methods: Sequence[Method]) -> Table:
     """A row a method, with its published F1."""
-    columns = (
-        Column("method", overflow="fold", min_width=16),
-        Column("tasks", no_wrap=True),
-        Column("paper", overflow="fold"),
-    )
-    scores = (Column(corpus.replace("Twitter", "Twitter "), justify="right", min_width=7) for corpus in CORPORA)
+    columns = (Column(name, overflow="fold") for name in ("method", "tasks", "paper"))
+    scores = (Column(corpus.replace("Twitter", "T"), justify="right", no_wrap=True) for corpus in CORPORA)
     table = Table(*columns, *scores, title="Methods and published F1")
     for method in methods:
         year = f"{_authors(method.paper)} {method.paper.year}" if method.paper else ""
