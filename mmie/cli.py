@@ -1,171 +1,37 @@
 """The ``mmie`` command."""
 
+import argparse
 import json
-import logging
 import os
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from jsonargparse import Namespace, set_parsing_settings
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 from rich.console import Console
 
-from mmie.data import Corpus, MultimodalDataModule
+from mmie.data import Corpus
 from mmie.data.demo import render_bounds, write_demo
 from mmie.data.stats import check_corpus, corpus_stats, render_report, render_stats
-from mmie.methods import ExtractionModule
-from mmie.methods.transfer import read_checkpoint
-from mmie.reports.comparison import read_run, render_runs
+from mmie.lightning_command import build_parts, lightning_command
+from mmie.reports.comparison import render_runs, write_report
+from mmie.reports.diagnosis import diagnose_post, diagnose_split, load_subject, read_data_settings
+from mmie.reports.diagnosis_page import render_post, render_split, write_page
 from mmie.reports.methods import describe, find_listed, listed_methods, render_markdown, render_method, render_methods
-from mmie.training.checkpointing import build_checkpoints, check_fits
-from mmie.training.loggers import WandbSettings, build_csv_logger, build_wandb_logger, named_loggers
-from mmie.training.precompute import Precompute, default_store
-from mmie.training.run_folder import PredictionWriter, RunRecorder, SaveRunConfig, best_checkpoint, check_free, lies_in
-from mmie.types import MmieError, Schema
-from mmie.usage import OneLineParser, UsageError, usage_errors
-
-_CHATTER = ("Tip:", "GPU available", "TPU available", "HPU available", "Loading `train_dataloader`")
-
-
-_STORE_HELP = (
-    "Folder where features of frozen backbones and decoded pictures are kept between epochs and runs; auto is "
-    "$MMIE_CACHE/features or ~/.cache/mmie/features; null keeps nothing."
+from mmie.reports.runs import find_runs
+from mmie.training.benchmark import (
+    Benchmark,
+    config_name,
+    render_benchmarks,
+    replace_config,
+    run_apart,
+    run_benchmark,
+    trainer_settings,
 )
-
-
-class MmieCLI(LightningCLI):
-    """LightningCLI with a run folder and the links between data and model."""
-
-    _checkpoint: dict[str, Any] | None = None
-    _steps_kept = 0
-    """Steps of the run folder's earlier fit that this one continues."""
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the run folder, W&B, and what flows from where."""
-        parser.add_argument("--run_dir", type=str, default="runs/default", help="Folder for all that the run leaves.")
-        parser.add_argument("--overwrite", type=bool, default=False, help="Fit into a folder that holds a run already.")
-        parser.add_argument("--wandb", type=WandbSettings | None, default=None, help="Log to Weights & Biases as well.")
-        parser.add_argument("--feature_store", type=str | None, default="auto", help=_STORE_HELP)
-        parser.link_arguments("run_dir", "trainer.default_root_dir")
-        parser.link_arguments("seed_everything", "data.seed")
-        parser.link_arguments("model.init_args.text_encoder", "data.tokenizer")
-        parser.link_arguments("data.schema", "model.init_args.schema", apply_on="instantiate")
-
-    def _parse_ckpt_path(self) -> None:
-        """Nothing: Lightning would load the checkpoint for hyperparameters, which ours keep elsewhere."""
-
-    def before_instantiate_classes(self) -> None:
-        """Look at the run folder and the checkpoint before anything is loaded."""
-        settings = self.config[self.subcommand]
-        folder = Path(settings.run_dir)
-        if settings.ckpt_path in ("best", "last"):
-            settings.ckpt_path = str(folder / f"{settings.ckpt_path}.ckpt")
-        if self.subcommand == "fit":
-            check_free(folder, settings.overwrite, settings.ckpt_path)
-        elif settings.ckpt_path is None:
-            settings.ckpt_path = str(best_checkpoint(folder))
-        if settings.ckpt_path is not None:
-            self._checkpoint = read_checkpoint(settings.ckpt_path)
-            if self.subcommand != "fit":
-                _take_labels(settings.data, self._checkpoint["mmie"]["schema"])
-            self._steps_kept = self._checkpoint["global_step"] if lies_in(settings.ckpt_path, folder) else 0
-
-    def instantiate_classes(self) -> None:
-        """Build data, method and trainer; say in one line which setting does not do."""
-        with usage_errors():
-            super().instantiate_classes()
-
-    def after_instantiate_classes(self) -> None:
-        """Refuse a checkpoint that does not fit; Lightning loads it once more when it is needed."""
-        if self._checkpoint is not None:
-            check_fits(self._checkpoint, self.model)
-            self._checkpoint = None
-
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Lightning's, without its own tables of scores and lists of answers: ours are in the run folder."""
-        left_out = {"validate": "verbose", "test": "verbose", "predict": "return_predictions"}
-        return {name: skipped | {left_out.get(name, "")} for name, skipped in LightningCLI.subcommands().items()}
-
-    def validate(self, **kwargs: Any) -> None:
-        """Score the validation split."""
-        self.trainer.validate(verbose=False, **kwargs)
-
-    def test(self, **kwargs: Any) -> None:
-        """Score the test split."""
-        self.trainer.test(verbose=False, **kwargs)
-
-    def predict(self, **kwargs: Any) -> None:
-        """Answer the test split."""
-        self.trainer.predict(return_predictions=False, **kwargs)
-
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """A trainer that leaves a run folder: CSV always, W&B when asked for, best and last checkpoint."""
-        settings = self.config_init[self.subcommand]
-        run_dir = Path(settings.run_dir)
-        loggers = named_loggers(settings.trainer.logger)
-        if self.subcommand == "fit":  # a later test must not wipe the fit's log
-            loggers.append(build_csv_logger(run_dir, self._steps_kept))
-        if settings.wandb is not None:
-            loggers.append(build_wandb_logger(settings.wandb, run_dir))
-        callbacks = [*_callbacks(run_dir, self.model), Precompute(_store_folder(settings.feature_store))]
-        self.trainer_defaults["callbacks"] = [*callbacks, *([RichProgressBar()] if sys.stdout.isatty() else [])]
-        if not sys.stdout.isatty():  # a bar that redraws itself is unreadable in a file; there is a line an epoch
-            kwargs["enable_progress_bar"] = False
-        return super().instantiate_trainer(logger=loggers or False, **kwargs)
-
-
-def _take_labels(data: Namespace, schema: dict[str, Any]) -> None:
-    """Score against the labels of the checkpoint, in their order, whatever corpus it is scored on."""
-    if data.labels is None and data.task == schema["task"]:
-        data.labels = list(schema["labels"])
-
-
-def _callbacks(run_dir: Path, module: ExtractionModule) -> list[Callback]:
-    """What writes the run folder."""
-    return [*build_checkpoints(run_dir, *module.monitor), PredictionWriter(), RunRecorder(*module.monitor)]
-
-
-def _store_folder(setting: str | None) -> Path | None:
-    """The folder that ``--feature_store`` names."""
-    return default_store() if setting == "auto" else None if setting is None else Path(setting).expanduser()
-
-
-def lightning_command() -> None:
-    """``mmie fit``, ``validate``, ``test`` and ``predict``."""
-    _quieten()
-    set_parsing_settings(subclasses_enabled=[Schema])  # linked as a whole, not typed field by field
-    MmieCLI(
-        ExtractionModule,
-        MultimodalDataModule,
-        save_config_callback=SaveRunConfig,
-        save_config_kwargs={"save_to_log_dir": False},
-        trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 20, "enable_model_summary": False},
-        seed_everything_default=1234,
-        parser_class=OneLineParser,
-        subclass_mode_model=True,
-        auto_configure_optimizers=False,
-        load_from_checkpoint_support=False,  # our checkpoints carry what builds them again, in plain values
-    )
-
-
-def _quieten() -> None:
-    """Leave out what libraries say about themselves; warnings about the user's data and run stay."""
-    logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
-    told = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    told.addFilter(lambda record: not any(chatter in record.getMessage() for chatter in _CHATTER))
-    warnings.formatwarning = lambda message, *_args, **_settings: f"warning: {message}\n"
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    warnings.filterwarnings("ignore", ".*module\\(s\\) in eval mode.*")  # frozen backbones are, and must be
-    warnings.filterwarnings("ignore", ".*LeafSpec.*")
-    warnings.filterwarnings("ignore", ".*exists and is not empty.*")
-    warnings.filterwarnings("ignore", ".*The dirpath has changed.*")
-    warnings.filterwarnings("ignore", ".*recommended to use `self.log\\('(val|test)/.*")  # ours are exact already
+from mmie.training.sweep import plan, sweep_options, write_scripts
+from mmie.training.sweep_runner import COMMAND, describe_outcome, run_sweep
+from mmie.types import MmieError, Split
+from mmie.usage import OneLineParser, UsageError, usage_errors
 
 
 def corpus_command(arguments: Sequence[str]) -> None:
@@ -189,9 +55,33 @@ def corpus_command(arguments: Sequence[str]) -> None:
 
 def compare_command(arguments: Sequence[str]) -> None:
     """``mmie compare``."""
-    parser = OneLineParser(prog="mmie compare", description="Show the test scores of runs side by side.")
-    parser.add_argument("runs", nargs="+", help="Run folders.")
-    Console().print(render_runs([read_run(folder) for folder in parser.parse_args(list(arguments)).runs]))
+    parser = OneLineParser(prog="mmie compare", description="Compare the test scores of runs; write a report.")
+    parser.add_argument("runs", nargs="+", help="Run folders, globs, or folders that hold run folders at any depth.")
+    parser.add_argument("--out", type=Path, default=Path("comparison"), help="Folder for HTML, Markdown and JSON.")
+    parser.add_argument("--resamples", type=PositiveInt, default=10_000, help="Draws for each pair of methods.")
+    parser.add_argument("--posts", type=NonNegativeInt, default=12, help="Posts in dispute to show at most.")
+    settings = parser.parse_args(list(arguments))
+    runs, untested = find_runs(settings.runs)
+    Console().print(render_runs(runs))
+    with usage_errors():  # a folder that cannot be written
+        page = write_report(runs, untested, settings.out, settings.resamples, settings.posts)
+    print(page)
+
+
+def sweep_command(arguments: Sequence[str]) -> None:
+    """``mmie sweep``."""
+    settings = _sweep_parser().parse_args(list(arguments))
+    jobs = plan(settings.configs, settings.set, settings.seeds, settings.out)
+    if settings.only is not None and settings.only >= len(jobs):
+        raise UsageError(f"only is {settings.only}: the sweep has {len(jobs)} runs, from 0 to {len(jobs) - 1}")
+    if settings.slurm or settings.wandb_sweep:
+        command = [*COMMAND, "sweep", *sweep_options(settings)]
+        with usage_errors():  # a file that cannot be written
+            print(write_scripts(command, len(jobs), settings.jobs, settings.out, settings.slurm, settings.wandb_sweep))
+        return
+    chosen = jobs if settings.only is None else [jobs[settings.only]]
+    run_sweep(chosen, settings.jobs, settings.test_pictures, lambda ended: print(describe_outcome(ended), flush=True))
+    print(settings.out)
 
 
 def methods_command(arguments: Sequence[str]) -> None:
@@ -212,6 +102,74 @@ def methods_command(arguments: Sequence[str]) -> None:
         Console().print(render_methods(methods))
 
 
+def benchmark_command(arguments: Sequence[str]) -> None:
+    """``mmie benchmark``."""
+    parser = argparse.ArgumentParser(
+        prog="mmie benchmark",
+        description="Clock training steps of a configuration, and take them apart.",
+        epilog="All other options are those of mmie fit: --config FILE, and whatever is overridden.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--steps", type=int, default=20, help="steps that are clocked, and as many taken apart")
+    parser.add_argument("--warmup", type=int, default=3, help="steps before that, which do not count")
+    parser.add_argument("--against", metavar="FILE", help="a configuration to run next, in the place of --config")
+    parser.add_argument("--name", default="", help="what to call the run; by default its configuration")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON a run in place of a table")
+    settings, others = parser.parse_known_args(list(arguments))
+    if settings.against is None:
+        results = [_benchmark(settings.name, settings.steps, settings.warmup, others)]
+    else:  # each in a process of its own, for its own peak memory
+        counts = [f"--steps={settings.steps}", f"--warmup={settings.warmup}"]
+        results = [run_apart([*counts, *line]) for line in (others, replace_config(others, settings.against))]
+    if settings.json:
+        print("\n".join(result.to_json() for result in results))
+    else:
+        Console().print(render_benchmarks(results))
+
+
+def _benchmark(name: str, steps: int, warmup: int, arguments: Sequence[str]) -> Benchmark:
+    """Measure the configuration that the arguments name, in this process."""
+    with usage_errors():
+        limits = trainer_settings(steps, warmup)
+    parts = build_parts([*arguments, *(f"--trainer.{key}={value}" for key, value in limits.items())])
+    return run_benchmark(name or config_name(arguments), parts.trainer, parts.model, parts.datamodule, steps, warmup)
+
+
+def diagnose_command(arguments: Sequence[str]) -> None:
+    """``mmie diagnose``."""
+    named = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    named.add_argument("--checkpoint")
+    named.add_argument("--config")
+    run, _ = named.parse_known_args(list(arguments))
+    data = {} if run.checkpoint is None else read_data_settings(run.checkpoint, run.config)
+    corpus = [f"--data.corpus={json.dumps(data['corpus'])}"] if "corpus" in data else []
+    parser = _diagnose_parser()
+    settings = parser.parse_args([*corpus, *arguments])
+    with usage_errors():
+        chosen = parser.instantiate(settings)
+        subject = load_subject(chosen.checkpoint, chosen.data.corpus, data, chosen.split)
+    if chosen.post is not None:
+        page = render_post(subject, diagnose_post(subject, chosen.post))
+    else:
+        page = render_split(subject, *diagnose_split(subject, chosen.sample))
+    print(write_page(page, chosen.out))
+
+
+def _diagnose_parser() -> OneLineParser:
+    """What ``mmie diagnose`` understands."""
+    parser = OneLineParser(prog="mmie diagnose", description="Show why a checkpoint answers as it does, as a page.")
+    parser.add_argument("--checkpoint", type=str, required=True, help="Checkpoint of a run.")
+    parser.add_argument("--post", type=str | None, default=None, help="Id of a post; without one, a whole split.")
+    parser.add_argument("--split", type=Split, default="test", help="Split to look at.")
+    parser.add_argument("--sample", type=PositiveInt, default=500, help="Most instances of a split, drawn at random.")
+    parser.add_argument("--out", type=str, default="diagnosis.html", help="Page to write.")
+    parser.add_argument(
+        "--config", type=str | None, default=None, help="Configuration that names the corpus; by default the run's own."
+    )
+    parser.add_subclass_arguments(Corpus, "data.corpus", required=True, help="Another corpus than the run's.")
+    return parser
+
+
 def _corpus_parser() -> OneLineParser:
     """What ``mmie corpus`` understands."""
     parser = OneLineParser(prog="mmie corpus", description="Make the demo corpus; count or check any corpus.")
@@ -227,18 +185,39 @@ def _corpus_parser() -> OneLineParser:
     return parser
 
 
+def _sweep_parser() -> OneLineParser:
+    """What ``mmie sweep`` understands."""
+    parser = OneLineParser(prog="mmie sweep", description="Fit and test many runs; what is finished is not run again.")
+    parser.add_argument("configs", nargs="+", help="Configurations; a.yaml+b.yaml lays b.yaml over a.yaml.")
+    parser.add_argument("--seeds", type=str, default="5", help="How many seeds, or the seeds separated by commas.")
+    parser.add_argument("--set", action="append", default=[], help="key=value, or key=a,b for a run with each.")
+    parser.add_argument("--out", type=Path, required=True, help="Folder for the run folders.")
+    parser.add_argument("--jobs", type=PositiveInt, default=1, help="Runs at a time; they share the cores.")
+    parser.add_argument("--test-pictures", action="store_true", help="Test with shuffled and without pictures as well.")
+    parser.add_argument("--only", type=NonNegativeInt | None, default=None, help="Run this one of the runs, from 0.")
+    parser.add_argument("--wandb-sweep", type=Path | None, default=None, help="Write a W&B sweep file; run nothing.")
+    parser.add_argument("--slurm", type=Path | None, default=None, help="Write a SLURM array script; run nothing.")
+    return parser
+
+
 OWN_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "corpus": corpus_command,
     "compare": compare_command,
+    "sweep": sweep_command,
     "methods": methods_command,
+    "benchmark": benchmark_command,
+    "diagnose": diagnose_command,
 }
 COMMANDS = {
     "fit": "train a method on a corpus",
     "validate": "score a checkpoint on the validation split",
     "test": "score a checkpoint on the test split and write its predictions",
     "predict": "write a checkpoint's predictions for the test split",
+    "benchmark": "clock training steps and take them apart",
     "corpus": "make the demo corpus; count or check any corpus",
-    "compare": "show the test scores of runs side by side",
+    "sweep": "fit and test many runs: configurations, settings and seeds",
+    "compare": "compare the test scores of runs, and write a report",
+    "diagnose": "show why a checkpoint answers as it does",
     "methods": "list the methods: papers, switches, published scores",
 }
 
@@ -263,7 +242,7 @@ def run_command(arguments: Sequence[str]) -> None:
     if arguments[0] in OWN_COMMANDS:
         OWN_COMMANDS[arguments[0]](arguments[1:])
     else:
-        lightning_command()
+        lightning_command(arguments)
 
 
 def main() -> None:

@@ -76,7 +76,7 @@ def test_scores_and_predictions_land_in_the_new_folder_and_the_old_one_is_untouc
     assert yaml.safe_load((tmp_path / "b" / "config.yaml").read_text())["data"]["corpus"]["init_args"]["root"] == str(
         other_root
     )
-    table = succeed("compare", tmp_path / "b").out
+    table = succeed("compare", tmp_path / "b", f"--out={tmp_path / 'comparison'}").out
     assert "TextOnly" in table
 
 

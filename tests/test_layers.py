@@ -21,10 +21,11 @@ ROOMS = (
     "reports",
     "app",
     "usage",
+    "lightning_command",
     "cli",
 )
 """From the ground up; a room imports only from rooms before it, and from itself."""
-METHOD_SUPPORT = ("base", "tasks", "checkpoints", "transfer", "papers")
+METHOD_SUPPORT = ("base", "tasks", "checkpoints", "inspection", "transfer", "papers")
 METHOD_FILES = {file.stem for file in (PACKAGE / "methods").glob("[!_]*.py")} - set(METHOD_SUPPORT)
 PARENTS = {"rsrnet": ["hvpnet"], "mlnet_pretraining": ["mlnet"]}
 """Methods that are subclasses of another."""

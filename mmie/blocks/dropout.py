@@ -25,12 +25,17 @@ def dropout_mask(shape: torch.Size | tuple[int, ...], p: float, dtype: torch.dty
     return (levels >= dropped - _LEVELS // 2).to(dtype).mul_(_LEVELS / (_LEVELS - dropped))
 
 
+def is_cheap_on(states: Tensor) -> bool:
+    """Whether these masks pay for states: on a CPU, unless a compiler fuses torch's own into what is around them."""
+    return states.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 class Dropout(nn.Dropout):
     """``nn.Dropout`` with `dropout_mask` on a CPU."""
 
     def forward(self, input: Tensor) -> Tensor:
         """States with a share of them 0, (...)."""
-        if not self.training or self.p == 0 or input.device.type != "cpu":
+        if not self.training or self.p == 0 or not is_cheap_on(input):
             return super().forward(input)
         return input * dropout_mask(input.shape, self.p, input.dtype)
 

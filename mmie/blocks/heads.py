@@ -18,6 +18,10 @@ class Head(nn.Module, ABC):
     """Reads a method's states; the only part of a model that differs between the tasks."""
 
     @abstractmethod
+    def pool(self, states: Tensor, batch: Batch) -> Tensor:
+        """What is classified: states of words (batch, words, hidden), or one vector (batch, width)."""
+
+    @abstractmethod
     def loss(self, states: Tensor, batch: Batch) -> Tensor:
         """Loss of every post, (batch,) float32.
 
@@ -49,10 +53,14 @@ class TagHead(Head):
         self.emission = nn.Linear(hidden_size, len(tags))
         self.crf = ConstrainedCRF(tags, scheme)
 
+    def pool(self, states: Tensor, batch: Batch) -> Tensor:
+        """States of the words, (batch, words, hidden)."""
+        positions = batch.word_starts.unsqueeze(-1).expand(-1, -1, states.shape[-1])  # (batch, words, hidden)
+        return states.gather(1, positions)
+
     def emissions(self, states: Tensor, batch: Batch) -> Tensor:
         """Scores of every tag for every word, (batch, words, tags)."""
-        positions = batch.word_starts.unsqueeze(-1).expand(-1, -1, states.shape[-1])  # (batch, words, hidden)
-        scores: Tensor = self.emission(self.dropout(states.gather(1, positions)))
+        scores: Tensor = self.emission(self.dropout(self.pool(states, batch)))
         return scores
 
     def loss(self, states: Tensor, batch: Batch) -> Tensor:

@@ -6,6 +6,8 @@ that implementation hands the keyword ``prefix`` down to it; no model code is co
 Source: Li & Liang, Prefix-Tuning, ACL 2021 (https://arxiv.org/abs/2101.00190), Equation 3.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +17,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from mmie.blocks.dropout import attend_with_dropout
+from mmie.blocks.dropout import attend_with_dropout, is_cheap_on
 
 PREFIX_ATTENTION = "mmie_prefix_attention"
 
@@ -73,11 +75,67 @@ def prefix_attention(
         key = torch.cat([prefix.keys[layer].to(key.dtype), key], dim=2)  # (batch, heads, prefix + tokens, head_size)
         value = torch.cat([prefix.values[layer].to(value.dtype), value], dim=2)
         attention_mask = _extend_mask(attention_mask, prefix, query)
-    if kwargs.get("dropout") and query.device.type == "cpu" and _is_plain(module, query, key, attention_mask, kwargs):
+    if kwargs.get("dropout") and is_cheap_on(query) and _is_plain(module, query, key, attention_mask, kwargs):
         attended = attend_with_dropout(query, key, value, attention_mask, kwargs["dropout"], kwargs.get("scaling"))
         return attended.transpose(1, 2).contiguous(), None
     output: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     return output
+
+
+@contextmanager
+def watch_prefixes() -> Iterator[dict[int, Tensor]]:
+    """While it is open, keep the attention mass on every prefix position, by layer, as `prefix_mass` computes it.
+
+    A later pass of the encoder replaces what an earlier one left; one without a prefix leaves nothing. It takes the
+    place of `prefix_attention` for the whole process, so that this costs nothing where nobody watches: not for several
+    threads at once.
+    """
+    masses: dict[int, Tensor] = {}
+
+    def watch(
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None,
+        prefix: Prefix | None = None,
+        **kwargs: Any,
+    ) -> tuple[Tensor, None]:
+        if prefix is not None and prefix.keys.shape[-2] > 0:
+            layer = int(module.layer_idx)  # type: ignore[arg-type]
+            masses[layer] = prefix_mass(query, key, attention_mask, prefix, layer, kwargs.get("scaling"))
+        return prefix_attention(module, query, key, value, attention_mask, prefix, **kwargs)
+
+    AttentionInterface.register(PREFIX_ATTENTION, watch)
+    try:
+        yield masses
+    finally:
+        AttentionInterface.register(PREFIX_ATTENTION, prefix_attention)
+
+
+def prefix_mass(
+    query: Tensor, key: Tensor, attention_mask: Tensor | None, prefix: Prefix, layer: int, scaling: float | None = None
+) -> Tensor:
+    """Share of every token's attention that goes to each prefix position: `prefix_attention`'s softmax, spelled out.
+
+    Args:
+        query: (batch, heads, tokens, head_size)
+        key: (batch, heads, tokens, head_size)
+        attention_mask: (batch, 1, tokens, tokens) bool, or None.
+        prefix: The prefix of all layers.
+        layer: The layer.
+        scaling: Factor of the scores; 1 / sqrt(head_size) if None.
+
+    Returns:
+        (batch, heads, tokens, prefix) float32
+    """
+    before = prefix.keys[layer].float()  # (batch, heads, prefix, head_size)
+    keys = torch.cat([before, key.float()], dim=2)  # (batch, heads, prefix + tokens, head_size)
+    scores = query.float() @ keys.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    mask = _extend_mask(attention_mask, prefix, query)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    return scores.softmax(-1)[..., : before.shape[2]]
 
 
 def _is_plain(

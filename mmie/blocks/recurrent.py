@@ -2,10 +2,47 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 SYMBOLS = 257
 """Bytes, and 0 for padding."""
+
+
+class BothWays(nn.Module):
+    """An LSTM from each row's start and one from its end, side by side.
+
+    Rows are not packed, for which a GPU would have to be waited for: the second LSTM reads each row turned round.
+
+    Args:
+        input_size: Width of what is read.
+        size: Width of the states in each direction.
+    """
+
+    def __init__(self, input_size: int, size: int) -> None:
+        super().__init__()
+        self.ahead = nn.LSTM(input_size, size, batch_first=True)
+        self.back = nn.LSTM(input_size, size, batch_first=True)
+
+    def forward(self, states: Tensor, lengths: Tensor) -> Tensor:
+        """States after every position, in both directions; 0 on padding.
+
+        Args:
+            states: (rows, positions, input_size)
+            lengths: (rows,) positions that are no padding; they come first.
+
+        Returns:
+            (rows, positions, 2 * size)
+        """
+        places = torch.arange(states.shape[1], device=states.device).expand(states.shape[:2])  # (rows, positions)
+        is_real = places < lengths.unsqueeze(1)
+        turned = torch.where(is_real, lengths.unsqueeze(1) - 1 - places, places)  # (rows, positions)
+        back = _pick(self.back(_pick(states, turned))[0], turned)
+        both = torch.cat([self.ahead(states)[0], back], dim=-1)
+        return both * is_real.unsqueeze(-1)
+
+
+def _pick(states: Tensor, places: Tensor) -> Tensor:
+    """The state at each place, (rows, places, width)."""
+    return states.gather(1, places.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
 
 
 class CharacterEncoder(nn.Module):
@@ -22,7 +59,7 @@ class CharacterEncoder(nn.Module):
     def __init__(self, hidden_size: int, size: int = 50) -> None:
         super().__init__()
         self.embedding = nn.Embedding(SYMBOLS, size, padding_idx=0)
-        self.lstm = nn.LSTM(size, size, batch_first=True, bidirectional=True)
+        self.lstm = BothWays(size, size)
         self.projection = nn.Linear(2 * size, hidden_size, bias=False)
         nn.init.zeros_(self.projection.weight)
 
@@ -37,11 +74,10 @@ class CharacterEncoder(nn.Module):
         """
         lengths = (characters > 0).sum(-1).flatten()  # (batch * words,)
         embedded = self.embedding(characters.flatten(0, 1))  # (batch * words, bytes, size)
-        readable = lengths.clamp(min=1).cpu()
-        packed = pack_padded_sequence(embedded, readable, batch_first=True, enforce_sorted=False)
-        _, (last, _) = self.lstm(packed)  # (2, batch * words, size)
-        vectors = self.projection(torch.cat([last[0], last[1]], dim=-1)) * (lengths > 0).unsqueeze(-1)
-        return vectors.unflatten(0, characters.shape[:2])  # type: ignore[no-any-return]
+        ahead, back = self.lstm(embedded, lengths).chunk(2, dim=-1)  # (batch * words, bytes, size) each
+        last = _pick(ahead, (lengths - 1).clamp(min=0).unsqueeze(1)).squeeze(1)  # (batch * words, size)
+        vectors: Tensor = self.projection(torch.cat([last, back[:, 0]], dim=-1))
+        return vectors.view(*characters.shape[:2], -1)
 
 
 class BiLSTM(nn.Module):
@@ -56,7 +92,7 @@ class BiLSTM(nn.Module):
     def __init__(self, input_size: int, size: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.lstm = nn.LSTM(input_size, size, batch_first=True, bidirectional=True)
+        self.lstm = BothWays(input_size, size)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         """States of a post's tokens in the light of each other; 0 on padding.
@@ -68,8 +104,5 @@ class BiLSTM(nn.Module):
         Returns:
             (batch, tokens, 2 * size)
         """
-        lengths = mask.sum(-1).cpu()
-        packed = pack_padded_sequence(self.dropout(states), lengths, batch_first=True, enforce_sorted=False)
-        read, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=states.shape[1])
-        result: Tensor = self.dropout(read)
+        result: Tensor = self.dropout(self.lstm(self.dropout(states), mask.sum(-1)))
         return result

@@ -131,8 +131,19 @@ class TextEncoder(nn.Module):
             extra["prefix"] = prefix
         if position_shift:
             extra["position_ids"] = self._positions(attention_mask) + position_shift
-        states: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, **extra).last_hidden_state
+        mask = self.layer_mask(attention_mask)
+        states: Tensor = self.model(input_ids=input_ids, attention_mask=mask, **extra).last_hidden_state
         return states
+
+    def layer_mask(self, attention_mask: Tensor) -> Tensor:
+        """The mask that every layer takes: (batch, 1, tokens, tokens) bool, made here.
+
+        Transformers would look first whether anything is masked at all, for which a GPU has to be waited for. Encoders
+        with masks of their own, or one for each kind of layer, are left (batch, tokens).
+        """
+        if not self.model.is_backend_compatible() or getattr(self.config, "sliding_window", None) is not None:
+            return attention_mask
+        return attention_mask[:, None, None, :].expand(-1, -1, attention_mask.shape[1], -1)
 
     def check_reads_prefix(self) -> None:
         """Refuse an encoder whose layers never see a prefix.

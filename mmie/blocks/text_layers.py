@@ -46,6 +46,9 @@ def embed_text(text: TextEncoder, input_ids: Tensor, segment_ids: Tensor, added:
 
 
 def layer_mask(text: TextEncoder, states: Tensor, attention_mask: Tensor) -> Tensor | None:
-    """The mask that the layers take, made of (batch, tokens) bool as the encoder itself makes it."""
+    """The mask that the layers take, made of (batch, tokens) bool."""
+    whole = text.layer_mask(attention_mask)
+    if whole.ndim > 2:
+        return whole
     mask = create_bidirectional_mask(config=text.config, inputs_embeds=states, attention_mask=attention_mask)
     return mask  # type: ignore[return-value]  # a tensor for every attention but flex

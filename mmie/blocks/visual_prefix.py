@@ -91,6 +91,11 @@ class PyramidPrefix(nn.Module):
         prefix: Prefix = self.projections(mixed, mask)
         return prefix
 
+    def position_views(self, num_views: int) -> Tensor:
+        """The view that each prefix position belongs to, the same in all heads, (heads, prefix)."""
+        views = torch.arange(num_views).repeat_interleave(POSITIONS)
+        return views.expand(self.projections.num_heads, -1)
+
     def gate_weights(self, stages: Sequence[Tensor]) -> Tensor:
         """Weight of every stage in every layer, (layers, batch, views, scales); they sum to one over scales."""
         return self._gates(self._project(stages))
@@ -176,6 +181,11 @@ class ReferencePrefix(nn.Module):
         rows = view_mask.repeat_interleave(POSITIONS, dim=1)  # (batch, prefix)
         mask = rows.repeat_interleave(self.num_heads, dim=1).view(len(rows), self.num_heads, -1)
         return Prefix(self._view_heads(keys), self._view_heads(values), mask)
+
+    def position_views(self, num_views: int) -> Tensor:
+        """The view that each prefix position belongs to, another one in every head, (heads, prefix)."""
+        rows = torch.arange(num_views).repeat_interleave(POSITIONS)
+        return rows.repeat_interleave(self.num_heads).view(self.num_heads, -1)
 
     def gate_weights(self, stages: Sequence[Tensor]) -> Tensor:
         """Weight of every chunk in every layer, (layers, batch, views, scales); they sum to one over scales."""

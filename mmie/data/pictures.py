@@ -111,13 +111,14 @@ def _survey(paths: Iterable[Path], max_pixels: int, workers: int | None = None) 
     remembered = _read_memory()
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
         results = pool.map(lambda path: _check(path, max_pixels, remembered.get(os.path.abspath(path))), distinct)
+        console = Console(stderr=True)
         shown = track(
             results,
             "Looking at pictures",
             total=len(distinct),
-            console=Console(stderr=True),
+            console=console,
             transient=True,
-            disable=len(distinct) <= _PROGRESS_FROM,
+            disable=len(distinct) <= _PROGRESS_FROM or not console.is_terminal,
         )
         checked = dict(zip(distinct, shown, strict=True))
     learnt = {os.path.abspath(path): result for path, result in checked.items() if result.size != _FORGET}

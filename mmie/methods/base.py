@@ -2,8 +2,9 @@
 
 import inspect
 from abc import ABCMeta, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -15,9 +16,10 @@ from torchmetrics import MeanMetric, Metric
 from transformers import get_linear_schedule_with_warmup
 
 from mmie.blocks.heads import Pooling
-from mmie.blocks.prefix_attention import Prefix
+from mmie.blocks.prefix_attention import Prefix, watch_prefixes
 from mmie.blocks.text_encoder import TextEncoder
 from mmie.blocks.vision import VisualBackbone, VisualOutput
+from mmie.methods.inspection import inspecting, mass_by_view, mass_of_words, relative_change, without_view
 from mmie.methods.papers import Paper
 from mmie.methods.tasks import build_task
 from mmie.methods.transfer import full_name, initialise_from
@@ -48,6 +50,7 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         pretrained: Load weights; false builds encoder and backbone from their configurations alone.
         freeze_text: Keep the text encoder as it is.
         gradient_checkpointing: Less memory for the text encoder's activations, about a third more time.
+        compile: Compile the method's computation for training, once for all lengths: slow to start, then faster.
         pooling: What a relation head reads: ``cls`` or ``entities``.
         dropout: Dropout before the head's linear map.
         text_lr: Learning rate of pretrained weights, of text and vision.
@@ -76,6 +79,7 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         pretrained: bool = True,
         freeze_text: bool = False,
         gradient_checkpointing: bool = False,
+        compile: bool = False,
         pooling: Pooling = "entities",
         dropout: float = 0.1,
         text_lr: float = 3e-5,
@@ -88,6 +92,7 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         super().__init__()
         self.schema = schema
         self.pretrained = pretrained
+        self.compiles = compile
         self.text = TextEncoder(text_encoder, pretrained, schema.vocab_size, freeze_text, gradient_checkpointing)
         self.check_positions()
         self.pooling: Pooling = pooling
@@ -139,6 +144,11 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
             tokenizer = None if data is None else data.state_dict().get("tokenizer")
             rank_zero_info(initialise_from(self, self.init_from, tokenizer))
 
+    @cached_property
+    def _encode_in_training(self) -> Callable[[Batch], Encoding]:
+        """`encode`, compiled if asked for; ``dynamic`` makes one graph for all lengths."""
+        return torch.compile(self.encode, dynamic=True) if self.compiles else self.encode
+
     def read(self, batch: Batch, prefix: Prefix | None = None, position_shift: int = 0) -> Tensor:
         """A pass of the text encoder over the batch, (batch, tokens, hidden)."""
         states: Tensor = self.text(batch.input_ids, batch.attention_mask, batch.segment_ids, prefix, position_shift)
@@ -148,9 +158,60 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         """Answers for a batch of posts."""
         return self.task.extractions(batch, self.head.decode(self.encode(batch).states, batch))
 
+    def diagnose(self, batch: Batch) -> dict[str, Tensor]:
+        """Why the method answers as it does: numbers of every post, from eval mode, without gradient.
+
+        It changes nothing: neither weights, modes nor random numbers. A method adds its own.
+
+        ============== ================================= ==============================================================
+        view_support   (batch, views)                    log probability of the answer, minus that without the view
+        view_change    (batch, views)                    how much of the states' length moves without the view
+        representation (batch, words or 1, width)        what the head classifies, see `represent`
+        prefix_mass    (batch, layers, words, views)     attention on a view's prefix positions, mean over heads
+        prompt_mass    (batch, layers, words, prefix)    the same on each position, where they belong to no view
+        ============== ================================= ==============================================================
+
+        The first two are 0 for a masked view. One of the last two is there if the text encoder reads a prefix.
+        """
+        with inspecting(self):
+            with watch_prefixes() as masses:
+                states = self.encode(batch).states
+            found = {"representation": self.represent(states, batch), **self._leave_views_out(states, batch)}
+            if masses:
+                found |= self._prefix_masses(mass_of_words(masses, batch), batch.view_mask.shape[1])
+            return found
+
+    def prefix_views(self, num_views: int) -> Tensor | None:
+        """The view that each position of the method's prefix belongs to, (heads, prefix); None if they have no view."""
+        return None
+
+    def represent(self, states: Tensor, batch: Batch) -> Tensor:
+        """What the head classifies: the states of words (batch, words, width), or one vector (batch, 1, width)."""
+        pooled = self.head.pool(states, batch)
+        return pooled.unsqueeze(1) if pooled.ndim == 2 else pooled
+
+    def _prefix_masses(self, masses: Tensor, num_views: int) -> dict[str, Tensor]:
+        """Attention masses (batch, layers, heads, words, prefix) by view, or by position."""
+        owners = self.prefix_views(num_views)
+        if owners is None:
+            return {"prompt_mass": masses.mean(2)}
+        return {"prefix_mass": mass_by_view(masses, owners, num_views)}
+
+    def _leave_views_out(self, states: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """What leaving out each view in turn does to the answer and to the states, (batch, views) each."""
+        answered = self.task.as_gold(batch, self.head.decode(states, batch))
+        surprise = self.head.loss(states, answered)  # (batch,) minus log probability
+        supports, changes = [], []
+        for view in range(batch.view_mask.shape[1]):
+            others = self.encode(without_view(batch, view)).states
+            supports.append(self.head.loss(others, answered) - surprise)
+            changes.append(relative_change(states, others, batch.attention_mask))
+        found = {"view_support": torch.stack(supports, dim=1), "view_change": torch.stack(changes, dim=1)}
+        return {name: values * batch.view_mask for name, values in found.items()}
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Task loss plus the method's own."""
-        encoding = self.encode(batch)
+        encoding = self._encode_in_training(batch)
         task_loss = self.head.loss(encoding.states, batch).mean()
         loss = task_loss + sum(encoding.losses.values())
         parts = {f"train/{name}_loss": part.detach() for name, part in encoding.losses.items()}

@@ -40,6 +40,7 @@ from mmie.blocks.prefix_projection import PrefixProjection
 from mmie.blocks.vision import VisualOutput
 from mmie.methods import papers
 from mmie.methods.base import MultimodalModule
+from mmie.methods.inspection import inspecting
 from mmie.types import Batch, Encoding, Schema
 
 ClsSource = Literal["encoder", "embeddings"]
@@ -119,6 +120,28 @@ class DGHC(MultimodalModule):
             return views.new_ones(self.text.num_layers, *view_mask.shape)
         gates: Tensor = self.gates(views, view_mask)
         return gates
+
+    def prefix_views(self, num_views: int) -> Tensor | None:
+        """A position a view."""
+        return torch.arange(num_views).expand(self.text.num_heads, -1)
+
+    def diagnose(self, batch: Batch) -> dict[str, Tensor]:
+        """What `ExtractionModule.diagnose` gives, and the method's own.
+
+        ============ ======================= ==================================================================
+        gates        (batch, layers, views)  weight of every view; they sum to 1, and are 0 on masked views
+        correlation  (batch, hidden)         C, how the global picture goes with the text; with ``correlation``
+        ============ ======================= ==================================================================
+        """
+        with inspecting(self):
+            found = super().diagnose(batch)
+            views = self.views(batch)  # (batch, views, hidden)
+            if self.correlation is not None:
+                summary = self.summary(batch)
+                found["correlation"] = self.correlation.coefficients(summary, views[:, 0])
+                views = self.correlation(summary, views)
+            gates = self.gate_weights(views, batch.view_mask).transpose(0, 1)
+            return {**found, "gates": gates * batch.view_mask.unsqueeze(1)}
 
 
 class Correlation(nn.Module):

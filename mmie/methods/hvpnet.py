@@ -25,11 +25,14 @@ paper says. A view that is not there is masked; the published code puts another 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
+from torch import Tensor
+
 from mmie.blocks.prefix_attention import Prefix
 from mmie.blocks.vision import VisualOutput
 from mmie.blocks.visual_prefix import POSITIONS, Activation, Mapping, PyramidPrefix, ReferencePrefix
 from mmie.methods import papers
 from mmie.methods.base import MultimodalModule
+from mmie.methods.inspection import inspecting
 from mmie.types import Batch, Encoding, Schema
 
 Variant = Literal["paper", "reference"]
@@ -94,3 +97,20 @@ class HVPNet(MultimodalModule):
             return None
         prefix: Prefix = self.visual_prefix(self.look(batch), batch.view_mask)
         return prefix
+
+    def prefix_views(self, num_views: int) -> Tensor | None:
+        """Four positions a view."""
+        return None if self.visual_prefix is None else self.visual_prefix.position_views(num_views)
+
+    def diagnose(self, batch: Batch) -> dict[str, Tensor]:
+        """What `ExtractionModule.diagnose` gives, and ``gates``.
+
+        ======== ================================ ================================================================
+        gates    (batch, layers, views, scales)   weight of every scale; they sum to 1, and are 0 on masked views
+        ======== ================================ ================================================================
+        """
+        if self.visual_prefix is None:
+            return super().diagnose(batch)
+        with inspecting(self):
+            gates = self.visual_prefix.gate_weights(self.look(batch)).transpose(0, 1)
+            return {**super().diagnose(batch), "gates": gates * batch.view_mask[:, None, :, None]}

@@ -32,6 +32,7 @@ token and a slot score about 1. The last visual block ends before its feed-forwa
 """
 
 import copy
+import math
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -41,7 +42,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
-from torchvision.transforms import v2  # type: ignore[import-untyped]
+from torchvision.ops import roi_align  # type: ignore[import-untyped]
 
 from mmie.blocks.attention import masked_mean
 from mmie.blocks.clip import ClipVectors, clip_identity
@@ -51,10 +52,12 @@ from mmie.blocks.text_layers import embed_text, layer_mask, text_layers
 from mmie.blocks.vision import VisualBackbone, idle_step
 from mmie.methods import papers
 from mmie.methods.base import ExtractionModule
+from mmie.methods.inspection import inspecting
 from mmie.types import Batch, Encoding, MmieError, Precomputed, Schema
 
 Norm = Literal["post", "pre"]
 _EPSILON = 1e-8  # of Equation 6
+_LEAST_AREA = 0.08
 
 
 class IMM(ExtractionModule):
@@ -115,8 +118,6 @@ class IMM(ExtractionModule):
             self.visual = VisualLayers(patches, self.layers, self.num_shared_layers, insert_activation)
         own = self.layers[self.num_shared_layers :] if insert_activation else []
         self.slots = nn.ModuleList(KnowledgeSlots(self.text.hidden_size, layer.intermediate) for layer in own)
-        size = (schema.image_size, schema.image_size)
-        self.augment = v2.Compose([v2.RandomResizedCrop(size, antialias=True), v2.RandomHorizontalFlip()])
 
     @property
     def layers(self) -> Any:  # noqa: ANN401  (transformers' layers, whose parts have no common type)
@@ -167,7 +168,7 @@ class IMM(ExtractionModule):
             return None
         pictures = batch.pixels[:, 0]
         if self.training and self.sw_loss:
-            pictures = torch.cat([pictures, torch.stack([self.augment(picture) for picture in pictures])])
+            pictures = torch.cat([pictures.float(), augment(pictures, self.schema.image_size)])
         embedded: Tensor = self.visual.patches(pictures)
         return embedded
 
@@ -219,13 +220,12 @@ class IMM(ExtractionModule):
             pictures: (2 * batch, 1 + patches, hidden) likewise, the augmented views last.
             batch: Masks and CLIP vectors.
         """
-        seen = batch.view_mask[:, 0]
-        similarity = self.similarity(batch)[seen][:, seen]  # (posts with a picture, the same)
+        seen, similarity = batch.view_mask[:, 0], self.similarity(batch)  # (batch,), (batch, batch)
         whole, augmented = pictures.chunk(2)
         words = masked_mean(text, batch.text_mask)  # (batch, hidden)
         patches = augmented[:, 1:].mean(1)  # (batch, hidden)
-        sentence_loss = matching_loss(text[seen, 0], whole[seen, 0], similarity, self.temperature)
-        word_loss = matching_loss(words[seen], patches[seen], similarity, self.temperature)
+        sentence_loss = matching_loss(text[:, 0], whole[:, 0], similarity, self.temperature, seen)
+        word_loss = matching_loss(words, patches, similarity, self.temperature, seen)
         return self.alpha * sentence_loss + self.beta * word_loss
 
     def similarity(self, batch: Batch) -> Tensor:
@@ -234,7 +234,7 @@ class IMM(ExtractionModule):
         Raises:
             MmieError: ``clip`` names a model, and the batch has pictures but not their vectors.
         """
-        if self.clip is None or not batch.view_mask[:, 0].any():
+        if self.clip is None or len(batch.readable) == 0:
             return torch.eye(len(batch), device=batch.view_mask.device)
         missing = [name for name in ("clip_text", "clip_image") if name not in batch.features]
         if missing:
@@ -246,6 +246,37 @@ class IMM(ExtractionModule):
         vectors = (rows.to(torch.promote_types(rows.dtype, torch.float32)) for rows in kept)
         texts, pictures = (functional.normalize(vector, dim=-1) for vector in vectors)
         return (texts @ pictures.T).relu()
+
+    def diagnose(self, batch: Batch) -> dict[str, Tensor]:
+        """What `ExtractionModule.diagnose` gives, and the method's own; pictures that are not there score 0.
+
+        ================== ============== =======================================================================
+        learned_similarity (batch, batch) cosine of a text and a picture after the last ISA block, texts first
+        clip_similarity    (batch, batch) P of Equation 5; where ``clip`` is set and the batch holds its vectors
+        ================== ============== =======================================================================
+        """
+        with inspecting(self):
+            found, seen = super().diagnose(batch), batch.view_mask[:, 0]
+            if self.visual is not None and batch.pixels is not None:
+                found["learned_similarity"] = self.learned_similarity(batch) * seen
+            if self.clip is not None and {"clip_text", "clip_image"} <= batch.features.keys():
+                found["clip_similarity"] = self.similarity(batch) * seen
+            return found
+
+    def learned_similarity(self, batch: Batch) -> Tensor:
+        """Cosine of every text's and every picture's start token after the ISA, as Equation 12 has it, (batch, batch).
+
+        Raises:
+            ValueError: There is no picture, or no visual part.
+        """
+        if self.visual is None or batch.pixels is None:
+            raise ValueError("no picture to compare with: sw_loss or insert_activation, and pixels, are needed")
+        text = embed_text(self.text, batch.input_ids, batch.segment_ids)
+        pictures: Any = self.visual.patches(batch.pixels[:, 0])  # (batch, 1 + patches, hidden)
+        mask = layer_mask(self.text, text, batch.attention_mask)
+        for index in range(self.num_shared_layers):
+            text, pictures = self.align(index, text, pictures, mask)
+        return functional.normalize(text[:, 0], dim=-1) @ functional.normalize(pictures[:, 0], dim=-1).T
 
     def pretrained_modules(self) -> list[nn.Module]:
         """Parts that train at ``text_lr``: the visual layers are copies of the text encoder's."""
@@ -310,7 +341,7 @@ class PatchEmbedding(nn.Module):
             self._load(source)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """(pictures, 3, height, width) uint8 -> (pictures, 1 + patches, hidden)."""
+        """(pictures, 3, height, width) in pixel values, 0 to 255 -> (pictures, 1 + patches, hidden)."""
         patches = self.projection((pictures.to(self.mean.dtype) - self.mean) / self.std)  # (pictures, hidden, h, w)
         start = self.start.weight.to(patches.dtype).expand(len(pictures), -1, -1)  # (pictures, 1, hidden)
         tokens = torch.cat([start, patches.flatten(2).transpose(1, 2)], dim=1)  # (pictures, 1 + patches, hidden)
@@ -439,7 +470,32 @@ def feed_forward(layer: Any, states: Tensor) -> Tensor:  # noqa: ANN401
     return fed
 
 
-def matching_loss(text: Tensor, pictures: Tensor, similarity: Tensor, temperature: float) -> Tensor:
+def augment(pictures: Tensor, size: int) -> Tensor:
+    """A random resized crop of every picture, every second one flipped, all drawn and cut at once on the device.
+
+    Area and proportions are drawn as Szegedy et al. do (Going Deeper with Convolutions, CVPR 2015): 8 to 100 % of the
+    picture, 3:4 to 4:3.
+
+    Args:
+        pictures: (pictures, 3, size, size) uint8 RGB.
+        size: Their height and width.
+
+    Returns:
+        The same shape, float, 0 to 255.
+    """
+    count = len(pictures)
+    area, shape, left, top, turn = torch.rand(5, count, device=pictures.device)  # (pictures,) each
+    ratio = torch.exp((2 * shape - 1) * math.log(4 / 3))
+    side = (_LEAST_AREA + (1 - _LEAST_AREA) * area).sqrt()
+    width, height = (side * ratio.sqrt()).clamp(max=1), (side / ratio.sqrt()).clamp(max=1)
+    left, top = left * (1 - width), top * (1 - height)
+    boxes = torch.stack([left, top, left + width, top + height], dim=1) * size  # (pictures, 4)
+    numbered = torch.cat([torch.arange(count, device=boxes.device).unsqueeze(1).to(boxes), boxes], dim=1)
+    views: Tensor = roi_align(pictures.float(), numbered, size, sampling_ratio=2, aligned=True)
+    return torch.where((turn < 1 / 2)[:, None, None, None], views.flip(-1), views)
+
+
+def matching_loss(text: Tensor, pictures: Tensor, similarity: Tensor, temperature: float, seen: Tensor) -> Tensor:
     """(L^t2v + L^v2t) / 2 with s(a, b) = cos(a, b) / tau (Equations 12 and 13).
 
     Args:
@@ -447,13 +503,14 @@ def matching_loss(text: Tensor, pictures: Tensor, similarity: Tensor, temperatur
         pictures: (posts, hidden)
         similarity: (posts, posts) P, at least 0, texts first.
         temperature: tau.
+        seen: (posts,) bool, True on posts that take part.
     """
     cosines = functional.normalize(text, dim=-1) @ functional.normalize(pictures, dim=-1).T  # (posts, posts)
     scores = cosines / temperature
-    return (divergence(scores, similarity) + divergence(scores.T, similarity.T)) / 2
+    return (divergence(scores, similarity, seen) + divergence(scores.T, similarity.T, seen)) / 2
 
 
-def divergence(scores: Tensor, similarity: Tensor) -> Tensor:
+def divergence(scores: Tensor, similarity: Tensor, seen: Tensor) -> Tensor:
     """1/B sum_ij p_ij log(p_ij / (q_ij + eps)), p = softmax_j(scores), q_ij = P_ij / sum_k P_ik (Equations 6 to 8).
 
     A row of P that is all 0 gives a uniform q; no post at all gives 0.
@@ -461,12 +518,16 @@ def divergence(scores: Tensor, similarity: Tensor) -> Tensor:
     Args:
         scores: (posts, posts)
         similarity: (posts, posts) P, at least 0.
+        seen: (posts,) bool, True on posts that take part; the others are neither rows nor columns.
     """
-    posts = max(1, len(scores))
-    log_p = scores.log_softmax(1)  # (posts, posts)
-    total = similarity.to(log_p.dtype).sum(1, keepdim=True)  # (posts, 1)
-    q = torch.where(total > 0, similarity / total, 1 / posts)
-    return (log_p.exp() * (log_p - (q + _EPSILON).log())).sum() / posts
+    pairs = seen.unsqueeze(1) & seen  # (posts, posts)
+    count = seen.sum().clamp(min=1)
+    log_p = scores.masked_fill(~pairs, torch.finfo(scores.dtype).min).log_softmax(1)  # (posts, posts)
+    known = similarity.to(log_p.dtype) * pairs
+    total = known.sum(1, keepdim=True)  # (posts, 1)
+    q = torch.where(total > 0, known / total.clamp(min=torch.finfo(total.dtype).tiny), 1 / count)
+    terms = log_p.exp() * (log_p - (q + _EPSILON).log())
+    return terms.masked_fill(~pairs, 0).sum() / count
 
 
 def _read_vit(source: str, image_size: int) -> VisualBackbone:

@@ -49,6 +49,7 @@ from mmie.blocks.text_layers import embed_text, layer_mask, text_layers
 from mmie.blocks.vision import VisualOutput, idle_step
 from mmie.methods import papers
 from mmie.methods.base import MultimodalModule
+from mmie.methods.inspection import inspecting
 from mmie.types import Batch, Encoding, Schema
 
 Fusion = Literal["early", "late"]
@@ -190,8 +191,20 @@ class MLNet(MultimodalModule):
         score = torch.sigmoid(self.match(*pooled))
         return ((score > _THRESHOLD).to(score) + (score - score.detach())) * batch.view_mask.any(1)
 
+    def diagnose(self, batch: Batch) -> dict[str, Tensor]:
+        """What `ExtractionModule.diagnose` gives, and ``match``.
+
+        ===== ======== ===================================================================
+        match (batch,) score of the picture; it comes in above 0.5; 0 without a picture
+        ===== ======== ===================================================================
+        """
+        with inspecting(self):
+            text, regions = self.read_text(batch), self.read_pictures(self.grid(batch), batch)
+            score = torch.sigmoid(self.match(*self.summaries(text, regions, batch)))
+            return {**super().diagnose(batch), "match": score * batch.view_mask.any(1)}
+
     def match_loss(self, text: Tensor, regions: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy of the match score: each post with its picture, and with the next post's; (), 0 if but one.
+        """Cross-entropy of the match score: each post with its picture, and with the next picture; (), 0 if but one.
 
         A mismatch weighs half, so that the gate closes on evidence and not on a toss.
 
@@ -200,21 +213,26 @@ class MLNet(MultimodalModule):
             regions: (batch, regions, hidden) before the fusion.
             batch: Its posts without pictures take no part.
         """
-        rows = batch.view_mask.any(1).nonzero().squeeze(1)  # (posts with pictures,)
-        if len(rows) < 2:
-            return text.new_zeros(())
-        words, pictures = (pooled[rows] for pooled in self.summaries(text, regions, batch))
-        others = pictures.roll(1, 0)
-        scores = torch.cat([self.match(words, pictures), self.match(words, others)]).float()
-        labels = torch.ones_like(scores).index_fill(0, torch.arange(len(rows), len(scores), device=rows.device), 0)
-        mismatches = _MISMATCH_WEIGHT * ~torch.isclose(pictures, others).all(1)  # (posts with pictures,)
-        weights = torch.cat([torch.ones_like(mismatches), mismatches])
+        is_seen = batch.view_mask.any(1)  # (batch,)
+        words, pictures = self.summaries(text, regions, batch)  # (batch, hidden) each
+        others = pictures[_next_seen(is_seen)]
+        scores = torch.stack([self.match(words, pictures), self.match(words, others)]).float()  # (2, batch)
+        labels = torch.stack([torch.ones_like(scores[0]), torch.zeros_like(scores[0])])
+        is_mismatch = ~torch.isclose(pictures, others).all(1)  # (batch,)
+        weights = is_seen * torch.stack([torch.ones_like(scores[0]), _MISMATCH_WEIGHT * is_mismatch])
         total = functional.binary_cross_entropy_with_logits(scores, labels, weights, reduction="sum")
-        return total / weights.sum()
+        return total / weights.sum().clamp(min=1) * (is_seen.sum() > 1)
 
     def summaries(self, text: Tensor, regions: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean states of tokens and of regions, (batch, hidden) each."""
         return masked_mean(text, batch.attention_mask), masked_mean(regions, self.region_mask(regions, batch))
+
+
+def _next_seen(is_seen: Tensor) -> Tensor:
+    """For each post with a picture (batch,) the place of the next one that has one, the first after the last."""
+    order = is_seen.logical_not().argsort(stable=True)  # those with pictures first
+    rank = order.argsort()  # (batch,) place in that order
+    return order[(rank + 1) % is_seen.sum().clamp(min=1)]
 
 
 class Match(nn.Module):

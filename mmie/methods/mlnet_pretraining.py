@@ -182,6 +182,11 @@ class MLNetPretraining(MLNet):
             "--model.init_args.init_from"
         )
 
+    def diagnose(self, batch: Batch) -> dict[str, Tensor]:
+        """Refuse to explain answers that there are not; see `forward`."""
+        self(batch)
+        return {}
+
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Extraction]]:
         """Refuse to answer; see `forward`."""
         return {"extractions": self(batch)}

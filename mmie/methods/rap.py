@@ -45,6 +45,7 @@ from mmie.blocks.prefix_attention import Prefix, split_heads
 from mmie.blocks.vision import VisualOutput
 from mmie.methods import papers
 from mmie.methods.base import MultimodalModule
+from mmie.methods.inspection import inspecting
 from mmie.types import Batch, Encoding, Schema
 
 UnitName = Literal["rau", "fsru", "cfu"]
@@ -157,6 +158,28 @@ class RAP(MultimodalModule):
         difference = _cosines(routing) - _cosines(cls.detach())  # (batch, batch)
         others = ~torch.eye(batch, dtype=torch.bool, device=routing.device)
         return (difference.square() * others).sum() / max(1, batch * (batch - 1))
+
+    def diagnose(self, batch: Batch) -> dict[str, Tensor]:
+        """What `ExtractionModule.diagnose` gives, and the method's own (the paper's Figures 6 to 9).
+
+        ========== ================================ ==========================================================
+        relevance  (batch,)                         beta; the gate is its tanh; with ``relevance``
+        routing    (batch, layers, units, targets)  what the routers say, 0 to 1; the last layer has one target
+        paths      the same                         the weights as they are applied
+        unprompted (batch, words or 1, width)       ``representation`` of the first pass, which has no prompt
+        ========== ================================ ==========================================================
+        """
+        with inspecting(self):
+            first_pass = self.read(batch)  # (batch, tokens, hidden)
+            text, views = self.features(first_pass, batch)
+            gate = self.gate(text, views, batch)  # (batch,)
+            _, routing = self.fusion(text, batch.attention_mask, views, batch.view_mask, gate)
+            found = {**super().diagnose(batch), "unprompted": self.represent(first_pass, batch)}
+            found["routing"], found["paths"] = self.fusion.by_layer(routing)
+            if self.relevance is not None:
+                masks = (batch.attention_mask, batch.text_mask)
+                found["relevance"] = self.relevance(text, *masks, views, batch.view_mask)
+            return found
 
 
 class Relevance(nn.Module):
@@ -313,6 +336,18 @@ class DynamicFusion(nn.Module):
             inputs = list(mixed)
         return inputs[0], torch.cat(routing, dim=1)
 
+    def by_layer(self, routing: Tensor) -> tuple[Tensor, Tensor]:
+        """A routing vector (batch, paths) as (batch, layers, units, targets), as it is and as it is applied.
+
+        The last layer has one target; its others are 0.
+        """
+        units = len(self.layers[0])
+        targets = [*([units] * (len(self.layers) - 1)), 1]
+        parts = routing.split([units * count for count in targets], dim=1)
+        weights = [part.unflatten(1, (units, count)) for part, count in zip(parts, targets, strict=True)]
+        applied = [self.normalized(part) for part in weights]
+        return _stack_layers(weights, units), _stack_layers(applied, units)
+
     def normalized(self, weights: Tensor) -> Tensor:
         """Path weights (batch, units, targets) as they are applied."""
         if not self.normalize_paths:
@@ -325,6 +360,11 @@ class DynamicFusion(nn.Module):
 def _route(router: nn.Module, inputs: Tensor, mask: Tensor) -> Tensor:
     """ReLU(tanh(MLP(mean over tokens))) (Equation 19), (batch, targets)."""
     return torch.tanh(router(masked_mean(inputs, mask))).relu()
+
+
+def _stack_layers(weights: Sequence[Tensor], units: int) -> Tensor:
+    """Path weights (batch, units, targets) of the layers as (batch, layers, units, units)."""
+    return torch.stack([functional.pad(part, (0, units - part.shape[2])) for part in weights], dim=1)
 
 
 def _router(hidden_size: int, paths: int) -> nn.Sequential:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import compress
 
 from torch import Tensor
@@ -36,6 +37,10 @@ class ExtractionTask(ABC):
         """Answers for a batch, from what the head decoded."""
 
     @abstractmethod
+    def as_gold(self, batch: Batch, decoded: Tensor) -> Batch:
+        """The batch as if what the head decoded were right: its loss is then minus the answers' log probability."""
+
+    @abstractmethod
     def score(self, metric: Metric, batch: Batch, decoded: Tensor) -> None:
         """Add a batch to a metric, copies that are not counted left out."""
 
@@ -58,6 +63,10 @@ class EntityTask(ExtractionTask):
         rows = decoded.tolist()
         spelled = (tuple(tags_to_entities([names[tag] for tag in row])) for row in rows)
         return [Extraction(post, entities=found) for post, found in zip(batch.ids, spelled, strict=True)]
+
+    def as_gold(self, batch: Batch, decoded: Tensor) -> Batch:
+        """The batch with these tags (batch, words)."""
+        return replace(batch, tags=decoded)
 
     def score(self, metric: Metric, batch: Batch, decoded: Tensor) -> None:
         """Count exact matches of words and type."""
@@ -84,6 +93,10 @@ class RelationTask(ExtractionTask):
             Extraction(post, relations=(Relation(gold.head, gold.tail, label),))
             for post, gold, label in zip(batch.ids, batch.relations, labels, strict=True)
         ]
+
+    def as_gold(self, batch: Batch, decoded: Tensor) -> Batch:
+        """The batch with these labels (batch,)."""
+        return replace(batch, labels=decoded)
 
     def score(self, metric: Metric, batch: Batch, decoded: Tensor) -> None:
         """Count right labels."""

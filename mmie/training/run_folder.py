@@ -1,7 +1,8 @@
 """The run folder: what every fit and test leaves behind, and the table that says where it is.
 
 ``config.yaml``, ``best.ckpt`` and ``last.ckpt``, ``metrics.csv`` (by epoch), ``metrics.json`` (the outcome: a section
-each for fit, validate and test) and, after a test or predict, ``predictions.jsonl``.
+each for fit, validate and test) and, after a test or predict, ``predictions.jsonl``. What a test with other pictures
+writes, `mmie.training.picture_tests` says.
 """
 
 import json
@@ -23,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmie.data.batching import Instance
+from mmie.training.picture_tests import joined_tests, picture_suffix, pictures_of
 from mmie.types import Batch, Extraction, MmieError
 
 CONFIG, METRICS, PREDICTIONS, BEST, LAST = "config.yaml", "metrics.json", "predictions.jsonl", "best.ckpt", "last.ckpt"
@@ -62,9 +64,15 @@ def best_checkpoint(folder: Path) -> Path:
 
 def update_metrics(folder: Path, section: str, values: dict[str, Any]) -> None:
     """Replace one section of ``metrics.json``, atomically."""
+    known = read_metrics(folder)
+    _write(folder / METRICS, json.dumps({**known, section: values}, indent=2, sort_keys=True) + "\n")
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """The sections of ``metrics.json``; none if there is no such file."""
     path = folder / METRICS
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    _write(path, json.dumps({**known, section: values}, indent=2, sort_keys=True) + "\n")
+    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return known
 
 
 def lies_in(checkpoint: str | Path | None, folder: Path) -> bool:
@@ -74,8 +82,13 @@ def lies_in(checkpoint: str | Path | None, folder: Path) -> bool:
 
 def _clear(folder: Path, continued: bool) -> None:
     """Remove what an earlier fit left and this one makes untrue."""
-    for name in (METRICS, PREDICTIONS) if continued else (METRICS, PREDICTIONS, BEST, LAST):
-        (folder / name).unlink(missing_ok=True)
+    for file in [folder / METRICS, *_predictions(folder)] + ([] if continued else [folder / BEST, folder / LAST]):
+        file.unlink(missing_ok=True)
+
+
+def _predictions(folder: Path) -> list[Path]:
+    """All files of predictions, those of the main test first."""
+    return sorted(folder.glob("predictions*.jsonl"), key=lambda file: (file.name != PREDICTIONS, file.name))
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -106,6 +119,7 @@ class RunRecorder(Callback):
         self.monitor, self.mode = monitor, mode
         self.epochs: list[dict[str, float]] = []
         self._epoch_start = self._train_seconds = 0.0
+        self._samples = 0
 
     def state_dict(self) -> dict[str, Any]:
         """The epochs so far, so that a continued fit knows them."""
@@ -117,7 +131,18 @@ class RunRecorder(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the epoch's clock."""
-        self._epoch_start = time.perf_counter()
+        self._epoch_start, self._samples = time.perf_counter(), 0
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401  (Lightning's own type says no more)
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Count the instances; every process has as many."""
+        self._samples += len(batch) * trainer.world_size
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the clock of training."""
@@ -133,7 +158,7 @@ class RunRecorder(Callback):
         """Remember the epoch's scores and times, and write them all, so that an interrupted fit has them too."""
         scores = {name: value for name, value in _numbers(trainer).items() if name.startswith(("train/", "val/"))}
         times = {"seconds": time.perf_counter() - self._epoch_start, "train_seconds": self._train_seconds}
-        self.epochs.append({"epoch": trainer.current_epoch, **times, **scores})
+        self.epochs.append({"epoch": trainer.current_epoch, "samples": self._samples, **times, **scores})
         if trainer.is_global_zero and not sys.stdout.isatty():
             shown = "".join(f"  {name} {scores[name]:.4f}" for name in ("train/loss", self.monitor) if name in scores)
             print(
@@ -153,7 +178,10 @@ class RunRecorder(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write and print the test's outcome."""
-        self._write_scores(trainer, "test", "test/")
+        folder, pictures = Path(trainer.default_root_dir), pictures_of(trainer)
+        suffix = picture_suffix(folder, pictures)
+        data = {"pictures": pictures, "seed": getattr(trainer.datamodule, "seed", None)}  # type: ignore[attr-defined]
+        self._write_scores(trainer, f"test{suffix}", "test/", data)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print where the predictions are."""
@@ -166,10 +194,13 @@ class RunRecorder(Callback):
         choose = max if self.mode == "max" else min
         return choose(scored, key=lambda epoch: epoch[self.monitor]) if scored else self.epochs[-1]
 
-    def _write_scores(self, trainer: Trainer, section: str, prefix: str) -> None:
-        """Write the scores that start with ``prefix``, and print them."""
+    def _write_scores(self, trainer: Trainer, section: str, prefix: str, data: dict[str, Any] | None = None) -> None:
+        """Write the scores that start with ``prefix`` beside what is known of the data, and print them."""
         scores = {name: value for name, value in _numbers(trainer).items() if name.startswith(prefix)}
-        self._write(trainer, section, {**scores, "checkpoint": str(trainer.ckpt_path)})
+        outcome = {**scores, **(data or {}), "checkpoint": str(trainer.ckpt_path)}
+        if section == "test_shuffled":
+            outcome = joined_tests(read_metrics(Path(trainer.default_root_dir)).get(section, {}), outcome)
+        self._write(trainer, section, outcome)
         if trainer.is_global_zero:
             _print_summary(trainer, section, scores, prefix)
 
@@ -236,7 +267,9 @@ class PredictionWriter(Callback):
             instances = trainer.datamodule.instances["test"]  # type: ignore[attr-defined]
             answers = {place: extraction for part in gathered for place, extraction in part.items()}
             lines = [json.dumps(_prediction(instances[n], answers[n]), ensure_ascii=False) for n in sorted(answers)]
-            _write(Path(trainer.default_root_dir) / PREDICTIONS, "\n".join(lines) + "\n")
+            folder = Path(trainer.default_root_dir)
+            name = f"predictions{picture_suffix(folder, pictures_of(trainer))}.jsonl"
+            _write(folder / name, "\n".join(lines) + "\n")
 
 
 def _prediction(instance: Instance, extraction: Extraction) -> dict[str, Any]:
@@ -282,9 +315,9 @@ def _print_summary(trainer: Trainer, title: str, scores: dict[str, float], prefi
             table.add_row(name, f"{100 * scores[prefix + name]:.2f}")
     if prefix + "loss" in scores:
         table.add_row("loss", f"{scores[prefix + 'loss']:.4f}")
-    for name in (BEST, LAST, METRICS, PREDICTIONS, CONFIG):
-        if (folder / name).exists():
-            table.add_row(name.partition(".")[0], str(folder / name))
+    for file in (folder / BEST, folder / LAST, folder / METRICS, *_predictions(folder), folder / CONFIG):
+        if file.exists():
+            table.add_row(file.stem, str(file))
     console = Console()
     console.width = console.width if console.is_terminal else _FILE_WIDTH
     console.print(table)

@@ -27,21 +27,21 @@ def characters():
     return encoder
 
 
-def cell(lstm, suffix, vector, state, memory):
+def cell(lstm, vector, state, memory):
     """One step of an LSTM, by its definition."""
-    weights = [getattr(lstm, f"{name}_l0{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    weights = [getattr(lstm, f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
     gates = weights[0] @ vector + weights[1] @ state + weights[2] + weights[3]
     enter, forget, new, leave = gates.chunk(4)
     memory = forget.sigmoid() * memory + enter.sigmoid() * new.tanh()
     return leave.sigmoid() * memory.tanh(), memory
 
 
-def states_of(lstm, suffix, vectors):
+def states_of(lstm, vectors):
     """States of an LSTM after each vector."""
     state = memory = torch.zeros(lstm.hidden_size)
     states = []
     for vector in vectors:
-        state, memory = cell(lstm, suffix, vector, state, memory)
+        state, memory = cell(lstm, vector, state, memory)
         states.append(state)
     return states
 
@@ -54,9 +54,7 @@ def test_a_words_vector_is_made_of_the_last_states_in_both_directions():
         if not letters:
             assert not vectors[0, place].any()
             continue
-        last = torch.cat(
-            [states_of(encoder.lstm, "", letters)[-1], states_of(encoder.lstm, "_reverse", letters[::-1])[-1]]
-        )
+        last = torch.cat([states_of(encoder.lstm.ahead, letters)[-1], states_of(encoder.lstm.back, letters[::-1])[-1]])
         torch.testing.assert_close(vectors[0, place], encoder.projection.weight @ last)
 
 
@@ -86,8 +84,8 @@ def test_states_of_tokens_are_an_lstms_in_both_directions():
     read = lstm(states, torch.arange(5) < torch.tensor(lengths).unsqueeze(1))
     assert read.shape == (2, 5, 8)
     for row, length in enumerate(lengths):
-        forward = states_of(lstm.lstm, "", states[row, :length])
-        backward = states_of(lstm.lstm, "_reverse", states[row, :length].flip(0))[::-1]
+        forward = states_of(lstm.lstm.ahead, states[row, :length])
+        backward = states_of(lstm.lstm.back, states[row, :length].flip(0))[::-1]
         for token in range(length):
             torch.testing.assert_close(read[row, token], torch.cat([forward[token], backward[token]]))
         assert not read[row, length:].any()

@@ -25,7 +25,7 @@ from torch import nn
 from torch.nn import functional
 
 from mmie.blocks.errors import WeightsUnavailable
-from mmie.methods.imm import IMM, KnowledgeSlots, PatchEmbedding, divergence, matching_loss
+from mmie.methods.imm import IMM, KnowledgeSlots, PatchEmbedding, augment, divergence, matching_loss
 from mmie.types import MmieError
 
 POSTS, TOKENS, PATCHES, HIDDEN = 3, 5, 4, 8
@@ -66,6 +66,10 @@ def softmax(scores):
     highest = max(scores)
     total = sum(math.exp(score - highest) for score in scores)
     return [math.exp(score - highest) / total for score in scores]
+
+
+def everyone(rows):
+    return torch.ones(len(rows), dtype=torch.bool)
 
 
 def literal_divergence(scores, similarity):
@@ -192,21 +196,27 @@ def test_divergence_is_that_of_equations_6_to_8():
     scores, similarity = random(4, 4), random(4, 4, seed=1).relu()
     similarity[2] = 0
     expected = literal_divergence(scores.tolist(), similarity.tolist())
-    assert divergence(scores, similarity).item() == pytest.approx(expected, rel=1e-9)
+    assert divergence(scores, similarity, everyone(scores)).item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_matching_is_the_mean_of_both_directions():
     text, pictures, similarity = random(4, HIDDEN), random(4, HIDDEN, seed=1), random(4, 4, seed=2).relu()
     expected = literal_matching(text, pictures, similarity.tolist())
-    assert matching_loss(text, pictures, similarity, TAU).item() == pytest.approx(expected, rel=1e-9)
-    assert matching_loss(5 * text, pictures, similarity, TAU).item() == pytest.approx(expected, rel=1e-9)
+    loss = matching_loss(text, pictures, similarity, TAU, everyone(text))
+    assert loss.item() == pytest.approx(expected, rel=1e-9)
+    assert matching_loss(5 * text, pictures, similarity, TAU, everyone(text)).item() == pytest.approx(
+        expected, rel=1e-9
+    )
 
 
 def test_matching_is_lowest_where_pairs_match():
     text, own = random(4, HIDDEN), torch.eye(4, dtype=torch.float64)
-    assert matching_loss(text, text, own, TAU) < 0.1 * matching_loss(text, text.roll(1, 0), own, TAU)
-    assert matching_loss(text[:1], text[1:2], own[:1, :1], TAU).abs() < 1e-6
-    assert matching_loss(text[:0], text[:0], own[:0, :0], TAU) == 0
+    all_posts, one, none = everyone(text), everyone(text) & False, everyone(text) & False
+    one[1] = True
+    right = matching_loss(text, text, own, TAU, all_posts)
+    assert right < 0.1 * matching_loss(text, text.roll(1, 0), own, TAU, all_posts)
+    assert matching_loss(text, text.roll(1, 0), own, TAU, one).abs() < 1e-6
+    assert matching_loss(text, text.roll(1, 0), own, TAU, none) == 0
 
 
 def test_slots_are_hidden_units_keyed_and_valued_by_the_picked_knowledge():
@@ -368,13 +378,37 @@ def test_training_lowers_the_semantic_loss_and_leaves_the_task_alone(build, batc
     assert sum(map(semantic, range(3))) < 0.7 * before
 
 
-def test_the_augmented_view_is_drawn_for_every_picture(build):
-    module = build()
-    picture = torch.arange(3 * 64 * 64).remainder(251).to(torch.uint8).view(3, 64, 64)
+def test_augmented_views_are_crops_of_8_to_100_percent_at_4_to_3_flipped_or_not():
+    """A picture whose red is the column and whose green is the row tells what was cut out of it."""
+    size, count = 64, 400
+    ramp = 4.0 * torch.arange(size)
+    picture = torch.stack([ramp.expand(size, size), ramp.unsqueeze(1).expand(size, size), torch.zeros(size, size)])
     torch.manual_seed(0)
-    drawn = [module.augment(picture) for _ in range(4)]
-    assert all(view.shape == picture.shape and view.dtype == torch.uint8 for view in drawn)
-    assert len({bytes(view.flatten().tolist()) for view in drawn}) == 4
+    views = augment(picture.to(torch.uint8).expand(count, -1, -1, -1), size)
+    assert views.shape == (count, 3, size, size)
+    slope = (views[:, 0, 32, 48] - views[:, 0, 32, 16]) / 4 / 32  # columns of the picture in one of the view
+    width, height = slope.abs(), (views[:, 1, 48, 32] - views[:, 1, 16, 32]) / 4 / 32
+    assert width.max() < 1.01
+    assert height.max() < 1.01
+    area, ratio = width * height, width / height
+    assert 0.06 < area.min() < 0.15
+    assert area.max() > 0.9
+    assert 0.4 < area.mean() < 0.6
+    assert 0.7 < ratio.min() < 0.8
+    assert 1.25 < ratio.max() < 1.4
+    assert 0.4 < (slope < 0).float().mean() < 0.6
+    left = views[:, 0].amin(dim=(1, 2)) / 4
+    assert left.min() < 2
+    assert left.max() > 30
+
+
+def test_augmented_views_are_drawn_anew_and_stay_pixel_values():
+    pictures = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    torch.manual_seed(0)
+    first, second = augment(pictures, 32), augment(pictures, 32)
+    assert not torch.equal(first, second)
+    assert first.min() >= 0
+    assert first.max() <= 255
 
 
 def test_the_picture_path_starts_as_a_copy_and_shares_attention_and_norms(build):

@@ -1,0 +1,188 @@
+"""The part of the command that trains: LightningCLI with a run folder, a store, and the links from data to model."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace, set_parsing_settings
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from mmie.data import MultimodalDataModule
+from mmie.methods import ExtractionModule
+from mmie.methods.transfer import read_checkpoint
+from mmie.training.checkpointing import build_checkpoints, check_fits
+from mmie.training.loggers import WandbSettings, build_csv_logger, build_wandb_logger, named_loggers
+from mmie.training.precompute import Precompute, default_store
+from mmie.training.run_folder import PredictionWriter, RunRecorder, SaveRunConfig, best_checkpoint, check_free, lies_in
+from mmie.types import Schema
+from mmie.usage import OneLineParser, usage_errors
+
+_CHATTER = ("Tip:", "GPU available", "TPU available", "HPU available", "Loading `train_dataloader`")
+_STORE_HELP = (
+    "Folder where features of frozen backbones and decoded pictures are kept between epochs and runs; auto is "
+    "$MMIE_CACHE/features or ~/.cache/mmie/features; null keeps nothing."
+)
+
+
+class MmieCLI(LightningCLI):
+    """LightningCLI with a run folder and the links between data and model."""
+
+    _checkpoint: dict[str, Any] | None = None
+    _steps_kept = 0
+    """Steps of the run folder's earlier fit that this one continues."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run folder, W&B, and what flows from where."""
+        parser.add_argument("--run_dir", type=str, default="runs/default", help="Folder for all that the run leaves.")
+        parser.add_argument("--overwrite", type=bool, default=False, help="Fit into a folder that holds a run already.")
+        parser.add_argument("--wandb", type=WandbSettings | None, default=None, help="Log to Weights & Biases as well.")
+        parser.add_argument("--feature_store", type=str | None, default="auto", help=_STORE_HELP)
+        parser.link_arguments("run_dir", "trainer.default_root_dir")
+        parser.link_arguments("seed_everything", "data.seed")
+        parser.link_arguments("model.init_args.text_encoder", "data.tokenizer")
+        parser.link_arguments("data.schema", "model.init_args.schema", apply_on="instantiate")
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: Lightning would load the checkpoint for hyperparameters, which ours keep elsewhere."""
+
+    def before_instantiate_classes(self) -> None:
+        """Look at the run folder and the checkpoint before anything is loaded."""
+        settings = self.config[self.subcommand]
+        folder = Path(settings.run_dir)
+        if settings.ckpt_path in ("best", "last"):
+            settings.ckpt_path = str(folder / f"{settings.ckpt_path}.ckpt")
+        if self.subcommand == "fit":
+            check_free(folder, settings.overwrite, settings.ckpt_path)
+        elif settings.ckpt_path is None:
+            settings.ckpt_path = str(best_checkpoint(folder))
+        if settings.ckpt_path is not None:
+            self._checkpoint = read_checkpoint(settings.ckpt_path)
+            if self.subcommand != "fit":
+                _take_labels(settings.data, self._checkpoint["mmie"]["schema"])
+            self._steps_kept = self._checkpoint["global_step"] if lies_in(settings.ckpt_path, folder) else 0
+
+    def instantiate_classes(self) -> None:
+        """Build data, method and trainer; say in one line which setting does not do."""
+        with usage_errors():
+            super().instantiate_classes()
+
+    def after_instantiate_classes(self) -> None:
+        """Refuse a checkpoint that does not fit; Lightning loads it once more when it is needed."""
+        if self._checkpoint is not None:
+            check_fits(self._checkpoint, self.model)
+            self._checkpoint = None
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Lightning's, without its own tables of scores and lists of answers: ours are in the run folder."""
+        left_out = {"validate": "verbose", "test": "verbose", "predict": "return_predictions"}
+        return {name: skipped | {left_out.get(name, "")} for name, skipped in LightningCLI.subcommands().items()}
+
+    def validate(self, **kwargs: Any) -> None:
+        """Score the validation split."""
+        self.trainer.validate(verbose=False, **kwargs)
+
+    def test(self, **kwargs: Any) -> None:
+        """Score the test split."""
+        self.trainer.test(verbose=False, **kwargs)
+
+    def predict(self, **kwargs: Any) -> None:
+        """Answer the test split."""
+        self.trainer.predict(return_predictions=False, **kwargs)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A trainer that leaves a run folder: CSV always, W&B when asked for, best and last checkpoint."""
+        settings = self.config_init[self.subcommand]
+        run_dir = Path(settings.run_dir)
+        loggers = named_loggers(settings.trainer.logger)
+        if self.subcommand == "fit":  # a later test must not wipe the fit's log
+            loggers.append(build_csv_logger(run_dir, self._steps_kept))
+        if settings.wandb is not None:
+            loggers.append(build_wandb_logger(settings.wandb, run_dir))
+        callbacks = [*_callbacks(run_dir, self.model), Precompute(_store_folder(settings.feature_store))]
+        self.trainer_defaults["callbacks"] = [*callbacks, *([RichProgressBar()] if sys.stdout.isatty() else [])]
+        if not sys.stdout.isatty():  # a bar that redraws itself is unreadable in a file; there is a line an epoch
+            kwargs["enable_progress_bar"] = False
+        return super().instantiate_trainer(logger=loggers or False, **kwargs)
+
+
+class PartsCLI(MmieCLI):
+    """The same parts, for whoever runs them otherwise: no run folder is looked at, and none is written."""
+
+    def before_instantiate_classes(self) -> None:
+        """Nothing."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A trainer that leaves nothing behind."""
+        self.trainer_defaults["callbacks"] = [Precompute(_store_folder(self.config_init.feature_store))]
+        quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        return LightningCLI.instantiate_trainer(self, **quiet, **kwargs)
+
+
+def _take_labels(data: Namespace, schema: dict[str, Any]) -> None:
+    """Score against the labels of the checkpoint, in their order, whatever corpus it is scored on."""
+    if data.labels is None and data.task == schema["task"]:
+        data.labels = list(schema["labels"])
+
+
+def _callbacks(run_dir: Path, module: ExtractionModule) -> list[Callback]:
+    """What writes the run folder."""
+    return [*build_checkpoints(run_dir, *module.monitor), PredictionWriter(), RunRecorder(*module.monitor)]
+
+
+def _store_folder(setting: str | None) -> Path | None:
+    """The folder that ``--feature_store`` names."""
+    return default_store() if setting == "auto" else None if setting is None else Path(setting).expanduser()
+
+
+def lightning_command(arguments: Sequence[str]) -> None:
+    """``mmie fit``, ``validate``, ``test`` and ``predict``: the first argument says which."""
+    _start(MmieCLI, arguments, save_config_callback=SaveRunConfig)
+
+
+def build_parts(arguments: Sequence[str]) -> LightningCLI:
+    """Data module, method and trainer of a configuration, as ``fit`` would build them, not run.
+
+    Args:
+        arguments: ``--config`` and whatever is overridden; no subcommand.
+    """
+    return _start(PartsCLI, arguments, run=False, save_config_callback=None)
+
+
+def _start(cli: type[MmieCLI], arguments: Sequence[str], **settings: Any) -> MmieCLI:
+    """Parse, build and, unless told not to, run."""
+    _quieten()
+    set_parsing_settings(subclasses_enabled=[Schema])  # linked as a whole, not typed field by field
+    return cli(
+        ExtractionModule,
+        MultimodalDataModule,
+        save_config_kwargs={"save_to_log_dir": False},
+        trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 20, "enable_model_summary": False},
+        seed_everything_default=1234,
+        parser_class=OneLineParser,
+        subclass_mode_model=True,
+        auto_configure_optimizers=False,
+        load_from_checkpoint_support=False,  # our checkpoints carry what builds them again, in plain values
+        args=list(arguments),
+        **settings,
+    )
+
+
+def _quieten() -> None:
+    """Leave out what libraries say about themselves; warnings about the user's data and run stay."""
+    logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
+    told = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    told.addFilter(lambda record: not any(chatter in record.getMessage() for chatter in _CHATTER))
+    warnings.formatwarning = lambda message, *_args, **_settings: f"warning: {message}\n"
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*module\\(s\\) in eval mode.*")  # frozen backbones are, and must be
+    warnings.filterwarnings("ignore", ".*args parameter is intended to run from within Python.*")
+    warnings.filterwarnings("ignore", ".*LeafSpec.*")
+    warnings.filterwarnings("ignore", ".*exists and is not empty.*")
+    warnings.filterwarnings("ignore", ".*The dirpath has changed.*")
+    warnings.filterwarnings("ignore", ".*recommended to use `self.log\\('(val|test)/.*")  # ours are exact already
