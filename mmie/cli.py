@@ -13,7 +13,7 @@ from rich.console import Console
 from mmie.data import Corpus
 from mmie.data.demo import render_bounds, write_demo
 from mmie.data.stats import check_corpus, corpus_stats, render_report, render_stats
-from mmie.lightning_command import build_parts, lightning_command
+from mmie.lightning_command import build_parts, features_command, lightning_command
 from mmie.reports.comparison import render_runs, write_report
 from mmie.reports.diagnosis import diagnose_post, diagnose_split, load_subject, read_data_settings
 from mmie.reports.diagnosis_page import render_post, render_split, write_page
@@ -35,7 +35,10 @@ from mmie.usage import OneLineParser, UsageError, usage_errors
 
 
 def corpus_command(arguments: Sequence[str]) -> None:
-    """``mmie corpus demo``, ``stats`` and ``check``."""
+    """``mmie corpus demo``, ``stats``, ``check`` and ``features``."""
+    if arguments[:1] == ["features"]:
+        features_command(arguments[1:])
+        return
     parser = _corpus_parser()
     settings = parser.parse_args(list(arguments))
     with usage_errors():
@@ -75,7 +78,7 @@ def sweep_command(arguments: Sequence[str]) -> None:
     if settings.only is not None and settings.only >= len(jobs):
         raise UsageError(f"only is {settings.only}: the sweep has {len(jobs)} runs, from 0 to {len(jobs) - 1}")
     if settings.slurm or settings.wandb_sweep:
-        command = [*COMMAND, "sweep", *sweep_options(settings)]
+        command = [*COMMAND, "sweep", *sweep_options(settings, jobs)]
         with usage_errors():  # a file that cannot be written
             print(write_scripts(command, len(jobs), settings.jobs, settings.out, settings.slurm, settings.wandb_sweep))
         return
@@ -188,7 +191,7 @@ def _corpus_parser() -> OneLineParser:
 def _sweep_parser() -> OneLineParser:
     """What ``mmie sweep`` understands."""
     parser = OneLineParser(prog="mmie sweep", description="Fit and test many runs; what is finished is not run again.")
-    parser.add_argument("configs", nargs="+", help="Configurations; a.yaml+b.yaml lays b.yaml over a.yaml.")
+    parser.add_argument("configs", nargs="+", help="Configurations or globs; a.yaml+b.yaml lays b over a.")
     parser.add_argument("--seeds", type=str, default="5", help="How many seeds, or the seeds separated by commas.")
     parser.add_argument("--set", action="append", default=[], help="key=value, or key=a,b for a run with each.")
     parser.add_argument("--out", type=Path, required=True, help="Folder for the run folders.")
@@ -214,7 +217,7 @@ COMMANDS = {
     "test": "score a checkpoint on the test split and write its predictions",
     "predict": "write a checkpoint's predictions for the test split",
     "benchmark": "clock training steps and take them apart",
-    "corpus": "make the demo corpus; count or check any corpus",
+    "corpus": "make the demo corpus; count or check any corpus, or compute its features ahead of time",
     "sweep": "fit and test many runs: configurations, settings and seeds",
     "compare": "compare the test scores of runs, and write a report",
     "diagnose": "show why a checkpoint answers as it does",

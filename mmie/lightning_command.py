@@ -17,10 +17,10 @@ from mmie.methods import ExtractionModule
 from mmie.methods.transfer import read_checkpoint
 from mmie.training.checkpointing import build_checkpoints, check_fits
 from mmie.training.loggers import WandbSettings, build_csv_logger, build_wandb_logger, named_loggers
-from mmie.training.precompute import Precompute, default_store
+from mmie.training.precompute import Precompute, default_store, fill_stores
 from mmie.training.run_folder import PredictionWriter, RunRecorder, SaveRunConfig, best_checkpoint, check_free, lies_in
 from mmie.types import Schema
-from mmie.usage import OneLineParser, usage_errors
+from mmie.usage import OneLineParser, UsageError, usage_errors
 
 _CHATTER = ("Tip:", "GPU available", "TPU available", "HPU available", "Loading `train_dataloader`")
 _STORE_HELP = (
@@ -152,6 +152,20 @@ def build_parts(arguments: Sequence[str]) -> LightningCLI:
         arguments: ``--config`` and whatever is overridden; no subcommand.
     """
     return _start(PartsCLI, arguments, run=False, save_config_callback=None)
+
+
+def features_command(arguments: Sequence[str]) -> None:
+    """``mmie corpus features``: fill the stores that fits and tests of a configuration will read.
+
+    Raises:
+        UsageError: ``feature_store`` is null.
+    """
+    parts = build_parts(arguments)
+    folder = _store_folder(parts.config.feature_store)
+    if folder is None:
+        raise UsageError("feature_store is null: name the folder that is to be filled")
+    fill_stores(parts.model, parts.datamodule, folder, parts.trainer.strategy.root_device)
+    print(f"all that {type(parts.model).__name__} reads of {parts.datamodule.corpus.name} is in {folder}")
 
 
 def _start(cli: type[MmieCLI], arguments: Sequence[str], **settings: Any) -> MmieCLI:

@@ -211,15 +211,17 @@ class Precomputed:
 
     Attributes:
         name: Where `Batch.features` holds them.
-        source: ``views`` gives (batch, views, width), ``picture`` and ``text`` give (batch, width); 0 where masked.
+        source: ``views`` gives (batch, views, width), the others (batch, width); 0 where masked. ``picture`` is the
+            global view, ``text`` the words, ``tokens`` the subwords, markers and context included.
         identity: All that they depend on beside picture or text.
-        compute: (sources, width) of uint8 RGB pictures (sources, 3, height, width), or of a list of texts.
+        compute: (sources, width) of uint8 RGB pictures (sources, 3, height, width), of a list of texts, or of ids, mask
+            and segments of tokens, (sources, tokens) each.
         training_only: They are read in training alone.
         required: The method cannot compute them itself from `Batch.pixels`.
     """
 
     name: str
-    source: Literal["views", "picture", "text"]
+    source: Literal["views", "picture", "text", "tokens"]
     identity: Mapping[str, Any]
     compute: Callable[[Any], Tensor]
     training_only: bool = False

@@ -18,7 +18,7 @@ from transformers import get_linear_schedule_with_warmup
 from mmie.blocks.heads import Pooling
 from mmie.blocks.prefix_attention import Prefix, watch_prefixes
 from mmie.blocks.text_encoder import TextEncoder
-from mmie.blocks.vision import VisualBackbone, VisualOutput
+from mmie.blocks.vision import VisualBackbone, VisualOutput, digest_weights
 from mmie.methods.inspection import inspecting, mass_by_view, mass_of_words, relative_change, without_view
 from mmie.methods.papers import Paper
 from mmie.methods.tasks import build_task
@@ -379,6 +379,24 @@ def keep_features(backbone: VisualBackbone, name: str) -> Precomputed:
             return backbone.flatten(backbone(pixels))
 
     return Precomputed(name, "views", backbone.identity(), compute)
+
+
+def keep_states(module: ExtractionModule, name: str, pick: Callable[[Tensor], Tensor]) -> list[Precomputed]:
+    """Of a frozen text encoder's states without a prefix, what ``pick`` makes of them, to be kept under a name.
+
+    Args:
+        module: The method; nothing is kept if its text encoder is trained.
+        name: Where `Batch.features` holds it.
+        pick: (sources, tokens, hidden), 0 on padding -> (sources, width).
+    """
+    if not module.text.frozen:
+        return []
+
+    def compute(tokens: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        ids, mask, segments = (part.to(module.device) for part in tokens)
+        return pick(module.text(ids, mask, segments) * mask.unsqueeze(-1))
+
+    return [Precomputed(name, "tokens", {"weights": digest_weights(module.text)}, compute)]
 
 
 def look_through(backbone: VisualBackbone, name: str, batch: Batch) -> list[Tensor]:

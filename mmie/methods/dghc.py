@@ -39,9 +39,9 @@ from mmie.blocks.attention import masked_mean, masked_softmax
 from mmie.blocks.prefix_projection import PrefixProjection
 from mmie.blocks.vision import VisualOutput
 from mmie.methods import papers
-from mmie.methods.base import MultimodalModule
+from mmie.methods.base import MultimodalModule, keep_states
 from mmie.methods.inspection import inspecting
-from mmie.types import Batch, Encoding, Schema
+from mmie.types import Batch, Encoding, Precomputed, Schema
 
 ClsSource = Literal["encoder", "embeddings"]
 
@@ -109,10 +109,18 @@ class DGHC(MultimodalModule):
 
     def summary(self, batch: Batch) -> Tensor:
         """The whole text's vector h (Equation 9), (batch, hidden)."""
+        if "summary" in batch.features:
+            return batch.features["summary"].to(self.text.model.dtype)
         if self.cls_source == "encoder":
             return self.read(batch)[:, 0]
         embeddings = self.text.model.get_input_embeddings()(batch.input_ids)  # (batch, tokens, hidden)
         return masked_mean(embeddings, batch.attention_mask)
+
+    def precomputed(self) -> list[Precomputed]:
+        """The views of a frozen tower, and h of a frozen text encoder."""
+        reads_first = self.cls_source == "encoder" and self.correlation is not None
+        summaries = keep_states(self, "summary", lambda states: states[:, 0]) if reads_first else []
+        return [*super().precomputed(), *summaries]
 
     def gate_weights(self, views: Tensor, view_mask: Tensor) -> Tensor:
         """Weight of every view in every layer, (layers, batch, views); 1 without gates."""

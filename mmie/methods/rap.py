@@ -44,9 +44,9 @@ from mmie.blocks.attention import AttentionPooling, MultiHeadAttention, masked_m
 from mmie.blocks.prefix_attention import Prefix, split_heads
 from mmie.blocks.vision import VisualOutput
 from mmie.methods import papers
-from mmie.methods.base import MultimodalModule
+from mmie.methods.base import MultimodalModule, keep_states
 from mmie.methods.inspection import inspecting
-from mmie.types import Batch, Encoding, Schema
+from mmie.types import Batch, Encoding, Precomputed, Schema
 
 UnitName = Literal["rau", "fsru", "cfu"]
 _SHARPNESS = 9.0  # lambda of Equation 3
@@ -114,7 +114,7 @@ class RAP(MultimodalModule):
 
     def encode(self, batch: Batch) -> Encoding:
         """Sections 3.2 to 3.6."""
-        first_pass = self.read(batch)  # (batch, tokens, hidden)
+        first_pass = self.first_pass(batch)  # (batch, tokens, hidden)
         text, views = self.features(first_pass, batch)
         gate = self.gate(text, views, batch)  # (batch,)
         fused, routing = self.fusion(text, batch.attention_mask, views, batch.view_mask, gate)
@@ -122,6 +122,23 @@ class RAP(MultimodalModule):
         if not self.prompting:
             return Encoding(fused, losses)
         return Encoding(self.read(batch, self.prompt(fused, batch.attention_mask)), losses)
+
+    def first_pass(self, batch: Batch) -> Tensor:
+        """States of the text without a prompt, (batch, tokens, hidden); those of a frozen encoder may be kept."""
+        if "first_pass" not in batch.features:
+            return self.read(batch)
+        kept = batch.features["first_pass"].unflatten(1, (-1, self.text.hidden_size))  # (batch, max_tokens, hidden)
+        states: Tensor = kept[:, : batch.input_ids.shape[1]].to(self.text_map.weight.dtype)
+        return states
+
+    def precomputed(self) -> list[Precomputed]:
+        """The features of the backbone, and the first pass of a frozen text encoder."""
+
+        def pad(states: Tensor) -> Tensor:
+            missing = self.schema.max_tokens - states.shape[1]
+            return functional.pad(states, (0, 0, 0, missing)).flatten(1)  # (sources, max_tokens * hidden)
+
+        return [*super().precomputed(), *keep_states(self, "first_pass", pad)]
 
     def features(self, first_pass: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """E_t (batch, tokens, hidden) and E_v (batch, views, hidden); a masked view is 0, all are without a CFU."""
@@ -170,7 +187,7 @@ class RAP(MultimodalModule):
         ========== ================================ ==========================================================
         """
         with inspecting(self):
-            first_pass = self.read(batch)  # (batch, tokens, hidden)
+            first_pass = self.first_pass(batch)  # (batch, tokens, hidden)
             text, views = self.features(first_pass, batch)
             gate = self.gate(text, views, batch)  # (batch,)
             _, routing = self.fusion(text, batch.attention_mask, views, batch.view_mask, gate)

@@ -3,8 +3,10 @@
 import importlib
 import importlib.util
 import io
+import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
 _INK = "#010203"
 """Drawn in this colour, which the page's own text colour then replaces, in the light and in the dark."""
@@ -49,7 +51,7 @@ def learning_curves(curves: Curves, name: str) -> str:
 
     Args:
         curves: F1 of each system, 0 to 1.
-        name: Tells this chart's parts from those of other charts in the page.
+        name: Begins the ids of this chart's parts.
     """
     matplotlib = importlib.import_module("matplotlib")
     figure_class = importlib.import_module("matplotlib.figure").Figure
@@ -66,18 +68,24 @@ def learning_curves(curves: Curves, name: str) -> str:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(axis="y", color=_INK, alpha=0.12)
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-        return _svg(figure)
+        return inline_svg(figure, name)
+
+
+def inline_svg(figure: Any, name: str) -> str:  # noqa: ANN401  (matplotlib need not be installed)
+    """A figure as an element that stands in a page: no declaration, no metadata, the page's own text colour.
+
+    Args:
+        figure: A figure of matplotlib.
+        name: Begins every id, for ids of two charts in one page must differ.
+    """
+    stream = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
+    text = stream.getvalue()
+    named = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text[text.index("<svg") :])
+    return named.replace(_INK, "currentColor")
 
 
 def _plain(label: str) -> str:
     """A label that matplotlib neither hides nor reads as a formula."""
     return label.replace("$", r"\$").lstrip("_")
-
-
-def _svg(figure: object) -> str:
-    """The figure as an element: no declaration, no metadata, the page's own text colour."""
-    stream = io.StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(stream, format="svg", transparent=True, metadata=nothing)  # type: ignore[attr-defined]
-    text = stream.getvalue()
-    return text[text.index("<svg") :].replace(_INK, "currentColor")

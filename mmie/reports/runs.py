@@ -187,6 +187,8 @@ def _read_run(folder: Path) -> Run:
     config: dict[str, Any] = yaml.safe_load((folder / _CONFIG).read_text(encoding="utf-8"))
     metrics: dict[str, Any] = json.loads((folder / _METRICS).read_text(encoding="utf-8"))
     corpus, test = config["data"]["corpus"], metrics["test"]
+    if "test/f1" not in test:
+        raise KeyError("test/f1")  # pretraining, which answers nothing
     trained_in = Path(test.get("checkpoint", folder)).parent
     fit = metrics.get("fit") or _fit_section(trained_in)
     corpus_name, trained_on = _class_name(corpus), _corpus_of(trained_in)

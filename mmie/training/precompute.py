@@ -12,7 +12,7 @@ trains on pixels   uint8 views; normalised on the device          a row per dist
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from mmie.data import MultimodalDataModule
-from mmie.data.batching import Collator, Instance, mask_views
+from mmie.data.batching import Collator, Instance, mask_views, pad_rows
+from mmie.data.encoding import EncodedText
 from mmie.data.pictures import load_picture, picture_digests, to_view
 from mmie.methods import ExtractionModule
 from mmie.training.feature_store import RowStore
@@ -61,13 +62,19 @@ class ViewRows:
 
 @dataclass(frozen=True, slots=True)
 class TextRows:
-    """Looks rows up by the texts of instances."""
+    """Looks rows up by what instances say.
+
+    Attributes:
+        store: Where the rows are.
+        key_of: The key of an instance.
+    """
 
     store: RowStore
+    key_of: Callable[[Instance], str]
 
     def __call__(self, instances: Sequence[Instance]) -> Tensor:
         """Rows of a few instances, (batch, width)."""
-        return self.store.rows([_text_key(_text(instance)) for instance in instances])
+        return self.store.rows([self.key_of(instance) for instance in instances])
 
 
 class Precompute(Callback):
@@ -98,6 +105,29 @@ class Precompute(Callback):
             _feed(pl_module, self.folder, instances, collator, training, keeps_all)
 
         data.feed = feed
+
+
+def fill_stores(module: ExtractionModule, data: MultimodalDataModule, folder: Path, device: torch.device) -> None:
+    """Compute all that fits and tests of a method on a corpus will read, ahead of them.
+
+    Args:
+        module: The method, with the weights that it will be run with.
+        data: Its data.
+        folder: Folder of the stores.
+        device: Where to compute.
+    """
+    module.to(device).eval()
+
+    def feed(instances: Sequence[Instance], collator: Collator, training: bool) -> None:
+        _feed(module, folder, instances, collator, training, keeps_all=True)
+
+    data.feed = feed
+    loaders = {"train": data.train_dataloader, "valid": data.val_dataloader, "test": data.test_dataloader}
+    for stage, splits in (("fit", ("train", "valid")), ("test", ("test",))):
+        if set(splits) <= set(data.corpus.splits):
+            data.setup(stage)
+            for split in splits:
+                loaders[split]()
 
 
 def _feed(
@@ -132,12 +162,8 @@ def _look_up(
     device: torch.device,
 ) -> dict[str, TextRows | ViewRows]:
     """Fill the store of one kind of rows; where to find them, or nothing if there is no picture."""
-    if spec.source == "text":
-        store = RowStore(folder, _title(spec), spec.identity)
-        texts = {_text_key(text): text for text in map(_text, instances)}
-        with torch.no_grad():
-            store.fill(texts, list, spec.compute)
-        return {spec.name: TextRows(store)}
+    if spec.source in ("text", "tokens"):
+        return {spec.name: _look_up_text(spec, folder, instances, collator.pad_id)}
     views = [instance.views[:1] if spec.source == "picture" else instance.views for instance in instances]
     files = {keys[path]: path for row in views for path in row if path is not None}
     if not files:
@@ -147,6 +173,26 @@ def _look_up(
     with torch.no_grad():
         store.fill(files, lambda some: _decode(some, collator), lambda pixels: spec.compute(pixels.to(device)))
     return {spec.name: ViewRows(store, keys, spec.source == "picture")}
+
+
+def _look_up_text(spec: Precomputed, folder: Path, instances: Sequence[Instance], pad_id: int) -> TextRows:
+    """Fill the store of rows of texts, or of tokens."""
+    store = RowStore(folder, _title(spec), spec.identity)
+    with torch.no_grad():
+        if spec.source == "text":
+            texts = {_words_key(instance): " ".join(instance.post.words) for instance in instances}
+            store.fill(texts, list, spec.compute)
+            return TextRows(store, _words_key)
+        encoded = {_tokens_key(instance): instance.text for instance in instances}
+        store.fill(encoded, lambda some: _pad(some, pad_id), spec.compute)
+    return TextRows(store, _tokens_key)
+
+
+def _pad(texts: Sequence[EncodedText], pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, mask (bool) and segments, (texts, longest) each."""
+    ids = pad_rows([text.input_ids for text in texts], pad_id)
+    lengths = torch.tensor([len(text) for text in texts]).unsqueeze(1)  # (texts, 1)
+    return ids, torch.arange(ids.shape[1]) < lengths, pad_rows([text.segment_ids for text in texts])
 
 
 def _keep_pixels(folder: Path, keys: Mapping[Path, str], collator: Collator) -> ViewRows:
@@ -170,10 +216,11 @@ def _title(spec: Precomputed) -> str:
     return "-".join([spec.name, *origin])
 
 
-def _text(instance: Instance) -> str:
-    """The words of an instance, as CLIP reads them."""
-    return " ".join(instance.post.words)
+def _words_key(instance: Instance) -> str:
+    """What tells the words of an instance from others."""
+    return hashlib.sha256(" ".join(instance.post.words).encode()).hexdigest()
 
 
-def _text_key(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _tokens_key(instance: Instance) -> str:
+    """What tells the subwords of an instance from others."""
+    return hashlib.sha256(repr((instance.text.input_ids, instance.text.segment_ids)).encode()).hexdigest()

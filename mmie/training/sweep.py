@@ -4,6 +4,7 @@ A sweep is the product of configurations, settings and seeds. Its jobs have fixe
 process can run any of them, and what is finished is known by its folder.
 """
 
+import glob
 import itertools
 import os
 import re
@@ -58,7 +59,7 @@ def plan(configs: Sequence[str], settings: Sequence[str], seeds: str, out: Path)
     """All runs of a sweep, in a fixed order.
 
     Args:
-        configs: Configuration files; ``a.yaml+b.yaml`` lays the second over the first.
+        configs: Configuration files or globs of them; ``a.yaml+b.yaml`` lays the second over the first.
         settings: ``key=value``, or ``key=one,another`` for a run with each.
         seeds: How many seeds, or the seeds separated by commas.
         out: Folder of the run folders.
@@ -69,7 +70,7 @@ def plan(configs: Sequence[str], settings: Sequence[str], seeds: str, out: Path)
     choices = [_choices(setting) for setting in settings]
     jobs = [
         Job(out / _name(files, chosen, choices, seed), files, tuple(chosen), seed)
-        for files in map(_config_files, configs)
+        for files in itertools.chain.from_iterable(map(_config_files, configs))
         for chosen in itertools.product(*choices)
         for seed in parse_seeds(seeds)
     ]
@@ -104,10 +105,15 @@ def split_values(text: str) -> list[str]:
     return [value.strip() for value in _TOP_LEVEL.findall(text) if value.strip()]
 
 
-def sweep_options(settings: Namespace) -> list[str]:
-    """The line of a sweep as a cluster's task repeats it: what makes its list of runs, and how each is tested."""
+def sweep_options(settings: Namespace, jobs: Sequence[Job]) -> list[str]:
+    """The line of a sweep as a cluster's task repeats it: what makes its list of runs, and how each is tested.
+
+    Args:
+        settings: Options of ``mmie sweep``.
+        jobs: Its runs; their files stand in place of globs, which may stand for more by then.
+    """
     return [
-        *settings.configs,
+        *dict.fromkeys("+".join(map(str, job.configs)) for job in jobs),
         f"--seeds={settings.seeds}",
         *(f"--set={setting}" for setting in settings.set),
         f"--out={settings.out}",
@@ -183,13 +189,13 @@ def _choices(setting: str) -> list[tuple[str, str]]:
     return [(key, value) for value in values]
 
 
-def _config_files(text: str) -> tuple[Path, ...]:
-    """The files of ``a.yaml+b.yaml``."""
-    files = tuple(Path(name) for name in text.split("+"))
-    for file in files:
+def _config_files(text: str) -> list[tuple[Path, ...]]:
+    """The files of ``a.yaml+b.yaml``, once for each way to fill in its globs."""
+    parts = [[Path(name) for name in sorted(glob.glob(part)) or [part]] for part in text.split("+")]
+    for file in itertools.chain.from_iterable(parts):
         if not file.is_file():
             raise SweepError(f"{file}: expected a configuration file, found none")
-    return files
+    return list(itertools.product(*parts))
 
 
 def _name(

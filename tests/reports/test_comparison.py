@@ -11,7 +11,7 @@ import yaml
 from command import run, succeed, tiny, write_jsonl
 from PIL import Image
 
-from mmie.reports.charts import band, can_draw, learning_curves
+from mmie.reports.charts import band, can_draw, inline_svg, learning_curves
 from mmie.reports.page import p_value, percent, signed, to_html, to_markdown
 from mmie.reports.runs import RunError, find_runs, read_answers, read_run
 from mmie.reports.statistics import spread
@@ -230,6 +230,24 @@ def test_entities_are_divided_by_their_occurrences_in_training_and_by_picture(tm
     assert [found.mean for found in slices["Picture"].f1["RAP"]] == pytest.approx([1, 0, 0])
 
 
+def test_a_run_without_answers_and_without_a_fit_is_shown_all_the_same(tmp_path):
+    folder = write_run(tmp_path / "run", lines=None)
+    known = json.loads((folder / "metrics.json").read_text())
+    del known["fit"]
+    (folder / "metrics.json").write_text(json.dumps(known))
+    summary = summary_of(folder)
+    assert (summary.posts, summary.slices, summary.disputed, summary.differences) == (0, (), (), ())
+    assert "50.00" in "".join(Page(to_html([summary])).text)
+    assert "50.00" in to_markdown([summary])
+
+
+def test_a_pretraining_is_no_tested_run(tmp_path):
+    folder = write_run(tmp_path / "run")
+    (folder / "metrics.json").write_text(json.dumps({"test": {"test/loss": 1.0}}))
+    with pytest.raises(RunError):
+        read_run(folder)
+
+
 def test_no_demo_corpus_is_written_by_looking(tmp_path):
     root = tmp_path / "demo"
     summary_of(write_run(tmp_path / "run", corpus="mmie.data.DemoCorpus", root=root))
@@ -292,7 +310,7 @@ def test_the_page_is_whole_and_loads_nothing(nasty):
     text = to_html([nasty, nasty], ["untested<b>"])
     page = Page(text)
     assert all(load.startswith("data:image/jpeg;base64,") for load in page.loads)
-    assert not re.search(r"@import|url\(|https?://(?!www\.w3\.org)", text)
+    assert not re.search(r"@import|url\((?!#)|https?://(?!www\.w3\.org)", text)
     assert all(picture["alt"] for picture in page.images)
     assert len(page.images) == 2
     assert page.headings[0] == 1
@@ -340,8 +358,24 @@ def test_learning_curves_are_one_element_in_the_pages_colour():
     assert text.count("currentColor") > 3
     assert "RAP <b> $x$" in "".join(page.text)
     assert text == learning_curves({"RAP <b> $x$": [[0.25, 0.5], [0.5, None]], "_IMM": [[0.1, 0.2]]}, "one")
-    ids = re.findall(r'id="(\w+)"', learning_curves({"RAP": [[0.1]]}, "two"))
-    assert not set(ids) & set(re.findall(r'<clipPath id="(\w+)"', text))
+    assert not set(page.ids) & set(Page(learning_curves({"RAP": [[0.1]]}, "two")).ids)
+
+
+class DrawnFigure:
+    """What a figure of matplotlib writes."""
+
+    def savefig(self, stream, **_):
+        stream.write(
+            '<?xml version="1.0"?>\n<!DOCTYPE svg PUBLIC "x" "http://www.w3.org/x.dtd">\n<svg><defs><clipPath id="p1"/>'
+            '</defs><g id="g" clip-path="url(#p1)" style="fill: #010203"/><use xlink:href="#p1"/></svg>'
+        )
+
+
+def test_a_figure_becomes_an_element_with_ids_of_its_own():
+    assert inline_svg(DrawnFigure(), "c0") == (
+        '<svg><defs><clipPath id="c0-p1"/></defs><g id="c0-g" clip-path="url(#c0-p1)" style="fill: currentColor"/>'
+        '<use xlink:href="#c0-p1"/></svg>'
+    )
 
 
 @pytest.fixture(scope="module")

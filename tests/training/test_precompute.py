@@ -8,7 +8,7 @@ from tools import build_data, build_module, build_trainer, same, snapshot
 
 from mmie.blocks.vision import VisualBackbone
 from mmie.data import batching
-from mmie.methods import DGHC, IMM, HVPNet, MLNetPretraining, TextOnly
+from mmie.methods import DGHC, IMM, RAP, HVPNet, MLNetPretraining, TextOnly
 from mmie.training import precompute
 from mmie.training.precompute import Precompute, PrecomputeError
 
@@ -137,3 +137,39 @@ def test_the_command_keeps_features_unless_told_not_to(demo_root, tmp_path):
     assert trained.splitlines()[:5] == plain.splitlines()[:5]
     refused = run("fit", *tiny("imm", demo_root, tmp_path / "imm"), "--model.init_args.clip=x", "--feature_store=null")
     assert (refused.status, refused.err.count("\n")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "name"),
+    [
+        (RAP, {**TINY, "num_fusion_layers": 2, "prompt_length": 4}, "first_pass"),
+        (DGHC, {**TINY, "prompt_dim": 8}, "summary"),
+    ],
+)
+def test_the_first_pass_of_a_frozen_text_encoder_is_kept(fit, tmp_path, monkeypatch, method, arguments, name):
+    passes = []
+    read = method.read
+    monkeypatch.setattr(method, "read", lambda self, *given: passes.append(given) or read(self, *given))
+    kept, watch = fit(method, tmp_path / "store", epochs=1, freeze_text=True, **arguments)
+    once = len(passes)
+    _, plain = fit(method, None, epochs=1, freeze_text=True, **arguments)
+    assert len(passes) - once == 2 * once
+    for fast, slow in zip(watch.batches, plain.batches, strict=True):
+        assert name in fast.features
+        found = kept.eval().encode(fast).states[fast.attention_mask]
+        expected = kept.encode(slow).states[slow.attention_mask]
+        torch.testing.assert_close(found, expected, rtol=0.01, atol=0.01)
+    _, trained = fit(method, tmp_path / "store", epochs=1, **arguments)
+    assert all(name not in batch.features for batch in trained.batches)
+
+
+def test_features_are_computed_ahead_of_time(demo_root, tmp_path, monkeypatch):
+    store = f"--feature_store={tmp_path / 'store'}"
+    options = tiny("hvpnet", demo_root, tmp_path / "run")
+    told = succeed("corpus", "features", *options, store).out
+    assert told.splitlines()[-1] == f"all that HVPNet reads of demo is in {tmp_path / 'store'}"
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr(precompute, "load_picture", lambda *_: pytest.fail("decoded"))
+    succeed("fit", *options, store)
+    succeed("test", *options, store)
+    assert "feature_store is null" in run("corpus", "features", *options, "--feature_store=null").err

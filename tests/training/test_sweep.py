@@ -44,6 +44,15 @@ def test_configurations_are_laid_over_each_other(tmp_path):
     assert job.folder == tmp_path / "demo_rap+cpu" / "seed_7"
 
 
+def test_globs_stand_for_configurations(tmp_path):
+    for name in ("b", "a"):
+        (tmp_path / f"{name}.yaml").touch()
+    jobs = plan([f"{tmp_path}/*.yaml+{RAP}"], [], "1", tmp_path)
+    assert folders(jobs, tmp_path) == ["a+demo_rap/seed_1234", "b+demo_rap/seed_1234"]
+    with pytest.raises(SweepError, match=r"none_.*yaml: expected a configuration file"):
+        plan([f"{tmp_path}/none_*.yaml"], [], "1", tmp_path)
+
+
 def test_names_of_folders_hold_nothing_that_a_shell_or_a_path_minds(tmp_path):
     jobs = plan([str(RAP)], ["model.units=[rau, cfu],[fsru]", "model.text_encoder=a/b,../c"], "1", tmp_path)
     assert len({job.folder for job in jobs}) == 4
@@ -103,12 +112,19 @@ def test_the_wandb_file_lists_every_run():
 
 def test_scripts_are_written_and_nothing_is_run(tmp_path):
     out, script, sweep = tmp_path / "out", tmp_path / "array.sh", tmp_path / "sweep.yaml"
-    line = ["sweep", TEXT_ONLY, "--seeds=3", "--set=data.task=ner,re", f"--out={out}", "--test-pictures"]
+    line = [
+        "sweep",
+        f"{TEXT_ONLY.parent}/demo_text_onl?.yaml",
+        "--seeds=3",
+        "--set=data.task=ner,re",
+        f"--out={out}",
+        "--test-pictures",
+    ]
     told = succeed(*line, f"--slurm={script}", f"--wandb-sweep={sweep}").out
     assert told.splitlines() == [f"sbatch {script}", f"wandb sweep {sweep}"]
     assert "--array=0-5" in script.read_text()
     repeated = yaml.safe_load(sweep.read_text())["command"]
-    assert repeated[-7:-1] == list(map(str, line))
+    assert repeated[repeated.index("sweep") : -1] == ["sweep", str(TEXT_ONLY), *line[2:]]
     assert not list(out.iterdir())
 
 
