@@ -10,19 +10,22 @@ from torch import Tensor, nn
 _LEVELS = 2**16
 
 
-def dropout_mask(shape: torch.Size | tuple[int, ...], p: float, dtype: torch.dtype = torch.float32) -> Tensor:
-    """A mask on the CPU that is 0 with probability p, to within 2^-17, and 1 / (1 - p) elsewhere.
+def keep_mask(shape: torch.Size | tuple[int, ...], p: float) -> Tensor:
+    """A bool mask on the CPU that is False with probability p, to within 2^-17.
 
     Args:
         shape: Its shape.
-        p: Probability of 0, at least 0 and less than 1.
-        dtype: Its type.
+        p: Probability of False, at least 0 and less than 1.
     """
     count = torch.Size(shape).numel()
     draws = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)  # all 64 bits
     levels = draws.view(torch.int16)[:count].view(shape)  # uniform in -2^15 to 2^15 - 1
-    dropped = round(p * _LEVELS)
-    return (levels >= dropped - _LEVELS // 2).to(dtype).mul_(_LEVELS / (_LEVELS - dropped))
+    return levels >= round(p * _LEVELS) - _LEVELS // 2
+
+
+def drop(states: Tensor, p: float) -> Tensor:
+    """States (...) on the CPU, each 0 with probability p, the others divided by 1 - p; only the mask is remembered."""
+    return states.mul(_LEVELS / (_LEVELS - round(p * _LEVELS))) * keep_mask(states.shape, p)
 
 
 def is_cheap_on(states: Tensor) -> bool:
@@ -31,13 +34,13 @@ def is_cheap_on(states: Tensor) -> bool:
 
 
 class Dropout(nn.Dropout):
-    """``nn.Dropout`` with `dropout_mask` on a CPU."""
+    """``nn.Dropout`` with `keep_mask` on a CPU."""
 
     def forward(self, input: Tensor) -> Tensor:
         """States with a share of them 0, (...)."""
         if not self.training or self.p == 0 or not is_cheap_on(input):
             return super().forward(input)
-        return input * dropout_mask(input.shape, self.p, input.dtype)
+        return drop(input, self.p)
 
 
 def use_cheap_dropout(module: nn.Module) -> None:
@@ -68,4 +71,4 @@ def attend_with_dropout(
     if mask is not None:
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     weights = scores.softmax(-1)
-    return weights * dropout_mask(weights.shape, p, weights.dtype) @ value
+    return drop(weights, p) @ value

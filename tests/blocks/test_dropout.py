@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mmie.blocks.dropout import Dropout, attend_with_dropout, dropout_mask, use_cheap_dropout
+from mmie.blocks.dropout import Dropout, attend_with_dropout, drop, keep_mask, use_cheap_dropout
 from mmie.blocks.text_encoder import TextEncoder
 
 
@@ -13,16 +13,16 @@ from mmie.blocks.text_encoder import TextEncoder
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 def test_as_many_elements_as_asked_for_are_0_and_the_mean_stays(p, dtype):
     torch.manual_seed(0)
-    mask = dropout_mask((999, 1001), p, dtype)
-    assert mask.dtype == dtype
-    share = (mask == 0).double().mean().item()
+    dropped = drop(torch.ones(999, 1001, dtype=dtype), p)
+    assert dropped.dtype == dtype
+    share = (dropped == 0).double().mean().item()
     assert share == pytest.approx(p, abs=0.002)
-    assert mask.unique().tolist() == pytest.approx([0, 1 / (1 - p)], rel=1e-4 if dtype != torch.bfloat16 else 1e-2)
+    assert dropped.unique().tolist() == pytest.approx([0, 1 / (1 - p)], rel=1e-4 if dtype != torch.bfloat16 else 1e-2)
 
 
 def test_neighbours_are_drawn_independently():
     torch.manual_seed(0)
-    dropped = (dropout_mask((250_000, 4), 0.3) == 0).double()
+    dropped = (~keep_mask((250_000, 4), 0.3)).double()
     correlations = torch.corrcoef(torch.cat([dropped, dropped.roll(1, 0)], dim=1).T) - torch.eye(8)
     assert correlations.abs().max() < 0.01
     assert dropped.mean(0).tolist() == pytest.approx([0.3] * 4, abs=0.005)
@@ -30,7 +30,7 @@ def test_neighbours_are_drawn_independently():
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5, 4097])
 def test_any_number_of_elements(count):
-    assert dropout_mask((count,), 0.5).shape == (count,)
+    assert keep_mask((count,), 0.5).shape == (count,)
 
 
 def test_the_module_is_torchs_own_outside_training_and_drops_gradients_alike():
@@ -51,11 +51,10 @@ def test_attention_drops_whole_weights(monkeypatch):
     query, key, value = torch.randn(2, 3, 5, 4), torch.randn(2, 3, 7, 4), torch.randn(2, 3, 7, 4)
     mask = torch.rand(2, 1, 5, 7) > 0.3
     plain = functional.scaled_dot_product_attention(query, key, value, mask, scale=0.4)
-    monkeypatch.setattr("mmie.blocks.dropout.dropout_mask", lambda shape, p, dtype: torch.ones(shape, dtype=dtype))
+    monkeypatch.setattr("mmie.blocks.dropout.drop", lambda weights, p: weights)
     torch.testing.assert_close(attend_with_dropout(query, key, value, mask, 0.5, 0.4), plain)
-    only_one = torch.zeros(2, 3, 5, 7)
-    only_one[..., 2] = 1
-    monkeypatch.setattr("mmie.blocks.dropout.dropout_mask", lambda shape, p, dtype: only_one)
+    only_one = torch.arange(7) == 2
+    monkeypatch.setattr("mmie.blocks.dropout.drop", lambda weights, p: weights * only_one)
     weights = (query @ key.transpose(-1, -2) * 0.4).masked_fill(~mask, float("-inf")).softmax(-1)
     expected = weights[..., 2:3] * value[:, :, 2:3]
     torch.testing.assert_close(attend_with_dropout(query, key, value, mask, 0.5, 0.4), expected)
