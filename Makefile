@@ -24,7 +24,7 @@ demo: setup
 	$(BIN)/mmie test --config configs/demo_text_only.yaml
 	$(BIN)/mmie fit --config configs/demo_rap.yaml --overwrite true
 	$(BIN)/mmie test --config configs/demo_rap.yaml
-	$(BIN)/mmie compare $(RUNS)
+	$(BIN)/mmie compare $(RUNS) --out runs/demo_comparison
 
 test: setup
 	$(BIN)/pytest --numprocesses auto
@@ -35,4 +35,4 @@ lint: setup
 	$(BIN)/mypy
 
 clean:
-	rm -rf demo $(RUNS)
+	rm -rf demo runs/demo_comparison $(RUNS)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from rich.console import Console
 
@@ -15,10 +16,13 @@ from mmie.data.demo import render_bounds, write_demo
 from mmie.data.stats import check_corpus, corpus_stats, render_report, render_stats
 from mmie.lightning_command import build_parts, features_command, lightning_command
 from mmie.reports.comparison import render_runs, write_report
+from mmie.reports.dashboard import log_comparison
 from mmie.reports.diagnosis import diagnose_post, diagnose_split, load_subject, read_data_settings
 from mmie.reports.diagnosis_page import render_post, render_split, write_page
 from mmie.reports.methods import describe, find_listed, listed_methods, render_markdown, render_method, render_methods
 from mmie.reports.runs import find_runs
+from mmie.reports.studies import measure
+from mmie.reports.study_page import render_study, write_study
 from mmie.training.benchmark import (
     Benchmark,
     config_name,
@@ -28,10 +32,12 @@ from mmie.training.benchmark import (
     run_benchmark,
     trainer_settings,
 )
-from mmie.training.sweep import plan, sweep_options, write_scripts
+from mmie.training.studies import FRACTIONS, plan_cross_domain, plan_cross_task, plan_low_resource
+from mmie.training.sweep import Job, plan, sweep_options, write_scripts
 from mmie.training.sweep_runner import COMMAND, describe_outcome, run_sweep
+from mmie.training.wandb_logger import WandbSettings, start_run, wandb_init, wandb_warns
 from mmie.types import MmieError, Split
-from mmie.usage import OneLineParser, UsageError, usage_errors
+from mmie.usage import OneLineParser, UsageError, complete_flags, usage_errors
 
 
 def corpus_command(arguments: Sequence[str]) -> None:
@@ -63,12 +69,23 @@ def compare_command(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, default=Path("comparison"), help="Folder for HTML, Markdown and JSON.")
     parser.add_argument("--resamples", type=PositiveInt, default=10_000, help="Draws for each pair of methods.")
     parser.add_argument("--posts", type=NonNegativeInt, default=12, help="Posts in dispute to show at most.")
-    settings = parser.parse_args(list(arguments))
+    parser.add_argument("--wandb", type=WandbSettings | None, default=None, help="Log it to Weights & Biases as well.")
+    settings = parser.instantiate(parser.parse_args(list(arguments)))
     runs, untested = find_runs(settings.runs)
     Console().print(render_runs(runs))
     with usage_errors():  # a folder that cannot be written
         page = write_report(runs, untested, settings.out, settings.resamples, settings.posts)
+    if settings.wandb is not None:
+        _log_to_wandb(settings.wandb, settings.out)
     print(page)
+
+
+def _log_to_wandb(settings: WandbSettings, folder: Path) -> None:
+    """Log a comparison that was written to a folder."""
+    run = start_run(wandb_init(settings, folder, job_type="comparison"))
+    with wandb_warns():
+        log_comparison(run, folder)
+        run.finish()
 
 
 def sweep_command(arguments: Sequence[str]) -> None:
@@ -85,6 +102,26 @@ def sweep_command(arguments: Sequence[str]) -> None:
     chosen = jobs if settings.only is None else [jobs[settings.only]]
     run_sweep(chosen, settings.jobs, settings.test_pictures, lambda ended: print(describe_outcome(ended), flush=True))
     print(settings.out)
+
+
+def study_command(arguments: Sequence[str]) -> None:
+    """``mmie study low-resource``, ``cross-task`` and ``cross-domain``."""
+    settings = _study_parser().parse_args(list(arguments))
+    kind, chosen = settings.subcommand, settings[settings.subcommand]
+    jobs = _plan_study(kind, chosen)
+    run_sweep(jobs, chosen.jobs, report=lambda ended: print(describe_outcome(ended), flush=True))
+    study = measure(kind, {job.folder: job.after[0].folder if job.after else None for job in jobs})
+    Console().print(render_study(study))
+    with usage_errors():  # a folder that cannot be written
+        print("\n".join(map(str, write_study(study, chosen.out))))
+
+
+def _plan_study(kind: str, chosen: Namespace) -> list[Job]:
+    """The runs of a study."""
+    if kind == "low-resource":
+        return plan_low_resource(chosen.configs, chosen.fractions, chosen.set, chosen.seeds, chosen.out)
+    plan_study = plan_cross_task if kind == "cross-task" else plan_cross_domain
+    return plan_study(chosen.first, chosen.second, chosen.set, chosen.seeds, chosen.out)
 
 
 def methods_command(arguments: Sequence[str]) -> None:
@@ -175,7 +212,11 @@ def _diagnose_parser() -> OneLineParser:
 
 def _corpus_parser() -> OneLineParser:
     """What ``mmie corpus`` understands."""
-    parser = OneLineParser(prog="mmie corpus", description="Make the demo corpus; count or check any corpus.")
+    parser = OneLineParser(
+        prog="mmie corpus",
+        description="Make the demo corpus; count or check any corpus; with features, a --config and the other "
+        "options of mmie fit, compute ahead of time what its fits and tests read.",
+    )
     commands = parser.add_subcommands()
     demo = OneLineParser(description="Write the demo corpus and print the best score that text alone can reach on it.")
     demo.add_function_arguments(write_demo)
@@ -203,10 +244,36 @@ def _sweep_parser() -> OneLineParser:
     return parser
 
 
+def _study_parser() -> OneLineParser:
+    """What ``mmie study`` understands."""
+    parser = OneLineParser(prog="mmie study", description="Run a study of the papers, and draw its figure.")
+    commands = parser.add_subcommands()
+    for name, purpose in STUDIES.items():
+        study = OneLineParser(description=f"Fit and test: {purpose}. What is finished is not run again.")
+        if name == "low-resource":
+            study.add_argument("configs", nargs="+", help="Configurations or globs; a.yaml+b.yaml lays b over a.")
+            study.add_argument("--fractions", type=str, default=FRACTIONS, help="Shares of the training instances.")
+        else:
+            study.add_argument("first", type=str, help="A configuration; a.yaml+b.yaml lays b over a.")
+            study.add_argument("second", type=str, help="The other configuration.")
+        study.add_argument("--seeds", type=str, default="3", help="How many seeds, or the seeds separated by commas.")
+        study.add_argument("--set", action="append", default=[], help="key=value, for all runs.")
+        study.add_argument("--out", type=Path, required=True, help="Folder for the run folders and the report.")
+        study.add_argument("--jobs", type=PositiveInt, default=1, help="Runs at a time; they share the cores.")
+        commands.add_subcommand(name, study, help=purpose)
+    return parser
+
+
+STUDIES = {
+    "low-resource": "with shares of the training instances",
+    "cross-task": "each task from the other's weights",
+    "cross-domain": "each corpus's weights on the other corpus",
+}
 OWN_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "corpus": corpus_command,
     "compare": compare_command,
     "sweep": sweep_command,
+    "study": study_command,
     "methods": methods_command,
     "benchmark": benchmark_command,
     "diagnose": diagnose_command,
@@ -219,6 +286,7 @@ COMMANDS = {
     "benchmark": "clock training steps and take them apart",
     "corpus": "make the demo corpus; count or check any corpus, or compute its features ahead of time",
     "sweep": "fit and test many runs: configurations, settings and seeds",
+    "study": "low resource, cross-task or cross-domain, with the papers' figure",
     "compare": "compare the test scores of runs, and write a report",
     "diagnose": "show why a checkpoint answers as it does",
     "methods": "list the methods: papers, switches, published scores",
@@ -242,10 +310,11 @@ def run_command(arguments: Sequence[str]) -> None:
         sys.exit(0 if arguments else 2)
     if arguments[0] not in COMMANDS:
         raise UsageError(f"unknown command '{arguments[0]}': expected one of {', '.join(COMMANDS)}")
-    if arguments[0] in OWN_COMMANDS:
-        OWN_COMMANDS[arguments[0]](arguments[1:])
+    command, *options = complete_flags(arguments)
+    if command in OWN_COMMANDS:
+        OWN_COMMANDS[command](options)
     else:
-        lightning_command(arguments)
+        lightning_command([command, *options])
 
 
 def main() -> None:

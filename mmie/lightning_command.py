@@ -15,10 +15,13 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from mmie.data import MultimodalDataModule
 from mmie.methods import ExtractionModule
 from mmie.methods.transfer import read_checkpoint
+from mmie.reports.dashboard import answer_media
 from mmie.training.checkpointing import build_checkpoints, check_fits
-from mmie.training.loggers import WandbSettings, build_csv_logger, build_wandb_logger, named_loggers
+from mmie.training.dashboard import Dashboard
+from mmie.training.loggers import build_csv_logger, named_loggers
 from mmie.training.precompute import Precompute, default_store, fill_stores
 from mmie.training.run_folder import PredictionWriter, RunRecorder, SaveRunConfig, best_checkpoint, check_free, lies_in
+from mmie.training.wandb_logger import RunFolderWandbLogger, WandbSettings, build_wandb_logger
 from mmie.types import Schema
 from mmie.usage import OneLineParser, UsageError, usage_errors
 
@@ -103,12 +106,19 @@ class MmieCLI(LightningCLI):
         if self.subcommand == "fit":  # a later test must not wipe the fit's log
             loggers.append(build_csv_logger(run_dir, self._steps_kept))
         if settings.wandb is not None:
-            loggers.append(build_wandb_logger(settings.wandb, run_dir))
+            loggers.append(self._wandb_logger(settings.wandb, run_dir))
         callbacks = [*_callbacks(run_dir, self.model), Precompute(_store_folder(settings.feature_store))]
         self.trainer_defaults["callbacks"] = [*callbacks, *([RichProgressBar()] if sys.stdout.isatty() else [])]
         if not sys.stdout.isatty():  # a bar that redraws itself is unreadable in a file; there is a line an epoch
             kwargs["enable_progress_bar"] = False
         return super().instantiate_trainer(logger=loggers or False, **kwargs)
+
+    def _wandb_logger(self, settings: WandbSettings, run_dir: Path) -> RunFolderWandbLogger:
+        """A logger that puts runs of one corpus and task together; a test goes on with the fit's W&B run."""
+        group = f"{type(self.datamodule.corpus).__name__}-{self.datamodule.task}"
+        fitting = self.subcommand == "fit"
+        continued = not fitting or self._steps_kept > 0
+        return build_wandb_logger(settings, run_dir, group, type(self.model).__name__, fitting, continued)
 
 
 class PartsCLI(MmieCLI):
@@ -132,7 +142,8 @@ def _take_labels(data: Namespace, schema: dict[str, Any]) -> None:
 
 def _callbacks(run_dir: Path, module: ExtractionModule) -> list[Callback]:
     """What writes the run folder."""
-    return [*build_checkpoints(run_dir, *module.monitor), PredictionWriter(), RunRecorder(*module.monitor)]
+    writers = [PredictionWriter(), RunRecorder(*module.monitor), Dashboard(answer_media)]
+    return [*build_checkpoints(run_dir, *module.monitor), *writers]
 
 
 def _store_folder(setting: str | None) -> Path | None:

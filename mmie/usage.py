@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -56,6 +56,19 @@ class OneLineParser(LightningArgumentParser):
         if not self.exit_on_error:
             super().error(message, ex)
         raise UsageError(shorten(message if self._file is None else f"{self._file}: {message}")) from ex
+
+
+def complete_flags(arguments: Sequence[str]) -> list[str]:
+    """A bare ``--wandb`` asks for what its settings are by default, or by a configuration.
+
+    >>> complete_flags(["compare", "--wandb", "runs"]), complete_flags(["fit", "--wandb", "{project: mine}"])
+    (['compare', '--wandb={}', 'runs'], ['fit', '--wandb', '{project: mine}'])
+    """
+    following = [*arguments[1:], ""]
+    return [
+        "--wandb={}" if argument == "--wandb" and not re.match(r"\{|null$", after) else argument
+        for argument, after in zip(arguments, following, strict=True)
+    ]
 
 
 def shorten(message: str) -> str:

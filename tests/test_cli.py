@@ -9,7 +9,7 @@ import yaml
 from command import CONFIGS, finish, metrics, read_jsonl, run, start, succeed, tiny, write_jsonl
 
 from mmie.cli import COMMANDS
-from mmie.training.loggers import WandbSettings, build_wandb_logger
+from mmie.training.wandb_logger import WandbSettings, build_wandb_logger
 from mmie.usage import shorten
 
 PUBLISHED = {
@@ -336,6 +336,9 @@ def test_wandb_is_online_only_for_who_is_logged_in(tmp_path, monkeypatch):
     assert is_offline()
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
     assert not is_offline()
+    assert is_offline(offline=True)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert build_wandb_logger(WandbSettings(), tmp_path / "run")._wandb_init["mode"] == "disabled"
 
 
 def test_processes_of_their_own(demo_root, tmp_path):

@@ -1,6 +1,6 @@
 """The instances of a test split on which systems differ most."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mmie.reports.runs import Answer
@@ -55,13 +55,15 @@ def _disputed(place: int, given: Mapping[str, Sequence[Answer]], images: Mapping
         id=one.id,
         text=" ".join(one.words),
         image=images[one.id],
-        gold=tuple(_mention(one, entity) for entity in sorted(gold)) or _nothing(one, True),
-        found={
-            name: tuple(_mention(answer, entity) for entity in sorted(answer.predicted)) or _nothing(one, not gold)
-            for name, answer in answers.items()
-        },
+        gold=mentions(one, one.gold),
+        found={name: mentions(answer, answer.predicted) for name, answer in answers.items()},
         missed={name: len(gold - set(answer.predicted)) for name, answer in answers.items()},
     )
+
+
+def mentions(answer: Answer, entities: Iterable[Entity]) -> tuple[Mention, ...]:
+    """Entities or a relation of an answer, gold or found, as one reads them; no relation is a mention too."""
+    return tuple(_mention(answer, entity) for entity in sorted(entities)) or _nothing(answer, not answer.gold)
 
 
 def _mention(answer: Answer, entity: Entity) -> Mention:

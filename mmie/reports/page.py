@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from PIL.Image import Image
 
 from mmie.data.pictures import PictureError, load_picture
 from mmie.methods.papers import Published
@@ -23,7 +24,8 @@ _THUMBNAIL = 260
 _ABSENT = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
 _LEAST_P = 0.0001
-_TASKS = {"ner": "entities", "re": "relations"}
+TASK_NAMES = {"ner": "entities", "re": "relations"}
+"""What each task finds."""
 
 
 def write_comparison(summaries: Sequence[Summary], untested: Sequence[Path], folder: Path) -> Path:
@@ -54,14 +56,14 @@ def to_json(summaries: Sequence[Summary], untested: Sequence[str] = ()) -> str:
 
 def to_markdown(summaries: Sequence[Summary], untested: Sequence[str] = ()) -> str:
     """The tables of a comparison as Markdown, without pictures and curves."""
-    environment = _environment(False, _escape_markdown)
+    environment = build_environment(False, escape_markdown)
     text = environment.get_template("comparison.md").render(summaries=summaries, untested=untested)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def to_html(summaries: Sequence[Summary], untested: Sequence[str] = ()) -> str:
     """The page: style, script, curves and pictures inside, every text from data escaped."""
-    environment = _environment(True)
+    environment = build_environment(True)
     environment.filters["thumbnail"] = thumbnail
     charts = [_chart(summary, number) for number, summary in enumerate(summaries)]
     template = environment.get_template("comparison.html")
@@ -70,6 +72,16 @@ def to_html(summaries: Sequence[Summary], untested: Sequence[str] = ()) -> str:
 
 def thumbnail(path: str | None) -> str | None:
     """A picture as a small JPEG in a data URI; None if it cannot be read."""
+    picture = small_picture(path)
+    if picture is None:
+        return None
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=82)
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def small_picture(path: str | None) -> Image | None:
+    """A picture made small; None if it cannot be read."""
     if path is None:
         return None
     try:
@@ -77,9 +89,7 @@ def thumbnail(path: str | None) -> str | None:
     except PictureError:
         return None
     picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=82)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    return picture
 
 
 def percent(value: float | Spread | None, digits: int = 2) -> str:
@@ -142,12 +152,12 @@ def _longest(curves: Mapping[int, Sequence[float | None]]) -> int:
     return max(map(len, curves.values()), default=0)
 
 
-def _escape_markdown(value: object) -> str:
+def escape_markdown(value: object) -> str:
     """Text that Markdown takes as it is, in a cell of a table too."""
     return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", " ".join(str(value).split()))
 
 
-def _environment(autoescape: bool, finalize: Callable[[object], Any] | None = None) -> Environment:
+def build_environment(autoescape: bool, finalize: Callable[[object], Any] | None = None) -> Environment:
     """Templates with the filters that both share."""
     environment = Environment(
         loader=PackageLoader("mmie.reports"),
@@ -158,5 +168,5 @@ def _environment(autoescape: bool, finalize: Callable[[object], Any] | None = No
         finalize=finalize,
     )
     environment.filters.update(percent=percent, signed=signed, p_value=p_value, number=number, longest=_longest)
-    environment.globals.update(gap=gap, task_names=_TASKS, scores=("precision", "recall", "f1"))
+    environment.globals.update(gap=gap, task_names=TASK_NAMES, scores=("precision", "recall", "f1"))
     return environment

@@ -147,8 +147,15 @@ def read_answers(run: Run) -> list[Answer]:
         RunError: A line is not what `mmie test` writes.
     """
     file = run.folder / _PREDICTIONS
-    if not file.exists():
-        return []
+    return read_answer_file(file) if file.exists() else []
+
+
+def read_answer_file(file: Path) -> list[Answer]:
+    """The answers in a file of predictions, in its order.
+
+    Raises:
+        RunError: A line is not what `mmie test` writes.
+    """
     answers = []
     for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
         if line:

@@ -1,63 +1,11 @@
-"""The log of a fit by epoch: CSV always, Weights & Biases when a configuration asks for it."""
+"""The log of a fit by epoch, as CSV, which every fit writes."""
 
 import csv
-import netrc
-import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
-
-
-@dataclass
-class WandbSettings:
-    """A W&B run beside the CSV log.
-
-    Attributes:
-        project: Project that the run belongs to.
-        entity: User or team; by default the one that is logged in.
-        name: Name of the run; by default the run folder's.
-        group: Runs of one group are shown together.
-        tags: Tags of the run.
-        offline: Keep the run on disk for ``wandb sync``; by default only if nobody is logged in.
-    """
-
-    project: str = "mmie"
-    entity: str | None = None
-    name: str | None = None
-    group: str | None = None
-    tags: list[str] | None = None
-    offline: bool | None = None
-
-
-def build_wandb_logger(settings: WandbSettings, run_dir: Path) -> WandbLogger:
-    """A logger that writes under the run folder and never asks for a login."""
-    offline = not _has_login() if settings.offline is None else settings.offline
-    run_dir.mkdir(parents=True, exist_ok=True)
-    return WandbLogger(
-        name=settings.name or run_dir.name,
-        project=settings.project,
-        entity=settings.entity,
-        group=settings.group,
-        tags=settings.tags,
-        save_dir=run_dir,
-        offline=offline,
-        mode="offline" if offline else None,  # the environment variable that Lightning sets may come too late
-    )
-
-
-def _has_login() -> bool:
-    """Whether there is a key for W&B's host: in the environment, or where ``wandb login`` keeps it."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    try:
-        return netrc.netrc().authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
+from lightning.pytorch.loggers import CSVLogger, Logger
 
 
 def build_csv_logger(run_dir: Path, steps: int = 0) -> CSVLogger:

@@ -2,7 +2,7 @@
 
 ``config.yaml``, ``best.ckpt`` and ``last.ckpt``, ``metrics.csv`` (by epoch), ``metrics.json`` (the outcome: a section
 each for fit, validate and test) and, after a test or predict, ``predictions.jsonl``. What a test with other pictures
-writes, `mmie.training.picture_tests` says.
+writes, `mmie.training.picture_tests` says; with W&B, ``wandb_id.txt`` names the run there.
 """
 
 import json
@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
@@ -25,6 +26,7 @@ from rich.table import Table
 
 from mmie.data.batching import Instance
 from mmie.training.picture_tests import joined_tests, picture_suffix, pictures_of
+from mmie.training.wandb_logger import RUN_ID
 from mmie.types import Batch, Extraction, MmieError
 
 CONFIG, METRICS, PREDICTIONS, BEST, LAST = "config.yaml", "metrics.json", "predictions.jsonl", "best.ckpt", "last.ckpt"
@@ -82,7 +84,8 @@ def lies_in(checkpoint: str | Path | None, folder: Path) -> bool:
 
 def _clear(folder: Path, continued: bool) -> None:
     """Remove what an earlier fit left and this one makes untrue."""
-    for file in [folder / METRICS, *_predictions(folder)] + ([] if continued else [folder / BEST, folder / LAST]):
+    own = [] if continued else [folder / BEST, folder / LAST, folder / RUN_ID]
+    for file in [folder / METRICS, *_predictions(folder), *own]:
         file.unlink(missing_ok=True)
 
 
@@ -104,7 +107,7 @@ class SaveRunConfig(SaveConfigCallback):
             _write(path, text)
         for logger in trainer.loggers:
             if not isinstance(logger, CSVLogger):  # it would only write the same file again
-                logger.log_hyperparams(self.config.as_dict())
+                logger.log_hyperparams(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 class RunRecorder(Callback):

@@ -37,12 +37,16 @@ class Job:
         configs: Configuration files, later ones over earlier ones.
         settings: What the line sets over them, by dotted name.
         seed: Seed of everything random.
+        after: Runs whose outcome it needs; it begins when they are fitted and tested.
+        fits: Whether it fits; if not, it tests the checkpoint of the first of ``after`` on the corpus of the last.
     """
 
     folder: Path
     configs: tuple[Path, ...]
     settings: tuple[tuple[str, str], ...]
     seed: int
+    after: tuple["Job", ...] = ()
+    fits: bool = True
 
     @property
     def fit_options(self) -> list[str]:

@@ -7,16 +7,20 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import yaml
 
-from mmie.training.run_folder import CONFIG, LAST, read_metrics
+from mmie.training.run_folder import BEST, CONFIG, LAST, read_metrics
 from mmie.training.sweep import Job, SweepError
 
 LOG = "sweep.log"
 _RECORD = "sweep.json"
+_NOT_BEGUN = "a run that it needs"
+"""What failed where a job was not begun."""
 COMMAND = (sys.executable, "-m", "mmie.cli")
 """The ``mmie`` command in this Python."""
 
@@ -27,7 +31,7 @@ class Outcome:
 
     Attributes:
         job: The job.
-        failed: The step that failed: ``fit`` or a test; empty if none did.
+        failed: The step that failed: ``fit`` or a test; or what kept it from beginning; empty if nothing did.
         steps: The steps that were run now.
     """
 
@@ -43,10 +47,11 @@ def run_sweep(
     report: Callable[[Outcome], None] | None = None,
     command: Sequence[str] = COMMAND,
 ) -> None:
-    """Run all jobs; one that fails does not stop the others.
+    """Run all jobs; one that fails stops only those that need it.
 
     Args:
-        jobs: The jobs; folders of another sweep's jobs are refused before anything is run.
+        jobs: The jobs, each behind those that it needs; folders of another sweep's jobs are refused before anything is
+            run.
         at_once: Processes at a time, each with its share of the cores.
         test_pictures: Test with shuffled pictures and without pictures as well.
         report: Is told of every job when it has ended.
@@ -61,7 +66,7 @@ def run_sweep(
     failed = []
     with ThreadPoolExecutor(at_once) as pool:
         try:
-            for future in as_completed([pool.submit(run_job, job, test_pictures, threads, command) for job in jobs]):
+            for future in as_completed(_submit(pool, jobs, test_pictures, threads, command)):
                 outcome = future.result()
                 failed += [outcome] if outcome.failed else []
                 if report is not None:
@@ -70,13 +75,19 @@ def run_sweep(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     if failed:
-        logs = ", ".join(f"{outcome.job.folder / LOG} ({outcome.failed})" for outcome in failed)
-        raise SweepError(f"{len(failed)} of {len(jobs)} runs failed: {logs}; run the sweep again for these alone")
+        begun = [outcome for outcome in failed if outcome.failed != _NOT_BEGUN]
+        logs = ", ".join(f"{outcome.job.folder / LOG} ({outcome.failed})" for outcome in begun)
+        waiting = f"; {len(failed) - len(begun)} more need them" if len(failed) > len(begun) else ""
+        raise SweepError(
+            f"{len(begun)} of {len(jobs)} runs failed: {logs}{waiting}; run the same command again for these alone"
+        )
 
 
 def describe_outcome(outcome: Outcome) -> str:
     """One line on how a job ended."""
     folder = outcome.job.folder
+    if outcome.failed == _NOT_BEGUN:
+        return f"{folder}: not begun, {_NOT_BEGUN} failed"
     if outcome.failed:
         return f"{folder}: {outcome.failed} failed, see {folder / LOG}"
     f1 = read_metrics(folder)["test"].get("test/f1")
@@ -91,6 +102,8 @@ def run_job(job: Job, test_pictures: bool, threads: int, command: Sequence[str])
     """
     _check_same(job)
     done: list[str] = []
+    if not job.fits:
+        _remember(job, fitted=True)
     if not _is_fitted(job):
         _remember(job, fitted=False)
         going_on = [f"--ckpt_path={job.folder / LAST}"] if (job.folder / LAST).exists() else []
@@ -101,10 +114,48 @@ def run_job(job: Job, test_pictures: bool, threads: int, command: Sequence[str])
     for section, options in _tests(job, test_pictures):
         if section not in read_metrics(job.folder):
             done.append(section)
-            line = [*command, "test", f"--config={job.folder / CONFIG}", f"--run_dir={job.folder}", *options]
+            line = [*command, "test", *_test_options(job), f"--run_dir={job.folder}", *options]
             if not _run(job, line, threads):
                 return Outcome(job, section, tuple(done))
     return Outcome(job, "", tuple(done))
+
+
+def _submit(
+    pool: ThreadPoolExecutor, jobs: Sequence[Job], test_pictures: bool, threads: int, command: Sequence[str]
+) -> list[Future[Outcome]]:
+    """Hand all jobs to the pool; it takes them in order, so none waits for one that cannot begin."""
+    futures: dict[Path, Future[Outcome]] = {}
+    for job in jobs:
+        needed = [futures[other.folder] for other in job.after]
+        futures[job.folder] = pool.submit(_run_after, needed, job, test_pictures, threads, command)
+    return list(futures.values())
+
+
+def _run_after(
+    needed: Sequence[Future[Outcome]], job: Job, test_pictures: bool, threads: int, command: Sequence[str]
+) -> Outcome:
+    """Run a job when those that it needs have ended; not if one of them failed."""
+    ended = [future.result() for future in needed]
+    if any(outcome.failed for outcome in ended):
+        return Outcome(job, _NOT_BEGUN, ())
+    return run_job(job, test_pictures, threads, command)
+
+
+def _test_options(job: Job) -> list[str]:
+    """What a test of the job's checkpoint is told, but for the run folder."""
+    if job.fits:
+        return [f"--config={job.folder / CONFIG}"]
+    fitted, other = job.after[0].folder, job.after[-1].folder
+    data = _read_config(other)["data"]
+    corpus, contexts = json.dumps(data["corpus"]), data.get("context_file") or "null"
+    checkpoint = [f"--config={fitted / CONFIG}", f"--ckpt_path={fitted / BEST}"]
+    return [*checkpoint, f"--data.corpus={corpus}", f"--data.context_file={contexts}"]
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """The whole configuration of a fitted run."""
+    config: dict[str, Any] = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    return config
 
 
 def _tests(job: Job, test_pictures: bool) -> Iterator[tuple[str, list[str]]]:
@@ -113,8 +164,7 @@ def _tests(job: Job, test_pictures: bool) -> Iterator[tuple[str, list[str]]]:
     A method that was fitted without pictures has no others to be tested with.
     """
     yield "test", []
-    config = yaml.safe_load((job.folder / CONFIG).read_text(encoding="utf-8"))
-    own = config["data"].get("pictures", "right")
+    own = _read_config(job.folder if job.fits else job.after[0].folder)["data"].get("pictures", "right")
     if test_pictures and own != "none":
         for pictures in ("shuffled", "none"):
             if pictures != own:
@@ -131,10 +181,12 @@ def _run(job: Job, line: Sequence[str], threads: int) -> bool:
 
 
 def _identity(job: Job) -> str:
-    """Digest of all that makes the run, the content of its configuration files included."""
-    digest = hashlib.sha256(json.dumps([job.settings, job.seed]).encode())
+    """Digest of all that makes the run, the content of its configuration files and the runs it needs included."""
+    digest = hashlib.sha256(json.dumps([job.settings, job.seed, *([] if job.fits else ["test"])]).encode())
     for config in job.configs:
         digest.update(config.read_bytes())
+    for other in job.after:
+        digest.update(_identity(other).encode())
     return digest.hexdigest()
 
 
@@ -162,7 +214,8 @@ def _check_same(job: Job) -> None:
         SweepError: It does.
     """
     known = _known(job).get("job")
-    if known not in (None, _identity(job)) or (known is None and (job.folder / LAST).exists()):
+    is_used = any((job.folder / name).exists() for name in (LAST, CONFIG))
+    if known not in (None, _identity(job)) or (known is None and is_used):
         raise SweepError(
             f"{job.folder} holds a run with other settings or another configuration: choose another --out, or remove it"
         )
