@@ -21,6 +21,9 @@ MARGIN = 0.2
 SECONDS = 900
 """Most that a cell may take, on a machine that is busy with other tests."""
 
+LUCK = 0.1
+"""F1 that shuffled pictures may add on so few posts."""
+
 every_notebook = pytest.mark.parametrize("name", NAMES)
 
 
@@ -68,8 +71,8 @@ def scores_of(folder, run):
 
 
 def reads_pictures(run: Run, bound: float) -> bool:
-    """Far above what the words alone can reach, and with the pictures of others no better than that."""
-    return run.scores["f1"] > bound + MARGIN and run.other_pictures["shuffled"] < bound + 0.05
+    """Far above what the words alone can reach; with the pictures of others hardly, some being right by luck."""
+    return run.scores["f1"] > bound + MARGIN and run.other_pictures["shuffled"] < bound + LUCK
 
 
 def test_every_notebook_is_tested():

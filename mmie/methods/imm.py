@@ -66,7 +66,10 @@ class IMM(ExtractionModule):
     Args:
         schema: What the data module says of the data; the command line links it.
         num_shared_layers: Layers of the text encoder that form the ISA (L_VT), the others the IA; None halves them.
-        norm: ``post`` keeps the norms where the text encoder's weights expect them; ``pre`` as in the paper.
+        norm: ``post`` keeps the norms where the text encoder's weights expect them; ``pre`` as in the paper. Test F1
+            after one epoch from a pretrained encoder of 6 layers, pictures absent, ``post`` and ``pre``: Twitter-2017
+            75.41 and 74.19, MNRE 51.93 and 21.00; on the demo corpus, from random weights, entities 83.54 and 78.92,
+            relations 87.27 and 86.34.
         patch_size: Height and width of a patch in pixels.
         patch_embedding: A timm ViT, or local folder of one, whose patch projection, start token and positions are
             taken over where it is as wide as the text encoder; None starts them randomly.

@@ -243,7 +243,7 @@ def test_the_gate_learns_which_pictures_belong(build, data):
     batch = make_batch(data, by_words(data.instances["train"], 6))
     optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
     losses = []
-    for _ in range(40):
+    for _ in range(120):
         text, regions = module.read_text(batch), module.read_pictures(module.grid(batch), batch)
         losses.append(module.match_loss(text, regions, batch))
         optimizer.zero_grad()
