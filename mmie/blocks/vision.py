@@ -196,12 +196,12 @@ class VisualBackbone(nn.Module):
         return shapes
 
 
-def idle_step(module: nn.Module) -> Tensor:
-    """0, with a gradient of 0 for every weight of a module that has nothing to do in a step.
+def idle_step(*modules: nn.Module) -> Tensor:
+    """0, with a gradient of 0 for every weight of modules that have nothing to do in a step.
 
     Other processes may have something for it, and DDP waits for the gradients of all.
     """
-    sums = [weight.sum() for weight in module.parameters() if weight.requires_grad]
+    sums = [weight.sum() for module in modules for weight in module.parameters() if weight.requires_grad]
     return torch.zeros(()) if not sums else torch.stack(sums).sum().mul(0)
 
 

@@ -123,18 +123,17 @@ class Collator:
         is_pair = self.schema.task == "re"
         texts = [instance.text for instance in instances]
         pixels, view_mask = self._pixels(instances)
-        input_ids = pad_rows([text.input_ids for text in texts], self.pad_id)  # (batch, tokens)
-        lengths = torch.tensor([len(text) for text in texts])  # (batch,)
-        word_starts = pad_rows([text.word_starts for text in texts], -1)  # (batch, words)
+        input_ids, attention_mask, segment_ids = pad_tokens(texts, self.pad_id)  # (batch, tokens) each
+        word_starts = _pad([text.word_starts for text in texts], -1)  # (batch, words)
         index = torch.tensor(numbers)  # (batch,)
         return Batch(
             ids=tuple(instance.post.id for instance in instances),
             counted=index >= 0,
             index=torch.where(index < 0, -1 - index, index),
             input_ids=input_ids,
-            attention_mask=torch.arange(input_ids.shape[1]) < lengths.unsqueeze(1),
-            segment_ids=pad_rows([text.segment_ids for text in texts]),
-            token_words=pad_rows([text.token_words for text in texts], -1),
+            attention_mask=attention_mask,
+            segment_ids=segment_ids,
+            token_words=_pad([text.token_words for text in texts], -1),
             word_starts=word_starts.clamp(min=0),
             word_mask=word_starts >= 0,
             characters=self._characters(instances),
@@ -142,7 +141,7 @@ class Collator:
             pixels=pixels,
             entities=tuple(instance.post.entities for instance in instances),
             relations=tuple(instance.relation for instance in instances if instance.relation is not None),
-            tags=None if is_pair else pad_rows([instance.tags for instance in instances]),
+            tags=None if is_pair else _pad([instance.tags for instance in instances]),
             markers=torch.tensor([text.markers for text in texts]) if is_pair else None,
             labels=torch.tensor([instance.label for instance in instances]) if is_pair else None,
             features={name: lookup(instances) for name, lookup in self.lookups.items()},
@@ -246,7 +245,14 @@ def shuffle_pictures(posts: Sequence[Post], seed: int) -> list[Post]:
     return shuffled
 
 
-def pad_rows(rows: Sequence[Sequence[int]], value: int = 0) -> Tensor:
+def pad_tokens(texts: Sequence[EncodedText], pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, mask (bool) and segments of texts, (texts, longest) each."""
+    ids = _pad([text.input_ids for text in texts], pad_id)
+    lengths = torch.tensor([len(text) for text in texts]).unsqueeze(1)  # (texts, 1)
+    return ids, torch.arange(ids.shape[1]) < lengths, _pad([text.segment_ids for text in texts])
+
+
+def _pad(rows: Sequence[Sequence[int]], value: int = 0) -> Tensor:
     """(batch, longest) filled up with ``value``."""
     tensors = [torch.tensor(row, dtype=torch.long) for row in rows]
     return pad_sequence(tensors, batch_first=True, padding_value=value)

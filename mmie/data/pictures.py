@@ -222,9 +222,14 @@ def _centre(size: tuple[int, int]) -> tuple[float, float, float, float]:
     return left, top, left + side, top + side
 
 
-def _memory_file() -> Path:
+def cache_folder() -> Path:
+    """Where what is kept between runs lies: ``$MMIE_CACHE``, or ``~/.cache/mmie``."""
     folder = os.environ.get("MMIE_CACHE")
-    return (Path(folder) if folder else Path.home() / ".cache" / "mmie") / "pictures.json"
+    return Path(folder) if folder else Path.home() / ".cache" / "mmie"
+
+
+def _memory_file() -> Path:
+    return cache_folder() / "pictures.json"
 
 
 def _read_memory() -> dict[str, _Checked]:

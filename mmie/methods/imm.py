@@ -131,8 +131,8 @@ class IMM(ExtractionModule):
         """Sections 3.2 and 3.3."""
         text = embed_text(self.text, batch.input_ids, batch.segment_ids)  # (batch, tokens, hidden)
         pictures = self.embed_pictures(batch)  # (batch or 2 * batch, 1 + patches, hidden)
-        if pictures is None and self.training:
-            text = text + self._wait()
+        if pictures is None and self.visual is not None and self.training:
+            text = text + idle_step(self.visual, self.slots)
         mask = layer_mask(self.text, text, batch.attention_mask)
         for index in range(self.num_shared_layers):
             text, pictures = self._run(self.align, index, text, pictures, mask)
@@ -145,10 +145,6 @@ class IMM(ExtractionModule):
         for index in range(self.num_shared_layers, len(self.layers)):
             text, pictures = self._run(self.activate, index, text, pictures, mask, seen)
         return Encoding(self.layers[-1].output.LayerNorm(text) if self.is_pre_norm else text, losses)
-
-    def _wait(self) -> Tensor:
-        """0, with a gradient of 0 for all that a batch without pictures does not use."""
-        return sum((idle_step(part) for part in (self.visual, self.slots) if part is not None), torch.zeros(()))
 
     def precomputed(self) -> list[Precomputed]:
         """CLIP's vectors of text and picture, if the SW loss asks for them; CLIP is loaded only to compute new ones."""

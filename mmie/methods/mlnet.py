@@ -155,8 +155,7 @@ class MLNet(MultimodalModule):
         layers = text_layers(self.text)
         for layer in layers[len(layers) - self.num_fused :]:
             text = layer(text, mask)
-        unused = (self.vision, self.region_map, self.region_layers, self.match, self.fusions)
-        return text + sum(idle_step(part) for part in unused)
+        return text + idle_step(self.vision, self.region_map, self.region_layers, self.match, self.fusions)
 
     def spell(self, batch: Batch) -> Tensor | None:
         """For every piece the vector of its word's characters, (batch, tokens, hidden); 0 on what is no word."""

@@ -11,9 +11,9 @@ trains on pixels   uint8 views; normalised on the device          a row per dist
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,9 +21,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from mmie.data import MultimodalDataModule
-from mmie.data.batching import Collator, Instance, mask_views, pad_rows
-from mmie.data.encoding import EncodedText
-from mmie.data.pictures import load_picture, picture_digests, to_view
+from mmie.data.batching import Collator, Instance, mask_views, pad_tokens
+from mmie.data.pictures import cache_folder, load_picture, picture_digests, to_view
 from mmie.methods import ExtractionModule
 from mmie.training.feature_store import RowStore
 from mmie.types import MmieError, Precomputed
@@ -35,8 +34,7 @@ class PrecomputeError(MmieError, ValueError):
 
 def default_store() -> Path:
     """``$MMIE_CACHE/features``, or ``~/.cache/mmie/features``."""
-    folder = os.environ.get("MMIE_CACHE")
-    return (Path(folder) if folder else Path.home() / ".cache" / "mmie") / "features"
+    return cache_folder() / "features"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +94,9 @@ class Precompute(Callback):
         data = getattr(trainer, "datamodule", None)
         if not isinstance(pl_module, ExtractionModule) or not isinstance(data, MultimodalDataModule):
             return
-        required = [spec.name for spec in pl_module.precomputed() if spec.required]
-        if required and self.folder is None and stage == "fit":
-            raise PrecomputeError(f"feature_store is null, but {', '.join(required)} must be kept: name a folder")
-        keeps_all = not trainer.fast_dev_run  # type: ignore[attr-defined]
-
-        def feed(instances: Sequence[Instance], collator: Collator, training: bool) -> None:
-            _feed(pl_module, self.folder, instances, collator, training, keeps_all)
-
-        data.feed = feed
+        if self.folder is None and stage == "fit":
+            _check_optional(pl_module.precomputed())
+        data.feed = partial(_feed, pl_module, self.folder, not trainer.fast_dev_run)  # type: ignore[attr-defined]
 
 
 def fill_stores(module: ExtractionModule, data: MultimodalDataModule, folder: Path, device: torch.device) -> None:
@@ -117,11 +109,7 @@ def fill_stores(module: ExtractionModule, data: MultimodalDataModule, folder: Pa
         device: Where to compute.
     """
     module.to(device).eval()
-
-    def feed(instances: Sequence[Instance], collator: Collator, training: bool) -> None:
-        _feed(module, folder, instances, collator, training, keeps_all=True)
-
-    data.feed = feed
+    data.feed = partial(_feed, module, folder, True)
     loaders = {"train": data.train_dataloader, "valid": data.val_dataloader, "test": data.test_dataloader}
     for stage, splits in (("fit", ("train", "valid")), ("test", ("test",))):
         if set(splits) <= set(data.corpus.splits):
@@ -130,13 +118,24 @@ def fill_stores(module: ExtractionModule, data: MultimodalDataModule, folder: Pa
                 loaders[split]()
 
 
+def _check_optional(specs: Sequence[Precomputed]) -> None:
+    """Refuse rows that must be kept, where nothing is.
+
+    Raises:
+        PrecomputeError: There are such rows.
+    """
+    required = [spec.name for spec in specs if spec.required]
+    if required:
+        raise PrecomputeError(f"feature_store is null, but {', '.join(required)} must be kept: name a folder")
+
+
 def _feed(
     module: ExtractionModule,
     folder: Path | None,
+    keeps_all: bool,
     instances: Sequence[Instance],
     collator: Collator,
     training: bool,
-    keeps_all: bool,
 ) -> None:
     """Tell a collator what to look up; compute what is missing. A trial run computes only what it must."""
     specs = [spec for spec in module.precomputed() if training or not spec.training_only]
@@ -184,15 +183,8 @@ def _look_up_text(spec: Precomputed, folder: Path, instances: Sequence[Instance]
             store.fill(texts, list, spec.compute)
             return TextRows(store, _words_key)
         encoded = {_tokens_key(instance): instance.text for instance in instances}
-        store.fill(encoded, lambda some: _pad(some, pad_id), spec.compute)
+        store.fill(encoded, lambda some: pad_tokens(some, pad_id), spec.compute)
     return TextRows(store, _tokens_key)
-
-
-def _pad(texts: Sequence[EncodedText], pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, mask (bool) and segments, (texts, longest) each."""
-    ids = pad_rows([text.input_ids for text in texts], pad_id)
-    lengths = torch.tensor([len(text) for text in texts]).unsqueeze(1)  # (texts, 1)
-    return ids, torch.arange(ids.shape[1]) < lengths, pad_rows([text.segment_ids for text in texts])
 
 
 def _keep_pixels(folder: Path, keys: Mapping[Path, str], collator: Collator) -> ViewRows:
