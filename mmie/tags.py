@@ -69,11 +69,18 @@ def allowed_transition(previous: str | None, tag: str | None, scheme: TagScheme)
     >>> allowed_transition("B-PER", None, "bioes"), allowed_transition("B-PER", None, "bio")
     (False, True)
     """
-    continues = tag is not None and tag[0] in "IE"
-    inside = previous is not None and previous[0] in "BI"
-    if continues:
-        return inside and previous is not None and tag is not None and previous[2:] == tag[2:]
-    return not (inside and scheme == "bioes")
+    if tag is not None and tag[0] in "IE":
+        return previous is not None and continues(previous, tag)
+    return not (previous is not None and previous[0] in "BI" and scheme == "bioes")
+
+
+def continues(previous: str, tag: str) -> bool:
+    """Whether ``tag`` goes on with the entity of ``previous`` in a valid sequence.
+
+    >>> continues("B-PER", "E-PER"), continues("B-PER", "I-LOC"), continues("E-PER", "I-PER")
+    (True, False, False)
+    """
+    return tag[0] in "IE" and previous[0] in "BI" and previous[2:] == tag[2:]
 
 
 def _prefix(position: int, start: int, end: int, scheme: TagScheme) -> str:

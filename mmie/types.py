@@ -21,10 +21,13 @@ axis            meaning
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Generic, Literal, Self
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
+from typing_extensions import TypeVar
 
 Task = Literal["ner", "re"]
 Split = Literal["train", "valid", "test"]
@@ -39,6 +42,11 @@ MAX_BYTES = 32
 """Bytes of a word that methods which spell words look at."""
 MARKERS = ("[unused1]", "[unused2]", "[unused3]", "[unused4]")
 """Special tokens before and after the head, before and after the tail."""
+
+
+Picture = Path | str | bytes | Image.Image | np.ndarray[Any, Any]
+"""A picture: its file, the bytes of one, a Pillow image, or a uint8 array (height, width[, 1, 3 or 4])."""
+PictureT = TypeVar("PictureT", default=Path)
 
 
 class MmieError(Exception):
@@ -64,14 +72,16 @@ class Relation:
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class Post(Generic[PictureT]):
     """A short text with at most one picture, and what is known about it.
+
+    A corpus's pictures are files, and its words are split; of one's own post, a ``text`` and any `Picture` are enough.
 
     Attributes:
         id: Name of the post within its split.
         words: The text, split as its corpus splits it.
-        image: File of the whole picture; None if the post has none. The file need not exist.
-        crops: Files of the object crops cut from the picture, best first.
+        image: The whole picture; None if the post has none. The file need not exist.
+        crops: The object crops cut from the picture, best first.
         context: Words that someone else found for the post (a caption, OCR, retrieved knowledge).
         entities: Gold entities.
         relations: Gold relations.
@@ -79,10 +89,10 @@ class Post:
         offsets: For each word its first and last (exclusive) character in ``text``; empty without ``text``.
     """
 
-    id: str
-    words: tuple[str, ...]
-    image: Path | None = None
-    crops: tuple[Path, ...] = ()
+    id: str = ""
+    words: tuple[str, ...] = ()
+    image: PictureT | None = None
+    crops: tuple[PictureT, ...] = ()
     context: str | None = None
     entities: tuple[Entity, ...] = ()
     relations: tuple[Relation, ...] = ()
@@ -193,16 +203,81 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Extraction:
-    """What a model finds in a post."""
+class Answer:
+    """What a model finds in a post, or says of a relation that it is asked about.
+
+    Attributes:
+        id: The post's.
+        entities: What it finds.
+        relations: What it says.
+        probabilities: Of each entity or relation, if they were asked for.
+    """
 
     id: str
     entities: tuple[Entity, ...] = ()
     relations: tuple[Relation, ...] = ()
+    probabilities: tuple[float, ...] = ()
 
     def to(self, device: torch.device | str) -> Self:
         """Itself: there is no tensor to move, and Lightning asks for it."""
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """An entity where a text names it.
+
+    Attributes:
+        text: The characters that name it.
+        type: Its type.
+        start: First character, in the post's text.
+        end: Last character (exclusive).
+        probability: That exactly these words are an entity of this type, as the model sees it.
+    """
+
+    text: str
+    type: str
+    start: int
+    end: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Triple:
+    """A directed relation between two mentions of a post.
+
+    Attributes:
+        head: Where it comes from.
+        label: What it is.
+        tail: Where it goes to.
+        probability: That this is the pair's relation, as the model sees it.
+    """
+
+    head: Mention
+    label: str
+    tail: Mention
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What was found in a post.
+
+    Attributes:
+        id: The post's; its place in the input, from 0, if it has none.
+        text: The text that offsets count in: the post's own, or its words with spaces between them.
+        offsets: First and last (exclusive) character of each word.
+        entities: In order of their start.
+        relations: Those that are not ``None``.
+        problems: What could not be read, a line each; empty if all was.
+    """
+
+    id: str
+    text: str
+    offsets: tuple[tuple[int, int], ...]
+    entities: tuple[Mention, ...] = ()
+    relations: tuple[Triple, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

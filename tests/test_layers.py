@@ -10,6 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "mmie"
 ROOMS = (
     "types",
+    "usage",
+    "files",
     "tags",
     "data",
     "blocks",
@@ -20,12 +22,12 @@ ROOMS = (
     "grounding",
     "reports",
     "app",
-    "usage",
     "lightning_command",
+    "inference_command",
     "cli",
 )
 """From the ground up; a room imports only from rooms before it, and from itself."""
-METHOD_SUPPORT = ("base", "tasks", "checkpoints", "inspection", "transfer", "papers")
+METHOD_SUPPORT = ("base", "optimizer", "tasks", "checkpoints", "inspection", "transfer", "papers")
 METHOD_FILES = {file.stem for file in (PACKAGE / "methods").glob("[!_]*.py")} - set(METHOD_SUPPORT)
 PARENTS = {"rsrnet": ["hvpnet"], "mlnet_pretraining": ["mlnet"]}
 """Methods that are subclasses of another."""

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.nn import functional
 from torchcrf import CRF
 
-from mmie.tags import allowed_transition
+from mmie.tags import allowed_transition, continues
 from mmie.types import TagScheme
 
 FORBIDDEN = -1e6
 """Score of an impossible transition: finite, so that no NaN can arise, and far below any sum of emissions."""
+_TINY = 1e-300
 GAP = 300.0
 """Nats by which a word's emissions may differ; more is as good as certain."""
 
@@ -35,12 +37,15 @@ class ConstrainedCRF(CRF):  # type: ignore[misc]
     forbidden_starts: Tensor
     forbidden_ends: Tensor
     forbidden_transitions: Tensor
+    continuing: Tensor
 
     def __init__(self, tags: Sequence[str], scheme: TagScheme) -> None:
         super().__init__(len(tags), batch_first=True)
         starts = [not allowed_transition(None, tag, scheme) for tag in tags]
         ends = [not allowed_transition(tag, None, scheme) for tag in tags]
         between = [[not allowed_transition(previous, tag, scheme) for tag in tags] for previous in tags]
+        inside = [[continues(previous, tag) for tag in tags] for previous in tags]
+        self.register_buffer("continuing", torch.tensor(inside), persistent=False)
         self.register_buffer("forbidden_starts", torch.tensor(starts), persistent=False)
         self.register_buffer("forbidden_ends", torch.tensor(ends), persistent=False)
         self.register_buffer("forbidden_transitions", torch.tensor(between), persistent=False)
@@ -96,6 +101,39 @@ class ConstrainedCRF(CRF):  # type: ignore[misc]
             score, pointer = (score.unsqueeze(1) + move).max(dim=2)  # (batch, tags) each
             pointers.append(pointer)
         return _follow(pointers, (score + ends).argmax(dim=1)) * mask
+
+    @torch.no_grad()
+    def span_probabilities(self, emissions: Tensor, mask: Tensor, tags: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the probability of an entity is made of, given the words: p(tags) is a Markov chain.
+
+        An entity of words s to e with tags y has log probability
+
+            log p(y_s) + sum_i=s+1..e log p(y_i | y_i-1) + log(1 - sum_y' p(y' | y_e)),  y' continues the entity
+
+        Args:
+            emissions: (batch, words, tags)
+            mask: (batch, words) bool, True on a row's first words, at least one.
+            tags: (batch, words) tag ids of a valid path.
+
+        Returns:
+            The terms in this order, each where its word is, (batch, words) float64; 0 where masked.
+        """
+        device = "cpu" if emissions.device.type == "mps" else emissions.device
+        starts, transitions, ends = (scores.to(device, torch.float64).exp() for scores in self.scores())
+        scores, tags, mask = emissions.to(device, torch.float64), tags.to(device).T, mask.to(device)
+        keeps = mask.T.unsqueeze(2)  # (words, batch, 1)
+        seen = (scores - scores.amax(dim=2, keepdim=True)).clamp(min=-GAP).exp().transpose(0, 1)
+        filtered, norms = _filter(seen, keeps, starts, transitions)  # (words, batch, tags)
+        last = ends / (filtered[-1] * ends).sum(dim=1, keepdim=True)
+        futures = _smooth(seen / norms, keeps, transitions, last)
+        arriving = (seen / norms * futures)[1:]  # (words - 1, batch, to)
+        leaving = transitions[tags[:-1]] * arriving / futures[:-1].gather(2, tags[:-1].unsqueeze(2))  # p(to | y)
+        going_on = (leaving * self.continuing.to(device)[tags[:-1]]).sum(dim=2) * keeps[1:, :, 0]
+        enter = (filtered * futures).gather(2, tags.unsqueeze(2)).squeeze(2)
+        step = leaving.gather(2, tags[1:].unsqueeze(2)).squeeze(2)
+        enter, step, leave = (part.clamp(_TINY, 1).log() for part in (enter, step, 1 - going_on))
+        step, leave = functional.pad(step, (0, 0, 1, 0)), functional.pad(leave, (0, 0, 0, 1))
+        return tuple((part * keeps[:, :, 0]).T for part in (enter, step, leave))  # type: ignore[return-value]
 
 
 def _follow(pointers: list[Tensor], last: Tensor) -> Tensor:

@@ -34,6 +34,14 @@ class Head(nn.Module, ABC):
     def decode(self, states: Tensor, batch: Batch) -> Tensor:
         """Best tag ids (batch, words), or best label ids (batch,)."""
 
+    @abstractmethod
+    def confidence(self, states: Tensor, batch: Batch, decoded: Tensor) -> tuple[Tensor, ...]:
+        """What the probabilities of decoded answers are made of.
+
+        Returns:
+            `ConstrainedCRF.span_probabilities`, (batch, words) each; or the probability of the label, (batch,).
+        """
+
 
 class TagHead(Head):
     """Dropout, a linear map to tags, and a linear-chain CRF over words.
@@ -72,6 +80,10 @@ class TagHead(Head):
     def decode(self, states: Tensor, batch: Batch) -> Tensor:
         """Best tag ids by Viterbi, (batch, words), ``O`` on padding and on words cut off."""
         return self.crf.decode(self.emissions(states, batch), batch.word_mask)
+
+    def confidence(self, states: Tensor, batch: Batch, decoded: Tensor) -> tuple[Tensor, ...]:
+        """Logarithms of which those at an entity's words sum to its marginal log probability."""
+        return self.crf.span_probabilities(self.emissions(states, batch), batch.word_mask, decoded)
 
 
 class RelationHead(Head):
@@ -115,3 +127,8 @@ class RelationHead(Head):
     def decode(self, states: Tensor, batch: Batch) -> Tensor:
         """Best label ids, (batch,)."""
         return self.logits(states, batch).argmax(-1)
+
+    def confidence(self, states: Tensor, batch: Batch, decoded: Tensor) -> tuple[Tensor, ...]:
+        """Probability of the label."""
+        probabilities = self.logits(states, batch).float().softmax(-1)
+        return (probabilities.gather(1, decoded.unsqueeze(1)).squeeze(1),)

@@ -139,23 +139,47 @@ class JsonlCorpus(Corpus):
     def _to_post(self, split: Split, number: int, lines: list[str]) -> Post:
         record = _parse(lines[0])
         self._ignored_keys |= record.keys() - _KEYS
-        words, text, offsets = _words_of(record)
-        span = _character_span(text, words, offsets) if text is not None else _word_span(len(words))
-        entities = check_disjoint(_entity(item, span) for item in _items(record, "entities", dict, "objects"))
-        types = {(entity.start, entity.end): entity.type for entity in entities}
-        relations = [_relation(item, span, types) for item in _items(record, "relations", dict, "objects")]
-        image = _optional(record, "image", str, "a path")
-        return Post(
-            id=_id(record),
-            words=words,
-            image=None if image is None else picture_path(self.root, image),
-            crops=tuple(picture_path(self.root, crop) for crop in _items(record, "crops", str, "paths")),
-            context=_optional(record, "context", str, "a text"),
-            entities=entities,
-            relations=tuple(relations),
-            text=text,
-            offsets=offsets,
-        )
+        return _post(record, self.root)
+
+
+def parse_post(line: str, root: Path, name: str) -> Post:
+    """The post of a line of one's own, which needs no id.
+
+    Args:
+        line: A line as the module describes it; a text without words is a post without words.
+        root: Folder that pictures' paths are relative to.
+        name: Its id if it has none.
+
+    Raises:
+        MalformedLine: It is no post.
+    """
+    record = _parse(line)
+    given = {"id": name, **{key: value for key, value in record.items() if value is not None}}
+    if isinstance(given.get("text"), str) and "words" not in given and not split_words(str(given["text"])):
+        image = _optional(given, "image", str, "a path")
+        return Post(_id(given), text=str(given["text"]), image=None if image is None else picture_path(root, image))
+    return _post(given, root)
+
+
+def _post(record: _Record, root: Path) -> Post:
+    """The post of a record whose paths are relative to ``root``."""
+    words, text, offsets = _words_of(record)
+    span = _character_span(text, words, offsets) if text is not None else _word_span(len(words))
+    entities = check_disjoint(_entity(item, span) for item in _items(record, "entities", dict, "objects"))
+    types = {(entity.start, entity.end): entity.type for entity in entities}
+    relations = [_relation(item, span, types) for item in _items(record, "relations", dict, "objects")]
+    image = _optional(record, "image", str, "a path")
+    return Post(
+        id=_id(record),
+        words=words,
+        image=None if image is None else picture_path(root, image),
+        crops=tuple(picture_path(root, crop) for crop in _items(record, "crops", str, "paths")),
+        context=_optional(record, "context", str, "a text"),
+        entities=entities,
+        relations=tuple(relations),
+        text=text,
+        offsets=offsets,
+    )
 
 
 def post_to_json(post: Post, root: str | Path) -> dict[str, object]:

@@ -1,14 +1,16 @@
 """Picture files to views, and which files are no pictures."""
 
 import hashlib
+import io
 import json
 import os
 import struct
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +18,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
+
+from mmie.types import Picture
 
 ResizeMode = Literal["crop", "squash"]
 
@@ -43,17 +47,18 @@ class _Checked(NamedTuple):
     digest: str
 
 
-def load_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The picture in a file, upright, in RGB; the first frame if it has several; on white where it is transparent.
+def load_picture(source: Picture, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """A picture upright, in RGB; the first frame if it has several; on white where it is transparent.
 
     Args:
-        path: The file.
+        source: A file, the bytes of one, a Pillow image, which stays as it is, or an array.
         max_pixels: A picture with more pixels is refused before it is decoded.
 
     Raises:
         PictureError: ``missing``, ``not a picture``, ``truncated`` (or damaged otherwise), ``more than <n> pixels``.
     """
-    with _opened(path, max_pixels) as picture:
+    picture = _opened(source, max_pixels)
+    with nullcontext(picture) if picture is source else picture:
         _decode(picture)
         return _to_rgb(_upright(picture))
 
@@ -158,12 +163,24 @@ def _too_large(max_pixels: int) -> str:
     return f"more than {max_pixels} pixels"
 
 
-def _opened(path: str | Path, max_pixels: int) -> Image.Image:
-    """The picture file with its header read."""
-    if not os.path.isfile(path):
-        raise PictureError("not a picture" if os.path.exists(path) else "missing")
+def _opened(source: Picture, max_pixels: int) -> Image.Image:
+    """The picture with its header read; a Pillow image as it is."""
+    picture = source if isinstance(source, Image.Image) else _read_header(source, max_pixels)
+    if picture.width * picture.height > max_pixels:
+        if picture is not source:
+            picture.close()
+        raise PictureError(_too_large(max_pixels))
+    return picture
+
+
+def _read_header(source: Path | str | bytes | np.ndarray[Any, Any], max_pixels: int) -> Image.Image:
+    """The picture of a file, of its bytes or of an array, not decoded yet."""
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if not isinstance(source, bytes) and not os.path.isfile(source):
+        raise PictureError("not a picture" if os.path.exists(source) else "missing")
     try:
-        picture = Image.open(path)
+        return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PictureError(_too_large(min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels)))) from None
     except UnidentifiedImageError:
@@ -172,10 +189,14 @@ def _opened(path: str | Path, max_pixels: int) -> Image.Image:
         raise PictureError("no permission to read it") from None
     except Exception:  # Pillow's plugins raise almost anything on a damaged header
         raise PictureError("truncated") from None
-    if picture.width * picture.height > max_pixels:
-        picture.close()
-        raise PictureError(_too_large(max_pixels))
-    return picture
+
+
+def _from_array(values: np.ndarray[Any, Any]) -> Image.Image:
+    """The picture of a uint8 array (height, width), or with 1, 3 or 4 channels behind."""
+    channels = values.shape[2] if values.ndim == 3 else 1
+    if values.dtype != np.uint8 or values.ndim not in (2, 3) or channels not in (1, 3, 4) or values.size == 0:
+        raise PictureError(f"not a picture: an array of {values.dtype} and shape {values.shape}")
+    return Image.fromarray(values[:, :, 0] if values.ndim == 3 and channels == 1 else values)
 
 
 def _decode(picture: Image.Image) -> None:

@@ -9,9 +9,11 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torchmetrics import MeanMetric, Metric
 from transformers import get_linear_schedule_with_warmup
 
@@ -20,10 +22,11 @@ from mmie.blocks.prefix_attention import Prefix, watch_prefixes
 from mmie.blocks.text_encoder import TextEncoder
 from mmie.blocks.vision import VisualBackbone, VisualOutput, digest_weights
 from mmie.methods.inspection import inspecting, mass_by_view, mass_of_words, relative_change, without_view
+from mmie.methods.optimizer import EmbeddingAdamW
 from mmie.methods.papers import Paper
 from mmie.methods.tasks import build_task
 from mmie.methods.transfer import full_name, initialise_from
-from mmie.types import Batch, Encoding, Extraction, Precomputed, Schema
+from mmie.types import Answer, Batch, Encoding, Precomputed, Schema
 
 Stage = Literal["val", "test"]
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
@@ -154,9 +157,16 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         states: Tensor = self.text(batch.input_ids, batch.attention_mask, batch.segment_ids, prefix, position_shift)
         return states
 
-    def forward(self, batch: Batch) -> list[Extraction]:
+    def forward(self, batch: Batch) -> list[Answer]:
         """Answers for a batch of posts."""
-        return self.task.extractions(batch, self.head.decode(self.encode(batch).states, batch))
+        return self.task.answers(batch, self.head.decode(self.encode(batch).states, batch))
+
+    def answer(self, batch: Batch) -> list[Answer]:
+        """The same answers, with their probabilities."""
+        states = self.encode(batch).states
+        decoded = self.head.decode(states, batch)
+        answers, parts = self.task.answers(batch, decoded), self.head.confidence(states, batch, decoded)
+        return self.task.with_probabilities(answers, parts)
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         """Why the method answers as it does: numbers of every post, from eval mode, without gradient.
@@ -224,11 +234,11 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         """Score a batch of the validation split."""
         self._evaluate(batch, "val")
 
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Extraction]]:
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Answer]]:
         """Score a batch of the test split; the answers go to the callbacks."""
-        return {"extractions": self._evaluate(batch, "test")}
+        return {"answers": self._evaluate(batch, "test")}
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> list[Extraction]:
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[Answer]:
         """Answers for a batch."""
         return self(batch)  # type: ignore[no-any-return]
 
@@ -240,14 +250,14 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         """Log the test scores, over all processes."""
         self._log_scores("test")
 
-    def _evaluate(self, batch: Batch, stage: Stage) -> list[Extraction]:
+    def _evaluate(self, batch: Batch, stage: Stage) -> list[Answer]:
         """Add a batch to the metrics of a stage; its answers."""
         states = self.encode(batch).states
         decoded = self.head.decode(states, batch)
         metric, loss = self._stage_metrics(stage)
         self.task.score(metric, batch, decoded)
         loss.update(self.head.loss(states, batch)[batch.counted])
-        return self.task.extractions(batch, decoded)
+        return self.task.answers(batch, decoded)
 
     def _log_scores(self, stage: Stage) -> None:
         """Log and empty the metrics of a stage."""
@@ -296,10 +306,17 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         after this the loaders are made, and with them the features of a frozen backbone.
         """
         self._take_over()
-        optimizer = torch.optim.AdamW(self.parameter_groups(), fused=True)
+        optimizer = EmbeddingAdamW(self.parameter_groups(), self.modules())
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = get_linear_schedule_with_warmup(optimizer, round(self.warmup_ratio * steps), steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: LightningOptimizer | Optimizer, *args: Any, **settings: Any
+    ) -> None:
+        """Step, and free the gradients at once: Lightning would hold them through the next forward pass."""
+        super().optimizer_step(epoch, batch_idx, optimizer, *args, **settings)
+        optimizer.zero_grad()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add all that building the module again takes, in plain values: see `mmie.methods.checkpoints`."""

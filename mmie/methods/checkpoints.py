@@ -1,7 +1,7 @@
 """A method from a checkpoint alone: no configuration, corpus or hub is needed, and nothing is unpickled freely."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,15 @@ def load_method(path: str | Path) -> ExtractionModule:
     Raises:
         CheckpointError: See `read_checkpoint`; or the method is unknown, or is another than the one that was trained.
     """
-    checkpoint = read_checkpoint(path)
+    return build_method(read_checkpoint(path), path)
+
+
+def build_method(checkpoint: Mapping[str, Any], path: str | Path) -> ExtractionModule:
+    """The trained module of a checkpoint's content, in eval mode; ``path`` is where it was read.
+
+    Raises:
+        CheckpointError: The method is unknown, or is another than the one that was trained.
+    """
     try:
         module = _rebuild(checkpoint["mmie"])
         module.load_state_dict(checkpoint["state_dict"])

@@ -32,7 +32,7 @@ from torch.nn import functional
 from mmie.blocks.vision import VisualBackbone
 from mmie.methods.base import keep_features, look_through
 from mmie.methods.mlnet import MLNet
-from mmie.types import Batch, Encoding, Extraction, MmieError, Precomputed, Schema
+from mmie.types import Answer, Batch, Encoding, MmieError, Precomputed, Schema
 
 _HIDDEN, _KEPT = 0.8, 0.1  # of the chosen pieces; the others are replaced by random ones, as in BERT
 
@@ -171,7 +171,7 @@ class MLNetPretraining(MLNet):
     def on_validation_epoch_end(self) -> None:
         """Nothing: the losses are logged by step."""
 
-    def forward(self, batch: Batch) -> list[Extraction]:
+    def forward(self, batch: Batch) -> list[Answer]:
         """Refuse to answer.
 
         Raises:
@@ -182,14 +182,18 @@ class MLNetPretraining(MLNet):
             "--model.init_args.init_from"
         )
 
+    def answer(self, batch: Batch) -> list[Answer]:
+        """Refuse to answer; see `forward`."""
+        return self(batch)  # type: ignore[no-any-return]
+
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         """Refuse to explain answers that there are not; see `forward`."""
         self(batch)
         return {}
 
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Extraction]]:
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Answer]]:
         """Refuse to answer; see `forward`."""
-        return {"extractions": self(batch)}
+        return {"answers": self(batch)}
 
     def _log_losses(self, stage: str, batch: Batch, losses: dict[str, Tensor]) -> Tensor:
         """Log the losses and their sum, by epoch; the sum."""

@@ -1,9 +1,11 @@
 """The two tasks: what head a method gets, how its answers are read and scored. Nothing else knows the task."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import compress
+from typing import ClassVar
 
 from torch import Tensor
 from torchmetrics import Metric
@@ -11,7 +13,7 @@ from torchmetrics import Metric
 from mmie.blocks.heads import Head, Pooling, RelationHead, TagHead
 from mmie.metrics import RelationF1, SpanF1
 from mmie.tags import tag_names, tags_to_entities
-from mmie.types import Batch, Extraction, Relation, Schema
+from mmie.types import Answer, Batch, Entity, Relation, Schema
 
 
 class ExtractionTask(ABC):
@@ -20,6 +22,9 @@ class ExtractionTask(ABC):
     Args:
         schema: Labels and tag scheme.
     """
+
+    asks_pairs: ClassVar[bool]
+    """Whether a post is asked about once for each of its relations, or once."""
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
@@ -33,8 +38,12 @@ class ExtractionTask(ABC):
         """An empty metric."""
 
     @abstractmethod
-    def extractions(self, batch: Batch, decoded: Tensor) -> list[Extraction]:
+    def answers(self, batch: Batch, decoded: Tensor) -> list[Answer]:
         """Answers for a batch, from what the head decoded."""
+
+    @abstractmethod
+    def with_probabilities(self, answers: Sequence[Answer], parts: Sequence[Tensor]) -> list[Answer]:
+        """The answers with their probabilities, from what `Head.confidence` gives."""
 
     @abstractmethod
     def as_gold(self, batch: Batch, decoded: Tensor) -> Batch:
@@ -48,6 +57,8 @@ class ExtractionTask(ABC):
 class EntityTask(ExtractionTask):
     """Named entity recognition."""
 
+    asks_pairs = False
+
     def build_head(self, hidden_size: int, pooling: Pooling, dropout: float) -> Head:
         """Linear-chain CRF over words; ``pooling`` is the relation head's."""
         tags = tag_names(self.schema.labels, self.schema.tag_scheme)
@@ -57,12 +68,20 @@ class EntityTask(ExtractionTask):
         """Entity-level precision, recall and F1."""
         return SpanF1(self.schema.labels)
 
-    def extractions(self, batch: Batch, decoded: Tensor) -> list[Extraction]:
+    def answers(self, batch: Batch, decoded: Tensor) -> list[Answer]:
         """Entities that the tags (batch, words) spell."""
         names = tag_names(self.schema.labels, self.schema.tag_scheme)
         rows = decoded.tolist()
         spelled = (tuple(tags_to_entities([names[tag] for tag in row])) for row in rows)
-        return [Extraction(post, entities=found) for post, found in zip(batch.ids, spelled, strict=True)]
+        return [Answer(post, entities=found) for post, found in zip(batch.ids, spelled, strict=True)]
+
+    def with_probabilities(self, answers: Sequence[Answer], parts: Sequence[Tensor]) -> list[Answer]:
+        """The answers with the marginal probability of every entity."""
+        rows = zip(answers, *(part.tolist() for part in parts), strict=True)
+        return [
+            replace(answer, probabilities=tuple(_probability(entity, *logs) for entity in answer.entities))
+            for answer, *logs in rows
+        ]
 
     def as_gold(self, batch: Batch, decoded: Tensor) -> Batch:
         """The batch with these tags (batch, words)."""
@@ -71,12 +90,14 @@ class EntityTask(ExtractionTask):
     def score(self, metric: Metric, batch: Batch, decoded: Tensor) -> None:
         """Count exact matches of words and type."""
         counted: Sequence[bool] = batch.counted.tolist()
-        found = [extraction.entities for extraction in self.extractions(batch, decoded)]
+        found = [answer.entities for answer in self.answers(batch, decoded)]
         metric.update(list(compress(found, counted)), list(compress(batch.entities, counted)))
 
 
 class RelationTask(ExtractionTask):
     """Relation extraction between two given entities."""
+
+    asks_pairs = True
 
     def build_head(self, hidden_size: int, pooling: Pooling, dropout: float) -> Head:
         """Linear classifier over a pooled state."""
@@ -86,13 +107,19 @@ class RelationTask(ExtractionTask):
         """Precision, recall and F1 over all relations but ``None``, and accuracy."""
         return RelationF1(self.schema.labels)
 
-    def extractions(self, batch: Batch, decoded: Tensor) -> list[Extraction]:
+    def answers(self, batch: Batch, decoded: Tensor) -> list[Answer]:
         """The relation that the label (batch,) names, between the entities asked about."""
         labels = [self.schema.labels[label] for label in decoded.tolist()]
         return [
-            Extraction(post, relations=(Relation(gold.head, gold.tail, label),))
+            Answer(post, relations=(Relation(gold.head, gold.tail, label),))
             for post, gold, label in zip(batch.ids, batch.relations, labels, strict=True)
         ]
+
+    def with_probabilities(self, answers: Sequence[Answer], parts: Sequence[Tensor]) -> list[Answer]:
+        """The answers with the probability of their label."""
+        (probabilities,) = parts
+        pairs = zip(answers, probabilities.tolist(), strict=True)
+        return [replace(answer, probabilities=(probability,)) for answer, probability in pairs]
 
     def as_gold(self, batch: Batch, decoded: Tensor) -> Batch:
         """The batch with these labels (batch,)."""
@@ -103,6 +130,12 @@ class RelationTask(ExtractionTask):
         if batch.labels is None:
             raise ValueError("the batch has no gold labels: was the data module set up for the task re?")
         metric.update(decoded[batch.counted], batch.labels[batch.counted])
+
+
+def _probability(entity: Entity, enter: list[float], step: list[float], leave: list[float]) -> float:
+    """Marginal probability of an entity, from log terms at each word: see `ConstrainedCRF.span_probabilities`."""
+    first, last = entity.start, entity.end - 1
+    return math.exp(min(0.0, enter[first] + sum(step[first + 1 : entity.end]) + leave[last]))
 
 
 def build_task(schema: Schema) -> ExtractionTask:

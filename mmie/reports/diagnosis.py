@@ -20,7 +20,7 @@ from mmie.data.pictures import audit_pictures
 from mmie.methods import ExtractionModule
 from mmie.methods.checkpoints import load_method
 from mmie.methods.transfer import read_checkpoint
-from mmie.types import Batch, Extraction, MmieError, Precomputed, Split
+from mmie.types import Answer, Batch, MmieError, Precomputed, Split
 
 _STAGES: dict[Split, str] = {"train": "fit", "valid": "validate", "test": "test"}
 _BATCH_SIZE = 16
@@ -41,13 +41,13 @@ class Finding:
 
     Attributes:
         instance: The post, and the relation asked about.
-        extraction: The answer.
+        answer: The answer.
         values: What `ExtractionModule.diagnose` gives, without the axis of the batch and without padding, on the CPU.
         company: The instances of its batch, which similarities are told for.
     """
 
     instance: Instance
-    extraction: Extraction
+    answer: Answer
     values: dict[str, Tensor]
     company: tuple[Instance, ...]
 
@@ -237,9 +237,7 @@ def _compute(spec: Precomputed, batch: Batch, instances: Sequence[Instance]) -> 
         return spread if spec.source == "views" else spread[:, 0]
 
 
-def _split(
-    instances: Sequence[Instance], answers: Sequence[Extraction], values: dict[str, Tensor]
-) -> Iterator[Finding]:
+def _split(instances: Sequence[Instance], answers: Sequence[Answer], values: dict[str, Tensor]) -> Iterator[Finding]:
     """A finding for every instance of a batch."""
     for place, (instance, answer) in enumerate(zip(instances, answers, strict=True)):
         words = len(instance.text.word_starts)

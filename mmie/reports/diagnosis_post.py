@@ -24,7 +24,7 @@ _NUMBERS = {"relevance": "relevance of the picture, β", "match": "match of text
 
 def post_section(subject: Subject, finding: Finding) -> dict[str, Any]:
     """What the page of a post says of one thing that was asked."""
-    instance, answer, values = finding.instance, finding.extraction, finding.values
+    instance, answer, values = finding.instance, finding.answer, finding.values
     paths, correlation = values.get("paths"), values.get("correlation")
     return {
         "relation": instance.relation,

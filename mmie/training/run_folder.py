@@ -27,7 +27,7 @@ from rich.table import Table
 from mmie.data.batching import Instance
 from mmie.training.picture_tests import joined_tests, picture_suffix, pictures_of
 from mmie.training.wandb_logger import RUN_ID
-from mmie.types import Batch, Extraction, MmieError
+from mmie.types import Answer, Batch, MmieError
 
 CONFIG, METRICS, PREDICTIONS, BEST, LAST = "config.yaml", "metrics.json", "predictions.jsonl", "best.ckpt", "last.ckpt"
 _FILE_WIDTH = 160
@@ -217,7 +217,7 @@ class PredictionWriter(Callback):
     """Writes ``predictions.jsonl`` after a test or predict: a line for every instance of the split, in its order."""
 
     def __init__(self) -> None:
-        self._answers: dict[int, Extraction] = {}
+        self._answers: dict[int, Answer] = {}
 
     def on_test_batch_end(
         self,
@@ -229,7 +229,7 @@ class PredictionWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep a batch's answers."""
-        self._keep(batch, outputs["extractions"])
+        self._keep(batch, outputs["answers"])
 
     def on_predict_batch_end(
         self,
@@ -251,31 +251,29 @@ class PredictionWriter(Callback):
         """Write the answers of all processes."""
         self._write(trainer)
 
-    def _keep(self, batch: Batch, extractions: list[Extraction]) -> None:
+    def _keep(self, batch: Batch, answers: list[Answer]) -> None:
         """Remember answers by their place in the split, copies left out."""
-        for place, is_counted, extraction in zip(
-            batch.index.tolist(), batch.counted.tolist(), extractions, strict=True
-        ):
+        for place, is_counted, answer in zip(batch.index.tolist(), batch.counted.tolist(), answers, strict=True):
             if is_counted:
-                self._answers[place] = extraction
+                self._answers[place] = answer
 
     def _write(self, trainer: Trainer) -> None:
         """Gather the answers of all processes and write them."""
-        gathered: list[dict[int, Extraction]] = [self._answers]
+        gathered: list[dict[int, Answer]] = [self._answers]
         if dist.is_available() and dist.is_initialized():
             gathered = [{} for _ in range(dist.get_world_size())]
             dist.all_gather_object(gathered, self._answers)
         self._answers = {}
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             instances = trainer.datamodule.instances["test"]  # type: ignore[attr-defined]
-            answers = {place: extraction for part in gathered for place, extraction in part.items()}
+            answers = {place: answer for part in gathered for place, answer in part.items()}
             lines = [json.dumps(_prediction(instances[n], answers[n]), ensure_ascii=False) for n in sorted(answers)]
             folder = Path(trainer.default_root_dir)
             name = f"predictions{picture_suffix(folder, pictures_of(trainer))}.jsonl"
             _write(folder / name, "\n".join(lines) + "\n")
 
 
-def _prediction(instance: Instance, extraction: Extraction) -> dict[str, Any]:
+def _prediction(instance: Instance, answer: Answer) -> dict[str, Any]:
     """One line of ``predictions.jsonl``: the post, the gold answer and the model's."""
     post = instance.post
     line: dict[str, Any] = {
@@ -284,8 +282,8 @@ def _prediction(instance: Instance, extraction: Extraction) -> dict[str, Any]:
         "image": None if post.image is None else str(post.image),
     }
     if instance.relation is not None:
-        return {**line, "gold": asdict(instance.relation), "predicted": asdict(extraction.relations[0])}
-    found, gold = ([asdict(entity) for entity in entities] for entities in (extraction.entities, post.entities))
+        return {**line, "gold": asdict(instance.relation), "predicted": asdict(answer.relations[0])}
+    found, gold = ([asdict(entity) for entity in entities] for entities in (answer.entities, post.entities))
     return {**line, "gold": gold, "predicted": found}
 
 

@@ -6,7 +6,7 @@ import torch
 from torchcrf import CRF
 
 from mmie.blocks.crf import ConstrainedCRF
-from mmie.tags import allowed_transition, tag_names
+from mmie.tags import allowed_transition, tag_names, tags_to_entities
 
 BIO = tag_names(["PER", "LOC"], "bio")
 BIOES = tag_names(["PER"], "bioes")
@@ -173,3 +173,29 @@ def test_starts_small_and_can_be_pickled():
     copy = pickle.loads(pickle.dumps(crf))
     emissions, mask = torch.randn(2, 5, len(BIO)), torch.ones(2, 5, dtype=torch.bool)
     assert copy.decode(emissions, mask).equal(crf.decode(emissions, mask))
+
+
+@pytest.mark.parametrize(("tags", "scheme"), SCHEMES)
+def test_span_probabilities_equal_enumeration(tags, scheme):
+    crf, emissions = make(tags, scheme)
+    lengths = [4, 1, 3]
+    mask = mask_of(lengths, 4)
+    for row, length in enumerate(lengths):
+        scores = enumerate_paths(crf, emissions[row, :length], tags, scheme)
+        total = torch.stack(list(scores.values())).logsumexp(0)
+        spans = {path: set(tags_to_entities([tags[tag] for tag in path])) for path in scores}
+        for path in scores:
+            given = torch.zeros(3, 4, dtype=torch.long)
+            given[row, :length] = torch.tensor(path)
+            enter, step, leave = (part[row] for part in crf.span_probabilities(emissions, mask, given))
+            for entity in spans[path]:
+                having = torch.stack([scores[other] for other in scores if entity in spans[other]])
+                last = entity.end - 1
+                found = enter[entity.start] + step[entity.start + 1 : entity.end].sum() + leave[last]
+                torch.testing.assert_close(found, having.logsumexp(0) - total, rtol=1e-6, atol=1e-9)
+
+
+def test_span_probabilities_of_extreme_emissions_are_finite():
+    crf, emissions = make(BIO, "bio", scale=1e5)
+    tags = crf.decode(emissions, mask_of([4, 4, 4], 4))
+    assert all(part.isfinite().all() for part in crf.span_probabilities(emissions, mask_of([4, 4, 4], 4), tags))

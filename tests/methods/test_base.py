@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from mmie.data.batching import InstanceDataset
 from mmie.methods import RAP, TextOnly
-from mmie.types import Extraction, Schema
+from mmie.types import Answer, Schema
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*in eval mode", "ignore:You are trying to `self.log", "ignore:.*isinstance.treespec"
@@ -148,7 +148,7 @@ def test_prediction_gives_the_answers_of_every_batch(data, tiny_bert, tmp_path):
 
     build_trainer(tmp_path, callbacks=[Keeper()]).predict(module, data, return_predictions=False)
     assert answers == [answer for batch in data.predict_dataloader() for answer in module(batch)]
-    assert all(isinstance(answer, Extraction) for answer in answers)
+    assert all(isinstance(answer, Answer) for answer in answers)
     assert sorted(answer.id for answer in answers) == sorted(item.post.id for item in data.instances["test"])
 
 

@@ -162,7 +162,7 @@ def test_findings_are_what_the_method_says_of_a_post_alone(build):
     assert shortest.values.keys() == alone.keys()
     for name, values in shortest.values.items():
         torch.testing.assert_close(values, alone[name][0], rtol=1e-4, atol=1e-5)
-    assert shortest.extraction == subject.module(make_batch(subject.data, [instance]))[0]
+    assert shortest.answer == subject.module(make_batch(subject.data, [instance]))[0]
 
 
 def test_a_post_with_several_relations_has_several_sections(build):

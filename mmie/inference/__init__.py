@@ -1,0 +1,5 @@
+"""Methods applied to one's own posts."""
+
+from mmie.inference.extractor import Extractor, load_pair
+
+__all__ = ["Extractor", "load_pair"]

@@ -1,0 +1,253 @@
+"""Checkpoints applied to one's own posts: entities from one, relations between them from another."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from mmie.inference.answering import Answerer, Precision
+from mmie.inference.pairs import plausible_pairs
+from mmie.inference.reading import Cropper, ReadPost, ViewFormat, read_post
+from mmie.methods.transfer import CheckpointError, read_checkpoint
+from mmie.types import NO_RELATION, Answer, Entity, Extraction, Mention, MmieError, Post, Triple
+
+MAX_PAIRS = 400
+"""Pairs of entities of one post that are asked about: those of 20 entities."""
+
+
+class DeviceError(MmieError, ValueError):
+    """A device that is not there."""
+
+
+class Extractor:
+    """Finds entities, relations, or both, in posts.
+
+    Alone, an NER method finds entities, and an RE method answers for the ``relations`` that a post asks about (their
+    labels do not count), or else for all plausible pairs of its ``entities``. Together (`load_pair`), the pairs are
+    those of the entities found.
+
+    Results come in the order of the posts. A picture that cannot be read is left out, and said so in
+    `Extraction.problems`; so is a text without words, or one that is longer than the method reads.
+
+    Args:
+        ner: Finds entities; None takes those of the posts.
+        re: Finds relations; None finds none.
+        cropper: Cuts object crops out of the pictures of posts that bring none; None shows the methods the whole
+            picture alone.
+        window: Posts that are read, sorted by length and computed together; the next ones are read meanwhile, and no
+            more are held.
+        workers: Threads that decode pictures; None takes one per core, 8 at most.
+
+    Raises:
+        ValueError: There is neither ``ner`` nor ``re``.
+    """
+
+    def __init__(
+        self,
+        ner: Answerer | None = None,
+        re: Answerer | None = None,
+        cropper: Cropper | None = None,
+        window: int = 256,
+        workers: int | None = None,
+    ) -> None:
+        if ner is None and re is None:
+            raise ValueError("an Extractor needs a method for entities, one for relations, or both")
+        self.ner, self.re = ner, re
+        self.cropper = cropper
+        self.window = window
+        self.workers = workers or min(8, os.cpu_count() or 1)
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | Path,
+        device: str = "auto",
+        precision: Precision = "auto",
+        batch_size: int = 32,
+        **options: Any,
+    ) -> Self:
+        """A checkpoint of either task.
+
+        Args:
+            path: File that a fit wrote.
+            device: ``auto`` takes a GPU if there is one; else what torch calls a device.
+            precision: ``auto`` is bfloat16 on a GPU and float32 elsewhere.
+            batch_size: Posts that are computed together.
+            **options: ``cropper``, ``window`` and ``workers`` of the constructor.
+
+        Raises:
+            CheckpointError: The file is no checkpoint, or its method is not known here.
+            DeviceError: There is no such device.
+        """
+        answerer = _load(path, find_device(device), precision=precision, batch_size=batch_size)
+        return cls(re=answerer, **options) if answerer.schema.task == "re" else cls(ner=answerer, **options)
+
+    def extract(self, posts: Iterable[Post[Any]]) -> list[Extraction]:
+        """What is found in each post, in their order.
+
+        Raises:
+            PostError: A post's words, entities or relations do not fit its text.
+        """
+        return list(self.stream(posts))
+
+    def stream(self, posts: Iterable[Post[Any]]) -> Iterator[Extraction]:
+        """The same, of posts without end: two windows of them are held at a time.
+
+        The posts' places, which name those without an id, are counted from 0.
+        """
+        numbered = enumerate(posts)
+        with ThreadPoolExecutor(self.workers) as pool:
+
+            def read_ahead() -> Callable[[], list[ReadPost]]:
+                window = list(islice(numbered, self.window))
+                reading = pool.map(lambda item: read_post(item[1], item[0], self.formats, self.cropper), window)
+                return lambda: list(reading)
+
+            ahead = read_ahead()
+            while reads := ahead():
+                ahead = read_ahead()
+                yield from self._answer(reads)
+
+    def extract_frame(self, frame: Any, text: str = "text", image: str | None = "image") -> Any:  # noqa: ANN401
+        """A pandas frame of posts with two columns more: ``entities`` and ``relations``, lists of dicts.
+
+        Args:
+            frame: A row a post, of any index.
+            text: Column of the texts.
+            image: Column of the pictures, in any form that `Post` takes; a missing value is no picture, and None is no
+                column.
+
+        Returns:
+            A copy of the frame; its columns hold what `to_json` says of entities and relations.
+
+        Raises:
+            PostError: There is no such column.
+        """
+        from mmie.inference.frames import read_frame, with_columns
+
+        return with_columns(frame, self.extract(read_frame(frame, text, image)))
+
+    @property
+    def formats(self) -> list[ViewFormat]:
+        """How the methods see pictures; empty if they look at none."""
+        forms = [answerer.format for answerer in (self.ner, self.re) if answerer is not None]
+        return list(dict.fromkeys(form for form in forms if form.views))
+
+    def _answer(self, reads: list[ReadPost]) -> list[Extraction]:
+        """What is found in the posts of a window."""
+        kept: dict[str, Tensor] = {}
+        if self.ner is not None:
+            found = [_sole(answers) for answers in self.ner.answer(reads, kept)]
+        else:
+            found = [Answer(read.post.id, read.post.entities) for read in reads]
+        said: list[list[Answer]] = [[] for _ in reads]
+        if self.re is not None:
+            asked = [self._ask(read, answer.entities) for read, answer in zip(reads, found, strict=True)]
+            said = self.re.answer(asked, kept)
+        return [_extraction(*parts) for parts in zip(reads, found, said, strict=True)]
+
+    def _ask(self, read: ReadPost, entities: Sequence[Entity]) -> ReadPost:
+        """The post with the relations to be asked about."""
+        assert self.re is not None
+        post = read.post
+        asked = post.relations
+        if self.ner is not None or not asked:
+            asked = plausible_pairs(entities, self.re.schema.labels)
+        if len(asked) > MAX_PAIRS:
+            read.problems.append(f"relations: only {MAX_PAIRS} of {len(asked)} pairs of entities were asked about")
+        return replace(read, post=replace(post, relations=asked[:MAX_PAIRS]))
+
+
+def load_pair(
+    ner: str | Path,
+    re: str | Path,
+    device: str = "auto",
+    precision: Precision = "auto",
+    batch_size: int = 32,
+    **options: Any,
+) -> Extractor:
+    """Entities from one checkpoint, relations between them from another: triples.
+
+    Args:
+        ner: Checkpoint of a method that finds entities.
+        re: Checkpoint of a method that finds relations.
+        device: See `Extractor.from_checkpoint`; so are ``precision`` and ``batch_size``.
+        precision: As there.
+        batch_size: As there.
+        **options: ``cropper``, ``window`` and ``workers`` of `Extractor`.
+
+    Raises:
+        CheckpointError: A file is no checkpoint, or is one of the other task.
+        DeviceError: There is no such device.
+    """
+    place = find_device(device)
+    loaded: list[Answerer] = []
+    for task, path in (("ner", ner), ("re", re)):
+        loaded.append(_load(path, place, precision=precision, batch_size=batch_size))
+        if loaded[-1].schema.task != task:
+            raise CheckpointError(f"'{path}' is of the task {loaded[-1].schema.task}: expected one of {task}")
+    finder, classifier = loaded
+    return Extractor(finder, classifier, **options)
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a name; ``auto`` is a GPU if there is one.
+
+    Raises:
+        DeviceError: It is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise DeviceError(f"device '{name}' is not there: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def _load(path: str | Path, device: torch.device, **options: Any) -> Answerer:
+    """A checkpoint's method, ready to answer."""
+    checkpoint = read_checkpoint(path)
+    if "MultimodalDataModule" not in checkpoint:
+        raise CheckpointError(f"'{path}' says nothing of its data: it was not written by `mmie fit`")
+    return Answerer.from_checkpoint(checkpoint, path, device, **options)
+
+
+def _sole(answers: Sequence[Answer]) -> Answer:
+    """The answer of a post; that of one without words finds nothing."""
+    return answers[0] if answers else Answer("")
+
+
+def _extraction(read: ReadPost, found: Answer, said: Sequence[Answer]) -> Extraction:
+    """Answers in words: what was found in a post."""
+    post = read.post
+    certain = found.probabilities or (1.0,) * len(found.entities)
+    mentions = {
+        (entity.start, entity.end): _mention(post, entity, probability)
+        for entity, probability in zip(found.entities, certain, strict=True)
+    }
+    triples = []
+    for answer in said:
+        relation, probability = answer.relations[0], answer.probabilities[0]
+        head, tail = (
+            mentions.get((entity.start, entity.end)) or _mention(post, entity, 1.0)
+            for entity in (relation.head, relation.tail)
+        )
+        if relation.label != NO_RELATION:
+            triples.append(Triple(head, relation.label, tail, probability))
+    return Extraction(
+        post.id, post.text or "", post.offsets, tuple(mentions.values()), tuple(triples), tuple(read.problems)
+    )
+
+
+def _mention(post: Post, entity: Entity, probability: float) -> Mention:
+    """An entity with its place in the text."""
+    start, end = post.offsets[entity.start][0], post.offsets[entity.end - 1][1]
+    return Mention((post.text or "")[start:end], entity.type, start, end, probability)
