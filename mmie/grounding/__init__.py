@@ -1,0 +1,1 @@
+"""Object crops for new pictures."""

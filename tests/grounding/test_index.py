@@ -1,0 +1,90 @@
+"""The index and the published one."""
+
+import pytest
+import torch
+
+from mmie.data.corpus import CorpusError, load_crop_index
+from mmie.grounding.detection import GroundingError
+from mmie.grounding.index import Crop, IndexEntry, from_pth, read_index, to_pth, write_index
+
+FULL = [
+    IndexEntry("0", "../images/a.jpg", ("red çar",), (Crop("a-1.jpg", (1, 2, 30, 40), "red çar", 0.5, "owlv2"),)),
+    IndexEntry("1", "../images/b.jpg"),
+    IndexEntry("2", "../images/a.jpg", (), (Crop("a-2.jpg"), Crop("a-1.jpg"))),
+]
+
+
+def test_written_and_read(tmp_path):
+    file = tmp_path / "new" / "index.jsonl"
+    write_index(file, FULL)
+    assert read_index(file) == FULL
+    assert [path.name for path in file.parent.iterdir()] == ["index.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [("image", {"a.jpg": ["a-1.jpg", "a-2.jpg"]}), ("id", {0: ["a-1.jpg"], 2: ["a-2.jpg", "a-1.jpg"]})],
+)
+def test_published_form(tmp_path, key, expected):
+    file = tmp_path / "dict.pth"
+    to_pth(FULL, file, key)
+    assert torch.load(file, weights_only=True) == expected
+    assert load_crop_index([file]) == {str(name): files for name, files in expected.items()}
+
+
+@pytest.mark.parametrize(
+    ("key", "published"),
+    [("image", {"a.jpg": ["x.jpg", "y.jpg"], "b.jpg": ["z.jpg"]}), ("id", {0: ["x.jpg"], 7: ["y"]})],
+)
+def test_there_and_back(tmp_path, key, published):
+    first, second, index = tmp_path / "a.pth", tmp_path / "b.pth", tmp_path / "index.jsonl"
+    torch.save(published, first)
+    write_index(index, from_pth(first, key))
+    to_pth(read_index(index), second, key)
+    assert torch.load(second, weights_only=True) == published
+
+
+def test_the_other_key_is_refused(tmp_path):
+    torch.save({"a.jpg": ["x.jpg"]}, tmp_path / "a.pth")
+    with pytest.raises(GroundingError, match="does not say the id"):
+        to_pth(from_pth(tmp_path / "a.pth", "image"), tmp_path / "b.pth", "id")
+
+
+class _Trap:
+    def __reduce__(self):
+        return print, ("unpickled",)
+
+
+@pytest.mark.parametrize("content", [_Trap(), [1], {"a.jpg": "x.jpg"}, {"a.jpg": [1]}])
+def test_anything_else_is_refused(tmp_path, content, capsys):
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(CorpusError, match="expected a dictionary"):
+        from_pth(tmp_path / "a.pth", "image")
+    assert capsys.readouterr().out == ""
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(GroundingError, match="no such file"):
+        from_pth(tmp_path / "a.pth", "image")
+    with pytest.raises(GroundingError, match="no file that can be read"):
+        read_index(tmp_path / "a.jsonl")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        "1",
+        "{}",
+        '{"id": "1"}',
+        '{"id": "1", "image": "a", "crops": [{"box": null}]}',
+        '{"id": "1", "image": "a", "crops": [{"file": "a", "box": [1, 2]}]}',
+        '{"id": "1", "image": "a", "crops": ["a"]}',
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path, line):
+    file = tmp_path / "index.jsonl"
+    file.write_text('{"id": "0", "image": "a"}\n' + line, encoding="utf-8")
+    with pytest.raises(GroundingError, match=r"index.jsonl:2: expected an entry"):
+        read_index(file)
