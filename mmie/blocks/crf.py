@@ -61,21 +61,22 @@ class ConstrainedCRF(CRF):  # type: ignore[misc]
         """Log p(tags) of every row, (batch,) float32; see `loss`."""
         return -self.loss(emissions, tags, mask)
 
-    def loss(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
+    def loss(self, emissions: Tensor, tags: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
         """-log p(tags), computed in float64, also under autocast.
 
         Args:
             emissions: (batch, words, tags)
             tags: (batch, words) gold tag ids; any valid id where masked.
             mask: (batch, words) bool, True on a row's first words, at least one.
+            temperature: What all scores are divided by.
 
         Returns:
             (batch,) float32
         """
         device = "cpu" if emissions.device.type == "mps" else emissions.device  # MPS has no float64
         with torch.autocast(emissions.device.type, enabled=False):
-            starts, transitions, ends = (scores.to(device, torch.float64) for scores in self.scores())
-            states, tags, mask = emissions.to(device, torch.float64), tags.to(device), mask.to(device)
+            starts, transitions, ends = (scores.to(device, torch.float64) / temperature for scores in self.scores())
+            states, tags, mask = emissions.to(device, torch.float64) / temperature, tags.to(device), mask.to(device)
             gold = _path_score(states, tags, mask, starts, transitions, ends)
             total: Tensor = _LogPartition.apply(states, mask, starts, transitions, ends)
             return (total - gold).to(emissions.device, torch.float32)
@@ -103,7 +104,9 @@ class ConstrainedCRF(CRF):  # type: ignore[misc]
         return _follow(pointers, (score + ends).argmax(dim=1)) * mask
 
     @torch.no_grad()
-    def span_probabilities(self, emissions: Tensor, mask: Tensor, tags: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def span_probabilities(
+        self, emissions: Tensor, mask: Tensor, tags: Tensor, temperature: Tensor | float = 1.0
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """What the probability of an entity is made of, given the words: p(tags) is a Markov chain.
 
         An entity of words s to e with tags y has log probability
@@ -114,13 +117,14 @@ class ConstrainedCRF(CRF):  # type: ignore[misc]
             emissions: (batch, words, tags)
             mask: (batch, words) bool, True on a row's first words, at least one.
             tags: (batch, words) tag ids of a valid path.
+            temperature: What all scores are divided by.
 
         Returns:
             The terms in this order, each where its word is, (batch, words) float64; 0 where masked.
         """
         device = "cpu" if emissions.device.type == "mps" else emissions.device
-        starts, transitions, ends = (scores.to(device, torch.float64).exp() for scores in self.scores())
-        scores, tags, mask = emissions.to(device, torch.float64), tags.to(device).T, mask.to(device)
+        starts, transitions, ends = ((scores.to(device, torch.float64) / temperature).exp() for scores in self.scores())
+        scores, tags, mask = emissions.to(device, torch.float64) / temperature, tags.to(device).T, mask.to(device)
         keeps = mask.T.unsqueeze(2)  # (words, batch, 1)
         seen = (scores - scores.amax(dim=2, keepdim=True)).clamp(min=-GAP).exp().transpose(0, 1)
         filtered, norms = _filter(seen, keeps, starts, transitions)  # (words, batch, tags)

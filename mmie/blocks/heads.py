@@ -15,7 +15,18 @@ Pooling = Literal["cls", "entities"]
 
 
 class Head(nn.Module, ABC):
-    """Reads a method's states; the only part of a model that differs between the tasks."""
+    """Reads a method's states; the only part of a model that differs between the tasks.
+
+    Attributes:
+        temperature: What scores are divided by before they become the probabilities of answers; neither the loss nor
+            the best answer depends on it.
+    """
+
+    temperature: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("temperature", torch.ones(()))
 
     @abstractmethod
     def pool(self, states: Tensor, batch: Batch) -> Tensor:
@@ -29,6 +40,10 @@ class Head(nn.Module, ABC):
             states: (batch, tokens, hidden)
             batch: Posts with gold tags or labels.
         """
+
+    @abstractmethod
+    def losses_at(self, temperatures: Sequence[float], states: Tensor, batch: Batch) -> Tensor:
+        """`loss` with scores divided by each temperature, (temperatures, batch)."""
 
     @abstractmethod
     def decode(self, states: Tensor, batch: Batch) -> Tensor:
@@ -77,13 +92,21 @@ class TagHead(Head):
             raise ValueError("the batch has no gold tags: was the data module set up for the task ner?")
         return self.crf.loss(self.emissions(states, batch), batch.tags, batch.word_mask)
 
+    def losses_at(self, temperatures: Sequence[float], states: Tensor, batch: Batch) -> Tensor:
+        """Negative log-likelihoods of the gold tags."""
+        if batch.tags is None:
+            raise ValueError("the batch has no gold tags: was the data module set up for the task ner?")
+        scores, tags, mask = self.emissions(states, batch), batch.tags, batch.word_mask
+        return torch.stack([self.crf.loss(scores, tags, mask, temperature) for temperature in temperatures])
+
     def decode(self, states: Tensor, batch: Batch) -> Tensor:
         """Best tag ids by Viterbi, (batch, words), ``O`` on padding and on words cut off."""
         return self.crf.decode(self.emissions(states, batch), batch.word_mask)
 
     def confidence(self, states: Tensor, batch: Batch, decoded: Tensor) -> tuple[Tensor, ...]:
         """Logarithms of which those at an entity's words sum to its marginal log probability."""
-        return self.crf.span_probabilities(self.emissions(states, batch), batch.word_mask, decoded)
+        scores = self.emissions(states, batch)
+        return self.crf.span_probabilities(scores, batch.word_mask, decoded, self.temperature)
 
 
 class RelationHead(Head):
@@ -124,11 +147,23 @@ class RelationHead(Head):
         logits = self.logits(states, batch).float()
         return functional.cross_entropy(logits, batch.labels, ignore_index=UNKNOWN_LABEL, reduction="none")
 
+    def losses_at(self, temperatures: Sequence[float], states: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropies."""
+        if batch.labels is None:
+            raise ValueError("the batch has no gold labels: was the data module set up for the task re?")
+        logits, labels, unknown = self.logits(states, batch).float(), batch.labels, UNKNOWN_LABEL
+        return torch.stack(
+            [
+                functional.cross_entropy(logits / temperature, labels, ignore_index=unknown, reduction="none")
+                for temperature in temperatures
+            ]
+        )
+
     def decode(self, states: Tensor, batch: Batch) -> Tensor:
         """Best label ids, (batch,)."""
         return self.logits(states, batch).argmax(-1)
 
     def confidence(self, states: Tensor, batch: Batch, decoded: Tensor) -> tuple[Tensor, ...]:
         """Probability of the label."""
-        probabilities = self.logits(states, batch).float().softmax(-1)
+        probabilities = (self.logits(states, batch).float() / self.temperature).softmax(-1)
         return (probabilities.gather(1, decoded.unsqueeze(1)).squeeze(1),)

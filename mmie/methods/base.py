@@ -26,6 +26,7 @@ from mmie.methods.optimizer import EmbeddingAdamW
 from mmie.methods.papers import Paper
 from mmie.methods.tasks import build_task
 from mmie.methods.transfer import full_name, initialise_from
+from mmie.metrics import TEMPERATURES, BestTemperature
 from mmie.types import Answer, Batch, Encoding, Precomputed, Schema
 
 Stage = Literal["val", "test"]
@@ -107,6 +108,7 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         self.task = build_task(schema)
         self.set_head(self.text.hidden_size)
         self.metrics = nn.ModuleDict({stage: self.task.build_metric() for stage in ("val", "test")})
+        self.best_temperature = BestTemperature()
         self.losses = nn.ModuleDict({stage: MeanMetric().set_dtype(torch.float64) for stage in ("val", "test")})
 
     @property
@@ -232,32 +234,35 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Score a batch of the validation split."""
-        self._evaluate(batch, "val")
+        states = self._evaluate(batch, "val")[0]
+        self.best_temperature.update(self.head.losses_at(TEMPERATURES, states, batch)[:, batch.counted])
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Answer]]:
         """Score a batch of the test split; the answers go to the callbacks."""
-        return {"answers": self._evaluate(batch, "test")}
+        return {"answers": self._evaluate(batch, "test")[1]}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Answer]:
         """Answers for a batch."""
         return self(batch)  # type: ignore[no-any-return]
 
     def on_validation_epoch_end(self) -> None:
-        """Log the validation scores, over all processes."""
+        """Log the validation scores, over all processes, and set the temperature of the answers' probabilities."""
         self._log_scores("val")
+        self.head.temperature.copy_(self.best_temperature.compute())
+        self.best_temperature.reset()
 
     def on_test_epoch_end(self) -> None:
         """Log the test scores, over all processes."""
         self._log_scores("test")
 
-    def _evaluate(self, batch: Batch, stage: Stage) -> list[Answer]:
-        """Add a batch to the metrics of a stage; its answers."""
+    def _evaluate(self, batch: Batch, stage: Stage) -> tuple[Tensor, list[Answer]]:
+        """Add a batch to the metrics of a stage; its states and answers."""
         states = self.encode(batch).states
         decoded = self.head.decode(states, batch)
         metric, loss = self._stage_metrics(stage)
         self.task.score(metric, batch, decoded)
         loss.update(self.head.loss(states, batch)[batch.counted])
-        return self.task.answers(batch, decoded)
+        return states, self.task.answers(batch, decoded)
 
     def _log_scores(self, stage: Stage) -> None:
         """Log and empty the metrics of a stage."""

@@ -52,10 +52,10 @@ class EmbeddingAdamW(torch.optim.AdamW):
                 yield from ((w, group) for w in group["params"] if w in self._embeddings and w.device.type == "cpu")
 
     def _step_rows(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        """For used rows, m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, and with what both are without their bias,
+        """w = w - lr m' / (sqrt(v') + eps) for used rows, where m' and v' are m and v without their bias:
 
-        m' = m / (1 - b1^t) and v' = v / (1 - b2^t), w = w - lr m' / (sqrt(v') + eps).
-        """
+        m = b1 m + (1 - b1) g, m' = m / (1 - b1^t); v = b2 v + (1 - b2) g^2, v' = v / (1 - b2^t).
+        """  # noqa: D403, D415  (an equation)
         state = self._grown_state(weight, gradient)
         rows = state["rows"].long()  # (used,); loading a state makes floats of all its tensors
         used = gradient[rows]  # (used, width)

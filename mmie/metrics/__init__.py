@@ -1,6 +1,7 @@
 """Scores of entities and relations: pure functions, torchmetrics classes over them, and tests of significance."""
 
 from mmie.metrics.bootstrap import BootstrapResult, approximate_randomization, paired_bootstrap
+from mmie.metrics.calibration import TEMPERATURES, BestTemperature
 from mmie.metrics.functional import (
     Scores,
     accuracy_counts,
@@ -17,6 +18,8 @@ from mmie.metrics.functional import (
 from mmie.metrics.modules import RelationF1, SpanF1
 
 __all__ = [
+    "TEMPERATURES",
+    "BestTemperature",
     "BootstrapResult",
     "RelationF1",
     "Scores",

@@ -175,19 +175,21 @@ def test_starts_small_and_can_be_pickled():
     assert copy.decode(emissions, mask).equal(crf.decode(emissions, mask))
 
 
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
 @pytest.mark.parametrize(("tags", "scheme"), SCHEMES)
-def test_span_probabilities_equal_enumeration(tags, scheme):
+def test_span_probabilities_equal_enumeration(tags, scheme, temperature):
     crf, emissions = make(tags, scheme)
     lengths = [4, 1, 3]
     mask = mask_of(lengths, 4)
     for row, length in enumerate(lengths):
         scores = enumerate_paths(crf, emissions[row, :length], tags, scheme)
+        scores = {path: score / temperature for path, score in scores.items()}
         total = torch.stack(list(scores.values())).logsumexp(0)
         spans = {path: set(tags_to_entities([tags[tag] for tag in path])) for path in scores}
         for path in scores:
             given = torch.zeros(3, 4, dtype=torch.long)
             given[row, :length] = torch.tensor(path)
-            enter, step, leave = (part[row] for part in crf.span_probabilities(emissions, mask, given))
+            enter, step, leave = (part[row] for part in crf.span_probabilities(emissions, mask, given, temperature))
             for entity in spans[path]:
                 having = torch.stack([scores[other] for other in scores if entity in spans[other]])
                 last = entity.end - 1

@@ -224,3 +224,26 @@ def test_every_weight_gets_gradient():
     for head, batch in make_heads(dropout=0.0):
         head.loss(torch.randn(2, TOKENS, TOKENS), batch).sum().backward()
         assert all(parameter.grad.ne(0).any() for parameter in head.parameters())
+
+
+@pytest.mark.parametrize("temperature", [0.5, 3.0])
+def test_losses_at_a_temperature_are_those_of_scores_divided_by_it(temperature):
+    head, batch = make_tag_head(), make_batch()
+    (found,) = head.losses_at([temperature], STATES, batch)
+    for parameter in (*head.emission.parameters(), *head.crf.parameters()):
+        parameter.data /= temperature
+    torch.testing.assert_close(found, head.loss(STATES, batch))
+    relation, pair = make_relation_head("entities"), relation_batch(labels=(1, UNKNOWN_LABEL))
+    (found,) = relation.losses_at([temperature], STATES, pair)
+    for parameter in relation.classifier.parameters():
+        parameter.data /= temperature
+    torch.testing.assert_close(found, relation.loss(STATES, pair))
+
+
+def test_probabilities_are_those_of_scores_divided_by_the_temperature():
+    head, batch = make_relation_head("cls"), relation_batch()
+    head.temperature.fill_(2.0)
+    answers = head.decode(STATES, batch)
+    (found,) = head.confidence(STATES, batch, answers)
+    expected = (head.logits(STATES, batch) / 2).softmax(1).amax(1)
+    torch.testing.assert_close(found, expected)
