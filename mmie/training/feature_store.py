@@ -126,14 +126,29 @@ class RowStore:
             batch_size: Sources that are computed together.
         """
         rank, world = (dist.get_rank(), dist.get_world_size()) if _is_distributed() else (0, 1)
-        missing = [key for key in sources if key not in self][rank::world]
+        self._fill([key for key in sources if key not in self][rank::world], sources, load, compute, batch_size)
+        if _is_distributed():
+            dist.barrier()
+            self.refresh()  # other machines may have stores of their own, which hold their shares
+            self._fill([key for key in sources if key not in self], sources, load, compute, batch_size)
+
+    def _fill(
+        self,
+        missing: Sequence[str],
+        sources: Mapping[str, _T],
+        load: Callable[[Sequence[_T]], _U],
+        compute: Callable[[_U], Tensor],
+        batch_size: int,
+    ) -> None:
+        """Compute the rows of these keys."""
+        rank = dist.get_rank() if _is_distributed() else 0
         batches = [missing[start : start + batch_size] for start in range(0, len(missing), batch_size)]
         console = Console(stderr=True)
         hidden = rank > 0 or not console.is_terminal
         if missing and rank == 0 and hidden:
             console.print(f"computing {self.folder.name}: {len(missing)} of {len(sources)}", soft_wrap=True)
         loaded = _ahead(lambda keys: load([sources[key] for key in keys]), batches)
-        waiting: list[tuple[list[str], Tensor]] = []
+        waiting: list[tuple[Sequence[str], Tensor]] = []
         for keys, content in zip(
             track(batches, self.folder.name, console=console, transient=True, disable=hidden), loaded, strict=True
         ):
@@ -142,11 +157,8 @@ class RowStore:
                 self._add_all(waiting)
                 waiting = []
         self._add_all(waiting)
-        if _is_distributed():
-            dist.barrier()
-            self.refresh()
 
-    def _add_all(self, parts: Sequence[tuple[list[str], Tensor]]) -> None:
+    def _add_all(self, parts: Sequence[tuple[Sequence[str], Tensor]]) -> None:
         """Write several batches of rows as one shard."""
         if parts:
             self.add([key for keys, _ in parts for key in keys], torch.cat([rows for _, rows in parts]))
