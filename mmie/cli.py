@@ -11,9 +11,12 @@ from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from rich.console import Console
 
+from mmie.app.command import serve_command
 from mmie.data import Corpus
 from mmie.data.demo import render_bounds, write_demo
 from mmie.data.stats import check_corpus, corpus_stats, render_report, render_stats
+from mmie.grounding.command import ground_command
+from mmie.inference_command import convert_command, export_command, extract_command
 from mmie.lightning_command import build_parts, features_command, lightning_command
 from mmie.reports.comparison import render_runs, write_report
 from mmie.reports.dashboard import log_comparison
@@ -277,6 +280,11 @@ OWN_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "methods": methods_command,
     "benchmark": benchmark_command,
     "diagnose": diagnose_command,
+    "ground": ground_command,
+    "extract": extract_command,
+    "convert": convert_command,
+    "export": export_command,
+    "serve": serve_command,
 }
 COMMANDS = {
     "fit": "train a method on a corpus",
@@ -289,6 +297,11 @@ COMMANDS = {
     "study": "low resource, cross-task or cross-domain, with the papers' figure",
     "compare": "compare the test scores of runs, and write a report",
     "diagnose": "show why a checkpoint answers as it does",
+    "ground": "cut object crops out of pictures, and write their index",
+    "extract": "find entities and relations in posts of one's own",
+    "convert": "turn what was extracted into CoNLL, CSV, RDF, GraphML or an HTML graph",
+    "export": "write a checkpoint as a folder to pass on, or as ONNX; send it to the hub",
+    "serve": "a web page and a JSON endpoint for checkpoints",
     "methods": "list the methods: papers, switches, published scores",
 }
 

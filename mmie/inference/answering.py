@@ -105,15 +105,11 @@ class Answerer:
             reads: The posts.
             kept: What frozen backbones made of their views, (readable views, width), to use and to add to.
         """
-        spelled = [place for place, read in enumerate(reads) if read.post.words]
-        posts = [reads[place].post for place in spelled]
-        instances = encode_posts(posts, self.schema, self.tokenizer, self.use_context)
-        owners = [place for place in spelled for _ in self._questions(reads[place].post)]
-        if self.schema.task == "ner":
-            for instance, place in zip(instances, spelled, strict=True):
+        instances, owners = self._encode(reads)
+        if not self.method.task.asks_pairs:
+            for instance, place in zip(instances, owners, strict=True):
                 _note_unread(instance, reads[place].problems)
-        views = WindowViews.of(reads, self.format) if self.format.views and instances else None
-        features = {} if views is None else self._features(views, sorted(set(owners)), kept)
+        views, features = self._see(reads, owners, kept)
         answers: dict[int, Answer] = {}
         for chunk in self._chunks(instances):
             asked = [owners[number] for number in chunk]
@@ -124,9 +120,39 @@ class Answerer:
             found[owner].append(answers[number])
         return found
 
+    def diagnose(self, reads: Sequence[ReadPost]) -> dict[str, Tensor]:
+        """Why the method answers as it does, in one batch: see `ExtractionModule.diagnose`; on the CPU.
+
+        Args:
+            reads: The posts, few; each row of the result is one of them (NER), or one of their relations (RE).
+        """
+        instances, owners = self._encode(reads)
+        if not instances:
+            return {}
+        views, features = self._see(reads, owners, {})
+        with self._autocast():
+            batch = self._batch(instances, owners, views, features).to(self.method.device)
+            return {name: rows.float().cpu() for name, rows in self.method.diagnose(batch).items()}
+
+    def _encode(self, reads: Sequence[ReadPost]) -> tuple[list[Instance], list[int]]:
+        """What is asked of the posts that have words, and the place of the post of each question."""
+        spelled = [place for place, read in enumerate(reads) if read.post.words]
+        posts = [reads[place].post for place in spelled]
+        instances = encode_posts(posts, self.schema, self.tokenizer, self.use_context)
+        return instances, [place for place in spelled for _ in self._questions(reads[place].post)]
+
+    def _see(
+        self, reads: Sequence[ReadPost], owners: Sequence[int], kept: dict[str, Tensor]
+    ) -> tuple[WindowViews | None, dict[str, Tensor]]:
+        """The views of posts, and what frozen backbones make of those that a question is asked of."""
+        if not self.format.views or not owners:
+            return None, {}
+        views = WindowViews.of(reads, self.format)
+        return views, self._features(views, sorted(set(owners)), kept)
+
     def _questions(self, post: Post) -> Sequence[object]:
         """What is asked of a post: once, or once a relation."""
-        return post.relations if self.schema.task == "re" else (post,)
+        return post.relations if self.method.task.asks_pairs else (post,)
 
     def _chunks(self, instances: Sequence[Instance]) -> list[list[int]]:
         """Places of the instances, in batches of like length, the longest first."""

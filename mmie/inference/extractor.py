@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from mmie.inference.answering import Answerer, Precision
+from mmie.inference.frames import read_frame, with_columns
 from mmie.inference.pairs import plausible_pairs
 from mmie.inference.reading import Cropper, ReadPost, ViewFormat, read_post
-from mmie.methods.transfer import CheckpointError, read_checkpoint
+from mmie.inference.sharing import building, read_content, read_pretrained
+from mmie.methods.transfer import CheckpointError
 from mmie.types import NO_RELATION, Answer, Entity, Extraction, Mention, MmieError, Post, Triple
 
 MAX_PAIRS = 400
@@ -30,7 +32,8 @@ class Extractor:
 
     Alone, an NER method finds entities, and an RE method answers for the ``relations`` that a post asks about (their
     labels do not count), or else for all plausible pairs of its ``entities``. Together (`load_pair`), the pairs are
-    those of the entities found.
+    those of the entities found. A pair is asked about in both directions; if both get the same label, the more probable
+    one stays, except for relations that a post itself asks about.
 
     Results come in the order of the posts. A picture that cannot be read is left out, and said so in
     `Extraction.problems`; so is a text without words, or one that is longer than the method reads.
@@ -75,7 +78,7 @@ class Extractor:
         """A checkpoint of either task.
 
         Args:
-            path: File that a fit wrote.
+            path: File that a fit wrote, or folder that `mmie.inference.sharing.save_pretrained` wrote.
             device: ``auto`` takes a GPU if there is one; else what torch calls a device.
             precision: ``auto`` is bfloat16 on a GPU and float32 elsewhere.
             batch_size: Posts that are computed together.
@@ -86,7 +89,41 @@ class Extractor:
             DeviceError: There is no such device.
         """
         answerer = _load(path, find_device(device), precision=precision, batch_size=batch_size)
-        return cls(re=answerer, **options) if answerer.schema.task == "re" else cls(ner=answerer, **options)
+        return cls._of(answerer, **options)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        revision: str | None = None,
+        device: str = "auto",
+        precision: Precision = "auto",
+        batch_size: int = 32,
+        **options: Any,
+    ) -> Self:
+        """A folder that `mmie.inference.sharing.save_pretrained` wrote, here or on the Hugging Face hub.
+
+        Args:
+            source: The folder, or ``owner/name`` on the hub.
+            revision: Branch, tag or commit there.
+            device: See `from_checkpoint`; so are ``precision``, ``batch_size`` and ``options``.
+            precision: As there.
+            batch_size: As there.
+            **options: As there.
+
+        Raises:
+            CheckpointError: There is no such folder or repository, or it holds something else.
+            DeviceError: There is no such device.
+        """
+        content, place = read_pretrained(source, revision), find_device(device)
+        with building(source):
+            answerer = Answerer.from_checkpoint(content, source, place, precision=precision, batch_size=batch_size)
+        return cls._of(answerer, **options)
+
+    @classmethod
+    def _of(cls, answerer: Answerer, **options: Any) -> Self:
+        """A method of either task."""
+        return cls(None, answerer, **options) if answerer.method.task.asks_pairs else cls(answerer, **options)
 
     def extract(self, posts: Iterable[Post[Any]]) -> list[Extraction]:
         """What is found in each post, in their order.
@@ -129,8 +166,6 @@ class Extractor:
         Raises:
             PostError: There is no such column.
         """
-        from mmie.inference.frames import read_frame, with_columns
-
         return with_columns(frame, self.extract(read_frame(frame, text, image)))
 
     @property
@@ -150,7 +185,10 @@ class Extractor:
         if self.re is not None:
             asked = [self._ask(read, answer.entities) for read, answer in zip(reads, found, strict=True)]
             said = self.re.answer(asked, kept)
-        return [_extraction(*parts) for parts in zip(reads, found, said, strict=True)]
+        return [
+            _extraction(read, answer, relations, self.ner is None and bool(read.post.relations))
+            for read, answer, relations in zip(reads, found, said, strict=True)
+        ]
 
     def _ask(self, read: ReadPost, entities: Sequence[Entity]) -> ReadPost:
         """The post with the relations to be asked about."""
@@ -196,6 +234,29 @@ def load_pair(
     return Extractor(finder, classifier, **options)
 
 
+def load_extractor(ner: str | Path | None = None, re: str | Path | None = None, **options: Any) -> Extractor:
+    """An extractor of one checkpoint or of two.
+
+    Args:
+        ner: Checkpoint of a method that finds entities, or None.
+        re: Checkpoint of a method that finds relations, or None.
+        **options: See `load_pair`.
+
+    Raises:
+        CheckpointError: Both are None, a file is no checkpoint, or is one of the other task.
+        DeviceError: There is no such device.
+    """
+    if ner is not None and re is not None:
+        return load_pair(ner, re, **options)
+    path = re if ner is None else ner
+    if path is None:
+        raise CheckpointError("no checkpoint is named: expected one for entities, one for relations, or both")
+    extractor = Extractor.from_checkpoint(path, **options)
+    if (extractor.ner is None) != (ner is None):
+        raise CheckpointError(f"'{path}' is of the other task: it finds {'relations' if re is None else 'entities'}")
+    return extractor
+
+
 def find_device(name: str) -> torch.device:
     """The device of a name; ``auto`` is a GPU if there is one.
 
@@ -214,10 +275,9 @@ def find_device(name: str) -> torch.device:
 
 def _load(path: str | Path, device: torch.device, **options: Any) -> Answerer:
     """A checkpoint's method, ready to answer."""
-    checkpoint = read_checkpoint(path)
-    if "MultimodalDataModule" not in checkpoint:
-        raise CheckpointError(f"'{path}' says nothing of its data: it was not written by `mmie fit`")
-    return Answerer.from_checkpoint(checkpoint, path, device, **options)
+    content = read_content(path)
+    with building(path):
+        return Answerer.from_checkpoint(content, path, device, **options)
 
 
 def _sole(answers: Sequence[Answer]) -> Answer:
@@ -225,7 +285,7 @@ def _sole(answers: Sequence[Answer]) -> Answer:
     return answers[0] if answers else Answer("")
 
 
-def _extraction(read: ReadPost, found: Answer, said: Sequence[Answer]) -> Extraction:
+def _extraction(read: ReadPost, found: Answer, said: Sequence[Answer], is_asked: bool) -> Extraction:
     """Answers in words: what was found in a post."""
     post = read.post
     certain = found.probabilities or (1.0,) * len(found.entities)
@@ -242,9 +302,20 @@ def _extraction(read: ReadPost, found: Answer, said: Sequence[Answer]) -> Extrac
         )
         if relation.label != NO_RELATION:
             triples.append(Triple(head, relation.label, tail, probability))
+    relations = triples if is_asked else _one_way(triples)
     return Extraction(
-        post.id, post.text or "", post.offsets, tuple(mentions.values()), tuple(triples), tuple(read.problems)
+        post.id, post.text or "", post.offsets, tuple(mentions.values()), tuple(relations), tuple(read.problems)
     )
+
+
+def _one_way(triples: Sequence[Triple]) -> list[Triple]:
+    """Of two triples that say the same in both directions, the more probable one."""
+    best: dict[tuple[frozenset[Mention], str], Triple] = {}
+    for triple in triples:
+        key = frozenset((triple.head, triple.tail)), triple.label
+        if key not in best or triple.probability > best[key].probability:
+            best[key] = triple
+    return list(best.values())
 
 
 def _mention(post: Post, entity: Entity, probability: float) -> Mention:

@@ -1,0 +1,155 @@
+"""Where one's own posts come from: JSON lines, CSV, TSV, a folder, or standard input, read one by one.
+
+============================  =========================================================================================
+source                        a post is
+============================  =========================================================================================
+``posts.jsonl``, ``-``        a line as `mmie.data.jsonl` describes it; ``id`` may be absent: it is the line's number
+``posts.csv``, ``posts.tsv``  a row with the columns ``text`` and, if they are there, ``id``, ``image``, ``context``
+a folder                      ``<id>.txt`` and the picture ``<id>.jpg``, ``.jpeg``, ``.png``, ``.gif``, ``.webp``
+============================  =========================================================================================
+
+Paths of pictures are relative to the folder of the file, or to the folder that is given, and may not leave it.
+"""
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from mmie.data.corpus import MalformedLine, picture_path
+from mmie.data.jsonl import parse_post
+from mmie.types import MmieError, Post
+
+STANDARD_INPUT = "-"
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp")
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+
+
+class SourceError(MmieError, ValueError):
+    """A source that cannot be read at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class BadPost:
+    """A post that cannot be read.
+
+    Attributes:
+        place: Number of its line or row from 1, or the name of its file.
+        reason: What was expected, and what was found.
+    """
+
+    place: str
+    reason: str
+
+
+def read_source(source: str, pictures: Path | None = None) -> Iterator[Post | BadPost]:
+    """The posts of a source in their order, each read when it is asked for.
+
+    Args:
+        source: A file, a folder, or ``-``.
+        pictures: Folder that pictures' paths are relative to; None takes that of the file, or the present one.
+
+    Raises:
+        SourceError: There is no such source, or it is of another kind.
+    """
+    if source == STANDARD_INPUT:
+        return _read_json(_lines(sys.stdin.buffer), pictures or Path.cwd())
+    path = Path(source)
+    if path.is_dir():
+        return _read_folder(path)
+    if not path.is_file():
+        raise SourceError(f"{source}: expected a file or a folder of posts, found none")
+    root = pictures or path.parent
+    if path.suffix in _DELIMITERS:
+        return _read_table(path, _DELIMITERS[path.suffix], root)
+    if path.suffix == ".jsonl":
+        return _read_json(_lines_of(path), root)
+    raise SourceError(f"{source}: expected a folder, or a file named .jsonl, .csv or .tsv")
+
+
+def count_posts(source: str) -> int | None:
+    """About how many posts a source holds, for a progress bar; None of standard input."""
+    path = Path(source)
+    if source == STANDARD_INPUT:
+        return None
+    if path.is_dir():
+        return sum(1 for _ in path.glob("*.txt"))
+    with path.open("rb") as stream:
+        lines = sum(block.count(b"\n") for block in iter(lambda: stream.read(2**20), b""))
+    return max(lines - (path.suffix in _DELIMITERS), 1)
+
+
+def _lines_of(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        yield from _lines(stream)
+
+
+def _lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """Lines without their ends and, in front, without a byte order mark."""
+    for number, line in enumerate(stream):
+        yield (line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line).rstrip(b"\r\n")
+
+
+def _read_json(lines: Iterable[bytes], root: Path) -> Iterator[Post | BadPost]:
+    """A post of every line that is not blank."""
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                yield parse_post(line.decode(), root, name=str(number))
+            except UnicodeDecodeError as error:
+                yield BadPost(str(number), f"expected UTF-8, found {error.reason} at byte {error.start}")
+            except MalformedLine as error:
+                yield BadPost(str(number), str(error))
+
+
+def _read_table(path: Path, delimiter: str, root: Path) -> Iterator[Post | BadPost]:
+    """A post of every row.
+
+    Raises:
+        SourceError: There is no column ``text``.
+    """
+    csv.field_size_limit(2**24)
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+        rows = csv.DictReader(stream, delimiter=delimiter)
+        if "text" not in (rows.fieldnames or ()):
+            raise SourceError(f"{path}: expected a column 'text' in the first row, found {rows.fieldnames or 'none'}")
+        number = 1
+        while True:
+            number += 1
+            try:
+                row = next(rows)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield BadPost(str(number), f"expected a row, found {error}")
+                continue
+            yield _row_post(row, number, root)
+
+
+def _row_post(row: Mapping[str | None, str | None], number: int, root: Path) -> Post | BadPost:
+    """The post of a row of a table."""
+    if None in row:
+        return BadPost(str(number), f"expected {len(row) - 1} fields, found more: quote what holds the delimiter")
+    known = {key: value for key in ("id", "text", "image", "context") if key and (value := row.get(key))}
+    try:
+        return parse_post(json.dumps({"text": "", **known}), root, name=str(number))
+    except MalformedLine as error:
+        return BadPost(str(number), str(error))
+
+
+def _read_folder(folder: Path) -> Iterator[Post | BadPost]:
+    """A post of every text file, by name."""
+    for file in sorted(folder.glob("*.txt")):
+        try:
+            text = file.read_bytes().decode("utf-8-sig").strip()
+            picture = next((file.with_suffix(s).name for s in PICTURE_SUFFIXES if file.with_suffix(s).is_file()), None)
+            image = None if picture is None else picture_path(folder, picture)
+        except UnicodeDecodeError as error:
+            yield BadPost(file.name, f"expected UTF-8, found {error.reason} at byte {error.start}")
+        except (OSError, MalformedLine) as error:
+            yield BadPost(file.name, str(error))
+        else:
+            yield Post(id=file.stem, text=text, image=image)

@@ -1,0 +1,185 @@
+const { nodes, edges } = JSON.parse(document.getElementById("data").textContent);
+const svg = document.getElementById("graph"), about = document.getElementById("about");
+const FEW = 80; // relations whose labels can all be written at once
+let view, kept = null, query = "";
+
+function make(name, parent, attributes = {}, text = "") {
+  const svgNames = ["g", "path", "circle", "text", "title"];
+  const element = svgNames.includes(name) ? document.createElementNS(svg.namespaceURI, name) : document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  if (text) element.textContent = text;
+  return parent.appendChild(element);
+}
+
+const percent = (probability) => `${(100 * probability).toFixed(1)} %`;
+const radius = (node) => Math.min(26, 5 + 2.5 * Math.sqrt(node.count));
+const scene = make("g", svg), lines = make("g", scene), dots = make("g", scene);
+
+// Relations between the same two entities are bent apart.
+const pairs = new Map();
+for (const edge of edges) {
+  const pair = [Math.min(edge.head, edge.tail), Math.max(edge.head, edge.tail)].join();
+  pairs.set(pair, [...(pairs.get(pair) ?? []), edge]);
+}
+for (const group of pairs.values())
+  group.forEach((edge, place) => { edge.bend = (place - (group.length - 1) / 2) * (edge.head < edge.tail ? 1 : -1); edge.place = place; });
+
+for (const edge of edges) {
+  edge.shape = make("g", lines, { class: "edge" });
+  edge.line = make("path", edge.shape, { class: "line", "marker-end": "url(#arrow)", "stroke-width": 1 + Math.log2(edge.count) / 2 });
+  edge.target = make("path", edge.shape, { class: "target" });
+  edge.name = make("text", edge.shape, {}, edge.label);
+}
+nodes.forEach((node, number) => {
+  const name = `${node.text}, ${node.type || "no type"}`;
+  node.shape = make("g", dots, { class: "node", tabindex: 0, role: "button", "aria-label": name, style: `--tone: var(--c${node.tone})` });
+  make("circle", node.shape, { r: radius(node) });
+  make("text", node.shape, { y: radius(node) + 12 }, node.text.length > 24 ? `${[...node.text].slice(0, 23).join("")}…` : node.text);
+  node.edges = edges.filter((edge) => edge.head === number || edge.tail === number);
+});
+
+function drawEdge(edge) {
+  const from = nodes[edge.head], to = nodes[edge.tail];
+  let path, middle;
+  if (from === to) {
+    const r = radius(from), out = r + 26 + 14 * edge.place;
+    path = `M${from.x - r * .6} ${from.y - r * .8} C${from.x - out} ${from.y - out * 1.6} ${from.x + out} ${from.y - out * 1.6} ${to.x + r * .6} ${to.y - r * .8}`;
+    middle = [from.x, from.y - out * 1.3];
+  } else {
+    const dx = to.x - from.x, dy = to.y - from.y, long = Math.hypot(dx, dy) || 1, bow = 36 * edge.bend;
+    const cx = (from.x + to.x) / 2 - dy / long * bow, cy = (from.y + to.y) / 2 + dx / long * bow;
+    const rim = (node, gap) => { const far = Math.hypot(cx - node.x, cy - node.y) || 1, r = (radius(node) + gap) / far; return `${node.x + (cx - node.x) * r} ${node.y + (cy - node.y) * r}`; };
+    path = `M${rim(from, 0)} Q${cx} ${cy} ${rim(to, 2)}`;
+    middle = [(from.x + 2 * cx + to.x) / 4, (from.y + 2 * cy + to.y) / 4];
+  }
+  edge.line.setAttribute("d", path);
+  edge.target.setAttribute("d", path);
+  edge.name.setAttribute("x", middle[0]);
+  edge.name.setAttribute("y", middle[1]);
+}
+
+function drawNode(node) {
+  node.shape.setAttribute("transform", `translate(${node.x} ${node.y})`);
+  node.edges.forEach(drawEdge);
+}
+
+function look(next) {
+  view = next;
+  svg.setAttribute("viewBox", `${view.x} ${view.y} ${view.width} ${view.height}`);
+}
+
+function lookAt(some) {
+  if (!some.length) return look({ x: 0, y: 0, width: 100, height: 100 });
+  const xs = some.map((node) => node.x), ys = some.map((node) => node.y), room = 60;
+  const x = Math.min(...xs) - room, y = Math.min(...ys) - room;
+  look({ x, y, width: Math.max(300, Math.max(...xs) + room - x), height: Math.max(200, Math.max(...ys) + room - y) });
+}
+
+function describeEdge(edge, list, withPosts) {
+  const item = make("li", list);
+  make("bdi", item, {}, nodes[edge.head].text);
+  item.append(" ");
+  make("b", item, {}, edge.label);
+  item.append(" ");
+  make("bdi", item, {}, nodes[edge.tail].text);
+  item.append(`, ${percent(edge.probability)}, ${edge.posts_count} post${edge.posts_count === 1 ? "" : "s"}`);
+  if (!withPosts) return;
+  const posts = make("ul", list.parentNode);
+  for (const [post, probability] of edge.posts) {
+    const line = make("li", posts);
+    line.append("post ");
+    make("bdi", line, {}, post);
+    line.append(`: ${percent(probability)}`);
+  }
+  if (edge.posts_count > edge.posts.length) make("li", posts, { class: "quiet" }, `and ${edge.posts_count - edge.posts.length} more`);
+}
+
+function describe(thing) {
+  about.replaceChildren();
+  const isNode = "text" in thing;
+  make("h2", about, { dir: "auto" }, isNode ? thing.text : thing.label);
+  if (isNode) make("p", about, { class: "quiet" }, `${thing.type || "no type"}, ${thing.count} mention${thing.count === 1 ? "" : "s"}`);
+  const list = make("ul", about);
+  for (const edge of isNode ? thing.edges : [thing]) describeEdge(edge, list, !isNode);
+}
+
+function show(thing) {
+  if (thing) describe(thing);
+  const near = new Set(!thing ? [] : "text" in thing ? [thing, ...thing.edges.flatMap((edge) => [nodes[edge.head], nodes[edge.tail]])] : [nodes[thing.head], nodes[thing.tail]]);
+  const types = new Set([...document.querySelectorAll(".type input:checked")].map((box) => box.value));
+  const found = (node) => node.text.toLowerCase().includes(query);
+  for (const node of nodes) {
+    node.shape.classList.toggle("gone", !types.has(node.type));
+    node.shape.classList.toggle("faint", thing ? !near.has(node) : !found(node));
+    node.shape.classList.toggle("chosen", node === thing);
+  }
+  for (const edge of edges) {
+    const ends = [nodes[edge.head], nodes[edge.tail]];
+    const lit = thing ? edge === thing || ends.includes(thing) : ends.some(found);
+    edge.shape.classList.toggle("gone", !ends.every((node) => types.has(node.type)));
+    edge.shape.classList.toggle("faint", !lit);
+    edge.shape.classList.toggle("chosen", edge === thing);
+    edge.name.classList.toggle("gone", !(lit && (thing || edges.length <= FEW)));
+  }
+}
+
+function place(event) {
+  const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+  return { x: point.x, y: point.y };
+}
+
+function onDrag(element, start, move, end) {
+  element.addEventListener("pointerdown", (down) => {
+    if (down.button) return;
+    down.stopPropagation();
+    svg.setPointerCapture(down.pointerId);
+    const state = start(place(down)), from = [down.clientX, down.clientY];
+    let moved = false;
+    const moving = (event) => {
+      moved ||= Math.hypot(event.clientX - from[0], event.clientY - from[1]) > 3;
+      if (moved) move(state, place(event), event);
+    };
+    const stop = () => { svg.removeEventListener("pointermove", moving); svg.removeEventListener("pointerup", stop); svg.removeEventListener("pointercancel", stop); if (!moved) end(); };
+    svg.addEventListener("pointermove", moving);
+    svg.addEventListener("pointerup", stop);
+    svg.addEventListener("pointercancel", stop);
+  });
+}
+
+function keep(thing) {
+  kept = kept === thing ? null : thing;
+  show(kept);
+}
+
+for (const thing of [...nodes, ...edges]) {
+  thing.shape.addEventListener("pointerenter", () => { if (!kept) show(thing); });
+  thing.shape.addEventListener("pointerleave", () => { if (!kept) show(null); });
+}
+for (const node of nodes) {
+  onDrag(node.shape, () => null, (_, spot) => { Object.assign(node, spot); drawNode(node); }, () => keep(node));
+  node.shape.addEventListener("focus", () => { if (!kept && node.shape.matches(":focus-visible")) show(node); });
+  node.shape.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); keep(node); } });
+}
+for (const edge of edges) onDrag(edge.shape, () => null, () => {}, () => keep(edge));
+onDrag(svg, (spot) => spot, (from, spot) => look({ ...view, x: view.x + from.x - spot.x, y: view.y + from.y - spot.y }), () => { kept = null; show(null); });
+svg.addEventListener("wheel", (event) => {
+  event.preventDefault();
+  const spot = place(event), by = Math.exp(Math.max(-120, Math.min(120, event.deltaY)) / 500);
+  look({ x: spot.x + (view.x - spot.x) * by, y: spot.y + (view.y - spot.y) * by, width: view.width * by, height: view.height * by });
+}, { passive: false });
+document.addEventListener("keydown", (event) => { if (event.key === "Escape") { kept = null; show(null); } });
+document.querySelectorAll(".type input").forEach((box) => box.addEventListener("change", () => show(kept)));
+document.getElementById("fit").addEventListener("click", () => lookAt(nodes));
+document.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
+document.getElementById("search").addEventListener("input", (event) => {
+  query = event.target.value.trim().toLowerCase();
+  kept = null;
+  const hits = nodes.filter((node) => node.text.toLowerCase().includes(query));
+  document.getElementById("hits").textContent = query ? `${hits.length} found` : "";
+  if (hits.length) lookAt(query ? hits : nodes);
+  show(null);
+});
+
+nodes.forEach(drawNode);
+lookAt(nodes);
+show(null);
