@@ -2,11 +2,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS := runs/demo_text_only runs/demo_rap
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test soak lint clean
 
 help:
 	@echo "make demo   fit and test two methods on a corpus made on the spot, and compare them (minutes)"
 	@echo "make test   run the whole test suite"
+	@echo "make soak   the long versions of the tests that try to break it (hours)"
 	@echo "make lint   style and types"
 	@echo "make clean  remove what make demo wrote"
 
@@ -28,6 +29,9 @@ demo: setup
 
 test: setup
 	$(BIN)/pytest --numprocesses auto
+
+soak: setup
+	$(BIN)/pytest --soak tests/soak
 
 lint: setup
 	$(BIN)/ruff check .

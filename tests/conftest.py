@@ -9,6 +9,7 @@ os.environ["WANDB_MODE"] = "offline"
 
 import pytest
 import torch
+from hypothesis import settings
 from tools import build_data
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
 
@@ -17,6 +18,22 @@ from mmie.data.demo import write_demo
 from mmie.data.tiny_encoders import write_tiny_roberta
 
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--soak", action="store_true", help="run the long versions of the tests that have one")
+
+
+def pytest_configure(config):
+    if config.getoption("--soak"):
+        settings.register_profile("soak", max_examples=20_000, deadline=None)
+        settings.load_profile("soak")
+
+
+@pytest.fixture(scope="session")
+def rounds(request):
+    """How often a test tries something: ``rounds(3, 20)`` is 3, and 20 with ``--soak``."""
+    return lambda short, long: long if request.config.getoption("--soak") else short
 
 
 @pytest.fixture(autouse=True, scope="session")
