@@ -26,7 +26,7 @@ from mmie.methods.optimizer import EmbeddingAdamW
 from mmie.methods.papers import Paper
 from mmie.methods.tasks import build_task
 from mmie.methods.transfer import full_name, initialise_from
-from mmie.metrics import TEMPERATURES, BestTemperature
+from mmie.metrics import TEMPERATURES, BestTemperature, CalibrationError
 from mmie.types import Answer, Batch, Encoding, Precomputed, Schema
 
 Stage = Literal["val", "test"]
@@ -109,12 +109,19 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         self.set_head(self.text.hidden_size)
         self.metrics = nn.ModuleDict({stage: self.task.build_metric() for stage in ("val", "test")})
         self.best_temperature = BestTemperature()
+        self.calibration_error = CalibrationError()
         self.losses = nn.ModuleDict({stage: MeanMetric().set_dtype(torch.float64) for stage in ("val", "test")})
 
     @property
     def reads_pixels(self) -> bool:
         """Whether batches must hold pixels even if they hold all that `precomputed` names."""
         return True
+
+    @property
+    def looks(self) -> bool:
+        """Whether an answer depends on pictures."""
+        kept = (spec for spec in self.precomputed() if not spec.training_only)
+        return self.reads_pixels or any(spec.source in ("views", "picture") for spec in kept)
 
     def precomputed(self) -> list[Precomputed]:
         """What the method reads of pictures and texts that no training step changes; by default nothing."""
@@ -166,7 +173,10 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
     def answer(self, batch: Batch) -> list[Answer]:
         """The same answers, with their probabilities."""
         states = self.encode(batch).states
-        decoded = self.head.decode(states, batch)
+        return self._with_probabilities(batch, states, self.head.decode(states, batch))
+
+    def _with_probabilities(self, batch: Batch, states: Tensor, decoded: Tensor) -> list[Answer]:
+        """What the head decoded as answers, with their probabilities."""
         answers, parts = self.task.answers(batch, decoded), self.head.confidence(states, batch, decoded)
         return self.task.with_probabilities(answers, parts)
 
@@ -234,16 +244,18 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Score a batch of the validation split."""
-        states = self._evaluate(batch, "val")[0]
+        states, _ = self._evaluate(batch, "val")
         self.best_temperature.update(self.head.losses_at(TEMPERATURES, states, batch)[:, batch.counted])
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Answer]]:
-        """Score a batch of the test split; the answers go to the callbacks."""
-        return {"answers": self._evaluate(batch, "test")[1]}
+        """Score a batch of the test split; the answers, with their probabilities, go to the callbacks."""
+        answers = self._with_probabilities(batch, *self._evaluate(batch, "test"))
+        self.calibration_error.update(*self.task.judge(batch, answers))
+        return {"answers": answers}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Answer]:
-        """Answers for a batch."""
-        return self(batch)  # type: ignore[no-any-return]
+        """Answers for a batch, with their probabilities."""
+        return self.answer(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation scores, over all processes, and set the temperature of the answers' probabilities."""
@@ -254,15 +266,17 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
     def on_test_epoch_end(self) -> None:
         """Log the test scores, over all processes."""
         self._log_scores("test")
+        self.log("test/calibration_error", self.calibration_error.compute())
+        self.calibration_error.reset()
 
-    def _evaluate(self, batch: Batch, stage: Stage) -> tuple[Tensor, list[Answer]]:
-        """Add a batch to the metrics of a stage; its states and answers."""
+    def _evaluate(self, batch: Batch, stage: Stage) -> tuple[Tensor, Tensor]:
+        """Add a batch to the metrics of a stage; its states, and what the head decodes of them."""
         states = self.encode(batch).states
         decoded = self.head.decode(states, batch)
         metric, loss = self._stage_metrics(stage)
         self.task.score(metric, batch, decoded)
         loss.update(self.head.loss(states, batch)[batch.counted])
-        return states, self.task.answers(batch, decoded)
+        return states, decoded
 
     def _log_scores(self, stage: Stage) -> None:
         """Log and empty the metrics of a stage."""

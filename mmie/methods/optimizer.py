@@ -1,6 +1,5 @@
 """AdamW that keeps no moments for words that no post holds."""
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -57,7 +56,7 @@ class EmbeddingAdamW(torch.optim.AdamW):
         m = b1 m + (1 - b1) g, m' = m / (1 - b1^t); v = b2 v + (1 - b2) g^2, v' = v / (1 - b2^t).
         """  # noqa: D403, D415  (an equation)
         state = self._grown_state(weight, gradient)
-        rows = state["rows"].long()  # (used,); loading a state makes floats of all its tensors
+        rows = state["rows"]  # (used,)
         used = gradient[rows]  # (used, width)
         rate, slow = group["betas"]
         state["step"] += 1
@@ -74,12 +73,13 @@ class EmbeddingAdamW(torch.optim.AdamW):
             state["step"] = torch.tensor(0.0)
             state["rows"] = torch.zeros(0, dtype=torch.long)
             state["exp_avg"] = state["exp_avg_sq"] = weight.new_zeros(0, weight.shape[1])
-        is_new = torch.linalg.vector_norm(gradient, ord=math.inf, dim=1) != 0  # (rows,)
-        is_new[state["rows"].long()] = False
+        state["rows"] = state["rows"].long()  # loading a state makes floats of all its tensors
+        is_new = (gradient.amax(dim=1) != 0) | (gradient.amin(dim=1) != 0)  # (rows,); the fastest of the exact ways
+        is_new[state["rows"]] = False
         fresh = is_new.nonzero().squeeze(1)
         if len(fresh):
             blank = weight.new_zeros(len(fresh), weight.shape[1])
-            state["rows"] = torch.cat([state["rows"].long(), fresh])
+            state["rows"] = torch.cat([state["rows"], fresh])
             state["exp_avg"] = torch.cat([state["exp_avg"], blank])
             state["exp_avg_sq"] = torch.cat([state["exp_avg_sq"], blank])
         return state

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import compress
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -46,6 +47,10 @@ class ExtractionTask(ABC):
         """The answers with their probabilities, from what `Head.confidence` gives."""
 
     @abstractmethod
+    def judge(self, batch: Batch, answers: Sequence[Answer]) -> tuple[Tensor, Tensor]:
+        """Probabilities of all that was answered, and whether it is right (1) or not (0); copies are left out."""
+
+    @abstractmethod
     def as_gold(self, batch: Batch, decoded: Tensor) -> Batch:
         """The batch as if what the head decoded were right: its loss is then minus the answers' log probability."""
 
@@ -82,6 +87,16 @@ class EntityTask(ExtractionTask):
             replace(answer, probabilities=tuple(_probability(entity, *logs) for entity in answer.entities))
             for answer, *logs in rows
         ]
+
+    def judge(self, batch: Batch, answers: Sequence[Answer]) -> tuple[Tensor, Tensor]:
+        """An entity is right if gold has one of its words and type."""
+        found = [
+            (probability, float(entity in gold))
+            for answer, gold, counted in zip(answers, batch.entities, batch.counted.tolist(), strict=True)
+            for entity, probability in zip(answer.entities, answer.probabilities, strict=True)
+            if counted
+        ]
+        return _columns(found, batch)
 
     def as_gold(self, batch: Batch, decoded: Tensor) -> Batch:
         """The batch with these tags (batch, words)."""
@@ -121,6 +136,15 @@ class RelationTask(ExtractionTask):
         pairs = zip(answers, probabilities.tolist(), strict=True)
         return [replace(answer, probabilities=(probability,)) for answer, probability in pairs]
 
+    def judge(self, batch: Batch, answers: Sequence[Answer]) -> tuple[Tensor, Tensor]:
+        """A label is right if it is gold's, ``None`` included."""
+        said = [
+            (answer.probabilities[0], float(answer.relations[0].label == gold.label))
+            for answer, gold, counted in zip(answers, batch.relations, batch.counted.tolist(), strict=True)
+            if counted
+        ]
+        return _columns(said, batch)
+
     def as_gold(self, batch: Batch, decoded: Tensor) -> Batch:
         """The batch with these labels (batch,)."""
         return replace(batch, labels=decoded)
@@ -130,6 +154,12 @@ class RelationTask(ExtractionTask):
         if batch.labels is None:
             raise ValueError("the batch has no gold labels: was the data module set up for the task re?")
         metric.update(decoded[batch.counted], batch.labels[batch.counted])
+
+
+def _columns(rows: Sequence[tuple[float, float]], batch: Batch) -> tuple[Tensor, Tensor]:
+    """The rows' columns, on the batch's device."""
+    table = torch.tensor(rows, device=batch.index.device).view(-1, 2)
+    return table[:, 0], table[:, 1]
 
 
 def _probability(entity: Entity, enter: list[float], step: list[float], leave: list[float]) -> float:

@@ -1,7 +1,7 @@
 """Scores of entities and relations: pure functions, torchmetrics classes over them, and tests of significance."""
 
 from mmie.metrics.bootstrap import BootstrapResult, approximate_randomization, paired_bootstrap
-from mmie.metrics.calibration import TEMPERATURES, BestTemperature
+from mmie.metrics.calibration import TEMPERATURES, BestTemperature, CalibrationError
 from mmie.metrics.functional import (
     Scores,
     accuracy_counts,
@@ -21,6 +21,7 @@ __all__ = [
     "TEMPERATURES",
     "BestTemperature",
     "BootstrapResult",
+    "CalibrationError",
     "RelationF1",
     "Scores",
     "SpanF1",

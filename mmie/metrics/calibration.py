@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+_BINS = 10
 TEMPERATURES = tuple(2 ** (step / 2) for step in range(-1, 6))
 """Where the loss is looked at: from 0.7 to 5.7, each 1.4 times the one before."""
 
@@ -39,6 +40,42 @@ class BestTemperature(Metric):
     def compute(self) -> Tensor:
         """The best temperature, float64."""
         return torch.tensor(lowest(self.totals.tolist()), dtype=torch.float64, device=self.totals.device)
+
+
+class CalibrationError(Metric):
+    """Expected calibration error: how far probabilities are from the share of right answers, on average.
+
+        sum_b |p_b - r_b|,  p_b: sum of the probabilities in bin b / answers,  r_b: right ones among them / answers
+
+    with ten bins of equal width. Source: Naeini et al., Obtaining Well Calibrated Probabilities Using Bayesian Binning,
+    AAAI 2015.
+    """
+
+    is_differentiable = False
+    higher_is_better = False
+    full_state_update = False
+    sums: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("sums", torch.zeros(_BINS, 3, dtype=torch.float64), dist_reduce_fx="sum")
+        self.set_dtype(torch.float64)
+
+    @property
+    def update_called(self) -> bool:
+        """Always True: a rank that got no post is nothing to warn of."""
+        return True
+
+    def update(self, probabilities: Tensor, right: Tensor) -> None:
+        """Add answers: their probabilities (answers,), and 1 where they are right, else 0, (answers,)."""
+        columns = torch.stack([probabilities, right, torch.ones_like(right)], dim=1).double()  # (answers, 3)
+        bins = (probabilities * _BINS).long().clamp(0, _BINS - 1)
+        self.sums.index_add_(0, bins, columns)
+
+    def compute(self) -> Tensor:
+        """The error, from 0 to 1; 0 without answers."""
+        gaps = (self.sums[:, 0] - self.sums[:, 1]).abs().sum()
+        return (gaps / self.sums[:, 2].sum().clamp(min=1)).float()
 
 
 def lowest(totals: Sequence[float]) -> float:

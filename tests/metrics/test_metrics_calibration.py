@@ -1,7 +1,8 @@
 import pytest
 import torch
+from torchmetrics.classification import BinaryCalibrationError
 
-from mmie.metrics import TEMPERATURES, BestTemperature
+from mmie.metrics import TEMPERATURES, BestTemperature, CalibrationError
 
 
 def surprise(logits, labels, temperature):
@@ -22,3 +23,15 @@ def test_finds_the_temperature_that_answers_were_drawn_with(true):
 
 def test_without_posts_it_is_one():
     assert BestTemperature().compute() == 1
+
+
+def test_the_error_equals_torchmetrics():
+    generator = torch.Generator().manual_seed(0)
+    probabilities = torch.rand(500, generator=generator)
+    right = (torch.rand(500, generator=generator) < probabilities**2).float()
+    ours, theirs = CalibrationError(), BinaryCalibrationError(n_bins=10)
+    for part in (slice(0, 200), slice(200, 500)):
+        ours.update(probabilities[part], right[part])
+        theirs.update(probabilities[part], right[part].long())
+    torch.testing.assert_close(ours.compute(), theirs.compute())
+    assert CalibrationError().compute() == 0
