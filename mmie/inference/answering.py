@@ -79,8 +79,7 @@ class Answerer:
         self.half = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
         used = [spec for spec in method.precomputed() if not spec.training_only]
         self._specs = {_key(spec): spec for spec in used if spec.source in ("views", "picture")}
-        looks = method.reads_pixels or bool(self._specs)
-        views = 1 + self.schema.num_objects if looks else 0
+        views = 1 + self.schema.num_objects if method.looks else 0
         self.format = ViewFormat(self.schema.image_size, transform["resize"], views, transform["max_pixels"])
         self._collator = Collator(self.schema, tokenizer.pad_id)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.table import Column, Table
 
+from mmie.reports.insight import Explain
 from mmie.reports.page import write_comparison
 from mmie.reports.runs import Run
 from mmie.reports.summary import summarise, text_bound
@@ -26,7 +27,12 @@ def render_runs(runs: Sequence[Run]) -> Table:
 
 
 def write_report(
-    runs: Sequence[Run], untested: Sequence[Path], out: Path, resamples: int = 10_000, disputed: int = 12
+    runs: Sequence[Run],
+    untested: Sequence[Path],
+    out: Path,
+    resamples: int = 10_000,
+    disputed: int = 12,
+    explain: Explain | None = None,
 ) -> Path:
     """Write the comparison of runs as HTML, Markdown and JSON; gives the path of the HTML page.
 
@@ -36,6 +42,7 @@ def write_report(
         out: Folder for the three files.
         resamples: How often posts are drawn for each pair of methods.
         disputed: How many posts on which methods differ are shown at most.
+        explain: Looks into a run, such as `mmie.reports.insight.explain_run`; None looks into none.
     """
-    summaries = [summarise(contest, resamples, disputed) for contest in contests(runs)]
+    summaries = [summarise(contest, resamples, disputed, explain) for contest in contests(runs)]
     return write_comparison(summaries, untested, out)

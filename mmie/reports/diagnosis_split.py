@@ -34,7 +34,7 @@ def split_sections(subject: Subject, findings: Sequence[Finding], swapped: Seque
     gates = _gate_spreads(findings) if "gates" in values else []
     return {
         "count": len(findings),
-        "views": _view_rows(findings),
+        "views": view_rows(findings),
         "support": _support_histogram(findings),
         "mass": _mean_mass(findings) if "prefix_mass" in values else None,
         "gates": gates,
@@ -45,7 +45,7 @@ def split_sections(subject: Subject, findings: Sequence[Finding], swapped: Seque
     }
 
 
-def _view_rows(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+def view_rows(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     """Means over the posts that have a view, by view."""
     support, change = (_stack(findings, name) for name in ("view_support", "view_change"))
     seen = _seen(findings)

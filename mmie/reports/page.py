@@ -50,8 +50,16 @@ def write_comparison(summaries: Sequence[Summary], untested: Sequence[Path], fol
 
 def to_json(summaries: Sequence[Summary], untested: Sequence[str] = ()) -> str:
     """All numbers of a comparison; scores from 0 to 1, published ones in percent."""
-    record = {"comparisons": [asdict(summary) for summary in summaries], "untested": list(untested)}
+    record = {"comparisons": [_plain(summary) for summary in summaries], "untested": list(untested)}
     return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+
+
+def _plain(summary: Summary) -> dict[str, Any]:
+    """A summary as plain values, without the pages of its insights."""
+    record = asdict(summary)
+    for insight in record["insights"].values():
+        del insight["page"]
+    return record
 
 
 def to_markdown(summaries: Sequence[Summary], untested: Sequence[str] = ()) -> str:

@@ -9,6 +9,7 @@ from mmie.data import DemoCorpus
 from mmie.data.demo import DemoBounds
 from mmie.methods.papers import Published
 from mmie.reports.disputed import Disputed, dispute
+from mmie.reports.insight import Explain, Insight
 from mmie.reports.methods import MethodError, find_listed, own_paper
 from mmie.reports.runs import Fit, Run
 from mmie.reports.slices import Slice, divide
@@ -76,6 +77,7 @@ class Summary:
         confusions: For each system, gold by predicted; the last row and column stand for nothing.
         disputed: Instances on which systems differ most.
         notes: What could not be used, and why.
+        insights: What systems make of their views, as far as they were looked into.
     """
 
     corpus: str
@@ -91,16 +93,19 @@ class Summary:
     confusions: dict[str, list[list[int]]]
     disputed: tuple[Disputed, ...]
     notes: tuple[str, ...]
+    insights: dict[str, Insight]
 
 
-def summarise(contest: Contest, resamples: int = 10_000, disputed: int = 12) -> Summary:
+def summarise(contest: Contest, resamples: int = 10_000, disputed: int = 12, explain: Explain | None = None) -> Summary:
     """All that is said of one corpus and task.
 
     Args:
         contest: Systems and their answers.
         resamples: How often posts are drawn for each pair of systems.
         disputed: How many instances on which systems differ are shown at most.
+        explain: Looks into the first run of each system; None looks into none.
     """
+    insights = {} if explain is None else {system.name: explain(system.runs[0]) for system in contest.systems}
     answered = [system for system in contest.systems if system.answers]
     every = [answers for system in answered for answers in system.answers.values()]
     types = types_of(every)
@@ -119,7 +124,8 @@ def summarise(contest: Contest, resamples: int = 10_000, disputed: int = 12) -> 
         slices=slices,
         confusions={system.name: confusion(list(system.answers.values()), types) for system in answered},
         disputed=dispute(answered, disputed),
-        notes=(*contest.notes, *slice_notes),
+        notes=(*contest.notes, *slice_notes, *(reason for reason in insights.values() if isinstance(reason, str))),
+        insights={name: insight for name, insight in insights.items() if isinstance(insight, Insight)},
     )
 
 

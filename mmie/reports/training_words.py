@@ -20,7 +20,7 @@ def training_mentions(run: Run) -> Counter[str] | None:
     if not run.root.expanduser().is_dir():  # a demo corpus that is not there would be written
         return None
     try:
-        posts = _corpus(run.corpus_config).posts("train")
+        posts = build_corpus(run.corpus_config).posts("train")
     except (MmieError, ImportError, AttributeError, TypeError, ValueError):
         return None
     return Counter(_surface(post.words, mention) for post in posts for mention in _mentions(run, post))
@@ -33,7 +33,7 @@ def frequency_bucket(seen: Counter[str], answer: Answer, entity: Entity) -> str:
     return next((name for limit, name in _BUCKETS if count < limit), _MORE)
 
 
-def _corpus(config: dict[str, Any]) -> Corpus:
+def build_corpus(config: dict[str, Any]) -> Corpus:
     """The corpus of a configuration.
 
     Raises:

@@ -388,7 +388,7 @@ def compared(demo_root, tmp_path_factory):
         succeed("test", f"--config={folder / 'runs' / method / 'config.yaml'}")
     shuffled = ["--data.pictures=shuffled", "--seed_everything=5"]
     succeed("test", f"--config={folder / 'runs' / 'hvpnet' / 'config.yaml'}", *shuffled)
-    return folder, succeed("compare", folder / "runs", f"--out={folder / 'out'}", "--resamples=500")
+    return folder, succeed("compare", folder / "runs", f"--out={folder / 'out'}", "--resamples=500", "--diagnose=6")
 
 
 def test_two_real_runs_are_compared(compared):
@@ -405,7 +405,14 @@ def test_two_real_runs_are_compared(compared):
     assert set(text_only["pictures"]) == {"none"}
     assert hvpnet["cost"]["samples_per_second"] > 0
     assert [part["title"].split()[0] for part in found["slices"]] == ["Length", "Picture", "Occurrences"]
-    page = Page((folder / "out" / "comparison.html").read_text())
+    assert list(found["insights"]) == ["HVPNet"]
+    views = found["insights"]["HVPNet"]["views"]
+    assert [view["name"] for view in views][:2] == ["picture", "crop 1"]
+    assert views[0]["count"] <= found["insights"]["HVPNet"]["count"] == 6
+    html = (folder / "out" / "comparison.html").read_text()
+    assert "Why HVPNet answers as it does" in html
+    assert "&lt;!doctype html&gt;" in html
+    page = Page(html)
     assert page.images
     assert "HVPNet" in (folder / "out" / "comparison.md").read_text()
 

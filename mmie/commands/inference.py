@@ -79,12 +79,8 @@ def export_command(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--checkpoint", type=Path, required=True, help="A checkpoint that mmie fit wrote.")
     parser.add_argument("--out", "-o", type=Path, required=True, help="Folder to write, empty or not there yet.")
-    parser.add_argument(
-        "--onnx", action="store_true", help="Write ONNX graphs as well, and compare them."
-    )
-    parser.add_argument(
-        "--push", type=str | None, default=None, help="owner/name on the hub to send it to."
-    )
+    parser.add_argument("--onnx", action="store_true", help="Write ONNX graphs as well, and compare them.")
+    parser.add_argument("--push", type=str | None, default=None, help="owner/name on the hub to send it to.")
     parser.add_argument("--private", action="store_true", help="Make a new repository private.")
     settings = parser.parse_args(list(arguments))
     with usage_errors():
