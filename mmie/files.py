@@ -1,11 +1,18 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and what others wrote into them."""
 
 import contextlib
 import hashlib
 import os
 import uuid
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
+from typing import Any
+
+import yaml
+
+MOST_VALUES = 100_000
+"""Values of the largest YAML file that is read."""
 
 
 def write_whole(file: Path, write: Callable[[Path], object]) -> None:
@@ -29,6 +36,43 @@ def write_whole(file: Path, write: Callable[[Path], object]) -> None:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
+
+
+class SwollenYaml(yaml.YAMLError):
+    """YAML that holds more than its text shows."""
+
+
+def read_yaml(file: Path) -> Any:  # noqa: ANN401
+    """The plain values of a YAML file.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no UTF-8.
+        yaml.YAMLError: It is no YAML.
+        SwollenYaml: Its aliases spell out to more than `MOST_VALUES`, or refer to what holds them.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        if _count_values(text) > MOST_VALUES:
+            raise SwollenYaml(f"expected at most {MOST_VALUES} values, found more: aliases that swell")
+        return yaml.safe_load(text)
+    except RecursionError:
+        raise SwollenYaml("expected values, found endless nesting") from None
+
+
+def _count_values(text: str) -> int:
+    """Values of a YAML text when all aliases are spelled out; more than `MOST_VALUES` if there is no end to them."""
+    sizes: dict[yaml.Node, int] = {}
+
+    def size(node: yaml.Node) -> int:
+        if node not in sizes:
+            sizes[node] = MOST_VALUES + 1  # until it is known: one that holds itself has no end
+            values = chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
+            sizes[node] = 1 + (0 if isinstance(node, yaml.ScalarNode) else sum(map(size, values)))
+        return sizes[node]
+
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    return 0 if root is None else size(root)
 
 
 def digest_file(file: Path) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace, set_parsing_settings
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -16,11 +17,21 @@ from mmie.data import MultimodalDataModule
 from mmie.methods import ExtractionModule
 from mmie.methods.transfer import read_checkpoint
 from mmie.reports.dashboard import answer_media
-from mmie.training.checkpointing import build_checkpoints, check_fits
+from mmie.training.checkpointing import WholeCheckpointIO, build_checkpoints, check_fits
 from mmie.training.dashboard import Dashboard
-from mmie.training.loggers import build_csv_logger, named_loggers
+from mmie.training.interruptions import EndTogether, ended_from_outside
+from mmie.training.loggers import RunCSVLogger, named_loggers
 from mmie.training.precompute import Precompute, default_store, fill_stores
-from mmie.training.run_folder import PredictionWriter, RunRecorder, SaveRunConfig, best_checkpoint, check_free, lies_in
+from mmie.training.run_folder import (
+    PredictionWriter,
+    RunRecorder,
+    SaveRunConfig,
+    best_checkpoint,
+    check_free,
+    known_epochs,
+    lies_in,
+)
+from mmie.training.seeding import EpochSeed
 from mmie.training.wandb_logger import RunFolderWandbLogger, WandbSettings, build_wandb_logger
 from mmie.types import Schema
 from mmie.usage import OneLineParser, UsageError, usage_errors
@@ -38,6 +49,8 @@ class MmieCLI(LightningCLI):
     _checkpoint: dict[str, Any] | None = None
     _steps_kept = 0
     """Steps of the run folder's earlier fit that this one continues."""
+    _epochs_kept: Sequence[dict[str, float]] = ()
+    """What its checkpoint knows of its epochs."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run folder, W&B, and what flows from where."""
@@ -53,6 +66,11 @@ class MmieCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Nothing: Lightning would load the checkpoint for hyperparameters, which ours keep elsewhere."""
 
+    def _set_seed(self) -> None:
+        """Seed everything; say in one line that a seed is out of range."""
+        with usage_errors():
+            super()._set_seed()
+
     def before_instantiate_classes(self) -> None:
         """Look at the run folder and the checkpoint before anything is loaded."""
         settings = self.config[self.subcommand]
@@ -67,7 +85,9 @@ class MmieCLI(LightningCLI):
             self._checkpoint = read_checkpoint(settings.ckpt_path)
             if self.subcommand != "fit":
                 _take_labels(settings.data, self._checkpoint["mmie"]["schema"])
-            self._steps_kept = self._checkpoint["global_step"] if lies_in(settings.ckpt_path, folder) else 0
+            if lies_in(settings.ckpt_path, folder):
+                self._steps_kept = self._checkpoint["global_step"]
+                self._epochs_kept = known_epochs(self._checkpoint)
 
     def instantiate_classes(self) -> None:
         """Build data, method and trainer; say in one line which setting does not do."""
@@ -86,17 +106,25 @@ class MmieCLI(LightningCLI):
         left_out = {"validate": "verbose", "test": "verbose", "predict": "return_predictions"}
         return {name: skipped | {left_out.get(name, "")} for name, skipped in LightningCLI.subcommands().items()}
 
+    def fit(self, **kwargs: Any) -> None:
+        """Train on the training split."""
+        with ended_from_outside(self.trainer):
+            self.trainer.fit(**kwargs)
+
     def validate(self, **kwargs: Any) -> None:
         """Score the validation split."""
-        self.trainer.validate(verbose=False, **kwargs)
+        with ended_from_outside(self.trainer):
+            self.trainer.validate(verbose=False, **kwargs)
 
     def test(self, **kwargs: Any) -> None:
         """Score the test split."""
-        self.trainer.test(verbose=False, **kwargs)
+        with ended_from_outside(self.trainer):
+            self.trainer.test(verbose=False, **kwargs)
 
     def predict(self, **kwargs: Any) -> None:
         """Answer the test split."""
-        self.trainer.predict(return_predictions=False, **kwargs)
+        with ended_from_outside(self.trainer):
+            self.trainer.predict(return_predictions=False, **kwargs)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer that leaves a run folder: CSV always, W&B when asked for, best and last checkpoint."""
@@ -104,14 +132,18 @@ class MmieCLI(LightningCLI):
         run_dir = Path(settings.run_dir)
         loggers = named_loggers(settings.trainer.logger)
         if self.subcommand == "fit":  # a later test must not wipe the fit's log
-            loggers.append(build_csv_logger(run_dir, self._steps_kept))
+            loggers.append(RunCSVLogger(run_dir, self._steps_kept, self._epochs_kept))
         if settings.wandb is not None:
             loggers.append(self._wandb_logger(settings.wandb, run_dir))
-        callbacks = [*_callbacks(run_dir, self.model), Precompute(_store_folder(settings.feature_store))]
+        callbacks = [*_callbacks(run_dir, self.model), EpochSeed(self.datamodule.seed), EndTogether()]
+        callbacks.append(Precompute(_store_folder(settings.feature_store)))
         self.trainer_defaults["callbacks"] = [*callbacks, *([RichProgressBar()] if sys.stdout.isatty() else [])]
         if not sys.stdout.isatty():  # a bar that redraws itself is unreadable in a file; there is a line an epoch
             kwargs["enable_progress_bar"] = False
-        return super().instantiate_trainer(logger=loggers or False, **kwargs)
+        trainer = super().instantiate_trainer(logger=loggers or False, **kwargs)
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # unless the configuration names another one
+            trainer.strategy.checkpoint_io = WholeCheckpointIO()
+        return trainer
 
     def _wandb_logger(self, settings: WandbSettings, run_dir: Path) -> RunFolderWandbLogger:
         """A logger that puts runs of one corpus and task together; a test goes on with the fit's W&B run."""

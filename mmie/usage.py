@@ -4,12 +4,15 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser
 
+from mmie.files import SwollenYaml, read_yaml
 from mmie.types import MmieError
 
 _PARSER_NOISE = re.compile(
@@ -44,12 +47,34 @@ class OneLineParser(LightningArgumentParser):
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
         self._file: str | os.PathLike[str] | None = None
 
+    def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]  # jsonargparse's own
+        """Parse a command line.
+
+        Raises:
+            UsageError: An option is wrong, or nests too deeply.
+        """
+        try:
+            settings: Namespace = super().parse_args(*args, **kwargs)
+        except RecursionError:
+            raise UsageError("an option is nested too deeply to be read") from None
+        return settings
+
     def parse_path(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Namespace:
         """Parse a configuration file, which an error on the way then names."""
         self._file = path
+        self._refuse_swollen(path)
         settings: Namespace = super().parse_path(path, *args, **kwargs)
         self._file = None
         return settings
+
+    def _refuse_swollen(self, path: str | os.PathLike[str]) -> None:
+        """Refuse a configuration that is larger than it looks; what else is wrong with it the parser says itself."""
+        try:
+            read_yaml(Path(path))
+        except SwollenYaml as error:
+            self.error(str(error), error)
+        except (OSError, ValueError, yaml.YAMLError):
+            return
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise a `UsageError`; in a parser within a parser, what the outer one will tell."""

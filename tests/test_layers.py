@@ -10,8 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "mmie"
 ROOMS = (
     "types",
-    "usage",
     "files",
+    "usage",
     "tags",
     "data",
     "blocks",
@@ -23,7 +23,7 @@ ROOMS = (
     "reports",
     "app",
     "lightning_command",
-    "inference_command",
+    "commands",
     "cli",
 )
 """From the ground up; a room imports only from rooms before it, and from itself."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -151,11 +152,11 @@ class Collator:
         """UTF-8 bytes plus 1 of the words that were left in, (batch, words, bytes); 0 on padding."""
         words = [instance.post.words[: len(instance.text.word_starts)] for instance in instances]
         spelled = [[bytes(word, "utf-8")[:MAX_BYTES] for word in row] for row in words]
-        shape = (len(words), max(map(len, words)), max(len(word) for row in spelled for word in row))
-        characters = torch.zeros(shape, dtype=torch.long)
-        for row, columns in enumerate(spelled):
-            for column, word in enumerate(columns):
-                characters[row, column, : len(word)] = torch.tensor(list(word)) + 1
+        lengths = _pad([[len(word) for word in row] for row in spelled])  # (batch, words)
+        is_byte = torch.arange(int(lengths.max())) < lengths.unsqueeze(2)  # (batch, words, bytes)
+        values = np.frombuffer(b"".join(word for row in spelled for word in row), dtype=np.uint8)
+        characters = torch.zeros(is_byte.shape, dtype=torch.long)
+        characters[is_byte] = torch.from_numpy(values.astype(np.int64)) + 1
         return characters
 
     def _pixels(self, instances: Sequence[Instance]) -> tuple[Tensor | None, Tensor]:

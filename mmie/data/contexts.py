@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_warn
 
-from mmie.data.corpus import Corpus, CorpusError
+from mmie.data.corpus import Corpus, CorpusError, MalformedLine, expand_user, unique_keys
 from mmie.types import Post, Split
 
 _SPLIT = "{split}"
@@ -43,7 +43,7 @@ class ContextFile:
 
     def _of_split(self, split: Split) -> dict[str, str]:
         """Contexts in the file of one split."""
-        file = Path(self.path.replace(_SPLIT, split)).expanduser()
+        file = expand_user(self.path.replace(_SPLIT, split))
         contexts = read_contexts(file)
         ids = {post.id for post in self.corpus.posts(split)}
         _warn_of_unknown(file, (post for post in contexts if post not in ids))
@@ -52,7 +52,7 @@ class ContextFile:
     @cached_property
     def _of_all(self) -> dict[str, str]:
         """Contexts in the file of all splits."""
-        file = Path(self.path).expanduser()
+        file = expand_user(self.path)
         contexts = read_contexts(file)
         splits = Counter(post.id for split in self.corpus.splits for post in self.corpus.posts(split))
         ambiguous = next((post for post in contexts if splits[post] > 1), None)
@@ -73,9 +73,11 @@ def read_contexts(file: Path) -> dict[str, str]:
     """
     expected = f"{file}: expected a JSON object of post ids and contexts, found"
     try:
-        contexts = json.loads(file.read_text(encoding="utf-8-sig"))
+        contexts = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=unique_keys)
     except OSError as error:
         raise CorpusError(f"{expected} no file that can be read ({error.strerror})") from None
+    except MalformedLine as error:
+        raise CorpusError(f"{file}: {error}") from None
     except (ValueError, RecursionError) as error:
         raise CorpusError(f"{expected} what is no JSON ({error})") from None
     if not isinstance(contexts, dict):

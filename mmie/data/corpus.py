@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -53,7 +54,7 @@ class Corpus(ABC):
     """
 
     def __init__(self, root: str | Path, strict: bool = True, max_missing: float = 1.0) -> None:
-        self.root = Path(root).expanduser()
+        self.root = expand_user(root)
         self.strict = strict
         self.max_missing = max_missing
         self.skipped: dict[Split, list[str]] = {}
@@ -133,7 +134,7 @@ class Corpus(ABC):
         """The posts of a split, read from its file."""
         file = self.text_file(split)
         posts, skipped = [], []
-        for number, lines in self._records(read_lines(file)):
+        for number, lines in self._records(_lines_of_split(file)):
             try:
                 _check_encoding(number, lines)
                 posts.append(self._to_post(split, number, lines))
@@ -162,6 +163,14 @@ def read_lines(file: Path) -> list[str]:
     return [line.removesuffix("\r") for line in text.split("\n")]
 
 
+def expand_user(path: str | Path) -> Path:
+    """The path with ``~`` spelled out; as it is where there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def unique_ids(posts: Iterable[Post]) -> list[Post]:
     """The posts, with ``#2``, ``#3``... behind an id that was there before."""
     seen: set[str] = set()
@@ -187,7 +196,7 @@ def picture_path(folder: Path, name: object) -> Path:
     Raises:
         MalformedLine: ``name`` is no file name, or leads out of ``folder`` (by ``..``, a root, or a symbolic link).
     """
-    if not isinstance(name, str) or not name or "\0" in name:
+    if not isinstance(name, str) or not name or "\0" in name or not _is_utf8(name):
         raise MalformedLine("the name of a picture file", repr(name))
     path = folder / name
     try:
@@ -211,6 +220,31 @@ def check_words(words: object) -> tuple[str, ...]:
         if not isinstance(word, str) or not word or not _is_utf8(word):
             raise MalformedLine("words that are not empty", f"{word!r} as word {position}")
     return tuple(words)
+
+
+def check_name(name: object, what: str) -> str:
+    """``name`` as a string that files can hold: an id, a type or a label.
+
+    Raises:
+        MalformedLine: It is no string, empty, or cannot be written as UTF-8.
+    """
+    if not isinstance(name, str) or not name or not _is_utf8(name):
+        raise MalformedLine(what, repr(name))
+    return name
+
+
+def unique_keys(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object of its keys and values, for ``json.loads``, which would keep the last value of a key alone.
+
+    Raises:
+        MalformedLine: A key is there twice.
+    """
+    record: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in record:
+            raise MalformedLine("each key once", f"{key!r} twice")
+        record[key] = value
+    return record
 
 
 def check_span(start: object, end: object, length: int, what: str) -> tuple[int, int]:
@@ -258,6 +292,18 @@ def load_crop_index(candidates: Sequence[Path]) -> dict[str, list[str]]:
     if not isinstance(index, dict) or not all(_is_list_of_str(crops) for crops in index.values()):
         raise CorpusError(f"{file}: expected a dictionary with lists of crop files, found other values")
     return {str(key): list(crops) for key, crops in index.items()}
+
+
+def _lines_of_split(file: Path) -> list[str]:
+    """As `read_lines`.
+
+    Raises:
+        CorpusError: The file cannot be read.
+    """
+    try:
+        return read_lines(file)
+    except OSError as error:
+        raise CorpusError(f"{file}: expected a text that can be read, found {error.strerror or error}") from None
 
 
 def _is_list_of_str(value: object) -> bool:

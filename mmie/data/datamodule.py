@@ -134,6 +134,7 @@ class MultimodalDataModule(LightningDataModule):
         self.seed = seed
         self.instances: dict[Split, list[Instance]] = {}
         self.feed: Feed | None = None
+        self._epochs = 0
 
     @cached_property
     def tokenizer(self) -> WordTokenizer:
@@ -177,8 +178,12 @@ class MultimodalDataModule(LightningDataModule):
         return self._loader("test")
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs in order to read new posts: plain values only."""
+        """What a checkpoint needs in order to go on, and to read new posts: plain values only."""
+        epochs = 0
+        if self.trainer is not None:
+            epochs = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
         return {
+            "epochs": epochs,
             "schema": asdict(self.schema),
             "tokenizer": self.tokenizer.to_files(),
             "transform": {"resize": self.resize, "max_pixels": self.max_pixels},
@@ -202,6 +207,7 @@ class MultimodalDataModule(LightningDataModule):
                 f"the checkpoint was trained with another vocabulary than that of '{self.tokenizer_source}': "
                 "name the text encoder of its run"
             )
+        self._epochs = state_dict.get("epochs", 0)
 
     def _read(self, split: Split) -> list[Instance]:
         """Instances of a split."""
@@ -266,12 +272,15 @@ class MultimodalDataModule(LightningDataModule):
         if self.feed is not None:
             self.feed(instances, collator, shuffle)
         batch_size = self.batch_size if shuffle else self.eval_batch_size
+        sampler = BucketSampler([len(instance) for instance in instances], batch_size, shuffle, self.seed)
+        sampler.set_epoch(self._epochs)  # workers read ahead before Lightning says where a continued fit is
         crop_seed = self.seed if self.random_crops and split == "train" else None
         return DataLoader(
             InstanceDataset(instances, collator, crop_seed),
-            sampler=BucketSampler([len(instance) for instance in instances], batch_size, shuffle, self.seed),
+            sampler=sampler,
             batch_size=None,
             num_workers=self.num_workers,
+            generator=torch.Generator().manual_seed(self.seed),  # else it draws from what dropout draws from
             pin_memory=self.pin_memory,
             persistent_workers=self.num_workers > 0,
         )

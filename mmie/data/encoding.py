@@ -102,7 +102,7 @@ class WordTokenizer:
         """
         with tempfile.TemporaryDirectory() as folder:
             for name, text in files.items():
-                (Path(folder) / Path(name).name).write_text(text, encoding="utf-8")
+                _write_file(Path(folder), name, text)
             return cls(_load(folder), max_tokens)
 
     def to_files(self) -> dict[str, str]:
@@ -216,16 +216,21 @@ class WordTokenizer:
         """
         text = EncodedText([self._first], [], [-1])
         opened: dict[int, int] = {}
-        for place, word in enumerate([*words, None]):
-            for marker in [marker for position, marker in marks if position == place]:
+        at: dict[int, list[int]] = {}
+        for position, marker in marks:
+            at.setdefault(position, []).append(marker)
+        end = len(words)
+        while end and words[end - 1] is None:
+            end -= 1
+        for place, word in enumerate([*words[:end], None]):
+            for marker in at.get(place, ()):
                 opened[marker] = len(text)
                 text.input_ids.append(marker)
                 text.token_words.append(-1)
             text.word_starts.append(-1 if word is None else len(text) if word else 0)
             text.input_ids.extend(word or [])
             text.token_words.extend([place] * len(word or []))
-        while text.word_starts[-1] < 0:
-            text.word_starts.pop()
+        text.word_starts.pop()  # the end is no word
         text.input_ids.append(self._last)
         text.token_words.append(-1)
         text.markers = tuple(opened[marker] for marker in (self._markers[0], self._markers[2]) if marker in opened)
@@ -251,6 +256,18 @@ class WordTokenizer:
         if number is None:
             raise TokenizerError(f"{type(self.tokenizer).__name__} has no {name}: expected an encoder's tokenizer")
         return int(number)
+
+
+def _write_file(folder: Path, name: object, text: object) -> None:
+    """Write a file that a checkpoint says is a tokenizer's.
+
+    Raises:
+        TokenizerError: It is no JSON file of this folder.
+    """
+    is_name = isinstance(name, str) and Path(name).name == name and name not in ("", "..") and "\0" not in name
+    if not is_name or not isinstance(text, str):
+        raise TokenizerError(f"the checkpoint's tokenizer has a file {name!r}: expected a text of its folder")
+    (folder / str(name)).write_text(text, encoding="utf-8", errors="replace")
 
 
 def _load(source: str) -> PreTrainedTokenizerBase:

@@ -24,9 +24,11 @@ from mmie.data.corpus import (
     CorpusError,
     MalformedLine,
     check_disjoint,
+    check_name,
     check_span,
     check_words,
     picture_path,
+    unique_keys,
 )
 from mmie.data.words import split_words
 from mmie.types import NO_RELATION, Entity, Post, Relation, Split, Task
@@ -214,7 +216,9 @@ def post_to_json(post: Post, root: str | Path) -> dict[str, object]:
 
 def _parse(line: str) -> _Record:
     try:
-        record = json.loads(line)
+        record = json.loads(line, object_pairs_hook=unique_keys)
+    except MalformedLine:
+        raise
     except (ValueError, RecursionError) as error:
         raise MalformedLine("a JSON object", f"{line!r} ({error})") from None
     if not isinstance(record, dict):
@@ -224,9 +228,7 @@ def _parse(line: str) -> _Record:
 
 def _id(record: _Record) -> str:
     value = record.get("id")
-    if type(value) is int or (isinstance(value, str) and value):
-        return str(value)
-    raise MalformedLine("'id' to be a string or an integer", repr(value))
+    return check_name(str(value) if type(value) is int else value, "'id' to be a string or an integer")
 
 
 def _optional(record: _Record, key: str, kind: type[_T], description: str) -> _T | None:
@@ -285,16 +287,12 @@ def _character_span(text: str, words: Sequence[str], offsets: Sequence[tuple[int
 
 
 def _entity(record: _Record, span: _Span) -> Entity:
-    kind = record.get("type")
-    if not isinstance(kind, str) or not kind:
-        raise MalformedLine("an entity with a 'type'", repr(record))
+    kind = check_name(record.get("type"), "an entity with a 'type'")
     return Entity(*span(record, f"an entity {kind}"), kind)
 
 
 def _relation(record: _Record, span: _Span, types: dict[tuple[int, int], str]) -> Relation:
-    label = record.get("label")
-    if not isinstance(label, str) or not label:
-        raise MalformedLine("a relation with a 'label'", repr(record))
+    label = check_name(record.get("label"), "a relation with a 'label'")
     return Relation(_argument(record, "head", span, types), _argument(record, "tail", span, types), label)
 
 
@@ -304,8 +302,10 @@ def _argument(record: _Record, key: str, span: _Span, types: dict[tuple[int, int
     if not isinstance(argument, dict):
         raise MalformedLine(f"a relation with a {key!r}", repr(record))
     start, end = span(argument, f"the {key} of a relation")
-    kind = _optional(argument, "type", str, "a string")
-    return Entity(start, end, types.get((start, end), "") if kind is None else kind)
+    kind = argument.get("type")
+    if kind in (None, ""):
+        return Entity(start, end, types.get((start, end), "") if kind is None else "")
+    return Entity(start, end, check_name(kind, f"the {key}'s 'type' to be a string"))
 
 
 def _span_to_json(entity: Entity, types: dict[tuple[int, int], str]) -> dict[str, object]:

@@ -16,6 +16,7 @@ from mmie.data.corpus import (
     Corpus,
     CorpusError,
     MalformedLine,
+    check_name,
     check_span,
     check_words,
     first_existing,
@@ -121,9 +122,7 @@ class MNRE(Corpus):
     def _to_post(self, split: Split, number: int, lines: list[str]) -> Post:
         record = _parse(lines[0])
         words = check_words(record["token"])
-        label = record["relation"]
-        if not isinstance(label, str) or not label:
-            raise MalformedLine("a relation label", repr(label))
+        label = check_name(record["relation"], "a relation label")
         images, crops = self._folders[split]
         key = str(number - 1)
         return Post(
@@ -139,7 +138,7 @@ def _parse(line: str) -> dict[str, object]:
     """The dictionary that a line spells; nothing in it is evaluated."""
     try:
         record = ast.literal_eval(line.strip())
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, OverflowError):
         raise MalformedLine("a Python dictionary", repr(line)) from None
     keys = ("token", "h", "t", "img_id", "relation")
     if not isinstance(record, dict) or any(key not in record for key in keys):
@@ -161,6 +160,8 @@ def _read_labels(file: Path) -> tuple[str, ...]:
     """The labels of ``ours_rel2id.json`` in the order of their ids, ``None`` moved to the front."""
     try:
         ids = json.loads(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise CorpusError(f"{file}: expected a JSON dictionary of label ids, found {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise CorpusError(f"{file}: expected a JSON dictionary of label ids, found what is no JSON ({error})") from None
     if not isinstance(ids, dict) or not all(type(value) is int for value in ids.values()):

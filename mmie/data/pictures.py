@@ -4,11 +4,11 @@ import hashlib
 import io
 import json
 import os
-import struct
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -25,6 +25,10 @@ ResizeMode = Literal["crop", "squash"]
 
 MAX_PIXELS = 50_000_000
 """Pixels of the largest picture that is decoded, unless the caller says otherwise."""
+
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "ICNS", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF",
+           "WEBP")  # fmt: skip
+"""Formats that are decoded, as far as Pillow can here. Of the others that it knows, EPS is a program that it runs."""
 
 _CROP_MARGIN = 256 / 224
 """The short side is resized to this much more than the view, as ImageNet models are evaluated."""
@@ -55,12 +59,16 @@ def load_picture(source: Picture, max_pixels: int = MAX_PIXELS) -> Image.Image:
         max_pixels: A picture with more pixels is refused before it is decoded.
 
     Raises:
-        PictureError: ``missing``, ``not a picture``, ``truncated`` (or damaged otherwise), ``more than <n> pixels``.
+        PictureError: ``missing``, ``not a picture`` (or in none of `FORMATS`), ``truncated`` (or damaged otherwise),
+            ``more than <n> pixels``.
     """
     picture = _opened(source, max_pixels)
     with nullcontext(picture) if picture is source else picture:
-        _decode(picture)
-        return _to_rgb(_upright(picture))
+        _decode(picture, max_pixels)
+        try:
+            return _to_rgb(_upright(picture))
+        except Exception:  # Pillow raises almost anything on damaged palettes and colour tables
+            raise PictureError("truncated") from None
 
 
 def to_view(picture: Image.Image, size: int, mode: ResizeMode = "crop") -> Tensor:
@@ -144,7 +152,7 @@ def _check(path: Path, max_pixels: int, known: _Checked | None) -> _Checked:
         with _opened(path, max_pixels) as picture:
             pixels = picture.width * picture.height
             picture.draft("RGB", (_DRAFT_SIDE, _DRAFT_SIDE))  # JPEG: all of the file is read, an eighth is computed
-            _decode(picture)
+            _decode(picture, max_pixels)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except PictureError as error:
         undecoded = str(error).startswith("more than")  # under another limit it may turn out sound or damaged
@@ -170,6 +178,8 @@ def _opened(source: Picture, max_pixels: int) -> Image.Image:
         if picture is not source:
             picture.close()
         raise PictureError(_too_large(max_pixels))
+    if 0 in picture.size:
+        raise PictureError("not a picture: no pixels")
     return picture
 
 
@@ -180,7 +190,7 @@ def _read_header(source: Path | str | bytes | np.ndarray[Any, Any], max_pixels: 
     if not isinstance(source, bytes) and not os.path.isfile(source):
         raise PictureError("not a picture" if os.path.exists(source) else "missing")
     try:
-        return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats())
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PictureError(_too_large(min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels)))) from None
     except UnidentifiedImageError:
@@ -191,6 +201,13 @@ def _read_header(source: Path | str | bytes | np.ndarray[Any, Any], max_pixels: 
         raise PictureError("truncated") from None
 
 
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that Pillow can read here."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
 def _from_array(values: np.ndarray[Any, Any]) -> Image.Image:
     """The picture of a uint8 array (height, width), or with 1, 3 or 4 channels behind."""
     channels = values.shape[2] if values.ndim == 3 else 1
@@ -199,19 +216,21 @@ def _from_array(values: np.ndarray[Any, Any]) -> Image.Image:
     return Image.fromarray(values[:, :, 0] if values.ndim == 3 and channels == 1 else values)
 
 
-def _decode(picture: Image.Image) -> None:
-    """Read all of the first frame."""
+def _decode(picture: Image.Image, max_pixels: int) -> None:
+    """Read all of the first frame, which may be larger than the header of a container says."""
     try:
         picture.load()
     except Exception:  # Pillow's plugins raise almost anything on damaged data
         raise PictureError("truncated") from None
+    if picture.width * picture.height > max_pixels:
+        raise PictureError(_too_large(max_pixels))
 
 
 def _upright(picture: Image.Image) -> Image.Image:
     """The picture turned as its EXIF data says; as it is if they are damaged."""
     try:
         return ImageOps.exif_transpose(picture)
-    except (OSError, ValueError, SyntaxError, TypeError, KeyError, struct.error):
+    except Exception:  # Pillow raises almost anything on damaged EXIF data
         return picture
 
 
@@ -219,6 +238,8 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
     """The picture in RGB, in a copy that needs no file."""
     if picture.mode.startswith(("I", "F")):
         picture = _deep_to_grey(picture)
+    if picture.mode == "La":  # Pillow converts it to LA alone
+        picture = picture.convert("LA")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")

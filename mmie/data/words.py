@@ -1,15 +1,15 @@
 """Plain text to words with their places in it."""
 
 import re
-import sys
 import unicodedata
+from itertools import chain
 
 _CJK = (
     "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
 )
 _MARKS = "".join(
     re.escape(character)
-    for character in map(chr, range(min(0x20000, sys.maxunicode)))
+    for character in map(chr, chain(range(0x20000), range(0xE0000, 0xE0200)))
     if unicodedata.category(character).startswith("M")
 )
 """Combining marks: vowel signs, accents, variation selectors; they belong to the character before them."""

@@ -76,9 +76,10 @@ def _read(file: Path) -> Iterable[tuple[str, Found]]:
     for line in read_lines(file) if file.exists() else []:
         try:
             record = json.loads(line)
-            width, height = map(int, record["size"])
-            yield record["key"], Found((width, height), [_detection(*values) for values in record["found"]])
-        except (ValueError, TypeError, KeyError):
+            key, (width, height) = record["key"], map(int, record["size"])
+            found = Found((width, height), [_detection(*values) for values in record["found"]])
+            yield str(key), found
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             continue
 
 

@@ -130,7 +130,8 @@ def _entry(file: Path, number: int, line: str) -> IndexEntry:
     try:
         record: dict[str, Any] = json.loads(line)
         crops = tuple(_crop(**crop) for crop in record.get("crops", []))
-        return IndexEntry(str(record["id"]), str(record["image"]), tuple(record.get("phrases", [])), crops)
+        phrases = tuple(map(_text, record.get("phrases", [])))
+        return IndexEntry(_text(record["id"]), _text(record["image"]), phrases, crops)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise GroundingError(f"{file}:{number}: expected an entry of an index of crops, found {line[:80]!r}") from error
 
@@ -141,8 +142,25 @@ def _crop(
     """The crop that a record spells.
 
     Raises:
-        TypeError: A file that is no name, or a box that is none.
+        TypeError: A file that is no name, a box that is none, or a score that is no number.
+        ValueError: A name that cannot be written as UTF-8.
     """
-    if not isinstance(file, str) or not (box is None or (len(box) == 4 and all(type(edge) is int for edge in box))):
-        raise TypeError("a crop is a file and a box of four integers")
-    return Crop(file, None if box is None else (box[0], box[1], box[2], box[3]), phrase, score, detector)
+    if not (box is None or (len(box) == 4 and all(type(edge) is int for edge in box))):
+        raise TypeError("a box is four integers")
+    if not (score is None or type(score) in (int, float)):
+        raise TypeError("a score is a number")
+    place = None if box is None else (box[0], box[1], box[2], box[3])
+    return Crop(_text(file), place, _text(phrase), score, _text(detector))
+
+
+def _text(value: object) -> str:
+    """The value, which is a string that files can hold.
+
+    Raises:
+        TypeError: It is no string.
+        ValueError: It cannot be written as UTF-8.
+    """
+    if not isinstance(value, str):
+        raise TypeError("expected a string")
+    value.encode()
+    return value

@@ -194,11 +194,11 @@ class Extractor:
         """The post with the relations to be asked about."""
         assert self.re is not None
         post = read.post
-        asked = post.relations
+        asked, count = post.relations, len(post.relations)
         if self.ner is not None or not asked:
-            asked = plausible_pairs(entities, self.re.schema.labels)
-        if len(asked) > MAX_PAIRS:
-            read.problems.append(f"relations: only {MAX_PAIRS} of {len(asked)} pairs of entities were asked about")
+            asked, count = plausible_pairs(entities, self.re.schema.labels, MAX_PAIRS)
+        if count > MAX_PAIRS:
+            read.problems.append(f"relations: only {MAX_PAIRS} of {count} pairs of entities were asked about")
         return replace(read, post=replace(post, relations=asked[:MAX_PAIRS]))
 
 

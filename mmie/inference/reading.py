@@ -69,6 +69,7 @@ def read_post(post: Post[Any], place: int, formats: Sequence[ViewFormat], croppe
         PostError: The words or entities do not fit the text.
     """
     spelled = _with_words(replace(post, id=post.id or str(place), image=None, crops=()))
+    _check_places(spelled)
     problems = [] if spelled.words else [NO_WORDS]
     wanted = max((form.views for form in formats), default=0)
     pictures = _decode(post, wanted, formats, problems)
@@ -92,6 +93,22 @@ def _with_words(post: Post) -> Post:
     if len(post.offsets) != len(post.words):
         raise PostError(f"post {post.id}: {len(post.words)} words, {len(post.offsets)} offsets in its text: one each")
     return replace(post, words=tuple(map(_writable, post.words)), text=text)
+
+
+def _check_places(post: Post) -> None:
+    """Refuse words that lie outside the text, and entities that lie outside the words.
+
+    Raises:
+        PostError: There is one.
+    """
+    arguments = [entity for relation in post.relations for entity in (relation.head, relation.tail)]
+    for entity in (*post.entities, *arguments):
+        if not 0 <= entity.start < entity.end <= len(post.words):
+            raise PostError(f"post {post.id}: an entity from word {entity.start} to {entity.end} of {len(post.words)}")
+    length = len(post.text or "")
+    for start, end in post.offsets:
+        if not 0 <= start <= end <= length:
+            raise PostError(f"post {post.id}: a word from character {start} to {end} of {length}")
 
 
 def _join(post: Post) -> Post:

@@ -25,6 +25,9 @@ from mmie.types import MmieError, Post
 
 STANDARD_INPUT = "-"
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp")
+_COLUMNS = ("id", "text", "image", "context")
+_WIDTH = 160
+"""Characters of a row that an error shows."""
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
@@ -109,13 +112,12 @@ def _read_table(path: Path, delimiter: str, root: Path) -> Iterator[Post | BadPo
     """A post of every row.
 
     Raises:
-        SourceError: There is no column ``text``.
+        SourceError: There is no column ``text``, or two of a name.
     """
     csv.field_size_limit(2**24)
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-        rows = csv.DictReader(stream, delimiter=delimiter)
-        if "text" not in (rows.fieldnames or ()):
-            raise SourceError(f"{path}: expected a column 'text' in the first row, found {rows.fieldnames or 'none'}")
+        rows = csv.DictReader(stream, delimiter=delimiter, strict=True)
+        _check_columns(path, rows)
         number = 1
         while True:
             number += 1
@@ -124,16 +126,37 @@ def _read_table(path: Path, delimiter: str, root: Path) -> Iterator[Post | BadPo
             except StopIteration:
                 return
             except csv.Error as error:
-                yield BadPost(str(number), f"expected a row, found {error}")
+                yield BadPost(str(number), _row_problem(error))
                 continue
             yield _row_post(row, number, root)
+
+
+def _check_columns(path: Path, rows: "csv.DictReader[str]") -> None:
+    """Refuse a table whose first row does not name the columns."""
+    try:
+        columns = list(rows.fieldnames or ())
+    except csv.Error as error:
+        raise SourceError(f"{path}: expected a row of columns, found {error}") from None
+    if "text" not in columns:
+        found = ", ".join(map(ascii, columns))[:_WIDTH] or "none"
+        raise SourceError(f"{path}: expected a column 'text' in the first row, found {found}")
+    twice = [column for column in _COLUMNS if columns.count(column) > 1]
+    if twice:
+        raise SourceError(f"{path}: expected one column '{twice[0]}' in the first row, found {columns.count(twice[0])}")
+
+
+def _row_problem(error: csv.Error) -> str:
+    """What is wrong with a row."""
+    if str(error) == "unexpected end of data":
+        return "expected a quote that closes the field, found the end of the file: the rows from here on are lost in it"
+    return f"expected a row, found {error}"
 
 
 def _row_post(row: Mapping[str | None, str | None], number: int, root: Path) -> Post | BadPost:
     """The post of a row of a table."""
     if None in row:
         return BadPost(str(number), f"expected {len(row) - 1} fields, found more: quote what holds the delimiter")
-    known = {key: value for key in ("id", "text", "image", "context") if key and (value := row.get(key))}
+    known = {key: value for key in _COLUMNS if key and (value := row.get(key))}
     try:
         return parse_post(json.dumps({"text": "", **known}), root, name=str(number))
     except MalformedLine as error:
@@ -144,6 +167,8 @@ def _read_folder(folder: Path) -> Iterator[Post | BadPost]:
     """A post of every text file, by name."""
     for file in sorted(folder.glob("*.txt")):
         try:
+            if not picture_path(folder, file.name).is_file():
+                raise MalformedLine("a file", "a folder, a pipe or a link to nothing")
             text = file.read_bytes().decode("utf-8-sig").strip()
             picture = next((file.with_suffix(s).name for s in PICTURE_SUFFIXES if file.with_suffix(s).is_file()), None)
             image = None if picture is None else picture_path(folder, picture)

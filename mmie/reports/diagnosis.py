@@ -17,6 +17,7 @@ from mmie.data import Corpus, MultimodalDataModule
 from mmie.data.batching import Collator, Instance, mask_views, shuffle_pictures
 from mmie.data.encoding import WordTokenizer
 from mmie.data.pictures import audit_pictures
+from mmie.files import read_yaml
 from mmie.methods import ExtractionModule
 from mmie.methods.checkpoints import load_method
 from mmie.methods.transfer import read_checkpoint
@@ -95,8 +96,8 @@ def read_data_settings(checkpoint: str | Path, config: str | Path | None = None)
     """
     path = Path(checkpoint).parent / "config.yaml" if config is None else Path(config)
     try:
-        settings: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["data"]
-    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
+        settings: dict[str, Any] = read_yaml(path)["data"]
+    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
         raise DiagnosisError(f"{path}: expected a configuration with a data section: name one with --config") from error
     return settings
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from mmie.data.corpus import check_span, check_words
+from mmie.files import read_yaml
 from mmie.types import NO_RELATION, Entity, MmieError, Task
 
 _CONFIG, _METRICS, _PREDICTIONS = "config.yaml", "metrics.json", "predictions.jsonl"
@@ -136,7 +138,16 @@ def read_run(folder: str | Path) -> Run:
     folder = Path(folder)
     try:
         return _read_run(folder)
-    except (OSError, KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
+    except (
+        OSError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        ArithmeticError,
+        RecursionError,
+        yaml.YAMLError,
+    ) as error:
         raise RunError(f"{folder} holds no tested run: fit and test it first") from error
 
 
@@ -157,11 +168,11 @@ def read_answer_file(file: Path) -> list[Answer]:
         RunError: A line is not what `mmie test` writes.
     """
     answers = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
+    for number, line in enumerate(file.read_bytes().split(b"\n"), start=1):
         if line:
             try:
                 answers.append(_answer(json.loads(line)))
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
                 raise RunError(f"{file}:{number}: expected a line of `mmie test`; test the run again") from error
     return answers
 
@@ -191,7 +202,7 @@ def _below(folder: Path) -> tuple[list[Run], list[Path]]:
 
 def _read_run(folder: Path) -> Run:
     """A run from its folder; raises almost anything on what is none."""
-    config: dict[str, Any] = yaml.safe_load((folder / _CONFIG).read_text(encoding="utf-8"))
+    config: dict[str, Any] = read_yaml(folder / _CONFIG)
     metrics: dict[str, Any] = json.loads((folder / _METRICS).read_text(encoding="utf-8"))
     corpus, test = config["data"]["corpus"], metrics["test"]
     if "test/f1" not in test:
@@ -202,19 +213,43 @@ def _read_run(folder: Path) -> Run:
     return Run(
         folder=folder,
         method=_class_name(config["model"]),
-        class_path=config["model"]["class_path"],
+        class_path=_name(config["model"]["class_path"]),
         corpus=corpus_name,
         corpus_config=corpus,
         root=Path(corpus["init_args"]["root"]),
         task=config["data"]["task"],
-        scores={name.removeprefix("test/"): value for name, value in test.items() if name.startswith("test/")},
+        scores={name.removeprefix("test/"): _number(test[name]) for name in test if name.startswith("test/")},
         seed=int(config.get("seed_everything") or 0),
-        pictures=test.get("pictures") or config["data"].get("pictures") or "right",
-        other_pictures={name: metrics[key]["test/f1"] for name, key in _PICTURE_TESTS.items() if key in metrics},
+        pictures=_name(test.get("pictures") or config["data"].get("pictures") or "right"),
+        other_pictures={
+            name: _number(metrics[key]["test/f1"]) for name, key in _PICTURE_TESTS.items() if key in metrics
+        },
         settings=_settings(config),
         trained_on=trained_on if trained_on != corpus_name else None,
         fit=_fit(fit) if fit else None,
     )
+
+
+def _number(value: object) -> float:
+    """A value of ``metrics.json`` that must be a number.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if not isinstance(value, int | float):
+        raise TypeError("expected a number")
+    return value
+
+
+def _name(value: object) -> str:
+    """A value that must be a string.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if not isinstance(value, str):
+        raise TypeError("expected a string")
+    return value
 
 
 def _class_name(config: dict[str, Any]) -> str:
@@ -230,7 +265,7 @@ def _fit_section(folder: Path) -> dict[str, Any] | None:
 def _corpus_of(folder: Path) -> str | None:
     """Class name of the corpus that a run folder was made with; None if it is none."""
     file = folder / _CONFIG
-    return _class_name(yaml.safe_load(file.read_text(encoding="utf-8"))["data"]["corpus"]) if file.exists() else None
+    return _class_name(read_yaml(file)["data"]["corpus"]) if file.exists() else None
 
 
 def _fit(section: dict[str, Any]) -> Fit:
@@ -238,14 +273,15 @@ def _fit(section: dict[str, Any]) -> Fit:
     epochs, best = section["epochs"], section["best"]["epoch"]
     samples = sum(epoch.get("samples", 0) for epoch in epochs)
     seconds = sum(epoch["train_seconds"] for epoch in epochs)
+    gpu = section.get("peak_gpu_memory_gib")
     return Fit(
-        parameters=section["parameters"],
-        trained=section["trained_parameters"],
-        peak_memory_gib=section["peak_memory_gib"],
-        peak_gpu_memory_gib=section.get("peak_gpu_memory_gib"),
+        parameters=int(_number(section["parameters"])),
+        trained=int(_number(section["trained_parameters"])),
+        peak_memory_gib=_number(section["peak_memory_gib"]),
+        peak_gpu_memory_gib=None if gpu is None else _number(gpu),
         samples_per_second=samples / seconds if samples and seconds else None,
         minutes_to_best=sum(epoch["seconds"] for epoch in epochs if epoch["epoch"] <= best) / 60,
-        curve=tuple(epoch.get("val/f1") for epoch in epochs),
+        curve=tuple(_number(epoch["val/f1"]) if "val/f1" in epoch else None for epoch in epochs),
     )
 
 
@@ -268,19 +304,33 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def _answer(line: dict[str, Any]) -> Answer:
     """An answer from its line."""
-    name, words, image = str(line["id"]), tuple(line["words"]), line["image"]
+    name, words, image = str(line["id"]), check_words(line["words"]), line["image"]
+    if not (image is None or isinstance(image, str)):
+        raise TypeError("expected the path of a picture")
     gold, predicted = line["gold"], line["predicted"]
     if isinstance(gold, list):
-        return Answer(name, words, image, _entities(gold), _entities(predicted))
-    arguments = _entities([gold["head"], gold["tail"]])
-    return Answer(name, words, image, _as_entity(gold), _as_entity(predicted), arguments)
+        return Answer(name, words, image, _entities(gold, words), _entities(predicted, words))
+    arguments = _entities([gold["head"], gold["tail"]], words)
+    return Answer(name, words, image, _as_entity(gold, words), _as_entity(predicted, words), arguments)
 
 
-def _entities(records: Sequence[dict[str, Any]]) -> tuple[Entity, ...]:
-    return tuple(Entity(record["start"], record["end"], record["type"]) for record in records)
+def _entities(records: Sequence[dict[str, Any]], words: Sequence[str]) -> tuple[Entity, ...]:
+    return tuple(_entity(record, record["type"], words) for record in records)
 
 
-def _as_entity(relation: dict[str, Any]) -> tuple[Entity, ...]:
+def _as_entity(relation: dict[str, Any], words: Sequence[str]) -> tuple[Entity, ...]:
     """A relation as an entity that bears its label; ``None`` as nothing."""
-    head, label = relation["head"], relation["label"]
-    return () if label == NO_RELATION else (Entity(head["start"], head["end"], label),)
+    label = relation["label"]
+    return () if label == NO_RELATION else (_entity(relation["head"], label, words),)
+
+
+def _entity(record: dict[str, Any], name: object, words: Sequence[str]) -> Entity:
+    """The entity of a record.
+
+    Raises:
+        ValueError: It lies outside the words.
+        TypeError: Its name is no string.
+    """
+    if not isinstance(name, str):
+        raise TypeError("expected the name of a type or label")
+    return Entity(*check_span(record["start"], record["end"], len(words), "an entity"), name)

@@ -1,12 +1,16 @@
 """Which checkpoints a fit keeps, the best in validation and the last, and whether one fits what is to run."""
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from mmie.files import write_whole
 from mmie.methods import ExtractionModule
 from mmie.methods.transfer import full_name
 from mmie.training.run_folder import lies_in
@@ -33,13 +37,42 @@ def check_fits(checkpoint: dict[str, Any], module: ExtractionModule) -> None:
 def build_checkpoints(run_dir: Path, monitor: str, mode: str) -> list[ModelCheckpoint]:
     """``best.ckpt`` and ``last.ckpt``; Lightning's ``save_last`` would write the latter for a new best one only.
 
+    The last one is of the end of an epoch, wherever in it validation runs: a fit cannot go on in the midst of one.
+
     Args:
         run_dir: Where they go.
         monitor: The logged value that tells the best epoch.
         mode: ``min`` or ``max``: which of it is best.
     """
     best = FolderCheckpoint(run_dir, "best", monitor=monitor, mode=mode, enable_version_counter=False)
-    return [best, FolderCheckpoint(run_dir, "last", enable_version_counter=False)]
+    return [best, FolderCheckpoint(run_dir, "last", enable_version_counter=False, save_on_train_epoch_end=True)]
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, has the disk hold it, and renames it: a kill leaves the one before.
+
+    Lightning writes to the folder for temporary files, and where that is on another disk, it then copies.
+    """
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | Path,
+        storage_options: Any = None,  # noqa: ANN401  (Lightning's own type says no more)
+    ) -> None:
+        """Write a checkpoint to a local file; elsewhere as Lightning does."""
+        if "://" in str(path) or storage_options is not None:
+            super().save_checkpoint(checkpoint, path, storage_options)
+        else:
+            write_whole(Path(path), lambda file: _save(checkpoint, file))
+
+
+def _save(checkpoint: dict[str, Any], file: Path) -> None:
+    """Write a checkpoint and wait until the disk holds it."""
+    with file.open("wb") as stream:
+        torch.save(checkpoint, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 class FolderCheckpoint(ModelCheckpoint):

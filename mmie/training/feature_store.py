@@ -31,6 +31,8 @@ from mmie.types import MmieError
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")
+FILL_BATCH = 32
+"""Sources that are computed together."""
 _SHARD_BYTES = 64 * 2**20
 _STALE_SECONDS = 24 * 3600
 _SPARE_BYTES = 2**30
@@ -115,7 +117,7 @@ class RowStore:
         sources: Mapping[str, _T],
         load: Callable[[Sequence[_T]], _U],
         compute: Callable[[_U], Tensor],
-        batch_size: int = 32,
+        batch_size: int = FILL_BATCH,
     ) -> None:
         """Compute what is missing, each process its share, and wait until all is there.
 
@@ -126,7 +128,8 @@ class RowStore:
             batch_size: Sources that are computed together.
         """
         rank, world = (dist.get_rank(), dist.get_world_size()) if _is_distributed() else (0, 1)
-        self._fill([key for key in sources if key not in self][rank::world], sources, load, compute, batch_size)
+        share = list(sources)[rank::world]  # of all: others may have written since this process looked
+        self._fill([key for key in share if key not in self], sources, load, compute, batch_size)
         if _is_distributed():
             dist.barrier()
             self.refresh()  # other machines may have stores of their own, which hold their shares

@@ -24,7 +24,7 @@ from mmie.data import MultimodalDataModule
 from mmie.data.batching import Collator, Instance, mask_views, pad_tokens
 from mmie.data.pictures import cache_folder, load_picture, picture_digests, to_view
 from mmie.methods import ExtractionModule
-from mmie.training.feature_store import RowStore
+from mmie.training.feature_store import FILL_BATCH, RowStore
 from mmie.types import MmieError, Precomputed
 
 
@@ -170,8 +170,18 @@ def _look_up(
     transform = {"resize": collator.resize, "image_size": collator.schema.image_size}
     store = RowStore(folder, _title(spec), {**spec.identity, **transform})
     with torch.no_grad():
-        store.fill(files, lambda some: _decode(some, collator), lambda pixels: spec.compute(pixels.to(device)))
+        store.fill(files, lambda some: _decode(some, collator), lambda pixels: _compute(spec, pixels.to(device)))
     return {spec.name: ViewRows(store, keys, spec.source == "picture")}
+
+
+def _compute(spec: Precomputed, pixels: Tensor) -> Tensor:
+    """Rows of pictures (pictures, 3, height, width), computed as many at a time as ever.
+
+    Kernels are chosen by the size of a batch and round differently: the rows of a last, smaller batch, or of one that
+    an interruption made smaller, would not be those of the same pictures in other company.
+    """
+    missing = FILL_BATCH - len(pixels)
+    return spec.compute(torch.cat([pixels, pixels.new_zeros(missing, *pixels.shape[1:])]))[: len(pixels)]
 
 
 def _look_up_text(spec: Precomputed, folder: Path, instances: Sequence[Instance], pad_id: int) -> TextRows:

@@ -6,7 +6,6 @@ writes, `mmie.training.picture_tests` says; with W&B, ``wandb_id.txt`` names the
 """
 
 import json
-import os
 import resource
 import sys
 import time
@@ -19,12 +18,12 @@ import torch.distributed as dist
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 from rich.table import Table
 
 from mmie.data.batching import Instance
+from mmie.files import write_whole
 from mmie.training.picture_tests import joined_tests, picture_suffix, pictures_of
 from mmie.training.wandb_logger import RUN_ID
 from mmie.types import Answer, Batch, MmieError
@@ -82,10 +81,16 @@ def lies_in(checkpoint: str | Path | None, folder: Path) -> bool:
     return checkpoint is not None and Path(checkpoint).resolve().parent == folder.resolve()
 
 
+def known_epochs(checkpoint: dict[str, Any]) -> list[dict[str, float]]:
+    """What the checkpoint of a run knows of its epochs: their scores and times."""
+    epochs: list[dict[str, float]] = checkpoint["callbacks"].get(RunRecorder.__qualname__, {}).get("epochs", [])
+    return epochs
+
+
 def _clear(folder: Path, continued: bool) -> None:
-    """Remove what an earlier fit left and this one makes untrue."""
-    own = [] if continued else [folder / BEST, folder / LAST, folder / RUN_ID]
-    for file in [folder / METRICS, *_predictions(folder), *own]:
+    """Remove what an earlier fit left and this one makes untrue, and what was half written when it was killed."""
+    own = [] if continued else [folder / LAST, folder / BEST, folder / RUN_ID]
+    for file in [*own, folder / METRICS, *_predictions(folder), *folder.glob(".*.partial*")]:
         file.unlink(missing_ok=True)
 
 
@@ -95,19 +100,31 @@ def _predictions(folder: Path) -> list[Path]:
 
 
 class SaveRunConfig(SaveConfigCallback):
-    """Writes the whole configuration to the run folder and hands it to the loggers; a test keeps the fit's."""
+    """Writes the whole configuration to the run folder and hands it to the loggers; a test keeps the fit's.
+
+    A fit writes it when training starts, so that until then a run that is to be overwritten stays what it is.
+    """
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write ``config.yaml``, without what holds for this one call only."""
+        """Hand the configuration to the loggers; write ``config.yaml`` if there is none beside what is tested."""
+        path = Path(trainer.default_root_dir) / CONFIG
+        if stage != "fit" and not path.exists():
+            _write(path, self._lasting_text())
+        text = self._lasting_text() if stage == "fit" else path.read_text(encoding="utf-8")
+        for logger in trainer.loggers:
+            logger.log_hyperparams(yaml.safe_load(text))
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write ``config.yaml``."""
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            _write(Path(trainer.default_root_dir) / CONFIG, self._lasting_text())
+
+    def _lasting_text(self) -> str:
+        """The configuration without what holds for this one call only."""
         lasting = self.config.clone()
         lasting["ckpt_path"], lasting["overwrite"] = None, False
-        text = self.parser.dump(lasting, skip_unset=False)
-        path = Path(trainer.default_root_dir) / CONFIG
-        if stage == "fit" or not path.exists():
-            _write(path, text)
-        for logger in trainer.loggers:
-            if not isinstance(logger, CSVLogger):  # it would only write the same file again
-                logger.log_hyperparams(yaml.safe_load(path.read_text(encoding="utf-8")))
+        text: str = self.parser.dump(lasting, skip_unset=False)
+        return text
 
 
 class RunRecorder(Callback):
@@ -282,9 +299,11 @@ def _prediction(instance: Instance, answer: Answer) -> dict[str, Any]:
         "image": None if post.image is None else str(post.image),
     }
     if instance.relation is not None:
-        return {**line, "gold": asdict(instance.relation), "predicted": asdict(answer.relations[0])}
+        (probability,) = answer.probabilities
+        said = {"predicted": asdict(answer.relations[0]), "probability": probability}
+        return {**line, "gold": asdict(instance.relation), **said}
     found, gold = ([asdict(entity) for entity in entities] for entities in (answer.entities, post.entities))
-    return {**line, "gold": gold, "predicted": found}
+    return {**line, "gold": gold, "predicted": found, "probabilities": answer.probabilities}
 
 
 def _numbers(trainer: Trainer) -> dict[str, float]:
@@ -311,9 +330,9 @@ def _print_summary(trainer: Trainer, title: str, scores: dict[str, float], prefi
     table = Table(title=f"{title} of {folder}", show_header=False)
     table.add_column()
     table.add_column(overflow="fold")  # a path must not be cut
-    for name in ("precision", "recall", "f1", "accuracy"):
+    for name in ("precision", "recall", "f1", "accuracy", "calibration_error"):
         if prefix + name in scores:
-            table.add_row(name, f"{100 * scores[prefix + name]:.2f}")
+            table.add_row(name.replace("_", " "), f"{100 * scores[prefix + name]:.2f}")
     if prefix + "loss" in scores:
         table.add_row("loss", f"{scores[prefix + 'loss']:.4f}")
     for file in (folder / BEST, folder / LAST, folder / METRICS, *_predictions(folder), folder / CONFIG):
@@ -326,7 +345,4 @@ def _print_summary(trainer: Trainer, title: str, scores: dict[str, float], prefi
 
 def _write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, lambda file: file.write_text(text, encoding="utf-8"))

@@ -342,7 +342,8 @@ def test_files_make_the_same_tokenizer(tokenizer):
 
 def test_files_cannot_leave_their_folder(bert, tmp_path):
     outside = tmp_path / "escaped.json"
-    WordTokenizer.from_files(bert.to_files() | {str(outside): "{}"})
+    with pytest.raises(TokenizerError, match="expected a text of its folder"):
+        WordTokenizer.from_files(bert.to_files() | {str(outside): "{}"})
     assert not outside.exists()
 
 

@@ -17,13 +17,13 @@ TINY = {"vision_backbone": "test_resnet"}
 
 
 class Watch(Callback):
-    """Keeps the batches of training and counts pictures that a backbone sees, by epoch."""
+    """Keeps the batches of training and counts pictures that a backbone sees, by epoch; blanks fill up its batches."""
 
     def __init__(self, module):
         self.batches, self.seen = [], [0]
         for part in module.modules():
             if isinstance(part, VisualBackbone):
-                part.register_forward_hook(lambda _, inputs, __: self.count(len(inputs[0])))
+                part.register_forward_hook(lambda _, inputs, __: self.count(int(inputs[0].flatten(1).any(1).sum())))
 
     def count(self, pictures: int) -> None:
         self.seen[-1] += pictures

@@ -1,0 +1,26 @@
+"""Random numbers of training that depend on nothing but the seed, the epoch and the process."""
+
+import random
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class EpochSeed(Callback):
+    """Seeds what training draws, such as dropout, anew in every epoch.
+
+    What was drawn before then makes no difference: a fit that continues a checkpoint draws what it would have drawn
+    without the interruption, and so does one that finds its feature store filled or reads ahead in worker processes.
+
+    Args:
+        seed: Seed of the fit.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seed torch, on all devices, and Python."""
+        drawn = random.Random(f"{self.seed} {trainer.current_epoch} {trainer.global_rank}").getrandbits(63)
+        torch.manual_seed(drawn)
+        random.seed(drawn)

@@ -1,0 +1,157 @@
+"""A fit that is killed or stopped, whenever that is, goes on to the very result of one that was left alone."""
+
+import json
+import random
+import shutil
+import signal
+import time
+
+import pytest
+import torch
+from command import run, tiny
+from fits import begin, complete, die_at_change, end, list_changes, outcome_of, wait_for
+
+from mmie.training.loggers import RunCSVLogger
+
+SETTINGS = ["--trainer.max_epochs=3", "--trainer.log_every_n_steps=2", "--data.train_fraction=0.25"]
+
+
+class Fits:
+    """Fits of one configuration, each into a folder and from a store of its own."""
+
+    def __init__(self, corpus, folder):
+        self.corpus, self.folder = corpus, folder
+        started = time.monotonic()
+        process = begin("fit", *self.options("alone"), prepare=list_changes(folder / "changes", *self.places("alone")))
+        assert end(process) == 0
+        self.seconds = time.monotonic() - started
+        self.changes = (folder / "changes").read_text().splitlines()
+        self.alone = outcome_of(folder / "alone")
+
+    def places(self, name):
+        """Run folder and store of a fit."""
+        return self.folder / name, self.folder / f"{name}_store"
+
+    def options(self, name, *extra):
+        """The line of a fit, without ``fit``."""
+        run_dir, store = self.places(name)
+        return [*tiny("rap", self.corpus, run_dir), *SETTINGS, f"--feature_store={store}", *extra]
+
+    def go_on(self, name, *extra):
+        """The line that a user gives after an interruption."""
+        going_on = ["--ckpt_path=last"] if (self.folder / name / "last.ckpt").exists() else []
+        return ["fit", *self.options(name, *extra), *going_on]
+
+    def check(self, name):
+        """What is there after an interruption is whole."""
+        for file in self.folder.glob(f"{name}/*.ckpt"):
+            torch.load(file, weights_only=True)
+        for file in self.folder.glob(f"{name}/*.json"):
+            json.loads(file.read_text())
+
+    def ended_as_if_left_alone(self, name):
+        """The outcome is that of the undisturbed fit, and nothing half written is left."""
+        assert outcome_of(self.folder / name) == self.alone
+        assert [file.name for file in self.folder.glob(f"{name}/.*")] == []
+        for place in self.places(name):
+            shutil.rmtree(place)
+
+
+@pytest.fixture(scope="module")
+def fits(demo_root, tmp_path_factory):
+    return Fits(demo_root, tmp_path_factory.mktemp("fits"))
+
+
+def test_killed_at_random_moments_it_goes_on_to_the_same_end(fits, rounds):
+    """Once, or again and again."""
+    for number in range(rounds(1, 20)):
+        draw = random.Random(number)
+        name = f"killed_{number}"
+        for _ in range(draw.choice([1, 1, 3])):
+            process = begin(*fits.go_on(name))
+            time.sleep(draw.uniform(0.1, 0.9) * fits.seconds)
+            process.kill()
+            assert end(process) in (0, -signal.SIGKILL)
+            fits.check(name)
+        complete(*fits.go_on(name))
+        fits.ended_as_if_left_alone(name)
+
+
+def test_killed_while_it_writes_it_goes_on_to_the_same_end(fits, rounds):
+    """At a change of a file: of a checkpoint, scores, log, configuration, or the store."""
+    for number in range(rounds(1, 40)):
+        draw = random.Random(number)
+        name = f"writing_{number}"
+        change, delay = draw.randrange(len(fits.changes)), draw.choice([0, draw.uniform(0, 0.01)])
+        process = begin(*fits.go_on(name), prepare=die_at_change(change + 1, delay, *fits.places(name)))
+        assert end(process) in (0, -signal.SIGKILL), fits.changes[change]
+        fits.check(name)
+        complete(*fits.go_on(name))
+        fits.ended_as_if_left_alone(name)
+
+
+def test_killed_before_a_checkpoint_is_renamed_it_has_the_one_before(fits):
+    renames = [place for place, line in enumerate(fits.changes) if "rename" in line and "last.ckpt" in line]
+    assert len(renames) == 3
+    process = begin(*fits.go_on("between"), prepare=die_at_change(renames[1] + 1, 0, *fits.places("between")))
+    assert end(process) == -signal.SIGKILL
+    assert len(list((fits.folder / "between").glob(".*.ckpt"))) == 1
+    assert torch.load(fits.folder / "between" / "last.ckpt", weights_only=True)["epoch"] == 0
+    complete(*fits.go_on("between"))
+    fits.ended_as_if_left_alone("between")
+
+
+def test_stopped_by_sigterm_it_fails_says_how_to_go_on_and_does(fits, rounds, capfd):
+    for number in range(rounds(1, 10)):
+        name = f"stopped_{number}"
+        process = begin(*fits.go_on(name))
+        wait_for(fits.folder / name / "last.ckpt", [process])
+        time.sleep(random.Random(number).uniform(0, fits.seconds / 3))
+        process.terminate()
+        status = end(process)
+        told = capfd.readouterr().err
+        if status != 0:  # else it had ended before
+            assert status == 1
+            assert f"mmie: ended by SIGTERM; --ckpt_path {fits.folder / name / 'last.ckpt'} continues it" in told
+        complete(*fits.go_on(name))
+        fits.ended_as_if_left_alone(name)
+
+
+def test_it_goes_on_the_same_with_workers_that_read_ahead(fits):
+    process = begin(*fits.go_on("workers"))
+    wait_for(fits.folder / "workers" / "last.ckpt", [process])
+    process.kill()
+    end(process)
+    complete(*fits.go_on("workers", "--data.num_workers=2"))
+    fits.ended_as_if_left_alone("workers")
+
+
+def test_a_fit_without_a_checkpoint_says_that_there_is_none(fits):
+    outcome = run("fit", *fits.options("none"), "--ckpt_path=last")
+    assert outcome.status == 1
+    assert "last.ckpt' does not exist" in outcome.err
+
+
+def test_a_run_that_is_to_be_overwritten_stays_what_it_is_until_training_starts(fits):
+    complete("fit", *fits.options("old"))
+    run_dir, store = fits.places("old")
+    before = {file.name: file.read_bytes() for file in run_dir.iterdir()}
+    shutil.rmtree(store)
+    other = fits.options("old", "--overwrite=true", "--seed_everything=7")
+    process = begin("fit", *other, prepare=die_at_change(3, 0, store))
+    assert end(process) == -signal.SIGKILL
+    assert {file.name: file.read_bytes() for file in run_dir.iterdir()} == before
+
+
+def test_the_log_has_the_scores_that_a_kill_kept_from_it(tmp_path):
+    logger = RunCSVLogger(tmp_path)
+    logger.log_metrics({"epoch": 0, "val/f1": 0.5}, 4)
+    logger.log_metrics({"epoch": 1, "train/loss_step": 3.0}, 7)
+    logger.save()
+    epochs = [{"epoch": 0, "seconds": 1.0, "train/loss": 2.0, "train/loss_step": 1.0, "val/f1": 0.5}]
+    RunCSVLogger(tmp_path, 5, epochs).save()
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == [
+        "epoch,step,train/loss,val/f1",
+        "0,4,,0.5",
+        "0,4,2.0,",
+    ]
