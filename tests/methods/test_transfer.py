@@ -88,13 +88,17 @@ def test_with_other_labels_the_head_is_new_and_nothing_else(entities, tiny_bert,
 
 def test_from_entities_to_relations_all_but_the_head_is_taken_over(entities, relations, tiny_bert, write):
     first = stir(build_module(RAP, entities.schema, tiny_bert, seed=1, num_fusion_layers=2, **TINY))
+    first.head.temperature.fill_(2.0)
     second = build_module(RAP, relations.schema, tiny_bert, seed=2, num_fusion_layers=2, **TINY)
     said = initialise_from(second, write(first))
     theirs = first.state_dict()
     heads = [name for name in second.state_dict() if name.startswith("head.")]
     for name, value in second.state_dict().items():
-        assert torch.equal(value, theirs[name]) if name not in heads else name not in theirs
-    assert f"new: head.classifier ({len(heads)})" in said
+        if name not in heads:
+            assert torch.equal(value, theirs[name])
+    assert heads == ["head.temperature", "head.classifier.weight", "head.classifier.bias"]
+    assert second.head.temperature == 1 != first.head.temperature
+    assert "new: head.classifier (2), head.temperature (1)" in said
     assert "left in the checkpoint: head." in said
 
 

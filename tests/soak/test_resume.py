@@ -44,9 +44,9 @@ class Fits:
 
     def check(self, name):
         """What is there after an interruption is whole."""
-        for file in self.folder.glob(f"{name}/*.ckpt"):
+        for file in self.folder.glob(f"{name}/[!.]*.ckpt"):
             torch.load(file, weights_only=True)
-        for file in self.folder.glob(f"{name}/*.json"):
+        for file in self.folder.glob(f"{name}/[!.]*.json"):
             json.loads(file.read_text())
 
     def ended_as_if_left_alone(self, name):

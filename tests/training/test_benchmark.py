@@ -56,7 +56,7 @@ def test_two_configurations_run_apart(demo_root, tmp_path, monkeypatch):
         asked.append(arguments)
         return replace(result, name=config_name(arguments), epoch_seconds=result.epoch_seconds / len(asked))
 
-    monkeypatch.setattr("mmie.cli.run_apart", apart)
+    monkeypatch.setattr("mmie.commands.runs.run_apart", apart)
     table = succeed("benchmark", "--config", "one.yaml", "--config=cpu.yaml", "--against=two.yaml", "--data.seed=3").out
     assert asked[0] == ["--steps=20", "--warmup=3", "--config", "one.yaml", "--config=cpu.yaml", "--data.seed=3"]
     assert asked[1] == ["--steps=20", "--warmup=3", "--config=two.yaml", "--config=cpu.yaml", "--data.seed=3"]
