@@ -5,16 +5,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor
 
 from mmie.data.batching import Collator, Instance, encode_posts
 from mmie.data.encoding import WordTokenizer
+from mmie.data.pictures import ResizeMode
 from mmie.inference.reading import ReadPost, ViewFormat
 from mmie.methods import ExtractionModule
 from mmie.methods.checkpoints import build_method
+from mmie.methods.transfer import CheckpointError
 from mmie.types import Answer, Batch, Post, Precomputed
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -93,6 +95,7 @@ class Answerer:
             CheckpointError: It is of another version of the package or of the method.
         """
         data = checkpoint["MultimodalDataModule"]
+        _check_transform(data, path)
         method = build_method(checkpoint, path)
         tokenizer = WordTokenizer.from_files(data["tokenizer"], method.schema.max_tokens)
         return cls(method, tokenizer, data["transform"], data["use_context"], device, **options)
@@ -207,6 +210,24 @@ def _note_unread(instance: Instance, problems: list[str]) -> None:
     read, words = instance.text.num_words, len(instance.post.words)
     if read < words:
         problems.append(f"text: only the first {read} of {words} words were read")
+
+
+def _check_transform(data: Any, path: str | Path) -> None:  # noqa: ANN401  (whatever stands there)
+    """Refuse a checkpoint that does not say how its method sees pictures and contexts.
+
+    Raises:
+        CheckpointError: It does not.
+    """
+    try:
+        transform = data["transform"]
+        known = transform["resize"] in get_args(ResizeMode) and type(transform["max_pixels"]) is int
+        known = known and type(data["use_context"]) is bool
+    except (KeyError, TypeError, IndexError):
+        known = False
+    if not known:
+        raise CheckpointError(
+            f"'{path}' does not say how it reads posts: it was not written by mmie fit"
+        )
 
 
 def _key(spec: Precomputed) -> str:
