@@ -30,6 +30,7 @@ from mmie.training.run_folder import (
     check_free,
     known_epochs,
     lies_in,
+    own_checkpoint,
 )
 from mmie.training.seeding import EpochSeed
 from mmie.training.wandb_logger import RunFolderWandbLogger, WandbSettings, build_wandb_logger
@@ -76,7 +77,7 @@ class MmieCLI(LightningCLI):
         settings = self.config[self.subcommand]
         folder = Path(settings.run_dir)
         if settings.ckpt_path in ("best", "last"):
-            settings.ckpt_path = str(folder / f"{settings.ckpt_path}.ckpt")
+            settings.ckpt_path = own_checkpoint(folder, settings.ckpt_path)
         if self.subcommand == "fit":
             check_free(folder, settings.overwrite, settings.ckpt_path)
         elif settings.ckpt_path is None:

@@ -52,6 +52,18 @@ def check_free(folder: Path, overwrite: bool, checkpoint: str | None = None) -> 
         )
 
 
+def own_checkpoint(folder: Path, name: str) -> str:
+    """The checkpoint of a run folder that ``best`` or ``last`` names.
+
+    Raises:
+        RunFolderError: The folder has none.
+    """
+    path = folder / f"{name}.ckpt"
+    if not path.exists():
+        raise RunFolderError(f"{path} does not exist: no epoch of a fit has ended there; fit without --ckpt_path")
+    return str(path)
+
+
 def best_checkpoint(folder: Path) -> Path:
     """The checkpoint that scored best in validation.
 

@@ -129,7 +129,8 @@ def test_it_goes_on_the_same_with_workers_that_read_ahead(fits):
 def test_a_fit_without_a_checkpoint_says_that_there_is_none(fits):
     outcome = run("fit", *fits.options("none"), "--ckpt_path=last")
     assert outcome.status == 1
-    assert "last.ckpt' does not exist" in outcome.err
+    assert f"{fits.folder / 'none' / 'last.ckpt'} does not exist" in outcome.err
+    assert "fit without --ckpt_path" in outcome.err
 
 
 def test_a_run_that_is_to_be_overwritten_stays_what_it_is_until_training_starts(fits):
