@@ -197,7 +197,7 @@ def picture_path(folder: Path, name: object) -> Path:
         MalformedLine: ``name`` is no file name, or leads out of ``folder`` (by ``..``, a root, or a symbolic link).
     """
     if not isinstance(name, str) or not name or "\0" in name or not _is_utf8(name):
-        raise MalformedLine("the name of a picture file", repr(name))
+        raise MalformedLine("the name of a picture file", shown(name))
     path = folder / name
     try:
         inside = path.resolve().relative_to(folder.resolve()).parts and not Path(name).is_absolute()
@@ -208,6 +208,14 @@ def picture_path(folder: Path, name: object) -> Path:
     return path
 
 
+def shown(value: object) -> str:
+    """A value of a file, for an error; one that Python refuses to spell out, by its kind."""
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits; nesting without end
+        return f"a {type(value).__name__} too large to show"
+
+
 def check_words(words: object) -> tuple[str, ...]:
     """``words`` as a tuple of strings.
 
@@ -215,10 +223,10 @@ def check_words(words: object) -> tuple[str, ...]:
         MalformedLine: There is none, or one is no string, empty, or cannot be written as UTF-8.
     """
     if not isinstance(words, list) or not words:
-        raise MalformedLine("a list of at least one word", repr(words))
+        raise MalformedLine("a list of at least one word", shown(words))
     for position, word in enumerate(words):
         if not isinstance(word, str) or not word or not _is_utf8(word):
-            raise MalformedLine("words that are not empty", f"{word!r} as word {position}")
+            raise MalformedLine("words that are not empty", f"{shown(word)} as word {position}")
     return tuple(words)
 
 
@@ -229,7 +237,7 @@ def check_name(name: object, what: str) -> str:
         MalformedLine: It is no string, empty, or cannot be written as UTF-8.
     """
     if not isinstance(name, str) or not name or not _is_utf8(name):
-        raise MalformedLine(what, repr(name))
+        raise MalformedLine(what, shown(name))
     return name
 
 
@@ -254,7 +262,7 @@ def check_span(start: object, end: object, length: int, what: str) -> tuple[int,
         MalformedLine: They are not.
     """
     if type(start) is not int or type(end) is not int or not 0 <= start < end <= length:
-        raise MalformedLine(f"{what} with 0 <= start < end <= {length}", f"start {start!r}, end {end!r}")
+        raise MalformedLine(f"{what} with 0 <= start < end <= {length}", f"start {shown(start)}, end {shown(end)}")
     return start, end
 
 

@@ -28,6 +28,7 @@ from mmie.data.corpus import (
     check_span,
     check_words,
     picture_path,
+    shown,
     unique_keys,
 )
 from mmie.data.words import split_words
@@ -222,7 +223,7 @@ def _parse(line: str) -> _Record:
     except (ValueError, RecursionError) as error:
         raise MalformedLine("a JSON object", f"{line!r} ({error})") from None
     if not isinstance(record, dict):
-        raise MalformedLine("a JSON object", repr(record))
+        raise MalformedLine("a JSON object", shown(record))
     return record
 
 
@@ -235,7 +236,7 @@ def _optional(record: _Record, key: str, kind: type[_T], description: str) -> _T
     """The value of a key that may be absent or null."""
     value = record.get(key)
     if value is not None and not isinstance(value, kind):
-        raise MalformedLine(f"{key!r} to be {description}", repr(value))
+        raise MalformedLine(f"{key!r} to be {description}", shown(value))
     return value
 
 
@@ -245,7 +246,7 @@ def _items(record: _Record, key: str, kind: type[_T], description: str) -> list[
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(item, kind) for item in value):
-        raise MalformedLine(f"{key!r} to be a list of {description}", repr(value))
+        raise MalformedLine(f"{key!r} to be a list of {description}", shown(value))
     return value
 
 
@@ -300,7 +301,7 @@ def _argument(record: _Record, key: str, span: _Span, types: dict[tuple[int, int
     """Head or tail of a relation, with the type it says or else that of the entity with the same words."""
     argument = record.get(key)
     if not isinstance(argument, dict):
-        raise MalformedLine(f"a relation with a {key!r}", repr(record))
+        raise MalformedLine(f"a relation with a {key!r}", shown(record))
     start, end = span(argument, f"the {key} of a relation")
     kind = argument.get("type")
     if kind in (None, ""):

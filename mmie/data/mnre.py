@@ -22,6 +22,7 @@ from mmie.data.corpus import (
     first_existing,
     load_crop_index,
     picture_path,
+    shown,
 )
 from mmie.types import NO_RELATION, Entity, Post, Relation, Split, Task
 
@@ -151,7 +152,7 @@ def _argument(record: dict[str, object], key: str, length: int) -> Entity:
     argument = record[key]
     position = argument.get("pos") if isinstance(argument, dict) else None
     if not isinstance(position, list | tuple) or len(position) != 2:
-        raise MalformedLine(f"{key!r} with 'pos': [start, end]", repr(argument))
+        raise MalformedLine(f"{key!r} with 'pos': [start, end]", shown(argument))
     start, end = check_span(position[0], position[1], length, f"'pos' of {key!r}")
     return Entity(start, end)
 

@@ -225,9 +225,7 @@ def _check_transform(data: Any, path: str | Path) -> None:  # noqa: ANN401  (wha
     except (KeyError, TypeError, IndexError):
         known = False
     if not known:
-        raise CheckpointError(
-            f"'{path}' does not say how it reads posts: it was not written by mmie fit"
-        )
+        raise CheckpointError(f"'{path}' does not say how it reads posts: it was not written by mmie fit")
 
 
 def _key(spec: Precomputed) -> str:
