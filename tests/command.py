@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+import pytest
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -105,6 +106,14 @@ def metrics(run_dir: Path) -> dict:
 def predictions(run_dir: Path) -> list[dict]:
     """The lines of ``predictions.jsonl``."""
     return read_jsonl(run_dir / "predictions.jsonl")
+
+
+def check_same_answers(run_dir: Path, other: Path) -> None:
+    """Two runs answer the same, in the same order; probabilities may differ in what company in a batch does to them."""
+    for mine, theirs in zip(predictions(run_dir), predictions(other), strict=True):
+        shares = [[*line.pop("probabilities", []), line.pop("probability", 0.0)] for line in (mine, theirs)]
+        assert mine == theirs
+        assert shares[0] == pytest.approx(shares[1], rel=1e-4)
 
 
 def read_jsonl(file: Path) -> list[dict]:

@@ -92,16 +92,7 @@ class ConstrainedCRF(CRF):  # type: ignore[misc]
         Returns:
             (batch, words) tag ids, 0 (``O``) where masked.
         """
-        starts, transitions, ends = self.scores()
-        emissions = emissions.float()
-        stay = torch.full_like(transitions, -torch.inf).fill_diagonal_(0)  # a masked word hands its tag on
-        moves = transitions.T + emissions.unsqueeze(3)  # (batch, words, to, from)
-        moves = torch.where(mask[:, :, None, None], moves, stay).transpose(0, 1)
-        score, pointers = starts + emissions[:, 0], []
-        for move in moves[1:]:
-            score, pointer = (score.unsqueeze(1) + move).max(dim=2)  # (batch, tags) each
-            pointers.append(pointer)
-        return _follow(pointers, (score + ends).argmax(dim=1)) * mask
+        return _best_path(emissions.float(), mask, *self.scores()) * mask
 
     @torch.no_grad()
     def span_probabilities(
@@ -140,11 +131,25 @@ class ConstrainedCRF(CRF):  # type: ignore[misc]
         return tuple((part * keeps[:, :, 0]).T for part in (enter, step, leave))  # type: ignore[return-value]
 
 
-def _follow(pointers: list[Tensor], last: Tensor) -> Tensor:
-    """Path (batch, words) to ``last`` (batch,) along pointers (batch, tags) to the tag of the word before."""
-    path = [last.unsqueeze(1)]
-    for pointer in reversed(pointers):
-        path.append(pointer.gather(1, path[-1]))
+@torch.inference_mode()  # spares what autograd keeps for views: an eighth of the time
+def _best_path(emissions: Tensor, mask: Tensor, starts: Tensor, transitions: Tensor, ends: Tensor) -> Tensor:
+    """argmax_y score(y), (batch, words); after a row's last word its last tag again.
+
+    The recursion keeps only scores; which tag each came from is found for all words at once.
+    """
+    emissions = emissions.transpose(0, 1).contiguous()  # (words, batch, tags)
+    moves = transitions.T.contiguous()  # (to, from)
+    scores = [starts + emissions[0]]
+    for emission in emissions[1:].unbind():
+        scores.append((scores[-1].unsqueeze(1) + moves).amax(dim=2).add_(emission))  # (batch, tags)
+    reached = torch.stack(scores)  # (words, batch, tags)
+    origins = (reached[:-1].unsqueeze(2) + moves).argmax(dim=3)  # (words - 1, batch, to)
+    tags = torch.arange(len(moves), device=moves.device)
+    origins = torch.where(mask.T[1:].unsqueeze(2), origins, tags)  # a masked word hands its tag on
+    rows = torch.arange(len(mask), device=mask.device)
+    path = [(reached[mask.sum(dim=1) - 1, rows] + ends).argmax(dim=1, keepdim=True)]  # (batch, 1)
+    for origin in reversed(origins.unbind()):
+        path.append(origin.gather(1, path[-1]))
     return torch.cat(path[::-1], dim=1)
 
 
@@ -195,20 +200,25 @@ class _LogPartition(torch.autograd.Function):
 
 
 def _filter(seen: Tensor, keeps: Tensor, starts: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]:
-    """p(tag | words so far) (words, batch, tags), and the sums (words, batch, 1) that scale it to one; 1 if masked."""
+    """p(tag | words so far) (words, batch, tags), and the sums (words, batch, 1) that scale it to one.
+
+    Where masked, they are those of the row's last word, and 1.
+    """
     step = starts * seen[0]
     norms = [step.sum(dim=1, keepdim=True)]
     filtered = [step / norms[0]]
-    for emission, keep in zip(seen[1:], keeps[1:], strict=True):
+    for emission in seen[1:].unbind():
         step = (filtered[-1] @ moves) * emission
         norms.append(step.sum(dim=1, keepdim=True))
-        filtered.append(torch.where(keep, step / norms[-1], filtered[-1]))
-    return torch.stack(filtered), torch.stack(norms).masked_fill(~keeps, 1)
+        filtered.append(step / norms[-1])
+    chances = torch.stack(filtered)  # (words, batch, tags)
+    last = chances[keeps.sum(dim=0).squeeze(1) - 1, torch.arange(keeps.shape[1], device=keeps.device)]
+    return torch.where(keeps, chances, last), torch.stack(norms).masked_fill(~keeps, 1)
 
 
 def _smooth(seen: Tensor, keeps: Tensor, moves: Tensor, last: Tensor) -> Tensor:
     """p(tag | all words) / p(tag | words so far), (words, batch, tags), from emissions divided by `_filter`'s sums."""
     futures = [last]
-    for emission, keep in zip(seen[1:].flip(0), keeps[1:].flip(0), strict=True):
+    for emission, keep in zip(seen[1:].flip(0).unbind(), keeps[1:].flip(0).unbind(), strict=True):
         futures.append(torch.where(keep, (futures[-1] * emission) @ moves.T, futures[-1]))
     return torch.stack(futures[::-1])

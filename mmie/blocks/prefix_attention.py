@@ -8,7 +8,7 @@ Source: Li & Liang, Prefix-Tuning, ACL 2021 (https://arxiv.org/abs/2101.00190), 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -31,11 +31,17 @@ class Prefix:
         values: (layers, batch, heads, prefix, head_size)
         mask: (batch, prefix), or (batch, heads, prefix) where heads differ: bool, True on positions that may be
             attended to; None if all may.
+        layers: Keys and values of each layer, (batch, heads, prefix, head_size) each. They are taken apart once: to
+            index the whole in every layer would make each layer's gradient as large as all of them.
     """
 
     keys: Tensor
     values: Tensor
     mask: Tensor | None = None
+    layers: tuple[tuple[Tensor, Tensor], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.layers = tuple(zip(self.keys.unbind(), self.values.unbind(), strict=True))
 
 
 def split_heads(states: Tensor, num_heads: int) -> Tensor:
@@ -71,9 +77,9 @@ def prefix_attention(
         (batch, tokens, heads, head_size), and None in place of the weights.
     """
     if prefix is not None and prefix.keys.shape[-2] > 0:
-        layer = int(module.layer_idx)  # type: ignore[arg-type]
-        key = torch.cat([prefix.keys[layer].to(key.dtype), key], dim=2)  # (batch, heads, prefix + tokens, head_size)
-        value = torch.cat([prefix.values[layer].to(value.dtype), value], dim=2)
+        prefix_keys, prefix_values = prefix.layers[int(module.layer_idx)]  # type: ignore[arg-type]
+        key = torch.cat([prefix_keys.to(key.dtype), key], dim=2)  # (batch, heads, prefix + tokens, head_size)
+        value = torch.cat([prefix_values.to(value.dtype), value], dim=2)
         attention_mask = _extend_mask(attention_mask, prefix, query)
     if kwargs.get("dropout") and is_cheap_on(query) and _is_plain(module, query, key, attention_mask, kwargs):
         attended = attend_with_dropout(query, key, value, attention_mask, kwargs["dropout"], kwargs.get("scaling"))

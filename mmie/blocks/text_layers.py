@@ -50,5 +50,6 @@ def layer_mask(text: TextEncoder, states: Tensor, attention_mask: Tensor) -> Ten
     whole = text.layer_mask(attention_mask)
     if whole.ndim > 2:
         return whole
+    mask: Tensor | None  # as for every attention but flex
     mask = create_bidirectional_mask(config=text.config, inputs_embeds=states, attention_mask=attention_mask)
-    return mask  # type: ignore[return-value]  # a tensor for every attention but flex
+    return mask

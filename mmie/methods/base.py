@@ -22,7 +22,7 @@ from mmie.blocks.prefix_attention import Prefix, watch_prefixes
 from mmie.blocks.text_encoder import TextEncoder
 from mmie.blocks.vision import VisualBackbone, VisualOutput, digest_weights
 from mmie.methods.inspection import inspecting, mass_by_view, mass_of_words, relative_change, without_view
-from mmie.methods.optimizer import EmbeddingAdamW
+from mmie.methods.optimizer import EmbeddingAdamW, use_sparse_gradients
 from mmie.methods.papers import Paper
 from mmie.methods.tasks import build_task
 from mmie.methods.transfer import full_name, initialise_from
@@ -325,10 +325,16 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         after this the loaders are made, and with them the features of a frozen backbone.
         """
         self._take_over()
+        use_sparse_gradients(self.modules(), self._takes_sparse_gradients())
         optimizer = EmbeddingAdamW(self.parameter_groups(), self.modules())
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = get_linear_schedule_with_warmup(optimizer, round(self.warmup_ratio * steps), steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _takes_sparse_gradients(self) -> bool:
+        """Whether all that touches gradients of embeddings takes sparse ones: no compiler, clipping or other process."""
+        alone = self.device.type == "cpu" and self.trainer.world_size == 1
+        return alone and not self.compiles and not self.trainer.gradient_clip_val
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: LightningOptimizer | Optimizer, *args: Any, **settings: Any

@@ -19,7 +19,7 @@ class EmbeddingAdamW(torch.optim.AdamW):
     Args:
         groups: Parameter groups.
         modules: Parts of the model; the weights of embeddings among them, (rows, width), are treated so, unless they
-            have weight decay.
+            have weight decay. Their gradients may be sparse: see `use_sparse_gradients`.
 
     Source: Loshchilov & Hutter, Decoupled Weight Decay Regularization, ICLR 2019, Algorithm 2.
     """
@@ -55,9 +55,9 @@ class EmbeddingAdamW(torch.optim.AdamW):
 
         m = b1 m + (1 - b1) g, m' = m / (1 - b1^t); v = b2 v + (1 - b2) g^2, v' = v / (1 - b2^t).
         """  # noqa: D403, D415  (an equation)
-        state = self._grown_state(weight, gradient)
+        state = self._grown_state(weight, _rows_with_gradient(gradient))
         rows = state["rows"]  # (used,)
-        used = gradient[rows]  # (used, width)
+        used = _select_rows(gradient, rows)  # (used, width)
         rate, slow = group["betas"]
         state["step"] += 1
         first = state["exp_avg"].lerp_(used, 1 - rate)
@@ -66,7 +66,7 @@ class EmbeddingAdamW(torch.optim.AdamW):
         scale = (second / (1 - slow**step)).sqrt_().add_(group["eps"])
         weight.index_add_(0, rows, first / scale, alpha=-float(group["lr"]) / (1 - rate**step))
 
-    def _grown_state(self, weight: Tensor, gradient: Tensor) -> dict[str, Tensor]:
+    def _grown_state(self, weight: Tensor, has_gradient: Tensor) -> dict[str, Tensor]:
         """The state of an embedding, with moments of 0 for rows that have a gradient for the first time."""
         state: dict[str, Tensor] = self.state[weight]
         if not state:
@@ -74,12 +74,40 @@ class EmbeddingAdamW(torch.optim.AdamW):
             state["rows"] = torch.zeros(0, dtype=torch.long)
             state["exp_avg"] = state["exp_avg_sq"] = weight.new_zeros(0, weight.shape[1])
         state["rows"] = state["rows"].long()  # loading a state makes floats of all its tensors
-        is_new = (gradient.amax(dim=1) != 0) | (gradient.amin(dim=1) != 0)  # (rows,); the fastest of the exact ways
-        is_new[state["rows"]] = False
-        fresh = is_new.nonzero().squeeze(1)
+        has_gradient[state["rows"]] = False
+        fresh = has_gradient.nonzero().squeeze(1)
         if len(fresh):
             blank = weight.new_zeros(len(fresh), weight.shape[1])
             state["rows"] = torch.cat([state["rows"], fresh])
             state["exp_avg"] = torch.cat([state["exp_avg"], blank])
             state["exp_avg_sq"] = torch.cat([state["exp_avg_sq"], blank])
         return state
+
+
+def use_sparse_gradients(modules: Iterable[nn.Module], use: bool) -> None:
+    """Have gradients of embeddings hold the rows that a batch used and no others, or all rows.
+
+    Otherwise a batch of a few hundred tokens writes a gradient for each of XLM-R's 250,002 rows, nearly all of it 0.
+    """
+    for part in modules:
+        if isinstance(part, nn.Embedding):
+            part.sparse = use
+
+
+def _rows_with_gradient(gradient: Tensor) -> Tensor:
+    """Whether each row has a gradient, (rows,) bool."""
+    if not gradient.is_sparse:
+        return (gradient.amax(dim=1) != 0) | (gradient.amin(dim=1) != 0)  # the fastest of the exact ways
+    has_gradient = torch.zeros(len(gradient), dtype=torch.bool)
+    has_gradient[gradient._indices()[0]] = True  # of an uncoalesced gradient, too
+    return has_gradient
+
+
+def _select_rows(gradient: Tensor, rows: Tensor) -> Tensor:
+    """Some rows of a gradient, (len(rows), width); a sparse one has no others but these."""
+    if not gradient.is_sparse:
+        return gradient[rows]
+    places = torch.empty(len(gradient), dtype=torch.long)
+    places[rows] = torch.arange(len(rows))
+    selected = gradient.new_zeros(len(rows), gradient.shape[1], layout=torch.strided)
+    return selected.index_add_(0, places[gradient._indices()[0]], gradient._values())

@@ -58,10 +58,10 @@ def plain(encoder):
     return model.eval()
 
 
-def make_prefix(mask=None, length=LENGTH, layers=LAYERS, dtype=torch.float32):
+def make_prefix(mask=None, length=LENGTH, layers=LAYERS, dtype=torch.float32, learned=False):
     generator = torch.Generator().manual_seed(2)
     keys, values = torch.randn(2, layers, BATCH, HEADS, length, HEAD, generator=generator, dtype=dtype)
-    return Prefix(keys, values, mask)
+    return Prefix(keys.clone().requires_grad_(learned), values.clone().requires_grad_(learned), mask)
 
 
 def prefix_mask(kind):
@@ -104,7 +104,7 @@ def literal_attention(query, key, value, text_mask, prefix, layer):
 @pytest.mark.parametrize("padding", [None, PADDED], ids=["no padding mask", "padding"])
 @pytest.mark.parametrize("kind", ["no prefix", "none", "shared", "per head"])
 def test_attention_and_its_gradient_equal_loops(kind, padding):
-    prefix = None if kind == "no prefix" else make_prefix(prefix_mask(kind), dtype=torch.float64)
+    prefix = None if kind == "no prefix" else make_prefix(prefix_mask(kind), dtype=torch.float64, learned=True)
     query, key, value = torch.randn(3, BATCH, HEADS, TOKENS, HEAD, dtype=torch.float64)
     inputs = [query, key, value] + ([] if prefix is None else [prefix.keys, prefix.values])
     for tensor in inputs:

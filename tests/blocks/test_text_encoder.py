@@ -340,10 +340,9 @@ def test_frozen_encoder_stays_frozen():
         assert not any(module.training for module in encoder.modules())
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
     assert not encoder(*text()).requires_grad
-    prefix = make_prefix()
-    prefix.values.requires_grad_()
-    encoder(*text(), prefix)[..., 0].sum().backward()
-    assert prefix.values.grad.ne(0).flatten(1).any(1).all()
+    keys, values = make_prefix().keys, make_prefix().values.requires_grad_()
+    encoder(*text(), Prefix(keys, values))[..., 0].sum().backward()
+    assert values.grad.ne(0).flatten(1).any(1).all()
     assert all(parameter.grad is None for parameter in encoder.parameters())
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmie.methods.optimizer import EmbeddingAdamW
+from mmie.methods.optimizer import EmbeddingAdamW, use_sparse_gradients
 
 STEPS = 6
 
@@ -34,18 +34,35 @@ def run(module, optimizer, steps):
         optimizer.step()
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.2])
-def test_equals_torchs(decay):
+@pytest.mark.parametrize(("decay", "sparse"), [(0.0, False), (0.0, True), (0.2, False)])
+def test_equals_torchs(decay, sparse):
     ours = make()
     theirs = copy.deepcopy(ours)
+    use_sparse_gradients(ours.modules(), sparse)
     run(ours, build(ours, decay), range(STEPS))
     run(theirs, torch.optim.AdamW(groups(theirs, decay)), range(STEPS))
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-7)
 
 
-def test_keeps_moments_of_used_rows_only():
+def test_sparse_gradients_of_one_step_and_of_another_add_up():
+    ours = make()
+    theirs = copy.deepcopy(ours)
+    use_sparse_gradients(ours.modules(), True)
+    optimizers = build(ours), torch.optim.AdamW(groups(theirs))
+    for module, optimizer in zip((ours, theirs), optimizers, strict=True):
+        for batch in ([3, 3, 4], [4, 5, 3]):
+            module["map"](module["words"](torch.tensor(batch))).pow(2).sum().backward()
+        assert module["words"].weight.grad.is_sparse == (module is ours)
+        optimizer.step()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_keeps_moments_of_used_rows_only(sparse):
     module = make(rows=1000)
+    use_sparse_gradients(module.modules(), sparse)
     optimizer = build(module)
     run(module, optimizer, range(STEPS))
     state = optimizer.state[module["words"].weight]

@@ -11,7 +11,7 @@ import time
 import pytest
 import torch
 import torch.distributed as dist
-from command import finish, metrics, predictions, read_jsonl, start, succeed, tiny, write_jsonl
+from command import check_same_answers, finish, metrics, read_jsonl, start, succeed, tiny, write_jsonl
 from fits import begin_together, end, outcome_of, wait_for
 from safetensors import safe_open
 
@@ -53,10 +53,7 @@ def test_any_number_of_processes_scores_and_answers_as_one(corpus, tmp_path, tas
         many = metrics(tmp_path / str(count))["test"]
         assert many.pop("test/loss") == pytest.approx(one["test/loss"], rel=1e-5)
         assert many == {name: value for name, value in one.items() if name != "test/loss"}
-        for line, other in zip(predictions(tmp_path / "1"), predictions(tmp_path / str(count)), strict=True):
-            shares = [[*said.pop("probabilities", []), said.pop("probability", 0)] for said in (line, other)]
-            assert shares[0] == pytest.approx(shares[1], rel=1e-4)
-            assert line == other
+        check_same_answers(tmp_path / "1", tmp_path / str(count))
 
 
 def first_gradients(run_dir):
