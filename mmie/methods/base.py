@@ -332,7 +332,7 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _takes_sparse_gradients(self) -> bool:
-        """Whether all that touches gradients of embeddings takes sparse ones: no compiler, clipping or other process."""
+        """Whether all that touches gradients of embeddings takes sparse ones, as compilers and clipping do not."""
         alone = self.device.type == "cpu" and self.trainer.world_size == 1
         return alone and not self.compiles and not self.trainer.gradient_clip_val
 
