@@ -2,13 +2,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS := runs/demo_text_only runs/demo_rap
 
-.PHONY: help setup demo test soak lint clean
+.PHONY: help setup demo test lowest soak lint audit clean
 
 help:
 	@echo "make demo   fit and test two methods on a corpus made on the spot, and compare them (minutes)"
 	@echo "make test   run the whole test suite"
+	@echo "make lowest run the suite on the lowest versions that pyproject.toml admits"
 	@echo "make soak   the long versions of the tests that try to break it (hours)"
 	@echo "make lint   style and types"
+	@echo "make audit  known vulnerabilities of what is installed, and newer versions that are out (asks PyPI)"
 	@echo "make clean  remove what make demo wrote"
 
 setup: .venv/installed
@@ -30,6 +32,12 @@ demo: setup
 test: setup
 	$(BIN)/pytest --numprocesses auto
 
+lowest:
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/pip install --quiet uv
+	.venv-lowest/bin/uv pip install --python .venv-lowest/bin/python --resolution lowest-direct --editable '.[dev]'
+	.venv-lowest/bin/pytest --numprocesses auto
+
 soak: setup
 	$(BIN)/pytest --soak tests/soak
 
@@ -37,6 +45,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: setup
+	$(BIN)/pip list --outdated
+	$(BIN)/pip-audit --skip-editable
 
 clean:
 	rm -rf demo runs/demo_comparison $(RUNS)
