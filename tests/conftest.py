@@ -1,5 +1,6 @@
 import functools
 import json
+import logging
 import os
 import string
 from pathlib import Path
@@ -19,6 +20,8 @@ from mmie.data.tiny_encoders import write_tiny_roberta
 from mmie.methods import HVPNet
 
 torch.set_num_threads(1)
+for name in ("lightning.pytorch", "lightning.fabric"):  # they decide at import whether what they log reaches caplog
+    logging.getLogger(name).propagate = True
 
 
 def pytest_addoption(parser):
