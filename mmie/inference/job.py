@@ -107,9 +107,10 @@ def extract_to_file(
         overwrite: Replace the result of another job, and begin anew.
 
     Raises:
-        JobError: There is a result already, or the beginning of one with other settings.
+        JobError: There is a result already, or the beginning of one with other settings; or it is the source.
         SourceError: The source cannot be read.
     """
+    check_targets(source, [out], overwrite)
     files = _Files(out)
     identity = {"source": _fingerprint(source), "window": extractor.window, **(settings or {})}
     done = files.begin(identity, overwrite)
@@ -126,6 +127,21 @@ def extract_to_file(
     rate = (totals.read - resumed) / max(time.monotonic() - started, 1e-9)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return Outcome(out, errors, totals, resumed, rate, peak)
+
+
+def check_targets(source: str, targets: Iterable[Path], overwrite: bool) -> None:
+    """Refuse to write over the posts, or over anything unasked.
+
+    Raises:
+        JobError: A target is the source, or is there already.
+    """
+    for target in targets:
+        if not target.exists():
+            continue
+        if Path(source).exists() and target.samefile(source):
+            raise JobError(f"{target} holds the posts, and would be written over: name another file")
+        if not overwrite:
+            raise JobError(f"{target} is there already: name another file, or add --overwrite")
 
 
 def _windows(extractor: Extractor, items: Iterable[Post | BadPost]) -> Iterator[tuple[_Window, list[Extraction]]]:
@@ -171,8 +187,6 @@ class _Files:
         if overwrite:
             for path in (self.progress, self.partial, self.partial_errors):
                 path.unlink(missing_ok=True)
-        elif self.out.exists():
-            raise JobError(f"{self.out} is there already: name another file, or add --overwrite")
         try:
             left = json.loads(self.progress.read_text(encoding="utf-8"))
             totals: dict[str, Any] = asdict(Totals(**left["totals"]))

@@ -115,6 +115,38 @@ def test_what_is_there_is_not_replaced_unasked(extractor, source, records, tmp_p
         extract_to_file(extractor, str(source), other, settings={"batch_size": 4})
 
 
+def test_posts_are_never_written_over(random_pair, extractor, source, tmp_path):
+    before = source.read_bytes()
+    with pytest.raises(JobError, match="holds the posts, and would be written over"):
+        extract_to_file(extractor, str(source), source, overwrite=True)
+    table = tmp_path / "posts.csv"
+    table.write_text("text\nJordan lands\n")
+    arguments = ["extract", str(table), f"--ner={random_pair['ner']}", "--overwrite", "-o", str(tmp_path / "new.jsonl")]
+    assert "posts.csv holds the posts" in run(*arguments, str(table)).err
+    assert (source.read_bytes(), table.read_text()) == (before, "text\nJordan lands\n")
+    (tmp_path / "mine.html").write_text("mine")
+    assert "mine.html is there already" in run(*arguments[:-3], "-o", str(tmp_path / "mine.html")).err
+    assert {path.name for path in tmp_path.iterdir()} == {"posts.csv", "mine.html"}
+
+
+def test_what_is_not_read_is_told_once(tmp_path):
+    lines = write_lines(tmp_path / "posts.ndjson", [{"text": "Jordan", "img": "a.jpg"}, {"text": "lands", "foto": ""}])
+    with pytest.warns(UserWarning, match="line 1: unknown keys ignored: 'img'") as told:
+        assert len(list(read_source(str(lines)))) == len(told) + 1 == 2
+    table = tmp_path / "POSTS.TSV"
+    table.write_text("text\tpath\tlikes\nJordan\ta.jpg\t3\n")
+    with pytest.warns(UserWarning, match=r"POSTS\.TSV: columns ignored: 'likes'$"):
+        (post,) = read_source(str(table))
+    assert post.image == tmp_path / "a.jpg"
+
+
+def test_a_path_from_the_root_may_lie_in_the_pictures_folder(tmp_path):
+    lines = [{"text": "in", "image": str(tmp_path / "a.jpg")}, {"text": "out", "image": str(tmp_path.parent / "a.jpg")}]
+    inside, outside = read_source(str(write_lines(tmp_path / "posts.jsonl", lines)))
+    assert inside.image == tmp_path / "a.jpg"
+    assert isinstance(outside, BadPost)
+
+
 def test_damaged_progress_is_named(extractor, source, tmp_path):
     out = tmp_path / "out.jsonl"
     out.with_name("out.jsonl.progress").write_text("{")
@@ -126,7 +158,8 @@ def test_tables_and_folders(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"")
     table = tmp_path / "posts.csv"
     table.write_text('id,text,image,likes\n7,"Jordan, again",a.jpg,3\n,second,,\n9,too,many,fields,here\n')
-    first, second, third = read_source(str(table))
+    with pytest.warns(UserWarning, match="columns ignored: 'likes'"):
+        first, second, third = read_source(str(table))
     assert first == Post("7", ("Jordan", ",", "again"), tmp_path / "a.jpg", text="Jordan, again", offsets=first.offsets)
     assert (second.id, second.text, second.image) == ("3", "second", None)
     assert third == BadPost("4", "expected 4 fields, found more: quote what holds the delimiter")
@@ -161,7 +194,7 @@ def test_the_command_from_posts_to_files(random_pair, source, records, tmp_path)
     succeed("convert", str(out[0]), "--out", str(again))
     assert again.read_bytes() == out[1].read_bytes()
     assert "expected a name that ends in" in run("convert", str(out[0]), "--out", "x.pdf").err
-    assert "no checkpoint is named" in run("extract", str(source), "-o", str(again)).err
+    assert "no checkpoint is named" in run("extract", str(source), "-o", str(tmp_path / "none.csv")).err
 
 
 def test_a_killed_command_continues(random_pair, source, records, tmp_path):
