@@ -22,10 +22,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mmie.data.sources import BadPost, count_posts, read_source
 from mmie.files import write_whole
 from mmie.inference.extractor import Extractor
 from mmie.inference.formats import to_json
-from mmie.inference.sources import BadPost, count_posts, read_source
 from mmie.types import Extraction, MmieError, Post
 
 
@@ -100,7 +100,7 @@ def extract_to_file(
 
     Args:
         extractor: Finds it.
-        source: See `mmie.inference.sources`.
+        source: See `mmie.data.sources`.
         out: File of JSON lines, see `mmie.inference.formats`; bad posts go to ``<out without suffix>.errors.jsonl``.
         pictures: Folder that pictures' paths are relative to.
         settings: What the result depends on; a job goes on only with those that it began with.

@@ -10,10 +10,10 @@ import time
 import pytest
 from command import read_jsonl, run, succeed
 
+from mmie.data.sources import BadPost, SourceError, count_posts, read_source
 from mmie.inference import Extractor
 from mmie.inference.formats import to_json
 from mmie.inference.job import JobError, extract_to_file
-from mmie.inference.sources import BadPost, SourceError, count_posts, read_source
 from mmie.types import Post
 
 
@@ -167,10 +167,14 @@ def test_tables_and_folders(tmp_path):
     (tmp_path / "b.txt").write_bytes(b"\xff")
     (tmp_path / "c.txt").symlink_to("/etc/hostname")
     (tmp_path / "c.png").symlink_to("/etc/hostname")
+    (tmp_path / "d.webp").write_bytes(b"")
     posts = list(read_source(str(tmp_path)))
-    assert posts[0] == Post("a", text="from a folder", image=tmp_path / "a.jpg")
-    assert [bad.place for bad in posts[1:]] == ["b.txt", "c.txt"]
-    assert count_posts(str(table)) == count_posts(str(tmp_path)) == 3
+    assert (posts[0].id, posts[0].words, posts[0].image) == ("a", ("from", "a", "folder"), tmp_path / "a.jpg")
+    assert posts[0].text == "from a folder"
+    assert [bad.place for bad in posts[1:3]] == ["b.txt", "c.txt"]
+    assert posts[3] == Post("d", text="", image=tmp_path / "d.webp")
+    assert count_posts(str(table)) == 3
+    assert count_posts(str(tmp_path)) == len(posts) == 4
     table.write_text("id,body\n1,x\n")
     with pytest.raises(SourceError, match="expected a column 'text'"):
         list(read_source(str(table)))

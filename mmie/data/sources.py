@@ -6,7 +6,7 @@ source                        a post is
 ``posts.jsonl``, ``-``        a line as `mmie.data.jsonl` describes it; ``id`` may be absent: it is the line's number
 ``posts.csv``, ``posts.tsv``  a row with the columns ``text`` and, if they are there, ``id``, ``image`` (or ``path``),
                               ``context``
-a folder                      ``<id>.txt`` and the picture ``<id>.jpg``, ``.jpeg``, ``.png``, ``.gif``, ``.webp``
+a folder                      ``<id>.txt``, the picture ``<id>.jpg``, ``.jpeg``, ``.png``, ``.gif``, ``.webp``, or both
 ============================  =========================================================================================
 
 Paths of pictures are relative to the folder of the file, or to the folder that is given, and may not leave it. What is
@@ -15,6 +15,7 @@ not read of a line or row is warned of once: a picture under another name would 
 
 import csv
 import json
+import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,13 +28,14 @@ from mmie.data.jsonl import parse_post
 from mmie.types import MmieError, Post
 
 STANDARD_INPUT = "-"
+_TEXT_SUFFIX = ".txt"
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp")
 _COLUMNS = {"id": "id", "text": "text", "path": "image", "image": "image", "context": "context"}
 """What the columns of a table are to a post; of a ``path`` and an ``image`` the latter counts."""
 _WIDTH = 160
 """Characters of a row that an error shows."""
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_JSON_LINES = (".jsonl", ".ndjson")
+_JSON_LINES = (".jsonl", ".ndjson", ".json")
 
 
 class SourceError(MmieError, ValueError):
@@ -84,7 +86,7 @@ def count_posts(source: str) -> int | None:
     if source == STANDARD_INPUT:
         return None
     if path.is_dir():
-        return sum(1 for _ in path.glob("*.txt"))
+        return len(_stems(path))
     with path.open("rb") as stream:
         lines = sum(block.count(b"\n") for block in iter(lambda: stream.read(2**20), b""))
     return max(lines - (path.suffix.lower() in _DELIMITERS), 1)
@@ -180,17 +182,33 @@ def _row_post(row: Mapping[str | None, str | None], number: int, root: Path) -> 
 
 
 def _read_folder(folder: Path) -> Iterator[Post | BadPost]:
-    """A post of every text file, by name."""
-    for file in sorted(folder.glob("*.txt")):
+    """A post of every text file, with its picture, and of every picture without a text, by name."""
+    for stem in sorted(_stems(folder)):
+        file = folder / f"{stem}{_TEXT_SUFFIX}"
         try:
-            if not picture_path(folder, file.name).is_file():
-                raise MalformedLine("a file", "a folder, a pipe or a link to nothing")
-            text = file.read_bytes().decode("utf-8-sig").strip()
-            picture = next((file.with_suffix(s).name for s in PICTURE_SUFFIXES if file.with_suffix(s).is_file()), None)
-            image = None if picture is None else picture_path(folder, picture)
+            picture = next((name for s in PICTURE_SUFFIXES if (folder / (name := f"{stem}{s}")).is_file()), None)
+            record = {"text": _read_text(folder, file), "image": picture}
+            yield parse_post(json.dumps(record), folder, name=stem)
         except UnicodeDecodeError as error:
             yield BadPost(file.name, f"expected UTF-8, found {error.reason} at byte {error.start}")
         except (OSError, MalformedLine) as error:
-            yield BadPost(file.name, str(error))
-        else:
-            yield Post(id=file.stem, text=text, image=image)
+            yield BadPost(file.name if os.path.lexists(file) else str(picture), str(error))
+
+
+def _stems(folder: Path) -> set[str]:
+    """Names of the posts of a folder."""
+    suffixes = (_TEXT_SUFFIX, *PICTURE_SUFFIXES)
+    return {path.stem for path in folder.iterdir() if path.suffix in suffixes}
+
+
+def _read_text(folder: Path, file: Path) -> str:
+    """The text of a file of the folder; "" if there is no such file.
+
+    Raises:
+        MalformedLine: It is something else, or a link that leads out of the folder.
+    """
+    if not os.path.lexists(file):
+        return ""
+    if not picture_path(folder, file.name).is_file():
+        raise MalformedLine("a file", "a folder, a pipe or a link to nothing")
+    return file.read_bytes().decode("utf-8-sig").strip()
