@@ -16,7 +16,7 @@ from mmie.inference import Extractor, load_extractor
 from mmie.inference.answering import Precision
 from mmie.inference.conversion import check_suffix, convert
 from mmie.inference.extractor import find_device
-from mmie.inference.job import Outcome, check_targets, extract_to_file
+from mmie.inference.job import Outcome, check_targets, extract_to_file, spell_rate
 from mmie.inference.onnx import export_onnx
 from mmie.inference.ray_engine import extract_with_ray
 from mmie.inference.sharing import push_to_hub, save_pretrained
@@ -120,7 +120,7 @@ def render_outcome(outcome: Outcome) -> Table:
     table.add_row("read in part", str(totals.problems))
     table.add_row("entities", str(totals.entities))
     table.add_row("relations", str(totals.relations))
-    table.add_row("posts/s", f"{outcome.rate:.0f}")
+    table.add_row("posts/s", spell_rate(outcome.rate))
     table.add_row("peak memory", f"{outcome.peak_memory_gib:.2f} GiB")
     return table
 

@@ -144,6 +144,15 @@ def check_targets(source: str, targets: Iterable[Path], overwrite: bool) -> None
             raise JobError(f"{target} is there already: name another file, or add --overwrite")
 
 
+def spell_rate(rate: float) -> str:
+    """Posts per second, to two digits at least.
+
+    >>> spell_rate(156.2), spell_rate(1.042)
+    ('156', '1.0')
+    """
+    return f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"
+
+
 def _windows(extractor: Extractor, items: Iterable[Post | BadPost]) -> Iterator[tuple[_Window, list[Extraction]]]:
     """Each window of the extractor with what was found in it, and with the bad posts that were met on the way."""
     windows: deque[_Window] = deque([_Window()])
@@ -286,7 +295,7 @@ def _progress(total: int | None, done: int) -> Iterator[Any]:
         def advance(posts: int) -> None:
             nonlocal count
             count += posts
-            progress.update(task, advance=posts, rate=f"{count / (time.monotonic() - started):.0f} posts/s")
+            progress.update(task, advance=posts, rate=f"{spell_rate(count / (time.monotonic() - started))} posts/s")
 
         yield advance
 
@@ -306,5 +315,5 @@ class _Lines:
             rate = self.count / (now - self.started)
             seen = self.done + self.count
             left = "" if self.total is None else f" of {self.total}, {max(0, self.total - seen) / rate:.0f} s left"
-            self.console.print(f"{seen} posts{left}, {rate:.0f} posts/s", soft_wrap=True)
+            self.console.print(f"{seen} posts{left}, {spell_rate(rate)} posts/s", soft_wrap=True)
             self.last = now
