@@ -14,7 +14,7 @@ from mmie.grounding.detectors import build_detector
 from mmie.grounding.ground import Cropper
 from mmie.inference import Extractor, load_extractor
 from mmie.inference.answering import Precision
-from mmie.inference.conversion import check_suffix, convert
+from mmie.inference.conversion import WRITERS, check_suffix, convert
 from mmie.inference.extractor import find_device
 from mmie.inference.job import Outcome, check_targets, extract_to_file, spell_rate
 from mmie.inference.onnx import export_onnx
@@ -148,6 +148,8 @@ def _extract_with_ray(settings: Namespace) -> None:
     """``mmie extract --engine ray``."""
     if len(settings.out) != 1 or settings.detector != "none":
         raise UsageError("--engine ray writes one folder of Parquet files and cuts no crops: run mmie ground before")
+    if settings.out[0].suffix in {_JSONL, *WRITERS}:
+        raise UsageError(f"--engine ray writes a folder of Parquet files: name a folder, not {settings.out[0]}")
     checkpoints = {task: settings[task] for task in ("ner", "re") if settings[task] is not None}
     outcome = extract_with_ray(
         settings.source,

@@ -69,6 +69,8 @@ def read_source(source: str, pictures: Path | None = None) -> Iterator[Post | Ba
         return _read_json(_lines(sys.stdin.buffer), pictures or Path.cwd())
     path = Path(source)
     if path.is_dir():
+        if not _stems(path):
+            raise SourceError(f"{source}: expected <id>.txt or pictures, found none: name a file of posts")
         return _read_folder(path)
     if not path.is_file():
         raise SourceError(f"{source}: expected a file or a folder of posts, found none")

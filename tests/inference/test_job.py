@@ -129,6 +129,13 @@ def test_posts_are_never_written_over(random_pair, extractor, source, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"posts.csv", "mine.html"}
 
 
+def test_what_the_ray_engine_does_not_do_is_refused(random_pair, source, tmp_path):
+    arguments = ["extract", str(source), f"--ner={random_pair['ner']}", "--engine=ray", "-o", str(tmp_path / "a")]
+    assert "cuts no crops: run mmie ground before" in run(*arguments, "--detector=center").err
+    assert "name a folder, not" in run(*arguments[:-1], str(tmp_path / "a.jsonl")).err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_not_read_is_told_once(tmp_path):
     lines = write_lines(tmp_path / "posts.ndjson", [{"text": "Jordan", "img": "a.jpg"}, {"text": "lands", "foto": ""}])
     with pytest.warns(UserWarning, match="line 1: unknown keys ignored: 'img'") as told:
@@ -180,6 +187,10 @@ def test_tables_and_folders(tmp_path):
         list(read_source(str(table)))
     with pytest.raises(SourceError, match="found none"):
         read_source(str(tmp_path / "none.jsonl"))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "posts.jsonl").write_text("{}")
+    with pytest.raises(SourceError, match="found none: name a file of posts"):
+        read_source(str(tmp_path / "folder"))
     with pytest.raises(SourceError, match=r"or a file named \.jsonl, \.csv or \.tsv"):
         read_source(str(tmp_path / "a.jpg"))
 
