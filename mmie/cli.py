@@ -54,10 +54,11 @@ def run_command(arguments: Sequence[str]) -> None:
     Raises:
         UsageError: There is no such command, or an option or setting is wrong.
     """
-    from mmie.usage import UsageError, complete_flags  # takes seconds, which --help need not
+    from mmie.usage import UsageError, complete_flags, plain_warnings  # takes seconds, which --help need not
 
     if arguments[0] not in COMMANDS:
         raise UsageError(f"unknown command '{arguments[0]}': expected one of {', '.join(COMMANDS)}")
+    plain_warnings()
     command, *options = complete_flags(arguments)
     module, name = _FUNCTIONS.get(command, _TRAINING).split(":")
     function = getattr(importlib.import_module(module), name)

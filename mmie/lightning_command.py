@@ -236,7 +236,6 @@ def _quieten() -> None:
     logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
     told = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     told.addFilter(lambda record: not any(chatter in record.getMessage() for chatter in _CHATTER))
-    warnings.formatwarning = lambda message, *_args, **_settings: f"warning: {message}\n"
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*module\\(s\\) in eval mode.*")  # frozen backbones are, and must be
     warnings.filterwarnings("ignore", ".*args parameter is intended to run from within Python.*")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,6 +82,11 @@ class OneLineParser(LightningArgumentParser):
         if not self.exit_on_error:
             super().error(message, ex)
         raise UsageError(shorten(message if self._file is None else f"{self._file}: {message}")) from ex
+
+
+def plain_warnings() -> None:
+    """Have a warning be one line, without the place in the source that gave it."""
+    warnings.formatwarning = lambda message, *_args, **_settings: f"warning: {message}\n"
 
 
 def complete_flags(arguments: Sequence[str]) -> list[str]:

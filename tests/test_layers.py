@@ -54,13 +54,21 @@ def room_of(module: str) -> str | None:
 def imports(source: str, module: str, is_package: bool = False) -> Iterator[str]:
     """Full names of all that a module imports, at whatever depth: modules, and what is taken from them."""
     base = module.split(".") if is_package else module.split(".")[:-1]
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    if room_of(module) is None:  # the package gives names of its rooms, and imports them when they are asked for
+        tree.body = [node for node in tree.body if not _is_for_types(node)]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             above = base[: len(base) - node.level + 1] if node.level else []
             origin = ".".join([*above, *([node.module] if node.module else [])])
             yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def _is_for_types(node: ast.AST) -> bool:
+    """Whether this runs for type checkers alone."""
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def within(name: str, package: str) -> bool:
@@ -221,6 +229,7 @@ def test_a_wrong_import_is_found(module, source):
         ("mmie.training.run_folder", "from mmie.data.batching import Instance"),
         ("mmie.cli", "from mmie.methods import ExtractionModule"),
         ("mmie", "from importlib.metadata import version"),
+        ("mmie", "if TYPE_CHECKING:\n    from mmie.inference import Extractor"),
     ],
 )
 def test_a_right_import_is_let_through(module, source):

@@ -1,4 +1,9 @@
-"""The web server: a page, an endpoint for programs, and what describes them."""
+"""The web server: a page, an endpoint for programs, and what describes them.
+
+FastAPI, and a page written by hand, rather than Gradio: programs get an endpoint with types that OpenAPI describes;
+size and time of a request are limited before it is parsed; page and programs wait in one bounded queue; and a content
+security policy lets the page load nothing from elsewhere.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

@@ -14,9 +14,9 @@ from mmie.grounding.detectors import build_detector
 from mmie.grounding.ground import Cropper
 from mmie.inference import Extractor, load_extractor
 from mmie.inference.answering import Precision
-from mmie.inference.conversion import check_suffix, convert
+from mmie.inference.conversion import WRITERS, check_suffix, convert
 from mmie.inference.extractor import find_device
-from mmie.inference.job import Outcome, extract_to_file
+from mmie.inference.job import Outcome, check_targets, extract_to_file, spell_rate
 from mmie.inference.onnx import export_onnx
 from mmie.inference.ray_engine import extract_with_ray
 from mmie.inference.sharing import push_to_hub, save_pretrained
@@ -38,6 +38,7 @@ def extract_command(arguments: Sequence[str]) -> None:
         _extract_with_ray(settings)
         return
     found, others = _targets(settings.out)
+    check_targets(settings.source, [found, *others], settings.overwrite)
     with usage_errors():
         extractor = build_extractor(settings)
         outcome = extract_to_file(
@@ -96,7 +97,7 @@ def build_extractor(settings: Namespace) -> Extractor:
     """The extractor that ``--ner``, ``--re``, ``--detector`` and the like ask for."""
     device = find_device(settings.device)
     cropper = None
-    if settings.detector is not None:
+    if settings.detector != "none":
         cropper = Cropper(build_detector(settings.detector, device), settings.num_crops)
     return load_extractor(
         settings.ner,
@@ -119,7 +120,7 @@ def render_outcome(outcome: Outcome) -> Table:
     table.add_row("read in part", str(totals.problems))
     table.add_row("entities", str(totals.entities))
     table.add_row("relations", str(totals.relations))
-    table.add_row("posts/s", f"{outcome.rate:.0f}")
+    table.add_row("posts/s", spell_rate(outcome.rate))
     table.add_row("peak memory", f"{outcome.peak_memory_gib:.2f} GiB")
     return table
 
@@ -145,8 +146,10 @@ def _identity(settings: Namespace) -> dict[str, Any]:
 
 def _extract_with_ray(settings: Namespace) -> None:
     """``mmie extract --engine ray``."""
-    if len(settings.out) != 1 or settings.detector is not None:
+    if len(settings.out) != 1 or settings.detector != "none":
         raise UsageError("--engine ray writes one folder of Parquet files and cuts no crops: run mmie ground before")
+    if settings.out[0].suffix in {_JSONL, *WRITERS}:
+        raise UsageError(f"--engine ray writes a folder of Parquet files: name a folder, not {settings.out[0]}")
     checkpoints = {task: settings[task] for task in ("ner", "re") if settings[task] is not None}
     outcome = extract_with_ray(
         settings.source,
@@ -171,13 +174,17 @@ def _extract_parser() -> OneLineParser:
         "where it stopped.",
     )
     parser.add_argument(
-        "source", type=str, help="posts.jsonl, .csv or .tsv, a folder of <id>.txt and <id>.jpg, or - for JSON lines."
+        "source",
+        type=str,
+        help="posts.jsonl, .csv or .tsv, a folder of <id>.txt and <id>.jpg, or - for JSON lines from standard input.",
     )
     parser.add_argument("--out", "-o", type=Path, nargs="+", required=True, help=_FORMS)
     parser.add_argument("--ner", type=str | None, default=None, help="Checkpoint that finds entities.")
     parser.add_argument("--re", type=str | None, default=None, help="Checkpoint that finds relations.")
-    parser.add_argument("--pictures", type=Path | None, default=None, help="Folder that pictures' paths count from.")
-    parser.add_argument("--detector", type=str | None, default=None, help="Cuts crops: see mmie ground --help.")
+    parser.add_argument(
+        "--pictures", type=Path | None, default=None, help="Folder that pictures' paths count from, and may not leave."
+    )
+    parser.add_argument("--detector", type=str, default="none", help="Cuts crops: none, or see mmie ground --help.")
     parser.add_argument("--num_crops", type=PositiveInt, default=3, help="Crops of a picture that the detector cuts.")
     parser.add_argument("--device", type=str, default="auto", help="auto takes a GPU if there is one.")
     parser.add_argument("--precision", type=Precision, default="auto", help="auto is bfloat16 on a GPU.")

@@ -194,13 +194,13 @@ def picture_path(folder: Path, name: object) -> Path:
     """Path of the picture ``name`` in ``folder``; it need not exist.
 
     Raises:
-        MalformedLine: ``name`` is no file name, or leads out of ``folder`` (by ``..``, a root, or a symbolic link).
+        MalformedLine: ``name`` is no file name, or leads out of ``folder`` (by ``..``, a root, or a link).
     """
     if not isinstance(name, str) or not name or "\0" in name or not _is_utf8(name):
         raise MalformedLine("the name of a picture file", shown(name))
     path = folder / name
     try:
-        inside = path.resolve().relative_to(folder.resolve()).parts and not Path(name).is_absolute()
+        inside = bool(path.resolve().relative_to(folder.resolve()).parts)
     except (ValueError, OSError, RuntimeError):  # another folder; a path too long to follow; a loop of links
         inside = False
     if not inside:

@@ -145,18 +145,21 @@ class JsonlCorpus(Corpus):
         return _post(record, self.root)
 
 
-def parse_post(line: str, root: Path, name: str) -> Post:
+def parse_post(line: str, root: Path, name: str, ignored: set[str] | None = None) -> Post:
     """The post of a line of one's own, which needs no id.
 
     Args:
         line: A line as the module describes it; a text without words is a post without words.
         root: Folder that pictures' paths are relative to.
         name: Its id if it has none.
+        ignored: Takes the line's unknown keys; None drops them.
 
     Raises:
         MalformedLine: It is no post.
     """
     record = _parse(line)
+    if ignored is not None:
+        ignored |= record.keys() - _KEYS
     given = {"id": name, **{key: value for key, value in record.items() if value is not None}}
     if isinstance(given.get("text"), str) and "words" not in given and not split_words(str(given["text"])):
         image = _optional(given, "image", str, "a path")

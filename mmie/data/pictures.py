@@ -187,6 +187,8 @@ def _read_header(source: Path | str | bytes | np.ndarray[Any, Any], max_pixels: 
     """The picture of a file, of its bytes or of an array, not decoded yet."""
     if isinstance(source, np.ndarray):
         return _from_array(source)
+    if not isinstance(source, Path | str | bytes):  # a number would be taken for an open file
+        raise PictureError(f"not a picture: {type(source).__name__}")
     if not isinstance(source, bytes) and not os.path.isfile(source):
         raise PictureError("not a picture" if os.path.exists(source) else "missing")
     try:

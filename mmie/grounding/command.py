@@ -30,7 +30,8 @@ def ground_command(arguments: Sequence[str]) -> None:
         UsageError: An option is wrong.
         GroundingError: Something cannot be read or written.
         WeightsUnavailable: The detector's weights cannot be had.
-        CorpusError: The posts cannot be read.
+        CorpusError: A post is malformed.
+        SourceError: The posts cannot be read.
     """
     if arguments[:1] == ["convert"]:
         _convert(arguments[1:])
@@ -89,7 +90,7 @@ def _ground_parser() -> OneLineParser:
         description="Find what posts speak of in their pictures, cut it out, and write the index. "
         "mmie ground convert FROM TO turns a published index (.pth) into a .jsonl, or back.",
     )
-    parser.add_argument("--posts", type=Path | None, default=None, help="File of posts, a line of JSON each.")
+    parser.add_argument("--posts", type=Path | None, default=None, help="JSON lines, CSV, TSV, or a folder.")
     parser.add_subclass_arguments(Corpus, "corpus", required=False, help="E.g. MNRE --corpus.root data/mnre")
     parser.add_argument("--split", type=Split, default="train", help="Split of the corpus.")
     parser.add_argument("--out", type=Path | None, default=None, help="Folder to write to; a published corpus's own.")

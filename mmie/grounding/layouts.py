@@ -3,13 +3,14 @@
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmie.data.corpus import Corpus, CorpusError
-from mmie.data.jsonl import JsonlCorpus, post_to_json
+from mmie.data.jsonl import post_to_json
 from mmie.data.mnre import MNRE
+from mmie.data.sources import BadPost, read_source
 from mmie.data.twitter import Twitter2015, Twitter2017
 from mmie.files import digest_file
 from mmie.grounding.detection import GroundingError
@@ -73,15 +74,19 @@ class Layout:
             write_posts(self.posts, grounding.posts, set(grounding.unreadable))
 
 
-def read_posts(file: Path) -> list[Post]:
-    """The posts of a single file of JSON lines, whatever its name; its paths are relative to it.
+def read_posts(source: Path) -> list[Post]:
+    """The posts of a file or folder, see `mmie.data.sources`; pictures without a text are posts without words.
 
     Raises:
-        CorpusError: There is no such file, or a line is malformed.
+        CorpusError: A post is malformed.
+        SourceError: There is no such source, or it is of another kind.
     """
-    if not file.is_file():
-        raise CorpusError(f"{file}: expected a file of posts, a line of JSON each, found no such file")
-    return _PostsFile(file).posts("test")
+    posts = []
+    for item in read_source(str(source)):
+        if isinstance(item, BadPost):
+            raise CorpusError(f"{source}:{item.place}: {item.reason}")
+        posts.append(item)
+    return posts
 
 
 def corpus_layout(corpus: Corpus, split: Split, out: Path | None = None) -> Layout:
@@ -119,13 +124,16 @@ def write_posts(file: Path, posts: Iterable[Post], unreadable: set[Path]) -> Non
     """Write posts so that `JsonlCorpus` reads them, whole or not at all.
 
     A picture that lies outside the file's folder is linked into its ``images/`` (or copied, onto another disk), named
-    after its content, since a post may name no picture outside its folder. One that cannot be read is left out.
+    after its content, since a post may name no picture outside its folder. One that cannot be read is left out, and so
+    is a post without words, which no method can be trained on: its crops are in the index.
 
     Raises:
         GroundingError: A file cannot be written.
     """
     lines = []
     for post in posts:
+        if not post.words:
+            continue
         found = post.image if isinstance(post.image, Path) and post.image not in unreadable else None
         image = None if found is None else _inside(found, file.parent)
         record = post_to_json(replace(post, image=image), file.parent)
@@ -154,14 +162,3 @@ def _link(picture: Path, target: Path) -> None:
 def _relative_entry(entry: IndexEntry, folder: Path) -> IndexEntry:
     """The entry with its picture as seen from a folder."""
     return replace(entry, image=Path(os.path.relpath(entry.image, folder.absolute())).as_posix())
-
-
-class _PostsFile(JsonlCorpus):
-    """A corpus of one file, whose only split is ``test``."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        super().__init__(file.parent)
-
-    def _text_files(self, split: Split) -> Sequence[Path]:
-        return [self._file] if split == "test" else []

@@ -8,6 +8,11 @@ from mmie.inference.reading import PostError
 from mmie.types import Extraction, Post
 
 
+def is_frame(posts: object) -> bool:
+    """Whether posts come in a pandas frame."""
+    return hasattr(posts, "columns")
+
+
 def read_frame(frame: Any, text: str, image: str | None) -> Iterator[Post[Any]]:  # noqa: ANN401
     """The posts of a frame, one a row, named by the index.
 

@@ -6,6 +6,7 @@ the package brings IPython along. Here networkx lays the graph out, and a short 
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,11 @@ MAX_NODES = 300
 _SHOWN_POSTS = 20
 """Posts that are named of a relation, the most probable first."""
 _SPACING = 90.0
-"""Room between two entities, in pixels."""
+"""Room of an entity, in pixels."""
+_CLOSEST = 75.0
+"""Pixels between the two closest entities of a part, so that their names can be told apart ..."""
+_STRETCH = 2.5
+"""... unless that makes the part larger than this many times what its entities need by their number."""
 _COLOURS = 10
 
 
@@ -78,33 +83,37 @@ def place_nodes(graph: Any) -> dict[Any, tuple[float, float]]:  # noqa: ANN401
     networkx = require("networkx", "graph")
     parts = sorted(networkx.weakly_connected_components(graph), key=lambda part: (-len(part), min(part)))
     boxes = [_lay_out(networkx, graph.subgraph(sorted(part))) for part in parts]
-    wide = 1.3 * math.sqrt(sum(_side(box) ** 2 for box in boxes))
-    spots, left, top, height = {}, 0.0, 0.0, 0.0
-    for box in boxes:
-        side = _side(box)
-        if left and left + side > wide:
-            left, top, height = 0.0, top + height, 0.0
-        height = max(height, side)
-        spots.update({key: (left + side * x, top + side * y) for key, (x, y) in box.items()})
-        left += side
+    sizes = [_size(box) for box in boxes]
+    wide = 1.4 * math.sqrt(sum(width * height for width, height in sizes))
+    spots, left, top, tallest = {}, 0.0, 0.0, 0.0
+    for box, (width, height) in zip(boxes, sizes, strict=True):
+        if left and left + width > wide:
+            left, top, tallest = 0.0, top + tallest, 0.0
+        tallest = max(tallest, height)
+        spots.update({key: (left + x, top + y) for key, (x, y) in box.items()})
+        left += width
     return {key: (round(x, 1), round(y, 1)) for key, (x, y) in spots.items()}
 
 
 def _lay_out(networkx: Any, part: Any) -> dict[Any, tuple[float, float]]:  # noqa: ANN401
-    """Places of the nodes of a connected part in a square of side 1, with a margin."""
+    """Places of the nodes of a connected part in pixels, with a margin to the left and above."""
     if len(part) == 1:
-        return dict.fromkeys(part, (0.5, 0.5))
+        return dict.fromkeys(part, (_SPACING / 2, _SPACING / 2))
     simple = networkx.Graph()  # two relations between a pair pull no harder than one
     simple.add_nodes_from(sorted(part))
     simple.add_edges_from(sorted(part.edges()))
-    margin = 0.5 / (1 + math.sqrt(len(part)))
-    spots = networkx.spring_layout(simple, seed=0, iterations=200, scale=0.5 - margin, center=(0.5, 0.5))
-    return {key: (float(x), float(y)) for key, (x, y) in spots.items()}
+    drawn = networkx.spring_layout(simple, seed=0, iterations=200)
+    spots = {key: (float(x), float(y)) for key, (x, y) in drawn.items()}
+    closest = min(math.dist(*pair) for pair in combinations(spots.values(), 2))
+    plain = _SPACING * math.sqrt(len(spots)) / 2
+    scale = max(plain, min(_STRETCH * plain, _CLOSEST / max(closest, 1e-9)))
+    left, top = (min(spot[axis] for spot in spots.values()) for axis in (0, 1))
+    return {key: (_SPACING / 2 + scale * (x - left), _SPACING / 2 + scale * (y - top)) for key, (x, y) in spots.items()}
 
 
-def _side(box: dict[Any, tuple[float, float]]) -> float:
-    """Side of the square of a part, in pixels."""
-    return _SPACING * (1 + math.sqrt(len(box)) if len(box) > 1 else 1)
+def _size(box: dict[Any, tuple[float, float]]) -> tuple[float, float]:
+    """Width and height of a part with its margins, in pixels."""
+    return max(x for x, _ in box.values()) + _SPACING / 2, max(y for _, y in box.values()) + _SPACING / 2
 
 
 def _evidence(posts: dict[str, float]) -> dict[str, Any]:

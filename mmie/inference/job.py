@@ -22,10 +22,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mmie.data.sources import BadPost, count_posts, read_source
 from mmie.files import write_whole
 from mmie.inference.extractor import Extractor
 from mmie.inference.formats import to_json
-from mmie.inference.sources import BadPost, count_posts, read_source
 from mmie.types import Extraction, MmieError, Post
 
 
@@ -100,16 +100,17 @@ def extract_to_file(
 
     Args:
         extractor: Finds it.
-        source: See `mmie.inference.sources`.
+        source: See `mmie.data.sources`.
         out: File of JSON lines, see `mmie.inference.formats`; bad posts go to ``<out without suffix>.errors.jsonl``.
         pictures: Folder that pictures' paths are relative to.
         settings: What the result depends on; a job goes on only with those that it began with.
         overwrite: Replace the result of another job, and begin anew.
 
     Raises:
-        JobError: There is a result already, or the beginning of one with other settings.
+        JobError: There is a result already, or the beginning of one with other settings; or it is the source.
         SourceError: The source cannot be read.
     """
+    check_targets(source, [out], overwrite)
     files = _Files(out)
     identity = {"source": _fingerprint(source), "window": extractor.window, **(settings or {})}
     done = files.begin(identity, overwrite)
@@ -126,6 +127,30 @@ def extract_to_file(
     rate = (totals.read - resumed) / max(time.monotonic() - started, 1e-9)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return Outcome(out, errors, totals, resumed, rate, peak)
+
+
+def check_targets(source: str, targets: Iterable[Path], overwrite: bool) -> None:
+    """Refuse to write over the posts, or over anything unasked.
+
+    Raises:
+        JobError: A target is the source, or is there already.
+    """
+    for target in targets:
+        if not target.exists():
+            continue
+        if Path(source).exists() and target.samefile(source):
+            raise JobError(f"{target} holds the posts, and would be written over: name another file")
+        if not overwrite:
+            raise JobError(f"{target} is there already: name another file, or add --overwrite")
+
+
+def spell_rate(rate: float) -> str:
+    """Posts per second, to two digits at least.
+
+    >>> spell_rate(156.2), spell_rate(1.042)
+    ('156', '1.0')
+    """
+    return f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"
 
 
 def _windows(extractor: Extractor, items: Iterable[Post | BadPost]) -> Iterator[tuple[_Window, list[Extraction]]]:
@@ -171,8 +196,6 @@ class _Files:
         if overwrite:
             for path in (self.progress, self.partial, self.partial_errors):
                 path.unlink(missing_ok=True)
-        elif self.out.exists():
-            raise JobError(f"{self.out} is there already: name another file, or add --overwrite")
         try:
             left = json.loads(self.progress.read_text(encoding="utf-8"))
             totals: dict[str, Any] = asdict(Totals(**left["totals"]))
@@ -272,7 +295,7 @@ def _progress(total: int | None, done: int) -> Iterator[Any]:
         def advance(posts: int) -> None:
             nonlocal count
             count += posts
-            progress.update(task, advance=posts, rate=f"{count / (time.monotonic() - started):.0f} posts/s")
+            progress.update(task, advance=posts, rate=f"{spell_rate(count / (time.monotonic() - started))} posts/s")
 
         yield advance
 
@@ -292,5 +315,5 @@ class _Lines:
             rate = self.count / (now - self.started)
             seen = self.done + self.count
             left = "" if self.total is None else f" of {self.total}, {max(0, self.total - seen) / rate:.0f} s left"
-            self.console.print(f"{seen} posts{left}, {rate:.0f} posts/s", soft_wrap=True)
+            self.console.print(f"{seen} posts{left}, {spell_rate(rate)} posts/s", soft_wrap=True)
             self.last = now

@@ -9,11 +9,11 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
+from mmie.data.sources import SourceError
 from mmie.inference.extractor import Extractor, load_extractor
 from mmie.inference.optional import require
 from mmie.inference.ray_cluster import find_gpus, in_order, session, write_rows
 from mmie.inference.ray_rows import find_source, locate, read_rows, result_schema, row_schema, to_post, to_result
-from mmie.inference.sources import SourceError
 from mmie.types import Extraction, Post
 
 DONE = "_SUCCESS"

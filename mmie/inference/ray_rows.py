@@ -1,6 +1,6 @@
 """Posts in files of JSON lines or Parquet, near or in object storage, as rows; and rows of what was found in them.
 
-A line of JSON is a post as `mmie.inference.sources` reads it; a row of Parquet has the same keys for columns, absent or
+A line of JSON is a post as `mmie.data.sources` reads it; a row of Parquet has the same keys for columns, absent or
 null where there is nothing, other columns aside, and its ``image`` may be the bytes of one.
 """
 
@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from mmie.data.corpus import MalformedLine
 from mmie.data.jsonl import parse_post
+from mmie.data.sources import SourceError
 from mmie.inference.formats import to_json
 from mmie.inference.optional import require
-from mmie.inference.sources import SourceError
 from mmie.types import Extraction, Post
 
 COLUMNS = ("id", "text", "words", "image", "crops", "context", "entities", "relations")

@@ -66,8 +66,9 @@ def read_post(post: Post[Any], place: int, formats: Sequence[ViewFormat], croppe
         cropper: Cuts crops where the post has none.
 
     Raises:
-        PostError: The words or entities do not fit the text.
+        PostError: It is none, or its words or entities do not fit its text.
     """
+    _check_kind(post, place)
     spelled = _with_words(replace(post, id=post.id or str(place), image=None, crops=()))
     _check_places(spelled)
     problems = [] if spelled.words else [NO_WORDS]
@@ -76,6 +77,18 @@ def read_post(post: Post[Any], place: int, formats: Sequence[ViewFormat], croppe
     if cropper is not None and pictures and pictures[0] is not None and not post.crops and wanted > 1:
         pictures = [pictures[0], *cropper.crops(pictures[0], spelled.words)[: wanted - 1]]
     return ReadPost(spelled, {form: _views(pictures, form) for form in formats}, problems)
+
+
+def _check_kind(post: object, place: int) -> None:
+    """Refuse what is no post, which a list of strings or of dictionaries would hold.
+
+    Raises:
+        PostError: It is none, or its text is none.
+    """
+    if not isinstance(post, Post):
+        raise PostError(f"post {place}: expected Post(text=..., image=...), found {type(post).__name__}")
+    if not isinstance(post.text, str | None):
+        raise PostError(f"post {place}: expected a text that is a string, found {type(post.text).__name__}")
 
 
 def _with_words(post: Post) -> Post:

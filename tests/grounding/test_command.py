@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmie.data import MNRE, JsonlCorpus, Twitter2017
-from mmie.data.corpus import CorpusError
+from mmie.data.sources import SourceError, read_source
 from mmie.grounding.command import ground_command
 from mmie.grounding.detection import GroundingError
 from mmie.grounding.index import read_index
@@ -55,6 +55,20 @@ def mnre(tmp_path, photographs):
     return root
 
 
+def test_any_collection_of_pictures(own, tmp_path, capsys):
+    (own / "pictures" / "told.png").write_bytes((own / "pictures" / "a.png").read_bytes())
+    (own / "pictures" / "told.txt").write_text("Ann sees a cat.")
+    (own / "table.csv").write_text("text,image\nAnn sees a cat.,pictures/a.png\n")
+    (own / "bare.jsonl").write_text('{"text": "Ann sees a cat.", "image": "pictures/a.png"}\n')
+    for name, ids, told in (("pictures", ["a", "told"], 1), ("table.csv", ["2"], 1), ("bare.jsonl", ["1"], 1)):
+        out = tmp_path / "out" / name
+        ground_command(["--posts", str(own / name), "--out", str(out), "--detector", "center"])
+        file = f"{name.partition('.')[0]}.jsonl"
+        assert [(entry.id, len(entry.crops)) for entry in read_index(out / "crops" / file)] == [(i, 3) for i in ids]
+        assert len((out / file).read_text().splitlines()) == told
+        assert len(next(iter(read_source(str(out / file)))).crops) == 3
+
+
 def test_own_posts_make_a_corpus(own, tmp_path, capsys):
     out = tmp_path / "out"
     ground_command(["--posts", str(own / "posts.jsonl"), "--out", str(out), "--detector", "center", "--num_crops", "2"])
@@ -73,7 +87,7 @@ def test_own_posts_make_a_corpus(own, tmp_path, capsys):
 
 def test_pictures_inside_the_folder_stay_where_they_are(own):
     (own / "posts.jsonl").rename(own / "raw.json")
-    with pytest.raises(CorpusError, match="no such file"):
+    with pytest.raises(SourceError, match="found none"):
         ground_command(["--posts", str(own / "posts.jsonl"), "--out", str(own), "--detector", "center"])
     ground_command(["--posts", str(own / "raw.json"), "--out", str(own), "--detector", "center"])
     first = json.loads((own / "raw.jsonl").read_text(encoding="utf-8").splitlines()[0])

@@ -9,16 +9,18 @@ import torch
 from PIL import Image
 from tools import make_batch
 
+import mmie
 from mmie.data import DemoCorpus
 from mmie.data.pictures import load_picture
 from mmie.inference import Extractor, load_pair
-from mmie.inference.extractor import DeviceError
+from mmie.inference.extractor import DeviceError, _one_way
+from mmie.inference.formats import to_json
 from mmie.inference.reading import PostError
 from mmie.methods import DGHC, IMM, RAP, MLNet, MLNetPretraining, TextOnly
 from mmie.methods.checkpoints import load_method
 from mmie.methods.mlnet_pretraining import NoAnswers
 from mmie.methods.transfer import CheckpointError
-from mmie.types import Entity, Post, Relation
+from mmie.types import Entity, Mention, Post, Relation, Triple
 
 pd = pytest.importorskip("pandas")
 
@@ -185,6 +187,19 @@ def test_relations_that_a_post_asks_about_are_all_answered(random_pair, posts, d
     assert len(extractor.extract([post])[0].relations) <= 2
 
 
+def test_a_relation_told_both_ways_goes_along_the_text_unless_the_other_way_is_far_more_probable():
+    ann, bob = Mention("Ann", "PER", 0, 3, 1.0), Mention("Bob", "PER", 8, 11, 1.0)
+
+    def kept(along, against):
+        triples = [Triple(bob, "peer", ann, against), Triple(ann, "peer", bob, along), Triple(bob, "boss", ann, 0.9)]
+        peer, boss = sorted(_one_way(triples), key=lambda triple: triple.label, reverse=True)
+        assert boss.label == "boss"
+        return peer.head
+
+    assert kept(0.98, 0.99) == kept(0.5, 0.99) == ann
+    assert kept(0.3, 0.99) == bob
+
+
 def test_a_cropper_stands_in_for_missing_crops(random_pair, posts):
     class Corners:
         def crops(self, picture, words):
@@ -209,6 +224,34 @@ def test_a_frame(ner, posts, demo_root):
     assert set(entity) == {"text", "type", "start", "end", "probability"}
     with pytest.raises(PostError, match="no column 'text'"):
         ner.extract_frame(frame)
+    named = frame.rename(columns={"said": "text", "seen": "image"})
+    assert [to_json(found)["entities"] for found in ner.extract(named)] == list(answered["entities"])
+
+
+@pytest.mark.parametrize(
+    ("post", "reason"),
+    [
+        ("Jordan lands", r"post 1: expected Post\(text=..., image=...\), found str"),
+        ({"text": "Jordan lands"}, "post 1: .* found dict"),
+        (None, "post 1: .* found NoneType"),
+        (Post(text=5), "post 1: expected a text that is a string, found int"),
+    ],
+)
+def test_what_is_no_post_is_named(post, reason, ner):
+    with pytest.raises(PostError, match=reason):
+        ner.extract([Post(text="Jordan lands"), post])
+
+
+def test_what_is_no_picture_is_said(ner):
+    posts = [Post(text="Jordan lands", image=image) for image in (5, io.BytesIO(b""), bytearray(b""))]
+    found = [extraction.problems for extraction in ner.extract(posts)]
+    assert found == [(f"image: not a picture: {kind}",) for kind in ("int", "BytesIO", "bytearray")]
+
+
+def test_the_package_gives_what_most_begin_with():
+    assert (mmie.Extractor, mmie.load_pair, mmie.Post) == (Extractor, load_pair, Post)
+    with pytest.raises(AttributeError, match="no attribute 'load_pairs'"):
+        mmie.load_pairs  # noqa: B018
 
 
 def test_what_is_refused(random_pair, save_checkpoint, tmp_path):

@@ -1,10 +1,12 @@
 """Graphs come back from their files as they went in, whatever the posts hold."""
 
 import json
+import math
 import shutil
 import subprocess
 from collections import Counter
 from html.parser import HTMLParser
+from itertools import combinations
 from xml.etree import ElementTree
 
 import networkx
@@ -293,6 +295,34 @@ def test_places_are_apart_and_always_the_same():
     ]
     assert min(gaps) > 15
     assert len(page_values(graph, list(graph))["nodes"]) == 30
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_the_page_zooms_without_a_wheel(found, tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api")
+    write_html(found, tmp_path / "graph.html")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.goto((tmp_path / "graph.html").as_uri())
+        boxes = [page.get_attribute("#graph", "viewBox").split()]
+        for name in ("Zoom in", "Zoom out", "Zoom out", "Show all"):
+            page.get_by_role("button", name=name).click()
+            boxes.append(page.get_attribute("#graph", "viewBox").split())
+        browser.close()
+    before, closer, back, farther, whole = (float(box[2]) for box in boxes)
+    assert closer < before == pytest.approx(back) == whole < farther
+
+
+def test_the_names_of_a_long_chain_can_be_told_apart():
+    links = [(f"name{i}", f"name{i + 1}") for i in range(11)] + [("name5", "name7"), ("name5", "branch")]
+    chain = [
+        extraction(f"p{i}", [(one, "A", 1.0), (other, "A", 1.0)], [(0, "r", 1, 1.0)])
+        for i, (one, other) in enumerate(links)
+    ]
+    spots = place_nodes(build_graph(chain))
+    assert min(math.dist(*pair) for pair in combinations(spots.values(), 2)) > 40
+    assert min(min(spot) for spot in spots.values()) >= 0
 
 
 @pytest.mark.parametrize("write", [write_graphml, write_turtle, write_html])

@@ -10,10 +10,10 @@ import time
 import pytest
 from command import read_jsonl, run, succeed
 
+from mmie.data.sources import BadPost, SourceError, count_posts, read_source
 from mmie.inference import Extractor
 from mmie.inference.formats import to_json
 from mmie.inference.job import JobError, extract_to_file
-from mmie.inference.sources import BadPost, SourceError, count_posts, read_source
 from mmie.types import Post
 
 
@@ -115,6 +115,45 @@ def test_what_is_there_is_not_replaced_unasked(extractor, source, records, tmp_p
         extract_to_file(extractor, str(source), other, settings={"batch_size": 4})
 
 
+def test_posts_are_never_written_over(random_pair, extractor, source, tmp_path):
+    before = source.read_bytes()
+    with pytest.raises(JobError, match="holds the posts, and would be written over"):
+        extract_to_file(extractor, str(source), source, overwrite=True)
+    table = tmp_path / "posts.csv"
+    table.write_text("text\nJordan lands\n")
+    arguments = ["extract", str(table), f"--ner={random_pair['ner']}", "--overwrite", "-o", str(tmp_path / "new.jsonl")]
+    assert "posts.csv holds the posts" in run(*arguments, str(table)).err
+    assert (source.read_bytes(), table.read_text()) == (before, "text\nJordan lands\n")
+    (tmp_path / "mine.html").write_text("mine")
+    assert "mine.html is there already" in run(*arguments[:-3], "-o", str(tmp_path / "mine.html")).err
+    assert {path.name for path in tmp_path.iterdir()} == {"posts.csv", "mine.html"}
+
+
+def test_what_the_ray_engine_does_not_do_is_refused(random_pair, source, tmp_path):
+    arguments = ["extract", str(source), f"--ner={random_pair['ner']}", "--engine=ray", "-o", str(tmp_path / "a")]
+    assert "cuts no crops: run mmie ground before" in run(*arguments, "--detector=center").err
+    assert "name a folder, not" in run(*arguments[:-1], str(tmp_path / "a.jsonl")).err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_read_is_told_once(tmp_path):
+    lines = write_lines(tmp_path / "posts.ndjson", [{"text": "Jordan", "img": "a.jpg"}, {"text": "lands", "foto": ""}])
+    with pytest.warns(UserWarning, match="line 1: unknown keys ignored: 'img'") as told:
+        assert len(list(read_source(str(lines)))) == len(told) + 1 == 2
+    table = tmp_path / "POSTS.TSV"
+    table.write_text("text\tpath\tlikes\nJordan\ta.jpg\t3\n")
+    with pytest.warns(UserWarning, match=r"POSTS\.TSV: columns ignored: 'likes'$"):
+        (post,) = read_source(str(table))
+    assert post.image == tmp_path / "a.jpg"
+
+
+def test_a_path_from_the_root_may_lie_in_the_pictures_folder(tmp_path):
+    lines = [{"text": "in", "image": str(tmp_path / "a.jpg")}, {"text": "out", "image": str(tmp_path.parent / "a.jpg")}]
+    inside, outside = read_source(str(write_lines(tmp_path / "posts.jsonl", lines)))
+    assert inside.image == tmp_path / "a.jpg"
+    assert isinstance(outside, BadPost)
+
+
 def test_damaged_progress_is_named(extractor, source, tmp_path):
     out = tmp_path / "out.jsonl"
     out.with_name("out.jsonl.progress").write_text("{")
@@ -126,7 +165,8 @@ def test_tables_and_folders(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"")
     table = tmp_path / "posts.csv"
     table.write_text('id,text,image,likes\n7,"Jordan, again",a.jpg,3\n,second,,\n9,too,many,fields,here\n')
-    first, second, third = read_source(str(table))
+    with pytest.warns(UserWarning, match="columns ignored: 'likes'"):
+        first, second, third = read_source(str(table))
     assert first == Post("7", ("Jordan", ",", "again"), tmp_path / "a.jpg", text="Jordan, again", offsets=first.offsets)
     assert (second.id, second.text, second.image) == ("3", "second", None)
     assert third == BadPost("4", "expected 4 fields, found more: quote what holds the delimiter")
@@ -134,15 +174,23 @@ def test_tables_and_folders(tmp_path):
     (tmp_path / "b.txt").write_bytes(b"\xff")
     (tmp_path / "c.txt").symlink_to("/etc/hostname")
     (tmp_path / "c.png").symlink_to("/etc/hostname")
+    (tmp_path / "d.webp").write_bytes(b"")
     posts = list(read_source(str(tmp_path)))
-    assert posts[0] == Post("a", text="from a folder", image=tmp_path / "a.jpg")
-    assert [bad.place for bad in posts[1:]] == ["b.txt", "c.txt"]
-    assert count_posts(str(table)) == count_posts(str(tmp_path)) == 3
+    assert (posts[0].id, posts[0].words, posts[0].image) == ("a", ("from", "a", "folder"), tmp_path / "a.jpg")
+    assert posts[0].text == "from a folder"
+    assert [bad.place for bad in posts[1:3]] == ["b.txt", "c.txt"]
+    assert posts[3] == Post("d", text="", image=tmp_path / "d.webp")
+    assert count_posts(str(table)) == 3
+    assert count_posts(str(tmp_path)) == len(posts) == 4
     table.write_text("id,body\n1,x\n")
     with pytest.raises(SourceError, match="expected a column 'text'"):
         list(read_source(str(table)))
     with pytest.raises(SourceError, match="found none"):
         read_source(str(tmp_path / "none.jsonl"))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "posts.jsonl").write_text("{}")
+    with pytest.raises(SourceError, match="found none: name a file of posts"):
+        read_source(str(tmp_path / "folder"))
     with pytest.raises(SourceError, match=r"or a file named \.jsonl, \.csv or \.tsv"):
         read_source(str(tmp_path / "a.jpg"))
 
@@ -161,7 +209,7 @@ def test_the_command_from_posts_to_files(random_pair, source, records, tmp_path)
     succeed("convert", str(out[0]), "--out", str(again))
     assert again.read_bytes() == out[1].read_bytes()
     assert "expected a name that ends in" in run("convert", str(out[0]), "--out", "x.pdf").err
-    assert "no checkpoint is named" in run("extract", str(source), "-o", str(again)).err
+    assert "no checkpoint is named" in run("extract", str(source), "-o", str(tmp_path / "none.csv")).err
 
 
 def test_a_killed_command_continues(random_pair, source, records, tmp_path):

@@ -16,10 +16,10 @@ pa = pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq  # noqa: E402
 from pyarrow import fs  # noqa: E402
 
+from mmie.data.sources import SourceError  # noqa: E402
 from mmie.inference.ray_cluster import RayEngineError  # noqa: E402
 from mmie.inference.ray_engine import DONE, answer_rows, extract_with_ray  # noqa: E402
 from mmie.inference.ray_rows import find_source, locate, read_rows, result_schema, row_schema, to_post  # noqa: E402
-from mmie.inference.sources import SourceError  # noqa: E402
 
 COUNT = 40
 WINDOW = 16

@@ -20,11 +20,11 @@ with atheris.instrument_imports(include=["mmie.data", "mmie.inference", "mmie.gr
     from mmie.data.jsonl import JsonlCorpus
     from mmie.data.mnre import MNRE
     from mmie.data.pictures import PictureError, load_picture, to_view
+    from mmie.data.sources import read_source
     from mmie.data.twitter import Twitter2017
     from mmie.data.words import split_words
     from mmie.grounding.index import read_index
     from mmie.inference.formats import read_jsonl
-    from mmie.inference.sources import read_source
     from mmie.reports.runs import read_answer_file
     from mmie.types import MmieError
 

@@ -16,12 +16,12 @@ from mmie.data.contexts import read_contexts
 from mmie.data.corpus import Corpus, CorpusError, load_crop_index
 from mmie.data.jsonl import JsonlCorpus
 from mmie.data.mnre import MNRE
+from mmie.data.sources import BadPost, SourceError, read_source
 from mmie.data.twitter import Twitter2017
 from mmie.grounding.cache import _read as read_journal
 from mmie.grounding.detection import GroundingError
 from mmie.grounding.index import read_index, to_pth, write_index
 from mmie.inference.formats import FormatError, read_jsonl, to_conll, to_json
-from mmie.inference.sources import BadPost, SourceError, read_source
 from mmie.reports.runs import RunError, read_answer_file, read_run
 from mmie.types import Post
 

@@ -21,11 +21,11 @@ from mmie.data.corpus import CorpusError, load_crop_index
 from mmie.data.encoding import TokenizerError, WordTokenizer
 from mmie.data.jsonl import JsonlCorpus
 from mmie.data.mnre import MNRE
+from mmie.data.sources import BadPost, read_source
 from mmie.data.twitter import Twitter2017
 from mmie.grounding.detectors import build_detector
 from mmie.grounding.index import from_pth
 from mmie.inference import load_extractor
-from mmie.inference.sources import BadPost, read_source
 from mmie.methods.checkpoints import load_method
 from mmie.methods.transfer import CheckpointError, read_checkpoint
 from mmie.types import MmieError, Post

@@ -68,6 +68,10 @@ function look(next) {
   svg.setAttribute("viewBox", `${view.x} ${view.y} ${view.width} ${view.height}`);
 }
 
+function zoom(spot, by) {
+  look({ x: spot.x + (view.x - spot.x) * by, y: spot.y + (view.y - spot.y) * by, width: view.width * by, height: view.height * by });
+}
+
 function lookAt(some) {
   if (!some.length) return look({ x: 0, y: 0, width: 100, height: 100 });
   const xs = some.map((node) => node.x), ys = some.map((node) => node.y), room = 60;
@@ -164,9 +168,10 @@ for (const edge of edges) onDrag(edge.shape, () => null, () => {}, () => keep(ed
 onDrag(svg, (spot) => spot, (from, spot) => look({ ...view, x: view.x + from.x - spot.x, y: view.y + from.y - spot.y }), () => { kept = null; show(null); });
 svg.addEventListener("wheel", (event) => {
   event.preventDefault();
-  const spot = place(event), by = Math.exp(Math.max(-120, Math.min(120, event.deltaY)) / 500);
-  look({ x: spot.x + (view.x - spot.x) * by, y: spot.y + (view.y - spot.y) * by, width: view.width * by, height: view.height * by });
+  zoom(place(event), Math.exp(Math.max(-120, Math.min(120, event.deltaY)) / 500));
 }, { passive: false });
+for (const [id, by] of [["nearer", 1 / 1.5], ["farther", 1.5]]) // a phone has no wheel
+  document.getElementById(id).addEventListener("click", () => zoom({ x: view.x + view.width / 2, y: view.y + view.height / 2 }, by));
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") { kept = null; show(null); } });
 document.querySelectorAll(".type input").forEach((box) => box.addEventListener("change", () => show(kept)));
 document.getElementById("fit").addEventListener("click", () => lookAt(nodes));

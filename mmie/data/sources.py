@@ -4,16 +4,20 @@
 source                        a post is
 ============================  =========================================================================================
 ``posts.jsonl``, ``-``        a line as `mmie.data.jsonl` describes it; ``id`` may be absent: it is the line's number
-``posts.csv``, ``posts.tsv``  a row with the columns ``text`` and, if they are there, ``id``, ``image``, ``context``
-a folder                      ``<id>.txt`` and the picture ``<id>.jpg``, ``.jpeg``, ``.png``, ``.gif``, ``.webp``
+``posts.csv``, ``posts.tsv``  a row with the columns ``text`` and, if they are there, ``id``, ``image`` (or ``path``),
+                              ``context``
+a folder                      ``<id>.txt``, the picture ``<id>.jpg``, ``.jpeg``, ``.png``, ``.gif``, ``.webp``, or both
 ============================  =========================================================================================
 
-Paths of pictures are relative to the folder of the file, or to the folder that is given, and may not leave it.
+Paths of pictures are relative to the folder of the file, or to the folder that is given, and may not leave it. What is
+not read of a line or row is warned of once: a picture under another name would be missed without a word.
 """
 
 import csv
 import json
+import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +28,14 @@ from mmie.data.jsonl import parse_post
 from mmie.types import MmieError, Post
 
 STANDARD_INPUT = "-"
+_TEXT_SUFFIX = ".txt"
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp")
-_COLUMNS = ("id", "text", "image", "context")
+_COLUMNS = {"id": "id", "text": "text", "path": "image", "image": "image", "context": "context"}
+"""What the columns of a table are to a post; of a ``path`` and an ``image`` the latter counts."""
 _WIDTH = 160
 """Characters of a row that an error shows."""
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_JSON_LINES = (".jsonl", ".ndjson", ".json")
 
 
 class SourceError(MmieError, ValueError):
@@ -62,13 +69,15 @@ def read_source(source: str, pictures: Path | None = None) -> Iterator[Post | Ba
         return _read_json(_lines(sys.stdin.buffer), pictures or Path.cwd())
     path = Path(source)
     if path.is_dir():
+        if not _stems(path):
+            raise SourceError(f"{source}: expected <id>.txt or pictures, found none: name a file of posts")
         return _read_folder(path)
     if not path.is_file():
         raise SourceError(f"{source}: expected a file or a folder of posts, found none")
     root = pictures or path.parent
-    if path.suffix in _DELIMITERS:
-        return _read_table(path, _DELIMITERS[path.suffix], root)
-    if path.suffix == ".jsonl":
+    if path.suffix.lower() in _DELIMITERS:
+        return _read_table(path, _DELIMITERS[path.suffix.lower()], root)
+    if path.suffix.lower() in _JSON_LINES:
         return _read_json(_lines_of(path), root)
     raise SourceError(f"{source}: expected a folder, or a file named .jsonl, .csv or .tsv")
 
@@ -79,10 +88,10 @@ def count_posts(source: str) -> int | None:
     if source == STANDARD_INPUT:
         return None
     if path.is_dir():
-        return sum(1 for _ in path.glob("*.txt"))
+        return len(_stems(path))
     with path.open("rb") as stream:
         lines = sum(block.count(b"\n") for block in iter(lambda: stream.read(2**20), b""))
-    return max(lines - (path.suffix in _DELIMITERS), 1)
+    return max(lines - (path.suffix.lower() in _DELIMITERS), 1)
 
 
 def _lines_of(path: Path) -> Iterator[bytes]:
@@ -98,14 +107,23 @@ def _lines(stream: IO[bytes]) -> Iterator[bytes]:
 
 def _read_json(lines: Iterable[bytes], root: Path) -> Iterator[Post | BadPost]:
     """A post of every line that is not blank."""
+    ignored: set[str] | None = set()
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
-                yield parse_post(line.decode(), root, name=str(number))
+                yield parse_post(line.decode(), root, str(number), ignored)
             except UnicodeDecodeError as error:
                 yield BadPost(str(number), f"expected UTF-8, found {error.reason} at byte {error.start}")
             except MalformedLine as error:
                 yield BadPost(str(number), str(error))
+            if ignored:
+                _warn_of(f"line {number}: unknown keys ignored", ignored)
+                ignored = None  # told once
+
+
+def _warn_of(what: str, names: Iterable[str]) -> None:
+    """Say what is not read."""
+    warnings.warn(f"{what}: {', '.join(sorted(map(repr, names)))[:_WIDTH]}", stacklevel=3)
 
 
 def _read_table(path: Path, delimiter: str, root: Path) -> Iterator[Post | BadPost]:
@@ -143,6 +161,8 @@ def _check_columns(path: Path, rows: "csv.DictReader[str]") -> None:
     twice = [column for column in _COLUMNS if columns.count(column) > 1]
     if twice:
         raise SourceError(f"{path}: expected one column '{twice[0]}' in the first row, found {columns.count(twice[0])}")
+    if unread := set(columns) - _COLUMNS.keys():
+        _warn_of(f"{path}: columns ignored", unread)
 
 
 def _row_problem(error: csv.Error) -> str:
@@ -156,7 +176,7 @@ def _row_post(row: Mapping[str | None, str | None], number: int, root: Path) -> 
     """The post of a row of a table."""
     if None in row:
         return BadPost(str(number), f"expected {len(row) - 1} fields, found more: quote what holds the delimiter")
-    known = {key: value for key in _COLUMNS if key and (value := row.get(key))}
+    known = {name: value for column, name in _COLUMNS.items() if (value := row.get(column))}
     try:
         return parse_post(json.dumps({"text": "", **known}), root, name=str(number))
     except MalformedLine as error:
@@ -164,17 +184,33 @@ def _row_post(row: Mapping[str | None, str | None], number: int, root: Path) -> 
 
 
 def _read_folder(folder: Path) -> Iterator[Post | BadPost]:
-    """A post of every text file, by name."""
-    for file in sorted(folder.glob("*.txt")):
+    """A post of every text file, with its picture, and of every picture without a text, by name."""
+    for stem in sorted(_stems(folder)):
+        file = folder / f"{stem}{_TEXT_SUFFIX}"
         try:
-            if not picture_path(folder, file.name).is_file():
-                raise MalformedLine("a file", "a folder, a pipe or a link to nothing")
-            text = file.read_bytes().decode("utf-8-sig").strip()
-            picture = next((file.with_suffix(s).name for s in PICTURE_SUFFIXES if file.with_suffix(s).is_file()), None)
-            image = None if picture is None else picture_path(folder, picture)
+            picture = next((name for s in PICTURE_SUFFIXES if (folder / (name := f"{stem}{s}")).is_file()), None)
+            record = {"text": _read_text(folder, file), "image": picture}
+            yield parse_post(json.dumps(record), folder, name=stem)
         except UnicodeDecodeError as error:
             yield BadPost(file.name, f"expected UTF-8, found {error.reason} at byte {error.start}")
         except (OSError, MalformedLine) as error:
-            yield BadPost(file.name, str(error))
-        else:
-            yield Post(id=file.stem, text=text, image=image)
+            yield BadPost(file.name if os.path.lexists(file) else str(picture), str(error))
+
+
+def _stems(folder: Path) -> set[str]:
+    """Names of the posts of a folder."""
+    suffixes = (_TEXT_SUFFIX, *PICTURE_SUFFIXES)
+    return {path.stem for path in folder.iterdir() if path.suffix in suffixes}
+
+
+def _read_text(folder: Path, file: Path) -> str:
+    """The text of a file of the folder; "" if there is no such file.
+
+    Raises:
+        MalformedLine: It is something else, or a link that leads out of the folder.
+    """
+    if not os.path.lexists(file):
+        return ""
+    if not picture_path(folder, file.name).is_file():
+        raise MalformedLine("a file", "a folder, a pipe or a link to nothing")
+    return file.read_bytes().decode("utf-8-sig").strip()
