@@ -150,6 +150,9 @@ def _extract_with_ray(settings: Namespace) -> None:
         raise UsageError("--engine ray writes one folder of Parquet files and cuts no crops: run mmie ground before")
     if settings.out[0].suffix in {_JSONL, *WRITERS}:
         raise UsageError(f"--engine ray writes a folder of Parquet files: name a folder, not {settings.out[0]}")
+    idle = [f"--{name}" for name, usual in _NOT_FOR_RAY.items() if settings[name] != usual]
+    if idle:
+        raise UsageError(f"--engine ray takes no {', '.join(idle)}: its actors take a GPU each, or a core, as they are")
     checkpoints = {task: settings[task] for task in ("ner", "re") if settings[task] is not None}
     outcome = extract_with_ray(
         settings.source,
@@ -163,6 +166,8 @@ def _extract_with_ray(settings: Namespace) -> None:
     print(f"{outcome.posts} posts, {outcome.with_problems} of them read in part, in {settings.out[0]}")
 
 
+_NOT_FOR_RAY = {"device": "auto", "precision": "auto", "workers": 0, "overwrite": False}
+"""Options of the plain engine alone, and what they are unless they are given."""
 _FORMS = "Files: .jsonl, .conll, .csv (triples), .ttl, .graphml, .html."
 
 

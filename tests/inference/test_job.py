@@ -133,6 +133,7 @@ def test_what_the_ray_engine_does_not_do_is_refused(random_pair, source, tmp_pat
     arguments = ["extract", str(source), f"--ner={random_pair['ner']}", "--engine=ray", "-o", str(tmp_path / "a")]
     assert "cuts no crops: run mmie ground before" in run(*arguments, "--detector=center").err
     assert "name a folder, not" in run(*arguments[:-1], str(tmp_path / "a.jsonl")).err
+    assert "takes no --precision, --workers" in run(*arguments, "--workers=2", "--precision=bfloat16").err
     assert list(tmp_path.iterdir()) == []
 
 
