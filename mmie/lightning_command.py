@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 
 from jsonargparse import Namespace, set_parsing_settings
@@ -35,7 +36,7 @@ from mmie.training.run_folder import (
 from mmie.training.seeding import EpochSeed
 from mmie.training.wandb_logger import RunFolderWandbLogger, WandbSettings, build_wandb_logger
 from mmie.types import Schema
-from mmie.usage import OneLineParser, UsageError, usage_errors
+from mmie.usage import OneLineParser, UsageError, refuse_nulls, usage_errors
 
 _CHATTER = ("Tip:", "GPU available", "TPU available", "HPU available", "Loading `train_dataloader`")
 _STORE_HELP = (
@@ -92,6 +93,10 @@ class MmieCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build data, method and trainer; say in one line which setting does not do."""
+        settings = self.config[self.subcommand]
+        refuse_nulls("data", MultimodalDataModule, settings.data)
+        for where, part in (("data.corpus", settings.data.corpus), ("model", settings.model)):
+            refuse_nulls(where, locate(part.class_path), part.init_args)
         with usage_errors():
             super().instantiate_classes()
 

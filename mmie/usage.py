@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args, get_type_hints
 
 import yaml
 from jsonargparse import Namespace
@@ -14,7 +14,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser
 
 from mmie.files import SwollenYaml, read_yaml
-from mmie.types import MmieError
+from mmie.types import MmieError, Schema
 
 _PARSER_NOISE = re.compile(
     r"Does not validate against|Subtypes:|Errors:|Given value type:|got (NestedArg|Namespace)\(|Expected a path but"
@@ -84,6 +84,26 @@ class OneLineParser(LightningArgumentParser):
         raise UsageError(shorten(message if self._file is None else f"{self._file}: {message}")) from ex
 
 
+def refuse_nulls(where: str, made: object, settings: Namespace) -> None:
+    """Refuse null where a setting takes none: jsonargparse lets it through, and the constructor stumbles over it.
+
+    Args:
+        where: Name of the section, for the error.
+        made: The class that the section describes.
+        settings: What the constructor is given; a `Schema` comes from the data later.
+
+    Raises:
+        UsageError: A setting is null though its annotation does not say that it may be.
+    """
+    parents = reversed(made.__mro__[:-1]) if isinstance(made, type) else ()
+    constructors = [vars(parent)["__init__"] for parent in parents if "__init__" in vars(parent)]
+    hints = {name: hint for constructor in constructors for name, hint in get_type_hints(constructor).items()}
+    for name, value in vars(settings).items():
+        hint = hints.get(name, Any)
+        if value is None and hint not in (Any, Schema) and type(None) not in get_args(hint):
+            raise UsageError(f"{where}.{name} is null: expected {getattr(hint, '__name__', hint)}")
+
+
 def plain_warnings() -> None:
     """Have a warning be one line, without the place in the source that gave it."""
     warnings.formatwarning = lambda message, *_args, **_settings: f"warning: {message}\n"
@@ -121,8 +141,8 @@ def usage_errors() -> Iterator[None]:
     """What settings make constructors raise becomes a `UsageError`; anything else is a bug and keeps its traceback."""
     try:
         yield
-    except (ValueError, OSError, MisconfigurationException) as error:
+    except (ValueError, OSError, MemoryError, MisconfigurationException) as error:
         cause: BaseException = error
         while "of the Union subtypes" in str(cause) and cause.__cause__ is not None:
             cause = cause.__cause__  # jsonargparse wraps what the constructor of an optional class raises
-        raise cause if isinstance(cause, MmieError) else UsageError(str(cause)) from error
+        raise cause if isinstance(cause, MmieError) else UsageError(str(cause) or type(cause).__name__) from error

@@ -356,3 +356,16 @@ def test_processes_of_their_own(demo_root, tmp_path):
     saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert saved["wandb"]["project"] == "mmie"
     assert not any((tmp_path / "other").glob("*"))
+
+
+@pytest.mark.parametrize("setting", ["data.num_workers", "data.train_fraction", "data.corpus.strict", "model.dropout"])
+def test_null_is_refused_where_a_setting_takes_none(demo_root, tmp_path, setting):
+    config = tmp_path / "null.yaml"
+    *sections, name = setting.split(".")
+    inner = {name: None}
+    for section in reversed([*sections, "init_args"] if sections != ["data"] else sections):
+        inner = {section: inner}
+    config.write_text(yaml.safe_dump(inner))
+    ended = run("fit", *tiny("text_only", demo_root, tmp_path / "run"), f"--config={config}")
+    assert ended.status == 2
+    assert ended.err.startswith(f"mmie: {setting} is null: expected ")

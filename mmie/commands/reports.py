@@ -10,13 +10,14 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from rich.console import Console
 
 from mmie.data import Corpus
-from mmie.reports.comparison import render_runs, write_report
+from mmie.reports.comparison import render_scores, write_report
 from mmie.reports.dashboard import log_comparison
 from mmie.reports.diagnosis import diagnose_post, diagnose_split, load_subject, read_data_settings
 from mmie.reports.diagnosis_page import render_post, render_split, write_page
 from mmie.reports.insight import explain_run
 from mmie.reports.methods import describe, find_listed, listed_methods, render_markdown, render_method, render_methods
 from mmie.reports.runs import find_runs
+from mmie.reports.systems import contests
 from mmie.training.wandb_logger import WandbSettings, start_run, wandb_init, wandb_warns
 from mmie.types import Split
 from mmie.usage import OneLineParser, usage_errors
@@ -35,10 +36,11 @@ def compare_command(arguments: Sequence[str]) -> None:
     parser.add_argument("--wandb", type=WandbSettings | None, default=None, help="Log it to Weights & Biases as well.")
     settings = parser.instantiate(parser.parse_args(list(arguments)))
     runs, untested = find_runs(settings.runs)
-    Console().print(render_runs(runs))
+    entered = contests(runs)
+    Console().print(render_scores(entered))
     with usage_errors():  # a folder that cannot be written
         explain = partial(explain_run, count=settings.diagnose) if settings.diagnose else None
-        page = write_report(runs, untested, settings.out, settings.resamples, settings.posts, explain)
+        page = write_report(entered, untested, settings.out, settings.resamples, settings.posts, explain)
     if settings.wandb is not None:
         _log_to_wandb(settings.wandb, settings.out)
     print(page)

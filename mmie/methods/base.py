@@ -363,7 +363,8 @@ class MultimodalModule(ExtractionModule):
     Args:
         schema: What the data module says of the data; the command line links it.
         vision_backbone: Name of a ``timm`` model, or local folder of one.
-        freeze_vision: Keep the visual backbone as it is: eval mode, no gradient, no graph.
+        freeze_vision: Keep the visual backbone as it is: eval mode, no gradient, no graph. Batch norms of one that is
+            trained see the batch of their own process.
         pretrained_vision: Load the backbone's weights; false where only the text encoder's are at hand.
         **shared: See `ExtractionModule`.
     """

@@ -6,28 +6,31 @@ from pathlib import Path
 from rich.table import Column, Table
 
 from mmie.reports.insight import Explain
-from mmie.reports.page import write_comparison
-from mmie.reports.runs import Run
-from mmie.reports.summary import summarise, text_bound
-from mmie.reports.systems import contests
+from mmie.reports.page import percent, write_comparison
+from mmie.reports.statistics import spread
+from mmie.reports.summary import SCORES, summarise, text_bound
+from mmie.reports.systems import Contest
 
 
-def render_runs(runs: Sequence[Run]) -> Table:
-    """A row a run; for the demo corpus also the best score that text alone can reach."""
-    columns = (Column(name, overflow="fold") for name in ("run", "method", "corpus", "task", "P", "R", "F1"))
-    table = Table(*columns, title="Test scores")
-    for run in runs:
-        percents = [f"{100 * run.scores[name]:.2f}" for name in ("precision", "recall", "f1")]
-        table.add_row(str(run.folder), run.method, run.corpus, run.task, *percents)
-    for corpus, root, task in sorted({(run.corpus, run.root, run.task) for run in runs}):
-        bound = text_bound(corpus, root, task)
+def render_scores(entered: Sequence[Contest]) -> Table:
+    """A row a system, over its seeds; for the demo corpus also the best score that text alone can reach."""
+    left = (Column(name, overflow="fold") for name in ("method", "corpus", "task"))
+    right = (Column(name, justify="right") for name in ("seeds", "P", "R", "F1"))
+    table = Table(*left, *right, title="Test scores")
+    for contest in entered:
+        for system in contest.systems:
+            scores = [percent(spread([run.scores[name] for run in system.runs])) for name in SCORES]
+            table.add_row(system.name, contest.corpus, contest.task, str(len(system.runs)), *scores)
+        bound = text_bound(contest.corpus, contest.root, contest.task)
         if bound is not None:
-            table.add_row("", "best possible from text alone", corpus, task, "", "", f"{100 * bound:.2f}", style="bold")
+            row = ("best possible from text alone", contest.corpus, contest.task, "", "", "", f"{100 * bound:.2f}")
+            table.add_row(*row, style="bold")
+        table.add_section()
     return table
 
 
 def write_report(
-    runs: Sequence[Run],
+    entered: Sequence[Contest],
     untested: Sequence[Path],
     out: Path,
     resamples: int = 10_000,
@@ -37,12 +40,12 @@ def write_report(
     """Write the comparison of runs as HTML, Markdown and JSON; gives the path of the HTML page.
 
     Args:
-        runs: Tested runs.
+        entered: Tested runs, by corpus and task.
         untested: Folders of runs that were found but not tested, which the page names.
         out: Folder for the three files.
         resamples: How often posts are drawn for each pair of methods.
         disputed: How many posts on which methods differ are shown at most.
         explain: Looks into a run, such as `mmie.reports.insight.explain_run`; None looks into none.
     """
-    summaries = [summarise(contest, resamples, disputed, explain) for contest in contests(runs)]
+    summaries = [summarise(contest, resamples, disputed, explain) for contest in entered]
     return write_comparison(summaries, untested, out)

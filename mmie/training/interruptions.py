@@ -28,12 +28,13 @@ def ended_from_outside(trainer: Trainer) -> Iterator[None]:
     """
     try:
         yield
-    except SystemExit as leaving:
-        if not trainer.is_global_zero:
-            sys.exit(0)  # with another status, Lightning would kill the first process at its work
-        name = "SIGTERM" if isinstance(leaving, SIGTERMException) else "an interrupt"
-        raise RunEnded(f"ended by {name}; {_how_to_go_on(trainer)}") from leaving
-    except RuntimeError as error:
+    except (SystemExit, RuntimeError) as error:
+        leaving = _exit_behind(error)
+        if leaving is not None:
+            if not trainer.is_global_zero:
+                sys.exit(0)  # with another status, Lightning would kill the first process at its work
+            name = "SIGTERM" if isinstance(leaving, SIGTERMException) else "an interrupt"
+            raise RunEnded(f"ended by {name}; {_how_to_go_on(trainer)}") from error
         if not _tells_of_lost_process(error):
             raise
         raise RunEnded(f"another process of the run has ended, see its message; {_how_to_go_on(trainer)}") from error
@@ -76,7 +77,14 @@ def _end_at_sigterm(trainer: Trainer) -> None:
         signal.signal(signal.SIGTERM, end)
 
 
-def _tells_of_lost_process(error: RuntimeError) -> bool:
+def _exit_behind(error: BaseException | None) -> SystemExit | None:
+    """What was leaving the run before an error: torch raises another one where it closes a file half written."""
+    while error is not None and not isinstance(error, SystemExit):
+        error = error.__context__
+    return error
+
+
+def _tells_of_lost_process(error: BaseException) -> bool:
     """Whether torch.distributed raised it because a process could not be reached."""
     return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
 

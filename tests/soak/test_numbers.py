@@ -13,6 +13,11 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 LONG = " ".join(f"word{number}" for number in range(300)).split()
 
 
+def values_of(gradient):
+    """All of a gradient, or what a sparse one holds."""
+    return gradient.coalesce().values() if gradient.is_sparse else gradient
+
+
 class Finite(Callback):
     """Stops at the first loss, gradient or weight that is no number."""
 
@@ -20,7 +25,8 @@ class Finite(Callback):
         self.steps = 0
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
-        wrong = [name for name, p in pl_module.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+        gradients = {name: p.grad for name, p in pl_module.named_parameters() if p.grad is not None}
+        wrong = [name for name, gradient in gradients.items() if not values_of(gradient).isfinite().all()]
         assert wrong == [], f"gradients of step {trainer.global_step}"
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
