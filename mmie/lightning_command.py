@@ -93,7 +93,7 @@ class MmieCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build data, method and trainer; say in one line which setting does not do."""
-        settings = self.config[self.subcommand]
+        settings = self.config if self.subcommand is None else self.config[self.subcommand]
         refuse_nulls("data", MultimodalDataModule, settings.data)
         for where, part in (("data.corpus", settings.data.corpus), ("model", settings.model)):
             refuse_nulls(where, locate(part.class_path), part.init_args)

@@ -188,7 +188,7 @@ def _read_folder(folder: Path) -> Iterator[Post | BadPost]:
     for stem in sorted(_stems(folder)):
         file = folder / f"{stem}{_TEXT_SUFFIX}"
         try:
-            picture = next((name for s in PICTURE_SUFFIXES if (folder / (name := f"{stem}{s}")).is_file()), None)
+            picture = next((name for s in PICTURE_SUFFIXES if os.path.lexists(folder / (name := f"{stem}{s}"))), None)
             record = {"text": _read_text(folder, file), "image": picture}
             yield parse_post(json.dumps(record), folder, name=stem)
         except UnicodeDecodeError as error:

@@ -21,9 +21,10 @@ from mmie.training.feature_store import RowStore
 STORED = ("rap", "hvpnet", "mlnet")
 """Methods with a frozen backbone, whose features are kept."""
 DECOMPOSES = ("hvpnet", "text_only", "rap", "dghc", "imm", "mlnet")
-"""Methods whose loss of a batch is the mean of its halves', but for batch norms."""
-PLAIN = {"dghc": ["--model.vision_backbone=test_vit"]}
-"""Backbones without batch norms for methods that train theirs: each process has those see its own share alone."""
+"""Methods whose loss of a batch is the mean of its halves'."""
+APART = {"dghc": ["--model.vision_backbone=test_vit"], "imm": ["--model.sw_loss=false"]}
+"""What makes it so: no batch norms in a backbone that is trained, and no loss that compares the posts of a batch; of
+both, each process sees its own share alone."""
 
 
 def together(count, *arguments):
@@ -70,7 +71,7 @@ def test_gradients_are_those_of_one_process_with_the_joint_batch(corpus, tmp_pat
             "--trainer.limit_train_batches=1",
             "--model.dropout=0",
             "--trainer.limit_val_batches=1",
-            *PLAIN.get(method, []),
+            *APART.get(method, []),
         ]
         options = [*tiny(method, corpus, tmp_path / method), *step, f"--model.text_encoder={quiet(corpus, tmp_path)}"]
         succeed("fit", *options, "--data.batch_size=8", f"--run_dir={tmp_path / method / '1'}")
