@@ -19,6 +19,8 @@ from mmie.data.demo import write_demo
 from mmie.data.tiny_encoders import write_tiny_roberta
 from mmie.methods import HVPNet
 
+collect_ignore_glob = ["*conftest.py"]  # they have no doctests, and share a name
+
 torch.set_num_threads(1)
 for name in ("lightning.pytorch", "lightning.fabric"):  # they decide at import whether what they log reaches caplog
     logging.getLogger(name).propagate = True
