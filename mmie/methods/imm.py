@@ -47,6 +47,7 @@ from torchvision.ops import roi_align  # type: ignore[import-untyped]
 from mmie.blocks.attention import masked_mean
 from mmie.blocks.clip import ClipVectors, clip_identity
 from mmie.blocks.errors import WeightsUnavailable
+from mmie.blocks.joint_batch import joint_rows
 from mmie.blocks.text_encoder import TextEncoder
 from mmie.blocks.text_layers import embed_text, layer_mask, text_layers
 from mmie.blocks.vision import VisualBackbone, idle_step
@@ -138,8 +139,7 @@ class IMM(ExtractionModule):
             text, pictures = self._run(self.align, index, text, pictures, mask)
         losses = {}
         if self.training and self.sw_loss:
-            semantic = text.new_zeros(()) if pictures is None else self.semantic_loss(text, pictures, batch)
-            losses["sw"] = self.sw_weight * semantic
+            losses["sw"] = self.sw_weight * self.semantic_loss(text, pictures, batch)
         pictures = pictures[: len(batch)] if pictures is not None and self.insert_activation else None
         seen = batch.attention_mask & batch.view_mask[:, :1]  # (batch, tokens)
         for index in range(self.num_shared_layers, len(self.layers)):
@@ -211,38 +211,44 @@ class IMM(ExtractionModule):
             return text, None
         return text, self._join(blocks[place], feed_forward(blocks[place], visual_inputs), visual_beside)
 
-    def semantic_loss(self, text: Tensor, pictures: Tensor, batch: Batch) -> Tensor:
+    def semantic_loss(self, text: Tensor, pictures: Tensor | None, batch: Batch) -> Tensor:
         """L_SW = alpha L_S + beta L_W over the posts with a picture (Equation 14); 0 if there are none.
+
+        Of several processes, each compares the posts of all.
 
         Args:
             text: (batch, tokens, hidden) from the last ISA block.
-            pictures: (2 * batch, 1 + patches, hidden) likewise, the augmented views last.
+            pictures: (2 * batch, 1 + patches, hidden) likewise, the augmented views last; None if there are none.
             batch: Masks and CLIP vectors.
         """
-        seen, similarity = batch.view_mask[:, 0], self.similarity(batch)  # (batch,), (batch, batch)
+        if pictures is None:
+            pictures = text.new_zeros(2 * len(batch), 2, text.shape[-1])
         whole, augmented = pictures.chunk(2)
-        words = masked_mean(text, batch.text_mask)  # (batch, hidden)
-        patches = augmented[:, 1:].mean(1)  # (batch, hidden)
-        sentence_loss = matching_loss(text[:, 0], whole[:, 0], similarity, self.temperature, seen)
-        word_loss = matching_loss(words, patches, similarity, self.temperature, seen)
+        sentences = (text[:, 0], whole[:, 0])  # (batch, hidden) each
+        words = (masked_mean(text, batch.text_mask), augmented[:, 1:].mean(1))  # (batch, hidden) each
+        seen, similarity = joint_rows(batch.view_mask[:, 0]), self.similarity(batch)  # (posts,), (posts, posts)
+        sentence_loss, word_loss = (
+            matching_loss(joint_rows(ours), joint_rows(theirs), similarity, self.temperature, seen)
+            for ours, theirs in (sentences, words)
+        )
         return self.alpha * sentence_loss + self.beta * word_loss
 
     def similarity(self, batch: Batch) -> Tensor:
-        """P_ij = max(0, cos(T_c,i , V_c,j)) (Equation 5), (batch, batch); without CLIP the identity.
+        """P_ij = max(0, cos(T_c,i , V_c,j)) (Equation 5), (posts, posts) of all processes; without CLIP the identity.
 
         Raises:
             MmieError: ``clip`` names a model, and the batch has pictures but not their vectors.
         """
-        if self.clip is None or len(batch.readable) == 0:
-            return torch.eye(len(batch), device=batch.view_mask.device)
         missing = [name for name in ("clip_text", "clip_image") if name not in batch.features]
+        if self.clip is None or (missing and len(batch.readable) == 0):
+            return torch.eye(len(joint_rows(batch.view_mask)), device=batch.view_mask.device)
         if missing:
             raise MmieError(
                 f"clip is '{self.clip}', but the batch lacks its vectors {', '.join(missing)} (batch, width): keep "
                 "them in the feature store, or set clip: null, which takes each post's own picture as its only match"
             )
         kept = (batch.features[name] for name in ("clip_text", "clip_image"))
-        vectors = (rows.to(torch.promote_types(rows.dtype, torch.float32)) for rows in kept)
+        vectors = (joint_rows(rows.to(torch.promote_types(rows.dtype, torch.float32))) for rows in kept)
         texts, pictures = (functional.normalize(vector, dim=-1) for vector in vectors)
         return (texts @ pictures.T).relu()
 

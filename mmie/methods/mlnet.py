@@ -44,6 +44,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from mmie.blocks.attention import MultiHeadAttention, attend_heads, masked_mean
+from mmie.blocks.joint_batch import joint_rows
 from mmie.blocks.recurrent import BiLSTM, CharacterEncoder
 from mmie.blocks.text_layers import embed_text, layer_mask, text_layers
 from mmie.blocks.vision import VisualOutput, idle_step
@@ -112,15 +113,11 @@ class MLNet(MultimodalModule):
     def encode(self, batch: Batch) -> Encoding:
         """Sections 3.1 to 3.3."""
         text = self.read_text(batch)  # (batch, tokens, hidden)
-        match_loss = text.new_zeros(())
-        if len(batch.readable):
-            regions = self.read_pictures(self.grid(batch), batch)  # (batch, regions, hidden)
-            if self.training and self.match_weight:
-                match_loss = self.match_weight * self.match_loss(text, regions, batch)
-            states, _ = self.fuse(text, regions, batch)
-        else:
-            states = self.read_on(text, batch)
-        losses = {"match": match_loss} if self.training and self.match_weight else {}
+        regions = self.read_pictures(self.grid(batch), batch) if len(batch.readable) else None
+        losses = {}
+        if self.training and self.match_weight:
+            losses["match"] = self.match_weight * self.match_loss(text, regions, batch)
+        states = self.read_on(text, batch) if regions is None else self.fuse(text, regions, batch)[0]
         return Encoding(self.bilstm(states, batch.attention_mask), losses)
 
     def grid(self, batch: Batch) -> Tensor:
@@ -202,29 +199,33 @@ class MLNet(MultimodalModule):
             score = torch.sigmoid(self.match(*self.summaries(text, regions, batch)))
             return {**super().diagnose(batch), "match": score * batch.view_mask.any(1)}
 
-    def match_loss(self, text: Tensor, regions: Tensor, batch: Batch) -> Tensor:
+    def match_loss(self, text: Tensor, regions: Tensor | None, batch: Batch) -> Tensor:
         """Cross-entropy of the match score: each post with its picture, and with the next picture; (), 0 if but one.
 
-        A mismatch weighs half, so that the gate closes on evidence and not on a toss.
+        A mismatch weighs half, so that the gate closes on evidence and not on a toss. Of several processes, each
+        compares the posts of all.
 
         Args:
             text: (batch, tokens, hidden) before the fusion.
-            regions: (batch, regions, hidden) before the fusion.
+            regions: (batch, regions, hidden) before the fusion; None if the batch has no picture.
             batch: Its posts without pictures take no part.
         """
-        is_seen = batch.view_mask.any(1)  # (batch,)
-        words, pictures = self.summaries(text, regions, batch)  # (batch, hidden) each
+        is_seen = joint_rows(batch.view_mask.any(1))  # (posts,), of all processes
+        words, pictures = (joint_rows(rows) for rows in self.summaries(text, regions, batch))  # (posts, hidden) each
         others = pictures[_next_seen(is_seen)]
-        scores = torch.stack([self.match(words, pictures), self.match(words, others)]).float()  # (2, batch)
+        scores = torch.stack([self.match(words, pictures), self.match(words, others)]).float()  # (2, posts)
         labels = torch.stack([torch.ones_like(scores[0]), torch.zeros_like(scores[0])])
-        is_mismatch = ~torch.isclose(pictures, others).all(1)  # (batch,)
+        is_mismatch = ~torch.isclose(pictures, others).all(1)  # (posts,)
         weights = is_seen * torch.stack([torch.ones_like(scores[0]), _MISMATCH_WEIGHT * is_mismatch])
         total = functional.binary_cross_entropy_with_logits(scores, labels, weights, reduction="sum")
         return total / weights.sum().clamp(min=1) * (is_seen.sum() > 1)
 
-    def summaries(self, text: Tensor, regions: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Mean states of tokens and of regions, (batch, hidden) each."""
-        return masked_mean(text, batch.attention_mask), masked_mean(regions, self.region_mask(regions, batch))
+    def summaries(self, text: Tensor, regions: Tensor | None, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Mean states of tokens and of regions, (batch, hidden) each; 0 for regions that there are none of."""
+        words = masked_mean(text, batch.attention_mask)
+        if regions is None:
+            return words, torch.zeros_like(words)
+        return words, masked_mean(regions, self.region_mask(regions, batch))
 
 
 def _next_seen(is_seen: Tensor) -> Tensor:
