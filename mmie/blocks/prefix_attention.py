@@ -135,7 +135,7 @@ def prefix_mass(
     Returns:
         (batch, heads, tokens, prefix) float32
     """
-    before = prefix.keys[layer].float()  # (batch, heads, prefix, head_size)
+    before = prefix.layers[layer][0].float()  # (batch, heads, prefix, head_size)
     keys = torch.cat([before, key.float()], dim=2)  # (batch, heads, prefix + tokens, head_size)
     scores = query.float() @ keys.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     mask = _extend_mask(attention_mask, prefix, query)
