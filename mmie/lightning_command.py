@@ -73,6 +73,13 @@ class MmieCLI(LightningCLI):
         with usage_errors():
             super()._set_seed()
 
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        """Say in one line what Lightning answers with a TypeError: settings of a kind that its annotations admit."""
+        try:
+            return super()._instantiate_trainer(config, callbacks)
+        except TypeError as error:
+            raise UsageError(f"trainer: {error}") from error
+
     def before_instantiate_classes(self) -> None:
         """Look at the run folder and the checkpoint before anything is loaded."""
         settings = self.config[self.subcommand]
