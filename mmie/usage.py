@@ -52,12 +52,16 @@ class OneLineParser(LightningArgumentParser):
         """Parse a command line.
 
         Raises:
-            UsageError: An option is wrong, or nests too deeply.
+            UsageError: An option is wrong, nests too deeply, or holds what no path can.
         """
         try:
             settings: Namespace = super().parse_args(*args, **kwargs)
         except RecursionError:
             raise UsageError("an option is nested too deeply to be read") from None
+        except ValueError as error:  # what the parser does not expect of a value that it takes for a path
+            raise (
+                error if isinstance(error, UsageError) else UsageError(f"an option cannot be read: {error}")
+            ) from error
         return settings
 
     def parse_path(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Namespace:

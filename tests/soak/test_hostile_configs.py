@@ -60,6 +60,7 @@ BROKEN = (
     "trainer: .inf",
     "seed_everything: -1",
     "run_dir: {}",
+    'data: "a\\0b"',
 )
 
 
