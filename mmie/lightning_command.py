@@ -74,10 +74,10 @@ class MmieCLI(LightningCLI):
             super()._set_seed()
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
-        """Say in one line what Lightning answers with a TypeError: settings of a kind that its annotations admit."""
+        """Say in one line which setting Lightning stumbles over though its annotation admits it."""
         try:
             return super()._instantiate_trainer(config, callbacks)
-        except TypeError as error:
+        except (TypeError, OverflowError) as error:
             raise UsageError(f"trainer: {error}") from error
 
     def before_instantiate_classes(self) -> None:
