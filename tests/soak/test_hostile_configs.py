@@ -65,10 +65,11 @@ BROKEN = (
 
 
 def leaves(tree, path=()):
-    """Paths of all values of a tree."""
+    """Paths of all values of a tree that lie no deeper than those of a configuration do."""
     for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
         yield (*path, key)
-        yield from leaves(value, (*path, key))
+        if len(path) < 8:
+            yield from leaves(value, (*path, key))
 
 
 def mutant(config: dict, rng: random.Random) -> dict:
