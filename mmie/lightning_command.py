@@ -34,6 +34,7 @@ from mmie.training.run_folder import (
     own_checkpoint,
 )
 from mmie.training.seeding import EpochSeed
+from mmie.training.sync_batch_norm import SyncBatchNorm
 from mmie.training.wandb_logger import RunFolderWandbLogger, WandbSettings, build_wandb_logger
 from mmie.types import Schema
 from mmie.usage import OneLineParser, UsageError, refuse_nulls, usage_errors
@@ -75,10 +76,17 @@ class MmieCLI(LightningCLI):
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """Say in one line which setting Lightning stumbles over though its annotation admits it."""
+        synchronised = config.get("sync_batchnorm", False)
+        if synchronised:
+            given = config.get("plugins") or []
+            config["plugins"] = [*(given if isinstance(given, list) else [given]), SyncBatchNorm()]
         try:
-            return super()._instantiate_trainer(config, callbacks)
+            trainer: Trainer = super()._instantiate_trainer(config, callbacks)
         except (TypeError, OverflowError) as error:
             raise UsageError(f"trainer: {error}") from error
+        if synchronised and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
+            raise UsageError("trainer.sync_batchnorm is true, but torch synchronises batch norms on GPUs only")
+        return trainer
 
     def before_instantiate_classes(self) -> None:
         """Look at the run folder and the checkpoint before anything is loaded."""

@@ -96,6 +96,10 @@ WRONG_LINES = {
     "strategy": (["--trainer.strategy=nope"], ["strategy", "nope"]),
     "accelerator": (["--trainer.accelerator=nope"], ["accelerator", "nope"]),
     "devices": (["--trainer.devices=no"], ["trainer", "devices"]),
+    "batch norms": (
+        ["--trainer.sync_batchnorm=true", "--trainer.devices=2", "--trainer.strategy=ddp"],
+        ["trainer.sync_batchnorm", "GPUs"],
+    ),
     "checkpoint": (["--ckpt_path=/nowhere/a.ckpt"], ["/nowhere/a.ckpt", "not exist"]),
     "no checkpoint": (["--ckpt_path=pyproject.toml"], ["pyproject.toml", "no checkpoint"]),
     "run folder that is a file": (["--run_dir=pyproject.toml"], ["pyproject.toml", "folder"]),

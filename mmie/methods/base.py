@@ -364,7 +364,7 @@ class MultimodalModule(ExtractionModule):
         schema: What the data module says of the data; the command line links it.
         vision_backbone: Name of a ``timm`` model, or local folder of one.
         freeze_vision: Keep the visual backbone as it is: eval mode, no gradient, no graph. Batch norms of one that is
-            trained see the batch of their own process.
+            trained see the batch of their own process, unless ``trainer.sync_batchnorm`` is set (on GPUs).
         pretrained_vision: Load the backbone's weights; false where only the text encoder's are at hand.
         **shared: See `ExtractionModule`.
     """

@@ -27,7 +27,7 @@ STILL = {
     "mlnet": ["--model.lstm_dropout=0"],
 }
 """What leaves nothing to chance, as dropout and augmented pictures would, and has no batch norms in a backbone that is
-trained: of them each process sees its own share alone."""
+trained: of them each process sees its own share alone, unless they are synchronised, which takes GPUs."""
 
 
 def together(count, *arguments):
