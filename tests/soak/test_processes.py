@@ -65,11 +65,17 @@ def test_any_number_of_processes_scores_and_answers_as_one(corpus, tmp_path, tas
 def first_gradients(run_dir):
     """What a first step of the optimiser has seen, from its first moments: (1 - beta) g of every parameter.
 
-    Of embeddings, the rows that are not 0: whether a used row with a gradient of 0 has moments depends on the layout.
+    Of embeddings, the rows that are not 0, in their order: whether a used row with a gradient of 0 has moments, and in
+    which place, depends on the layout.
     """
     (state,) = torch.load(run_dir / "last.ckpt", weights_only=True)["optimizer_states"]
-    moments = [(part["exp_avg"], "rows" in part) for part in state["state"].values()]
-    return [moment[moment.any(1)] if by_rows else moment for moment, by_rows in moments]
+    return [rows_of(part) if "rows" in part else part["exp_avg"] for part in state["state"].values()]
+
+
+def rows_of(part):
+    """The moments of an embedding that are not 0, by row."""
+    moments = part["exp_avg"][part["rows"].argsort()]
+    return moments[moments.any(1)]
 
 
 def test_gradients_are_those_of_one_process_with_the_joint_batch(corpus, tmp_path, rounds):
