@@ -88,7 +88,8 @@ def mutated(draw, value):
 
 
 def _mutate(draw, value):
-    """The value with one part changed, at any depth."""
+    """The value with one part changed, at any depth; what was drawn stays as it is for the next draw."""
+    value = value.copy() if isinstance(value, dict | list) else value
     keys = list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
     if not keys or draw(st.integers(0, 4)) == 0:
         return draw(json_values)
