@@ -58,10 +58,10 @@ class OneLineParser(LightningArgumentParser):
             settings: Namespace = super().parse_args(*args, **kwargs)
         except RecursionError:
             raise UsageError("an option is nested too deeply to be read") from None
+        except UsageError:  # a subcommand's parser has said it
+            raise
         except ValueError as error:  # what the parser does not expect of a value that it takes for a path
-            raise (
-                error if isinstance(error, UsageError) else UsageError(f"an option cannot be read: {error}")
-            ) from error
+            raise UsageError(f"an option cannot be read: {error}") from error
         return settings
 
     def parse_path(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Namespace:

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "mmie"
 ROOMS = (
     "types",
     "files",
+    "processes",
     "usage",
     "tags",
     "data",

@@ -4,6 +4,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from mmie.processes import rank_and_world
+
 
 def joint_rows(rows: Tensor) -> Tensor:
     """Rows of all processes in the order in which one process would have them, (processes * batch, ...).
@@ -15,20 +17,21 @@ def joint_rows(rows: Tensor) -> Tensor:
     Args:
         rows: (batch, ...) of one shape in all processes, all of which must call this.
     """
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    rank, world = rank_and_world()
+    if world == 1:
         return rows
-    gathered: Tensor = _gather(rows)
+    gathered: Tensor = _gather(rows, rank, world)
     return gathered
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
-def _gather(rows: Tensor) -> Tensor:
+def _gather(rows: Tensor, rank: int, world: int) -> Tensor:
     """`joint_rows` of several processes; bool goes as bytes, which every backend sends."""
-    world, own = dist.get_world_size(), rows.detach().contiguous()
+    own = rows.detach().contiguous()
     sent = own.byte() if own.dtype == torch.bool else own
     shares = [torch.empty_like(sent) for _ in range(world)]
     dist.all_gather(shares, sent)
     shares = [share.to(own.dtype) for share in shares]
     if rows.requires_grad:
-        shares[dist.get_rank()] = own + world * (rows - own)
+        shares[rank] = own + world * (rows - own)
     return torch.stack(shares, 1).flatten(0, 1)  # a step's posts are dealt to the processes in turn

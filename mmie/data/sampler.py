@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
+
+from mmie.processes import rank_and_world
 
 Draw = tuple[int, list[int]]
 """What a batch is made from: the epoch, and the numbers of the batch's instances."""
@@ -44,10 +45,9 @@ class BucketSampler(DistributedSampler[Draw]):
         rank: int | None = None,
         num_replicas: int | None = None,
     ) -> None:
-        running = dist.is_available() and dist.is_initialized()
-        replicas = num_replicas or (dist.get_world_size() if running else 1)
-        place = rank if rank is not None else (dist.get_rank() if running else 0)
-        super().__init__(_Sized(len(lengths)), replicas, place, shuffle, seed)
+        own, world = rank_and_world()
+        place = own if rank is None else rank
+        super().__init__(_Sized(len(lengths)), num_replicas or world, place, shuffle, seed)
         self.lengths = torch.tensor(lengths, dtype=torch.long)
         self.batch_size = batch_size
         self.pool = pool

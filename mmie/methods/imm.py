@@ -54,6 +54,7 @@ from mmie.blocks.vision import VisualBackbone, idle_step
 from mmie.methods import papers
 from mmie.methods.base import ExtractionModule
 from mmie.methods.inspection import inspecting
+from mmie.processes import rank_and_world
 from mmie.types import Batch, Encoding, MmieError, Precomputed, Schema
 
 Norm = Literal["post", "pre"]
@@ -241,7 +242,8 @@ class IMM(ExtractionModule):
         """
         missing = [name for name in ("clip_text", "clip_image") if name not in batch.features]
         if self.clip is None or (missing and len(batch.readable) == 0):
-            return torch.eye(len(joint_rows(batch.view_mask)), device=batch.view_mask.device)
+            _, world = rank_and_world()
+            return torch.eye(world * len(batch), device=batch.view_mask.device)
         if missing:
             raise MmieError(
                 f"clip is '{self.clip}', but the batch lacks its vectors {', '.join(missing)} (batch, width): keep "

@@ -27,6 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mmie.processes import rank_and_world
 from mmie.types import MmieError
 
 _T = TypeVar("_T")
@@ -127,10 +128,10 @@ class RowStore:
             compute: (sources, width) of what was read.
             batch_size: Sources that are computed together.
         """
-        rank, world = (dist.get_rank(), dist.get_world_size()) if _is_distributed() else (0, 1)
+        rank, world = rank_and_world()
         share = list(sources)[rank::world]  # of all: others may have written since this process looked
         self._fill([key for key in share if key not in self], sources, load, compute, batch_size)
-        if _is_distributed():
+        if world > 1:
             dist.barrier()
             self.refresh()  # other machines may have stores of their own, which hold their shares
             self._fill([key for key in sources if key not in self], sources, load, compute, batch_size)
@@ -144,7 +145,7 @@ class RowStore:
         batch_size: int,
     ) -> None:
         """Compute the rows of these keys."""
-        rank = dist.get_rank() if _is_distributed() else 0
+        rank, _ = rank_and_world()
         batches = [missing[start : start + batch_size] for start in range(0, len(missing), batch_size)]
         console = Console(stderr=True)
         hidden = rank > 0 or not console.is_terminal
@@ -228,7 +229,3 @@ def _digest(file: Path) -> str:
     """SHA-256 of a file."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _is_distributed() -> bool:
-    return dist.is_available() and dist.is_initialized()

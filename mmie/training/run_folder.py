@@ -24,6 +24,7 @@ from rich.table import Table
 
 from mmie.data.batching import Instance
 from mmie.files import write_whole
+from mmie.processes import rank_and_world
 from mmie.training.picture_tests import joined_tests, picture_suffix, pictures_of
 from mmie.training.wandb_logger import RUN_ID
 from mmie.types import Answer, Batch, MmieError
@@ -289,8 +290,9 @@ class PredictionWriter(Callback):
     def _write(self, trainer: Trainer) -> None:
         """Gather the answers of all processes and write them."""
         gathered: list[dict[int, Answer]] = [self._answers]
-        if dist.is_available() and dist.is_initialized():
-            gathered = [{} for _ in range(dist.get_world_size())]
+        _, world = rank_and_world()
+        if world > 1:
+            gathered = [{} for _ in range(world)]
             dist.all_gather_object(gathered, self._answers)
         self._answers = {}
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
