@@ -78,10 +78,17 @@ def read_jsonl(file: str | Path) -> Iterator[Extraction]:
 
 
 def to_conll(extraction: Extraction, scheme: TagScheme = "bio") -> str:
-    """A line ``word<TAB>tag`` for every word, and a blank one; as `mmie.data.Twitter2017` reads it, without picture."""
+    """A line ``word<TAB>tag`` for every word, and a blank one; as `mmie.data.Twitter2017` reads it, without picture.
+
+    Raises:
+        FormatError: A mention starts or ends within a word, or two share one: tags cannot say that.
+    """
     words = [extraction.text[start:end] for start, end in extraction.offsets]
     entities = [_entity(extraction, mention) for mention in extraction.entities]
-    tags = entities_to_tags(entities, len(words), scheme)
+    try:
+        tags = entities_to_tags(entities, len(words), scheme)
+    except ValueError as error:
+        raise FormatError(f"post {extraction.id}: {error}") from None
     lines = [f"{word}\t{tag}" for word, tag in zip(words, tags, strict=True)]
     return "\n".join([f"IMGID:{extraction.id}", *lines, "", ""])
 

@@ -242,6 +242,7 @@ def test_contexts(tmp_path, data):
 
 @few()
 @given(data=json_lines(FOUND))
+@example(data=json.dumps({**FOUND, "entities": 2 * FOUND["entities"]}).encode())
 def test_what_was_found(tmp_path, data):
     file = tmp_path / "found.jsonl"
     file.write_bytes(data)
