@@ -424,13 +424,16 @@ def keep_features(backbone: VisualBackbone, name: str) -> Precomputed:
     return Precomputed(name, "views", backbone.identity(), compute)
 
 
-def keep_states(module: ExtractionModule, name: str, pick: Callable[[Tensor], Tensor]) -> list[Precomputed]:
+def keep_states(
+    module: ExtractionModule, name: str, pick: Callable[[Tensor], Tensor], **settings: object
+) -> list[Precomputed]:
     """Of a frozen text encoder's states without a prefix, what ``pick`` makes of them, to be kept under a name.
 
     Args:
         module: The method; nothing is kept if its text encoder is trained.
         name: Where `Batch.features` holds it.
         pick: (sources, tokens, hidden), 0 on padding -> (sources, width).
+        **settings: What the outcome of ``pick`` depends on beside the states.
     """
     if not module.text.frozen:
         return []
@@ -439,7 +442,7 @@ def keep_states(module: ExtractionModule, name: str, pick: Callable[[Tensor], Te
         ids, mask, segments = (part.to(module.device) for part in tokens)
         return pick(module.text(ids, mask, segments) * mask.unsqueeze(-1))
 
-    return [Precomputed(name, "tokens", {"weights": digest_weights(module.text)}, compute)]
+    return [Precomputed(name, "tokens", {"weights": digest_weights(module.text), **settings}, compute)]
 
 
 def look_through(backbone: VisualBackbone, name: str, batch: Batch) -> list[Tensor]:

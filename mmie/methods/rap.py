@@ -133,12 +133,13 @@ class RAP(MultimodalModule):
 
     def precomputed(self) -> list[Precomputed]:
         """The features of the backbone, and the first pass of a frozen text encoder."""
+        max_tokens = self.schema.max_tokens
 
         def pad(states: Tensor) -> Tensor:
-            missing = self.schema.max_tokens - states.shape[1]
+            missing = max_tokens - states.shape[1]
             return functional.pad(states, (0, 0, 0, missing)).flatten(1)  # (sources, max_tokens * hidden)
 
-        return [*super().precomputed(), *keep_states(self, "first_pass", pad)]
+        return [*super().precomputed(), *keep_states(self, "first_pass", pad, max_tokens=max_tokens)]
 
     def features(self, first_pass: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """E_t (batch, tokens, hidden) and E_v (batch, views, hidden); a masked view is 0, all are without a CFU."""

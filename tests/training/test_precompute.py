@@ -39,8 +39,8 @@ class Watch(Callback):
 def fit(demo_root, tiny_bert, tmp_path):
     """Fits a method on the demo corpus with a store or without; the module and what `Watch` saw."""
 
-    def fit(method, folder, epochs=2, **arguments):
-        data = build_data(demo_root, "ner", tiny_bert)
+    def fit(method, folder, epochs=2, data=None, **arguments):
+        data = data or build_data(demo_root, "ner", tiny_bert)
         module = build_module(method, data.schema, tiny_bert, **arguments)
         watch = Watch(module)
         trainer = build_trainer(tmp_path, max_epochs=epochs, callbacks=[Precompute(folder), watch])
@@ -161,6 +161,16 @@ def test_the_first_pass_of_a_frozen_text_encoder_is_kept(fit, tmp_path, monkeypa
         torch.testing.assert_close(found, expected, rtol=0.01, atol=0.01)
     _, trained = fit(method, tmp_path / "store", epochs=1, **arguments)
     assert all(name not in batch.features for batch in trained.batches)
+
+
+def test_first_passes_of_texts_cut_elsewhere_share_a_folder(fit, demo_root, tiny_bert, tmp_path):
+    """A row is as wide as the longest text may be; what another limit left must not be taken for one's own."""
+    for max_tokens in (64, 48):
+        data = build_data(demo_root, "ner", tiny_bert, max_tokens=max_tokens)
+        arguments = {**TINY, "num_fusion_layers": 2, "prompt_length": 4, "freeze_text": True}
+        module, watch = fit(RAP, tmp_path / "store", epochs=1, data=data, **arguments)
+        widths = {batch.features["first_pass"].shape[1] for batch in watch.batches}
+        assert widths == {max_tokens * module.text.hidden_size}
 
 
 def test_features_are_computed_ahead_of_time(demo_root, tmp_path, monkeypatch):
