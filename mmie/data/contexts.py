@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_warn
 
-from mmie.data.corpus import Corpus, CorpusError, MalformedLine, expand_user, unique_keys
+from mmie.data.corpus import Corpus, CorpusError, MalformedLine, cut, expand_user, unique_keys
 from mmie.types import Post, Split
 
 _SPLIT = "{split}"
@@ -58,8 +58,8 @@ class ContextFile:
         ambiguous = next((post for post in contexts if splits[post] > 1), None)
         if ambiguous is not None:
             raise CorpusError(
-                f"{file}: post {ambiguous!r} is in {splits[ambiguous]} splits of {self.corpus.name}: write a file for "
-                f"each split, and {_SPLIT} in the path"
+                f"{file}: post {cut(repr(ambiguous))} is in {splits[ambiguous]} splits of {self.corpus.name}: "
+                f"write a file for each split, and {_SPLIT} in the path"
             )
         _warn_of_unknown(file, (post for post in contexts if not splits[post]))
         return contexts
@@ -84,7 +84,7 @@ def read_contexts(file: Path) -> dict[str, str]:
         raise CorpusError(f"{expected} a {type(contexts).__name__}")
     for post, context in contexts.items():
         if not isinstance(context, str):
-            raise CorpusError(f"{expected} a {type(context).__name__} as the context of post {post!r}")
+            raise CorpusError(f"{expected} a {type(context).__name__} as the context of post {cut(repr(post))}")
     return contexts
 
 
@@ -93,5 +93,5 @@ def _warn_of_unknown(file: Path, posts: Iterable[str]) -> None:
     unknown = list(posts)
     if unknown:
         more = ", ..." if len(unknown) > _SHOWN else ""
-        shown = ", ".join(map(repr, unknown[:_SHOWN]))
+        shown = ", ".join(cut(repr(post)) for post in unknown[:_SHOWN])
         rank_zero_warn(f"{file}: {len(unknown)} contexts are for posts that there are not: {shown}{more}")

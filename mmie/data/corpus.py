@@ -21,6 +21,8 @@ from mmie.types import SPLITS, Entity, MmieError, Post, Split, Task
 
 _SHOWN = 3
 """Skipped lines that a warning spells out."""
+_LONGEST = 160
+"""Characters of a file's text that an error repeats."""
 
 
 class CorpusError(MmieError, ValueError):
@@ -37,7 +39,7 @@ class MalformedLine(ValueError):
     """
 
     def __init__(self, expected: str, found: str, line: int | None = None) -> None:
-        super().__init__(f"expected {expected}, found {found if len(found) <= 160 else found[:157] + '...'}")
+        super().__init__(f"expected {expected}, found {cut(found)}")
         self.line = line
 
 
@@ -206,6 +208,11 @@ def picture_path(folder: Path, name: object) -> Path:
     if not inside:
         raise MalformedLine("a picture inside its folder", f"{name!r}, which leads out of {folder}")
     return path
+
+
+def cut(text: str) -> str:
+    """The beginning of a text, for an error of one line."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def shown(value: object) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mmie.data.corpus import cut
 from mmie.data.words import split_words
 from mmie.tags import OUTSIDE, entities_to_tags
 from mmie.types import Entity, Extraction, Mention, MmieError, TagScheme, Triple
@@ -53,7 +54,7 @@ def from_json(line: Mapping[str, Any]) -> Extraction:
     except KeyError as error:
         raise FormatError(f"expected a post with what was found in it: {error} is missing") from None
     except (TypeError, ValueError, AttributeError) as error:
-        raise FormatError(f"expected a post with what was found in it: {error}") from None
+        raise FormatError(f"expected a post with what was found in it: {cut(str(error))}") from None
     if not all(isinstance(name, str) for name in names):
         raise FormatError("expected strings for id, text, labels and problems")
     offsets = tuple((start, end) for _, start, end in split_words(text))
@@ -88,7 +89,7 @@ def to_conll(extraction: Extraction, scheme: TagScheme = "bio") -> str:
     try:
         tags = entities_to_tags(entities, len(words), scheme)
     except ValueError as error:
-        raise FormatError(f"post {extraction.id}: {error}") from None
+        raise FormatError(f"post {cut(extraction.id)}: {cut(str(error))}") from None
     lines = [f"{word}\t{tag}" for word, tag in zip(words, tags, strict=True)]
     return "\n".join([f"IMGID:{extraction.id}", *lines, "", ""])
 
@@ -148,5 +149,5 @@ def _entity(extraction: Extraction, mention: Mention) -> Entity:
     """
     starts, ends = zip(*extraction.offsets, strict=True) if extraction.offsets else ((), ())
     if mention.start not in starts or mention.end not in ends:
-        raise FormatError(f"post {extraction.id}: '{mention.text}' starts or ends where no word does")
+        raise FormatError(f"post {cut(extraction.id)}: '{cut(mention.text)}' starts or ends where no word does")
     return Entity(starts.index(mention.start), ends.index(mention.end) + 1, mention.type or OUTSIDE)

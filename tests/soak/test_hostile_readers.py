@@ -227,6 +227,7 @@ def test_no_row_of_a_table_is_swallowed(tmp_path, rows, cut, tabs):
 @few()
 @given(data=damaged(json.dumps({"1": "a jet", "2": "a boat"}).encode()) | json_values.map(json.dumps).map(str.encode))
 @example(data=b'{"1": "a jet", "1": "a boat"}')
+@example(data=json.dumps({2000 * "w": None}).encode())
 def test_contexts(tmp_path, data):
     file = tmp_path / "contexts.json"
     file.write_bytes(data)
@@ -243,6 +244,9 @@ def test_contexts(tmp_path, data):
 @few()
 @given(data=json_lines(FOUND))
 @example(data=json.dumps({**FOUND, "entities": 2 * FOUND["entities"]}).encode())
+@example(data=json.dumps({**FOUND, "entities": [{**FOUND["entities"][0], "type": [2000 * "w"]}]}).encode())
+@example(data=json.dumps({**FOUND, "id": 2000 * "w", "entities": 2 * FOUND["entities"]}).encode())
+@example(data=json.dumps({**FOUND, "entities": [{**FOUND["entities"][0], "type": 2000 * "w"}] * 2}).encode())
 def test_what_was_found(tmp_path, data):
     file = tmp_path / "found.jsonl"
     file.write_bytes(data)
