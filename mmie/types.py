@@ -18,7 +18,7 @@ axis            meaning
 ==============  ===================================================================
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, Self
@@ -135,7 +135,7 @@ class Batch:
         index: (batch,) place of the instance in its split.
         input_ids: (batch, tokens) subword ids.
         attention_mask: (batch, tokens) bool, True on real tokens.
-        segment_ids: (batch, tokens) 0 on the post's own text, 1 on its context.
+        token_type_ids: (batch, tokens) 0 on the post's own text, 1 on its context.
         token_words: (batch, tokens) place of the word that a subword belongs to; -1 on specials, markers, context
             and padding.
         word_starts: (batch, words) position of a word's first subword; 0, the ``[CLS]``, for a word without any.
@@ -151,7 +151,7 @@ class Batch:
         tags: (batch, words) gold tag ids, 0 (``O``) on padding; None for RE.
         markers: (batch, 2) positions of the head's and the tail's opening marker; None for NER.
         labels: (batch,) gold relation ids; None for NER.
-        features: What `Precomputed` names, by its name.
+        features: What feature specifications name: see `mmie.blocks.features`.
     """
 
     ids: tuple[str, ...]
@@ -159,7 +159,7 @@ class Batch:
     index: Tensor
     input_ids: Tensor
     attention_mask: Tensor
-    segment_ids: Tensor
+    token_type_ids: Tensor
     token_words: Tensor
     word_starts: Tensor
     word_mask: Tensor
@@ -185,11 +185,17 @@ class Batch:
     @property
     def readable(self) -> Tensor:
         """(readable views,) places of the views that can be read in the flattened ``view_mask``."""
-        return self.view_mask.flatten().nonzero().squeeze(1) if self.view_index is None else self.view_index
+        return (
+            self.view_mask.flatten().nonzero().squeeze(1)
+            if self.view_index is None
+            else self.view_index
+        )
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """The batch with every tensor on ``device``."""
-        return replace(self, view_index=self.readable)._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        return replace(self, view_index=self.readable)._map(
+            lambda tensor: tensor.to(device, non_blocking=non_blocking)
+        )
 
     def pin_memory(self) -> Self:
         """The batch with every tensor in page-locked memory, which a GPU copies from without waiting."""
@@ -198,12 +204,18 @@ class Batch:
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
         """The batch with ``function`` applied to every tensor."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        changed: dict[str, Any] = {name: function(value) for name, value in values.items() if isinstance(value, Tensor)}
-        return replace(self, **changed, features={name: function(value) for name, value in self.features.items()})
+        changed: dict[str, Any] = {
+            name: function(value) for name, value in values.items() if isinstance(value, Tensor)
+        }
+        return replace(
+            self,
+            **changed,
+            features={name: function(value) for name, value in self.features.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Prediction:
     """What a model finds in a post, or says of a relation that it is asked about.
 
     Attributes:
@@ -278,29 +290,6 @@ class Extraction:
     entities: tuple[Mention, ...] = ()
     relations: tuple[Triple, ...] = ()
     problems: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Precomputed:
-    """Rows of numbers that a method reads of pictures or texts and that no training step changes, so that they keep.
-
-    Attributes:
-        name: Where `Batch.features` holds them.
-        source: ``views`` gives (batch, views, width), the others (batch, width); 0 where masked. ``picture`` is the
-            global view, ``text`` the words, ``tokens`` the subwords, markers and context included.
-        identity: All that they depend on beside picture or text.
-        compute: (sources, width) of uint8 RGB pictures (sources, 3, height, width), of a list of texts, or of ids, mask
-            and segments of tokens, (sources, tokens) each.
-        training_only: They are read in training alone.
-        required: The method cannot compute them itself from `Batch.pixels`.
-    """
-
-    name: str
-    source: Literal["views", "picture", "text", "tokens"]
-    identity: Mapping[str, Any]
-    compute: Callable[[Any], Tensor]
-    training_only: bool = False
-    required: bool = False
 
 
 @dataclass(slots=True)

@@ -10,24 +10,32 @@ os.environ["WANDB_MODE"] = "offline"
 
 import pytest
 import torch
+from helpers.methods import build_data, build_module, perturb
+from helpers.paths import SHARED_DATA
 from hypothesis import settings
-from tools import build_data, build_module, stir
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
 
 from mmie.data import MultimodalDataModule
 from mmie.data.demo import write_demo
-from mmie.data.tiny_encoders import write_tiny_roberta
+from mmie.data.demo.tiny_encoders import write_tiny_roberta
 from mmie.methods import HVPNet
 
 collect_ignore_glob = ["*conftest.py"]  # they have no doctests, and share a name
 
+pytest_plugins = ["helpers.detectors"]  # their fixtures serve the room and its command
+
 torch.set_num_threads(1)
-for name in ("lightning.pytorch", "lightning.fabric"):  # they decide at import whether what they log reaches caplog
+for name in (
+    "lightning.pytorch",
+    "lightning.fabric",
+):  # they decide at import whether what they log reaches caplog
     logging.getLogger(name).propagate = True
 
 
 def pytest_addoption(parser):
-    parser.addoption("--soak", action="store_true", help="run the long versions of the tests that have one")
+    parser.addoption(
+        "--soak", action="store_true", help="run the long versions of the tests that have one"
+    )
 
 
 def pytest_configure(config):
@@ -64,10 +72,9 @@ def tiny_bert(demo_root) -> str:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The real corpora's texts, where they lie beside the repository."""
-    folder = Path(__file__).parents[2] / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip(f"the real corpora's texts are not at {folder}")
-    return folder
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"the real corpora's texts are not at {SHARED_DATA}")
+    return SHARED_DATA
 
 
 @pytest.fixture(scope="session")
@@ -95,13 +102,28 @@ def tiny_clip(tmp_path_factory) -> Path:
     """A folder as CLIP's are published, with letters for a vocabulary."""
     path = tmp_path_factory.mktemp("clip")
     letters = [*string.ascii_lowercase, *(f"{letter}</w>" for letter in string.ascii_lowercase)]
-    vocabulary = {token: number for number, token in enumerate([*letters, "<|startoftext|>", "<|endoftext|>"])}
+    vocabulary = {
+        token: number for number, token in enumerate([*letters, "<|startoftext|>", "<|endoftext|>"])
+    }
     tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[])
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    ends = {"bos_token_id": len(vocabulary) - 2, "eos_token_id": len(vocabulary) - 1, "pad_token_id": 1}
+    sizes = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
+    ends = {
+        "bos_token_id": len(vocabulary) - 2,
+        "eos_token_id": len(vocabulary) - 1,
+        "pad_token_id": 1,
+    }
     text = {**sizes, **ends, "vocab_size": len(vocabulary), "max_position_embeddings": 12}
     torch.manual_seed(0)
-    config = CLIPConfig(text_config=text, vision_config={**sizes, "image_size": 32, "patch_size": 16}, projection_dim=8)
+    config = CLIPConfig(
+        text_config=text,
+        vision_config={**sizes, "image_size": 32, "patch_size": 16},
+        projection_dim=8,
+    )
     CLIPModel(config).save_pretrained(path)
     size = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
     CLIPProcessor(CLIPImageProcessor(**size), tokenizer).save_pretrained(path)
@@ -121,7 +143,7 @@ def save_checkpoint(demo_data, tiny_bert, tmp_path_factory):
 
     def save(method, task, **arguments) -> Path:
         data = demo_data(task, tiny_bert)
-        module = stir(build_module(method, data.schema, tiny_bert, **arguments))
+        module = perturb(build_module(method, data.schema, tiny_bert, **arguments))
         if hasattr(module, "head"):
             make_talkative(module.head.emission if task == "ner" else module.head.classifier)
         checkpoint = {"state_dict": module.state_dict(), "MultimodalDataModule": data.state_dict()}
@@ -136,4 +158,6 @@ def save_checkpoint(demo_data, tiny_bert, tmp_path_factory):
 @pytest.fixture(scope="session")
 def random_pair(save_checkpoint) -> dict[str, Path]:
     """Checkpoints of HVPNet for both tasks."""
-    return {task: save_checkpoint(HVPNet, task, vision_backbone="test_resnet") for task in ("ner", "re")}
+    return {
+        task: save_checkpoint(HVPNet, task, vision_backbone="test_resnet") for task in ("ner", "re")
+    }

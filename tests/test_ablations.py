@@ -5,8 +5,9 @@ import importlib
 
 import pytest
 import torch
-from command import CONFIGS, succeed
-from tools import build_data, build_module, make_batch, stir, training_loss
+from helpers.command import succeed
+from helpers.methods import build_data, build_module, make_batch, perturb, training_loss
+from helpers.paths import CONFIGS
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
 
@@ -34,7 +35,11 @@ def cases():
     for overlay in sorted(file.stem for file in (CONFIGS / "ablations").glob("*.yaml")):
         if overlay != "rsrnet_woRoB":
             yield overlay, "twitter2015"
-        if overlay == "rsrnet_woRoB" or overlay.startswith("rap_layers") or (overlay, "mnre") in UNCHANGED:
+        if (
+            overlay == "rsrnet_woRoB"
+            or overlay.startswith("rap_layers")
+            or (overlay, "mnre") in UNCHANGED
+        ):
             yield overlay, "mnre"
 
 
@@ -44,7 +49,9 @@ CASES = list(cases())
 @functools.cache
 def parsed(*names):
     """Model and data settings that the parser makes of configurations laid over one another."""
-    config = succeed("fit", *(f"--config={CONFIGS / f'{name}.yaml'}" for name in names), "--print_config").config
+    config = succeed(
+        "fit", *(f"--config={CONFIGS / f'{name}.yaml'}" for name in names), "--print_config"
+    ).config
     return config["model"], config["data"]
 
 
@@ -55,7 +62,11 @@ def changed(full, ablated):
 
 def shrunk(arguments):
     """Constructor arguments with tiny networks in the place of the real ones."""
-    small = {"fusion_layers": 1, "clip": None, "vision_backbone": tiny_backbone(arguments.get("vision_backbone", ""))}
+    small = {
+        "fusion_layers": 1,
+        "clip": None,
+        "vision_backbone": tiny_backbone(arguments.get("vision_backbone", "")),
+    }
     left_out = {"schema", "pretrained", "text_encoder", "init_from"}
     kept = {name: value for name, value in arguments.items() if name not in left_out}
     return kept | {name: value for name, value in small.items() if name in kept}
@@ -71,7 +82,9 @@ def load(demo_root, tiny_bert):
 
     @functools.cache
     def load(task, tag_scheme, num_objects):
-        return build_data(demo_root, task, tiny_bert, tag_scheme=tag_scheme, num_objects=num_objects)
+        return build_data(
+            demo_root, task, tiny_bert, tag_scheme=tag_scheme, num_objects=num_objects
+        )
 
     return load
 
@@ -89,7 +102,9 @@ def take_over(module, source):
     """Give ``module`` the tensors that ``source`` has under the same name and shape."""
     own = module.state_dict()
     shared = {name: value for name, value in source.state_dict().items() if name in own}
-    module.load_state_dict({n: v for n, v in shared.items() if v.shape == own[n].shape}, strict=False)
+    module.load_state_dict(
+        {n: v for n, v in shared.items() if v.shape == own[n].shape}, strict=False
+    )
 
 
 def computed(module, batch):
@@ -100,12 +115,17 @@ def computed(module, batch):
         module.train()
         torch.manual_seed(0)
         names = sorted(module.encode(batch).losses)
-    return {"states": encoding.states, **encoding.losses, **{f"train {name}": torch.ones(()) for name in names}}
+    return {
+        "states": encoding.states,
+        **encoding.losses,
+        **{f"train {name}": torch.ones(()) for name in names},
+    }
 
 
 def alike(left, right):
     return left.keys() == right.keys() and all(
-        value.shape == right[name].shape and (value - right[name]).abs().max() <= 1e-4 * value.abs().max()
+        value.shape == right[name].shape
+        and (value - right[name]).abs().max() <= 1e-4 * value.abs().max()
         for name, value in left.items()
     )
 
@@ -114,14 +134,17 @@ def alike(left, right):
 def test_an_ablation_changes_the_computation(load, tiny_bert, overlay, corpus):
     full = parsed(base := f"{method_of(overlay)}_{corpus}")
     ablated = parsed(base, f"ablations/{overlay}")
-    differing = [changed(full[0]["init_args"], ablated[0]["init_args"]), changed(full[1], ablated[1])]
+    differing = [
+        changed(full[0]["init_args"], ablated[0]["init_args"]),
+        changed(full[1], ablated[1]),
+    ]
     assert bool(differing[0] | differing[1]) == ((overlay, corpus) not in UNCHANGED)
     (whole, batch), (module, ablated_batch) = (
         build(model, load(data["task"], data["tag_scheme"], data["num_objects"]), tiny_bert)
         for model, data in (full, ablated)
     )
-    stir(whole)
-    take_over(stir(module), whole)
+    perturb(whole)
+    take_over(perturb(module), whole)
     loss = training_loss(module, ablated_batch)
     loss.backward()
     assert loss.isfinite()
@@ -132,4 +155,11 @@ def test_an_ablation_changes_the_computation(load, tiny_bert, overlay, corpus):
 
 
 def test_there_are_ablations_of_every_method_that_has_switches():
-    assert {method_of(overlay) for overlay, _ in CASES} >= {"hvpnet", "rsrnet", "rap", "dghc", "imm", "mlnet"}
+    assert {method_of(overlay) for overlay, _ in CASES} >= {
+        "hvpnet",
+        "rsrnet",
+        "rap",
+        "dghc",
+        "imm",
+        "mlnet",
+    }

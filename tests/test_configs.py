@@ -2,7 +2,8 @@
 
 import pytest
 import yaml
-from command import CONFIGS, run, succeed
+from helpers.command import run, succeed
+from helpers.paths import CONFIGS
 
 METHODS = {
     "text_only": "TextOnly",
@@ -14,7 +15,11 @@ METHODS = {
     "mlnet": "MLNet",
     "mlnet_pretrain": "MLNetPretraining",
 }
-CORPORA = {"twitter2015": ("Twitter2015", "ner"), "twitter2017": ("Twitter2017", "ner"), "mnre": ("MNRE", "re")}
+CORPORA = {
+    "twitter2015": ("Twitter2015", "ner"),
+    "twitter2017": ("Twitter2017", "ner"),
+    "mnre": ("MNRE", "re"),
+}
 HARDWARE = ("cpu", "gpu", "ddp4")
 REQUIRED = [f"{method}_{corpus}" for method in METHODS for corpus in CORPORA]
 COMPLETE = sorted(file.stem for file in CONFIGS.glob("*.yaml") if file.stem != "wandb")
@@ -36,14 +41,20 @@ def read(name):
 
 def parsed(*names):
     """What the parser makes of configurations laid over one another."""
-    return succeed("fit", *(f"--config={CONFIGS / f'{name}.yaml'}" for name in names), "--print_config").config
+    return succeed(
+        "fit", *(f"--config={CONFIGS / f'{name}.yaml'}" for name in names), "--print_config"
+    ).config
 
 
 def missing(part, whole, path=""):
     """Settings of ``part`` that ``whole`` does not have with the same value."""
     if not isinstance(part, dict):
         return [] if part == whole else [f"{path}: {part} became {whole}"]
-    return [line for key, value in part.items() for line in missing(value, (whole or {}).get(key), f"{path}.{key}")]
+    return [
+        line
+        for key, value in part.items()
+        for line in missing(value, (whole or {}).get(key), f"{path}.{key}")
+    ]
 
 
 @pytest.mark.parametrize("name", REQUIRED)
@@ -51,7 +62,9 @@ def test_every_method_has_a_configuration_for_every_corpus(name):
     corpus = name.rpartition("_")[2]
     config = read(name)
     class_name, task = CORPORA[corpus]
-    assert config["model"]["class_path"] == f"mmie.methods.{METHODS[name.removesuffix(f'_{corpus}')]}"
+    assert (
+        config["model"]["class_path"] == f"mmie.methods.{METHODS[name.removesuffix(f'_{corpus}')]}"
+    )
     assert config["data"]["corpus"]["class_path"] == f"mmie.data.{class_name}"
     assert config["data"]["task"] == task
 
@@ -80,7 +93,10 @@ def test_a_configuration_arrives_as_written_on_all_hardware(name, hardware):
 
 def test_the_hardware_is_what_its_name_says():
     assert read("hardware/cpu")["trainer"]["accelerator"] == "cpu"
-    assert (read("hardware/gpu")["trainer"]["accelerator"], read("hardware/gpu")["trainer"]["devices"]) == ("gpu", 1)
+    assert (
+        read("hardware/gpu")["trainer"]["accelerator"],
+        read("hardware/gpu")["trainer"]["devices"],
+    ) == ("gpu", 1)
     four = read("hardware/ddp4")["trainer"]
     assert (four["devices"], four["strategy"]) == (4, "ddp")
 
@@ -100,7 +116,11 @@ def test_an_ablation_lies_over_its_methods_configuration(name):
 
 def test_a_misspelt_option_would_be_found(tmp_path):
     text = (CONFIGS / "rap_mnre.yaml").read_text()
-    for right, wrong in (("path_weight", "path_wieght"), ("batch_size", "bach_size"), ("max_epochs", "max_epoch")):
+    for right, wrong in (
+        ("path_weight", "path_wieght"),
+        ("batch_size", "bach_size"),
+        ("max_epochs", "max_epoch"),
+    ):
         (tmp_path / "slip.yaml").write_text(text.replace(right, wrong))
         assert run("fit", f"--config={tmp_path / 'slip.yaml'}", "--print_config").status == 2
 

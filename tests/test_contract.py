@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tools import (
+from helpers.methods import (
     build_data,
     build_module,
     build_trainer,
@@ -14,9 +14,9 @@ from tools import (
     encode,
     make_batch,
     noise_like,
+    perturb,
     same,
     snapshot,
-    stir,
     task_loss,
     train,
     training_loss,
@@ -26,10 +26,12 @@ from tools import (
 from torch import nn
 
 from mmie.methods import DGHC, IMM, RAP, HVPNet, MLNet, RSRNeT, TextOnly
-from mmie.methods.checkpoints import load_method
+from mmie.methods.loading import load_method
 from mmie.types import Encoding
 
-pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log", "ignore:.*in eval mode")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:You are trying to `self.log", "ignore:.*in eval mode"
+)
 
 TINY = {"vision_backbone": "test_resnet"}
 
@@ -80,7 +82,11 @@ METHODS = {
         fixed_views="its gates have a weight for every place of a view",
     ),
     "imm": Case(IMM, {"patch_size": 16}, pretrained=("text", "visual"), frozen=(), crops=False),
-    "mlnet": Case(MLNet, {**TINY, "fusion_layers": 1, "lstm_size": 32, "lstm_dropout": 0.0}, head=("head", "bilstm")),
+    "mlnet": Case(
+        MLNet,
+        {**TINY, "fusion_layers": 1, "lstm_size": 32, "lstm_dropout": 0.0},
+        head=("head", "bilstm"),
+    ),
 }
 TASKS = ["ner", "re"]
 RATES = {"text_lr": 1e-3, "fusion_lr": 2e-3, "head_lr": 3e-3}
@@ -95,8 +101,10 @@ def setting(request, demo_data):
     data = demo_data(task, encoder)
 
     def build(stirred=True, **changes):
-        module = build_module(case.method, data.schema, **{"encoder": encoder, **case.arguments, **changes})
-        return stir(module) if stirred else module
+        module = build_module(
+            case.method, data.schema, **{"encoder": encoder, **case.arguments, **changes}
+        )
+        return perturb(module) if stirred else module
 
     posts = by_words(data.instances["train"], 8)
     return SimpleNamespace(
@@ -144,20 +152,22 @@ def test_the_loss_is_the_mean_of_the_task_plus_the_methods_own(setting):
     module.train()
     torch.manual_seed(3)
     encoding = module.encode(setting.batch)
-    expected = module.head.loss(encoding.states, setting.batch).sum() / 8 + sum(encoding.losses.values())
+    expected = module.head.loss(encoding.states, setting.batch).sum() / 8 + sum(
+        encoding.losses.values()
+    )
     torch.testing.assert_close(training_loss(module, setting.batch, seed=3), expected)
 
 
 def test_forward_answers_every_post_in_order(setting):
-    answers = setting.build()(setting.batch)
-    assert [answer.id for answer in answers] == [post.post.id for post in setting.posts]
+    predictions = setting.build()(setting.batch)
+    assert [prediction.id for prediction in predictions] == [post.post.id for post in setting.posts]
     labels = set(setting.data.schema.labels)
-    for answer, post in zip(answers, setting.posts, strict=True):
-        assert {entity.type for entity in answer.entities} <= labels
-        assert all(0 <= e.start < e.end <= len(post.post.words) for e in answer.entities)
-        assert {relation.label for relation in answer.relations} <= labels
+    for prediction, post in zip(predictions, setting.posts, strict=True):
+        assert {entity.type for entity in prediction.entities} <= labels
+        assert all(0 <= e.start < e.end <= len(post.post.words) for e in prediction.entities)
+        assert {relation.label for relation in prediction.relations} <= labels
         asked = [] if post.relation is None else [(post.relation.head, post.relation.tail)]
-        assert [(relation.head, relation.tail) for relation in answer.relations] == asked
+        assert [(relation.head, relation.tail) for relation in prediction.relations] == asked
 
 
 def test_every_trainable_parameter_gets_a_gradient(setting):
@@ -178,7 +188,9 @@ def test_what_is_frozen_is_the_backbone_by_default_and_the_text_if_asked(setting
     training_loss(module, setting.batch).backward()
     assert all(p.grad is None for part in frozen_parts(setting, module) for p in part.parameters())
     still = ("text", *setting.case.frozen)
-    trained = [(name, p) for name, p in module.named_parameters() if name.split(".")[0] not in still]
+    trained = [
+        (name, p) for name, p in module.named_parameters() if name.split(".")[0] not in still
+    ]
     assert all(p.requires_grad and p.grad is not None for _, p in trained)
     assert [name for name, p in trained if not p.grad.any() and not is_key_bias(name)] == []
 
@@ -192,16 +204,24 @@ def test_every_trainable_parameter_is_in_exactly_one_group_with_its_rate(setting
             placed[parameter] = group["lr"]
     names = dict(module.named_parameters())
     assert set(placed) == {p for p in names.values() if p.requires_grad}
-    rates = {**dict.fromkeys(setting.case.pretrained, 1e-3), **dict.fromkeys(setting.case.head, 3e-3)}
+    rates = {
+        **dict.fromkeys(setting.case.pretrained, 1e-3),
+        **dict.fromkeys(setting.case.head, 3e-3),
+    }
     for name, parameter in names.items():
         if parameter.requires_grad:
             assert placed[parameter] == rates.get(name.split(".")[0], 2e-3), name
-    assert sum(name.startswith(("head.classifier.", "head.crf.", "head.emission.")) for name in names) >= 2
+    assert (
+        sum(name.startswith(("head.classifier.", "head.crf.", "head.emission.")) for name in names)
+        >= 2
+    )
 
 
 def test_weights_decay_but_biases_norms_and_embeddings_do_not(setting):
     module = setting.build(weight_decay=0.05)
-    decays = {p: group["weight_decay"] for group in module.parameter_groups() for p in group["params"]}
+    decays = {
+        p: group["weight_decay"] for group in module.parameter_groups() for p in group["params"]
+    }
     norms_and_embeddings = nn.LayerNorm | nn.BatchNorm2d | nn.GroupNorm | nn.Embedding
     for part in module.modules():
         for name, parameter in part.named_parameters(recurse=False):
@@ -217,7 +237,9 @@ def test_every_trainable_parameter_changes_in_a_step(setting):
     train(module, setting.batch, steps=1)
     after = snapshot(module)
     still = [
-        name for name, p in module.named_parameters() if p.requires_grad and torch.equal(before[name], after[name])
+        name
+        for name, p in module.named_parameters()
+        if p.requires_grad and torch.equal(before[name], after[name])
     ]
     assert [name for name in still if not is_key_bias(name)] == []
 
@@ -236,11 +258,15 @@ def test_what_is_frozen_does_not_move(setting):
 def test_a_masked_views_pixels_change_nothing(setting):
     module, batch = setting.build(), setting.batch
     states = encode(module, batch)
-    noise = torch.where(batch.view_mask[..., None, None, None], batch.pixels, noise_like(batch.pixels))
+    noise = torch.where(
+        batch.view_mask[..., None, None, None], batch.pixels, noise_like(batch.pixels)
+    )
     noisy = make_batch(setting.data, setting.posts, pixels=noise)
     assert not torch.equal(noisy.pixels, batch.pixels)
     assert torch.equal(encode(module, noisy), states)
-    torch.testing.assert_close(training_loss(module, noisy), training_loss(module, batch), rtol=0, atol=0)
+    torch.testing.assert_close(
+        training_loss(module, noisy), training_loss(module, batch), rtol=0, atol=0
+    )
 
 
 def test_a_masked_view_is_as_if_it_were_not_there(setting):
@@ -261,7 +287,11 @@ def test_a_readable_views_pixels_change_its_posts_states_and_no_other(setting, v
     pixels = batch.pixels.clone()
     pixels[2, view] = noise_like(pixels[2, view])
     assert batch.view_mask[2, view]
-    changed = (encode(module, make_batch(setting.data, setting.posts, pixels=pixels)) - states).abs().amax(dim=2)
+    changed = (
+        (encode(module, make_batch(setting.data, setting.posts, pixels=pixels)) - states)
+        .abs()
+        .amax(dim=2)
+    )
     real = batch.attention_mask
     if not (setting.case.sees if view == 0 else setting.case.crops):
         assert changed.max() == 0
@@ -274,7 +304,7 @@ def test_a_readable_views_pixels_change_its_posts_states_and_no_other(setting, v
 def test_a_posts_result_does_not_depend_on_its_batch(setting):
     posts = [without_pictures(setting.posts[0]), *setting.posts[1:]]
     module, batch = setting.build(), make_batch(setting.data, posts)
-    states, answers = encode(module, batch), module(batch)
+    states, predictions = encode(module, batch), module(batch)
     with torch.no_grad():
         losses = module.head.loss(states, batch)
     for row, post in enumerate(posts):
@@ -282,8 +312,10 @@ def test_a_posts_result_does_not_depend_on_its_batch(setting):
         length = alone.input_ids.shape[1]
         expected = encode(module, alone)
         torch.testing.assert_close(states[row : row + 1, :length], expected, rtol=0, atol=1e-5)
-        assert module(alone) == answers[row : row + 1]
-        torch.testing.assert_close(module.head.loss(expected, alone)[0], losses[row], rtol=1e-5, atol=1e-5)
+        assert module(alone) == predictions[row : row + 1]
+        torch.testing.assert_close(
+            module.head.loss(expected, alone)[0], losses[row], rtol=1e-5, atol=1e-5
+        )
     assert min(map(len, posts)) < batch.input_ids.shape[1]
 
 
@@ -309,11 +341,15 @@ def test_overfits_eight_posts(setting):
     start = task_loss(module, setting.batch)
     train(module, setting.batch, steps=45)
     assert task_loss(module, setting.batch) < 0.1 * start
-    answers = module(setting.batch)
+    predictions = module(setting.batch)
     if setting.task == "ner":
-        assert [answer.entities for answer in answers] == [post.post.entities for post in setting.posts]
+        assert [prediction.entities for prediction in predictions] == [
+            post.post.entities for post in setting.posts
+        ]
     else:
-        assert [answer.relations[0] for answer in answers] == [post.relation for post in setting.posts]
+        assert [prediction.relations[0] for prediction in predictions] == [
+            post.relation for post in setting.posts
+        ]
 
 
 def test_the_same_seed_gives_the_same_module(setting):
@@ -326,7 +362,9 @@ def test_the_same_seed_gives_the_same_module(setting):
 
 def test_gradient_checkpointing_changes_neither_loss_nor_gradient(setting):
     plain, thrifty = setting.build(), setting.build(gradient_checkpointing=True)
-    assert any(getattr(part, "gradient_checkpointing", False) for part in thrifty.text.model.modules())
+    assert any(
+        getattr(part, "gradient_checkpointing", False) for part in thrifty.text.model.modules()
+    )
     losses = [training_loss(module, setting.batch) for module in (plain, thrifty)]
     torch.testing.assert_close(losses[0], losses[1])
     for module, loss in zip((plain, thrifty), losses, strict=True):
@@ -354,5 +392,6 @@ def test_a_checkpoint_alone_gives_the_same_answers(setting, demo_root, tmp_path)
     assert torch.equal(encode(loaded, setting.batch), encode(module, setting.batch))
     assert loaded(setting.batch) == module(setting.batch)
     assert all(
-        same(snapshot(getattr(loaded, part)), old) for part, old in zip(setting.case.frozen, frozen, strict=True)
+        same(snapshot(getattr(loaded, part)), old)
+        for part, old in zip(setting.case.frozen, frozen, strict=True)
     )

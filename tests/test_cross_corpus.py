@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 import yaml
-from command import metrics, predictions, read_jsonl, run, succeed, tiny, write_jsonl
+from helpers.command import metrics, predictions, read_jsonl, run, succeed, tiny, write_jsonl
 
 from mmie.data import JsonlCorpus, MultimodalDataModule, Twitter2015, Twitter2017
-from mmie.data.corpus import CorpusError
+from mmie.data.corpora.base import CorpusError
 from mmie.data.demo import write_demo
 
 SHORT = ["--trainer.limit_train_batches=3", "--trainer.limit_val_batches=1"]
@@ -39,8 +39,14 @@ def relabelled(other_root, tmp_path):
         for split in splits:
             posts = read_jsonl(other_root / f"{split}.jsonl")
             for post in posts:
-                kept = [entity for entity in post["entities"] if names.get(entity["type"], "") is not None]
-                post["entities"] = [{**entity, "type": names.get(entity["type"], entity["type"])} for entity in kept]
+                kept = [
+                    entity
+                    for entity in post["entities"]
+                    if names.get(entity["type"], "") is not None
+                ]
+                post["entities"] = [
+                    {**entity, "type": names.get(entity["type"], entity["type"])} for entity in kept
+                ]
             bare = [{**post, "image": None, "crops": [], "relations": []} for post in posts]
             write_jsonl(tmp_path / "texts" / f"{split}.jsonl", bare)
         return tmp_path / "texts"
@@ -49,7 +55,11 @@ def relabelled(other_root, tmp_path):
 
 
 def digests(folder):
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def cross(fitted, corpus, run_dir, *extra):
@@ -64,18 +74,24 @@ def cross(fitted, corpus, run_dir, *extra):
     ]
 
 
-def test_scores_and_predictions_land_in_the_new_folder_and_the_old_one_is_untouched(fitted, other_root, tmp_path):
+def test_scores_and_predictions_land_in_the_new_folder_and_the_old_one_is_untouched(
+    fitted, other_root, tmp_path
+):
     before = digests(fitted[1])
     succeed("test", *cross(fitted, other_root, tmp_path / "b"))
     assert digests(fitted[1]) == before
-    assert {path.name for path in (tmp_path / "b").iterdir()} == {"config.yaml", "metrics.json", "predictions.jsonl"}
+    assert {path.name for path in (tmp_path / "b").iterdir()} == {
+        "config.yaml",
+        "metrics.json",
+        "predictions.jsonl",
+    }
     assert metrics(tmp_path / "b").keys() == {"test"}
     assert metrics(tmp_path / "b")["test"]["checkpoint"] == str(fitted[1] / "best.ckpt")
     asked = [post["id"] for post in read_jsonl(other_root / "test.jsonl")]
     assert [line["id"] for line in predictions(tmp_path / "b")] == asked
-    assert yaml.safe_load((tmp_path / "b" / "config.yaml").read_text())["data"]["corpus"]["init_args"]["root"] == str(
-        other_root
-    )
+    assert yaml.safe_load((tmp_path / "b" / "config.yaml").read_text())["data"]["corpus"][
+        "init_args"
+    ]["root"] == str(other_root)
     table = succeed("compare", tmp_path / "b", f"--out={tmp_path / 'comparison'}").out
     assert "TextOnly" in table
 
@@ -120,7 +136,10 @@ def test_types_that_the_model_does_not_know_count_as_gold(fitted, other_root, tm
         counts[split] = len(lines)
     succeed("test", *cross(fitted, tmp_path / "more", tmp_path / "more_run"))
     said = [str(warning.message) for warning in recwarn]
-    assert any(f"the model does not know, and so cannot find: EVENT ({counts['test']})" in line for line in said)
+    assert any(
+        f"the model does not know, and so cannot find: EVENT ({counts['test']})" in line
+        for line in said
+    )
     lines = predictions(tmp_path / "more_run")
     gold = sum(len(line["gold"]) for line in lines)
     right = sum(entity in line["gold"] for line in lines for entity in line["predicted"])
@@ -135,7 +154,9 @@ def test_a_corpus_without_a_training_split_is_scored(fitted, relabelled, tmp_pat
     assert len(predictions(tmp_path / "b")) == 8
 
 
-@pytest.mark.parametrize("names", [{"PER": "person"}, {"PER": "a", "LOC": "b", "ORG": "c", "MISC": "d"}])
+@pytest.mark.parametrize(
+    "names", [{"PER": "person"}, {"PER": "a", "LOC": "b", "ORG": "c", "MISC": "d"}]
+)
 def test_types_of_other_names_are_refused_in_one_line(fitted, relabelled, tmp_path, names):
     outcome = run("test", *cross(fitted, relabelled(names), tmp_path / "b"))
     assert outcome.status in (1, 2)
@@ -162,7 +183,10 @@ def test_another_vocabulary_is_refused_in_one_line(fitted, demo_root, other_root
     swapped = swapped.replace(f'"{second}": {words[second]}', f'"{second}": {words[first]}')
     assert swapped != content
     (encoder / "tokenizer.json").write_text(swapped, encoding="utf-8")
-    outcome = run("test", *cross(fitted, other_root, tmp_path / "b", f"--model.init_args.text_encoder={encoder}"))
+    outcome = run(
+        "test",
+        *cross(fitted, other_root, tmp_path / "b", f"--model.init_args.text_encoder={encoder}"),
+    )
     assert outcome.status == 1
     assert "trained with another vocabulary" in outcome.err.splitlines()[-1]
     assert not (tmp_path / "b" / "metrics.json").exists()
@@ -176,10 +200,15 @@ def test_a_corpus_with_nothing_for_the_task_is_refused(fitted, relabelled, tmp_p
 
 def test_labels_of_the_two_twitter_corpora_are_the_same(shared_data, tiny_bert):
     corpora = [Twitter2015(shared_data / "twitter2015"), Twitter2017(shared_data / "twitter2017")]
-    schemas = [MultimodalDataModule(corpus, "ner", tiny_bert, max_tokens=64).schema for corpus in corpora]
+    schemas = [
+        MultimodalDataModule(corpus, "ner", tiny_bert, max_tokens=64).schema for corpus in corpora
+    ]
     assert schemas[0] == schemas[1]
     labels = list(schemas[0].labels)
-    assert MultimodalDataModule(corpora[1], "ner", tiny_bert, max_tokens=64, labels=labels).schema == schemas[0]
+    assert (
+        MultimodalDataModule(corpora[1], "ner", tiny_bert, max_tokens=64, labels=labels).schema
+        == schemas[0]
+    )
 
 
 def test_relation_labels_are_held_against_each_other_without_none(demo_root, tiny_bert):

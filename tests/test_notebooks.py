@@ -4,16 +4,15 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import nbformat
 import pytest
+from helpers.paths import REPOSITORY
 from nbclient import NotebookClient
 
 from mmie.data import DemoCorpus
-from mmie.reports.runs import Run, read_run
+from mmie.runs.reading import Run, read_run
 
-REPOSITORY = Path(__file__).parents[1]
 NOTEBOOKS = REPOSITORY / "notebooks"
 NAMES = ("1_train_and_compare", "2_inside_a_prediction", "3_your_own_method")
 MARGIN = 0.2
@@ -38,11 +37,17 @@ def code_cells(notebook):
 def said(notebook):
     """All that the cells printed or showed as text."""
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
-    return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
+    return "\n".join(
+        output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs
+    )
 
 
 def figures(notebook):
-    return sum("image/png" in output.get("data", {}) for cell in code_cells(notebook) for output in cell.outputs)
+    return sum(
+        "image/png" in output.get("data", {})
+        for cell in code_cells(notebook)
+        for output in cell.outputs
+    )
 
 
 @pytest.fixture
@@ -93,7 +98,9 @@ def test_notebooks_are_thin_and_name_no_place_of_one_machine(name):
     notebook = read(name)
     assert len(notebook.cells) < 30
     for cell in notebook.cells:
-        assert not re.search(r"(?<![\w.:/])/(?:home|root|Users|tmp|work|mnt)\b|[A-Z]:\\", cell.source)
+        assert not re.search(
+            r"(?<![\w.:/])/(?:home|root|Users|tmp|work|mnt)\b|[A-Z]:\\", cell.source
+        )
         assert cell.source.count("\n") < 40
 
 
@@ -117,7 +124,11 @@ def test_inside_a_prediction(execute):
     notebook, folder = execute("2_inside_a_prediction")
     assert figures(notebook) == 3
     assert "HVPNet" in (folder / "diagnosis.html").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^(picture|both|noise)\s+\d+\s+\d+%\s+(-?[\d.]+)$", said(notebook), re.MULTILINE))
+    rows = dict(
+        re.findall(
+            r"^(picture|both|noise)\s+\d+\s+\d+%\s+(-?[\d.]+)$", said(notebook), re.MULTILINE
+        )
+    )
     assert float(rows["picture"]) > 10 * max(abs(float(rows["both"])), abs(float(rows["noise"])))
 
 
@@ -130,11 +141,23 @@ def test_your_own_method(execute):
 
 def test_the_method_of_ones_own_is_short_and_clean():
     """ruff passes over a cell that starts with a magic."""
-    (cell,) = (cell for cell in code_cells(read(NAMES[2])) if cell.source.startswith("%%writefile gated_picture.py"))
+    (cell,) = (
+        cell
+        for cell in code_cells(read(NAMES[2]))
+        if cell.source.startswith("%%writefile gated_picture.py")
+    )
     source = cell.source.partition("\n")[2] + "\n"
     assert source.count("\n") <= 40
     for check in (["check"], ["format", "--check"]):
-        command = [sys.executable, "-m", "ruff", *check, "--stdin-filename", "gated_picture.py", "-"]
+        command = [
+            sys.executable,
+            "-m",
+            "ruff",
+            *check,
+            "--stdin-filename",
+            "gated_picture.py",
+            "-",
+        ]
         assert subprocess.run(command, input=source, text=True, cwd=REPOSITORY).returncode == 0
 
 

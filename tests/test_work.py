@@ -2,9 +2,13 @@
 
 import pytest
 import torch
+from helpers.methods import build_module, by_words, make_batch, without_views
 from test_contract import METHODS, TASKS
-from tools import build_module, by_words, make_batch, without_views
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
 
 import mmie.data
 from mmie.data import MultimodalDataModule
@@ -48,7 +52,11 @@ def test_a_compiled_step_is_traced_once_for_all_lengths(name, demo_data, request
         graphs.append(graph)
         return graph.forward
 
-    monkeypatch.setattr(torch, "compile", lambda function, dynamic: trace(function, dynamic=dynamic, backend=compiler))
+    monkeypatch.setattr(
+        torch,
+        "compile",
+        lambda function, dynamic: trace(function, dynamic=dynamic, backend=compiler),
+    )
     torch._dynamo.reset()
     module = build_module(case.method, data.schema, encoder, compile=True, **case.arguments).train()
     module.log = module.log_dict = lambda *_, **__: None
@@ -73,7 +81,10 @@ def test_padding_is_little(demo_data, tiny_bert):
 @pytest.mark.parametrize(("corpus", "task"), [("Twitter2017", "ner"), ("MNRE", "re")])
 def test_padding_of_real_text_is_little(corpus, task, shared_data, tiny_bert):
     data = MultimodalDataModule(
-        getattr(mmie.data, corpus)(shared_data / corpus.lower()), task, tokenizer=tiny_bert, pictures="none"
+        getattr(mmie.data, corpus)(shared_data / corpus.lower()),
+        task,
+        tokenizer=tiny_bert,
+        pictures="none",
     )
     data.setup("fit")
     lengths = [len(instance) for instance in data.instances["train"]]

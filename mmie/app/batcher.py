@@ -42,7 +42,11 @@ class Batcher(Generic[Question, Reply]):
     """
 
     def __init__(
-        self, answer: Callable[[list[Question]], list[Reply]], batch_size: int, max_waiting: int, linger: float
+        self,
+        answer: Callable[[list[Question]], list[Reply]],
+        batch_size: int,
+        max_waiting: int,
+        linger: float,
     ) -> None:
         self._answer = answer
         self.batch_size = batch_size
@@ -90,7 +94,9 @@ class Batcher(Generic[Question, Reply]):
             self._drop_cancelled()
             waiting = self._count()
             if self._stopped or (waiting and waiting + len(questions) > self.max_waiting):
-                raise QueueFull(f"{waiting} of {self.max_waiting} posts wait already: try again later")
+                raise QueueFull(
+                    f"{waiting} of {self.max_waiting} posts wait already: try again later"
+                )
             self._jobs.append(job)
             self._changed.notify_all()
         return job.future
@@ -113,7 +119,11 @@ class Batcher(Generic[Question, Reply]):
             while not self._jobs and not self._stopped:
                 self._changed.wait()
             end = monotonic() + self.linger
-            while not self._stopped and self._count() < self.batch_size and (left := end - monotonic()) > 0:
+            while (
+                not self._stopped
+                and self._count() < self.batch_size
+                and (left := end - monotonic()) > 0
+            ):
                 self._changed.wait(left)
             taken: list[_Job[Question, Reply]] = []
             room = self.batch_size

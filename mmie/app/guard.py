@@ -76,7 +76,9 @@ class BodyGuard:
             async with asyncio.timeout(self.limits.body_seconds):
                 return await self._collect(receive, chunks)
         except TimeoutError:
-            raise Refusal(408, f"the request took longer than {self.limits.body_seconds:g} s to arrive") from None
+            raise Refusal(
+                408, f"the request took longer than {self.limits.body_seconds:g} s to arrive"
+            ) from None
 
     async def _collect(self, receive: Receive, chunks: list[bytes]) -> bool:
         """The same, without a limit of time."""

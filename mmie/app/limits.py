@@ -49,4 +49,6 @@ class Limits:
             if value < 0 or (value == 0 and name != "linger"):
                 raise ValueError(f"limits.{name} is {value}: expected more than 0")
         if self.max_body > self.max_held:
-            raise ValueError(f"limits.max_body is {self.max_body}, max_held {self.max_held}: one request must fit")
+            raise ValueError(
+                f"limits.max_body is {self.max_body}, max_held {self.max_held}: one request must fit"
+            )

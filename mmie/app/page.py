@@ -9,7 +9,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
-_TEMPLATES = Environment(loader=PackageLoader("mmie.app", "static"), autoescape=True, undefined=StrictUndefined)
+_TEMPLATES = Environment(
+    loader=PackageLoader("mmie.app", "static"), autoescape=True, undefined=StrictUndefined
+)
 
 
 def build_page() -> tuple[str, str]:
@@ -20,7 +22,10 @@ def build_page() -> tuple[str, str]:
 def describe_api(openapi: Mapping[str, Any]) -> tuple[str, str]:
     """An OpenAPI description to be read by people, and the page's content security policy."""
     text = _TEMPLATES.get_template("docs.html").render(
-        api=openapi, operations=list(_operations(openapi)), schemas=openapi["components"]["schemas"], spell=spell_type
+        api=openapi,
+        operations=list(_operations(openapi)),
+        schemas=openapi["components"]["schemas"],
+        spell=spell_type,
     )
     return _guarded(text)
 
@@ -74,5 +79,11 @@ def _guarded(text: str) -> tuple[str, str]:
         digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
         hashes[kind] += f" 'sha256-{digest}'"
     rules = [kind + "-src" + (allowed or " 'none'") for kind, allowed in hashes.items()]
-    fixed = ["default-src 'none'", "img-src data: blob:", "connect-src 'self'", "base-uri 'none'", "form-action 'none'"]
+    fixed = [
+        "default-src 'none'",
+        "img-src data: blob:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
     return text, "; ".join([*fixed, *rules, "frame-ancestors 'none'"])

@@ -31,9 +31,13 @@ class PostIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    id: str = Field("", max_length=200, description="Its name in the answer; by default its place, from 0.")
+    id: str = Field(
+        "", max_length=200, description="Its name in the answer; by default its place, from 0."
+    )
     text: str = Field(description="What it says.")
-    image: Base64 = Field(None, description="Its picture: the bytes of a JPEG, PNG, WebP, GIF, BMP or TIFF file.")
+    image: Base64 = Field(
+        None, description="Its picture: the bytes of a JPEG, PNG, WebP, GIF, BMP or TIFF file."
+    )
 
 
 class Request(BaseModel):
@@ -42,7 +46,9 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     posts: list[PostIn] = Field(min_length=1, description="The posts.")
-    explain: bool = Field(False, description="Say what part the views had in the answers; for one post alone.")
+    explain: bool = Field(
+        False, description="Say what part the views had in the answers; for one post alone."
+    )
 
 
 class Place(BaseModel):
@@ -73,9 +79,15 @@ class ViewEffect(BaseModel):
     """The part that one view had in an answer."""
 
     view: int = Field(description="Place of the view in `views`.")
-    support: float = Field(description="Log probability of the answer, minus that without this view.")
-    change: float = Field(description="How much of the length of the text's states moves without this view.")
-    attention: float | None = Field(description="Mean attention of the words to this view; null without a prefix.")
+    support: float = Field(
+        description="Log probability of the answer, minus that without this view."
+    )
+    change: float = Field(
+        description="How much of the length of the text's states moves without this view."
+    )
+    attention: float | None = Field(
+        description="Mean attention of the words to this view; null without a prefix."
+    )
     words: list[float] | None = Field(description="The same, of each word.")
 
 

@@ -35,7 +35,10 @@ _FAILURES: dict[int | str, dict[str, Any]] = {
     408: {"model": Failure, "description": "The request arrived too slowly."},
     413: {"model": Failure, "description": "The request is too large."},
     422: {"model": Failure, "description": "The request is malformed."},
-    503: {"model": Failure, "description": "Too much waits already; `Retry-After` says when to try again."},
+    503: {
+        "model": Failure,
+        "description": "Too much waits already; `Retry-After` says when to try again.",
+    },
     504: {"model": Failure, "description": "The answer took too long."},
 }
 
@@ -59,7 +62,9 @@ def build_app(extractor: Extractor, limits: Limits | None = None) -> FastAPI:
     )
     app.get("/", include_in_schema=False)(endpoints.page)
     app.get("/docs", include_in_schema=False)(lambda: _page(describe_api(app.openapi())))
-    app.get("/health", responses={503: {"model": Health, "description": "Not ready."}})(endpoints.health)
+    app.get("/health", responses={503: {"model": Health, "description": "Not ready."}})(
+        endpoints.health
+    )
     app.post("/api/extract", responses=_FAILURES)(endpoints.extract)
     app.post("/api/upload", responses=_FAILURES)(endpoints.upload)
     app.add_exception_handler(Refusal, _refuse)
@@ -115,7 +120,10 @@ class Endpoints:
     async def extract(self, request: Request) -> Response:
         """Find entities and relations in posts, with pictures in base64."""
         if len(request.posts) > self.limits.max_posts:
-            raise Refusal(422, f"posts: {len(request.posts)} are given, {self.limits.max_posts} are taken at a time")
+            raise Refusal(
+                422,
+                f"posts: {len(request.posts)} are given, {self.limits.max_posts} are taken at a time",
+            )
         if request.explain and len(request.posts) > 1:
             raise Refusal(422, "explain: only one post is explained at a time")
         return Response(posts=await self._answer(request.posts, request.explain))
@@ -125,7 +133,9 @@ class Endpoints:
         text: Annotated[str, Form(description="What the post says.")],
         image: Annotated[UploadFile | None, File(description="Its picture.")] = None,
         id: Annotated[str, Form(max_length=200, description="Its name in the answer.")] = "",
-        explain: Annotated[bool, Form(description="Say what part the views had in the answers.")] = False,
+        explain: Annotated[
+            bool, Form(description="Say what part the views had in the answers.")
+        ] = False,
     ) -> Found:
         """Find entities and relations in one post, with its picture as a file."""
         data = None if image is None else await image.read()
@@ -140,7 +150,9 @@ class Endpoints:
         """
         for place, post in enumerate(posts):
             if len(post.text) > self.limits.max_characters:
-                raise Refusal(422, f"text of post {place}: more than {self.limits.max_characters} characters")
+                raise Refusal(
+                    422, f"text of post {place}: more than {self.limits.max_characters} characters"
+                )
         asked = [
             Asked(Post(id=post.id or str(place), text=post.text, image=post.image), explain)
             for place, post in enumerate(posts)
@@ -160,7 +172,7 @@ class Endpoints:
                 task=answerer.schema.task,
                 name=type(answerer.method).__name__,
                 labels=list(answerer.schema.labels),
-                views=answerer.format.views,
+                views=answerer.format.num_views,
             )
             for answerer in (self.extractor.ner, self.extractor.re)
             if answerer is not None
@@ -170,7 +182,11 @@ class Endpoints:
 def _page(page: tuple[str, str]) -> HTMLResponse:
     """A page and its content security policy as an answer."""
     text, policy = page
-    headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+    headers = {
+        "Content-Security-Policy": policy,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+    }
     return HTMLResponse(text, headers=headers)
 
 
@@ -185,8 +201,14 @@ async def _refuse_malformed(request: HttpRequest, error: Exception) -> HttpRespo
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"] if part != "body")
-    reason = "no valid JSON" if first["type"] == "json_invalid" else str(first["msg"]).removeprefix("Value error, ")
-    return Refusal(422, _line(f"{place}: {reason}" if place and reason != "no valid JSON" else reason)).response()
+    reason = (
+        "no valid JSON"
+        if first["type"] == "json_invalid"
+        else str(first["msg"]).removeprefix("Value error, ")
+    )
+    return Refusal(
+        422, _line(f"{place}: {reason}" if place and reason != "no valid JSON" else reason)
+    ).response()
 
 
 async def _refuse_http(request: HttpRequest, error: Exception) -> HttpResponse:

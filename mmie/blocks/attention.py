@@ -25,7 +25,9 @@ def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
     return (states * weights).sum(-2) / weights.sum(-2).clamp(min=1)
 
 
-def attend_heads(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, num_heads: int) -> Tensor:
+def attend_heads(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, num_heads: int
+) -> Tensor:
     """softmax(Q K^T / sqrt(head_size)) V, each head over its slice of ``hidden``, the heads' results side by side.
 
     A row whose keys are all masked attends to all of them, so that nothing is NaN: its result is for the caller to
@@ -94,6 +96,8 @@ class MultiHeadAttention(nn.Module):
         Returns:
             (batch, queries, hidden)
         """
-        attended = attend_heads(self.query(states), self.key(memory), self.value(memory), mask, self.num_heads)
+        attended = attend_heads(
+            self.query(states), self.key(memory), self.value(memory), mask, self.num_heads
+        )
         result: Tensor = self.output(attended) * mask.any(-1)[:, None, None]
         return result

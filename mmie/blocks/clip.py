@@ -3,7 +3,6 @@
 Source: Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021.
 """
 
-import hashlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from transformers import CLIPModel, CLIPProcessor
 
 from mmie.blocks.errors import WeightsUnavailable
 from mmie.blocks.text_encoder import unavailable_line
+from mmie.utils.files import digest_path
 
 
 class ClipVectors:
@@ -49,13 +49,17 @@ class ClipVectors:
         tokens = self._processor.tokenizer(
             list(texts), padding=True, truncation=True, max_length=length, return_tensors="pt"
         ).to(self.device)
-        pooled = self._model.text_model(tokens.input_ids, attention_mask=tokens.attention_mask).pooler_output
+        pooled = self._model.text_model(
+            tokens.input_ids, attention_mask=tokens.attention_mask
+        ).pooler_output
         return functional.normalize(self._model.text_projection(pooled), dim=-1)
 
     @torch.no_grad()
     def pictures(self, pixels: Tensor) -> Tensor:
         """Vectors of pictures (pictures, 3, height, width) uint8 RGB, (pictures, size)."""
-        prepared = self._processor.image_processor(list(pixels.to(self.device)), return_tensors="pt")["pixel_values"]
+        prepared = self._processor.image_processor(
+            list(pixels.to(self.device)), return_tensors="pt"
+        )["pixel_values"]
         pooled = self._model.vision_model(prepared).pooler_output
         return functional.normalize(self._model.visual_projection(pooled), dim=-1)
 
@@ -66,18 +70,16 @@ def clip_identity(source: str | Path) -> dict[str, str]:
     folder = Path(source)
     if not folder.is_dir():
         return {"clip": str(source)}
-    digest = hashlib.sha256()
-    for file in sorted(path for path in folder.iterdir() if path.is_file()):
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return {"clip": digest.hexdigest()}
+    return {"clip": digest_path(folder)}
 
 
 def _load(source: str) -> tuple[CLIPModel, Any]:
     """The model in float32, and what prepares texts and pictures for it."""
     loader: Any = CLIPModel
     try:
-        model, report = loader.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
+        model, report = loader.from_pretrained(
+            source, dtype=torch.float32, output_loading_info=True
+        )
         processor = CLIPProcessor.from_pretrained(source)
     except Exception as error:  # transformers raises almost anything on damaged files
         raise WeightsUnavailable(unavailable_line("CLIP", source, reason=str(error))) from error

@@ -43,7 +43,9 @@ class ConstrainedCRF(CRF):  # type: ignore[misc]
         super().__init__(len(tags), batch_first=True)
         starts = [not allowed_transition(None, tag, scheme) for tag in tags]
         ends = [not allowed_transition(tag, None, scheme) for tag in tags]
-        between = [[not allowed_transition(previous, tag, scheme) for tag in tags] for previous in tags]
+        between = [
+            [not allowed_transition(previous, tag, scheme) for tag in tags] for previous in tags
+        ]
         inside = [[continues(previous, tag) for tag in tags] for previous in tags]
         self.register_buffer("continuing", torch.tensor(inside), persistent=False)
         self.register_buffer("forbidden_starts", torch.tensor(starts), persistent=False)
@@ -61,7 +63,9 @@ class ConstrainedCRF(CRF):  # type: ignore[misc]
         """Log p(tags) of every row, (batch,) float32; see `loss`."""
         return -self.loss(emissions, tags, mask)
 
-    def loss(self, emissions: Tensor, tags: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
+    def loss(
+        self, emissions: Tensor, tags: Tensor, mask: Tensor, temperature: float = 1.0
+    ) -> Tensor:
         """-log p(tags), computed in float64, also under autocast.
 
         Args:
@@ -75,8 +79,14 @@ class ConstrainedCRF(CRF):  # type: ignore[misc]
         """
         device = "cpu" if emissions.device.type == "mps" else emissions.device  # MPS has no float64
         with torch.autocast(emissions.device.type, enabled=False):
-            starts, transitions, ends = (scores.to(device, torch.float64) / temperature for scores in self.scores())
-            states, tags, mask = emissions.to(device, torch.float64) / temperature, tags.to(device), mask.to(device)
+            starts, transitions, ends = (
+                scores.to(device, torch.float64) / temperature for scores in self.scores()
+            )
+            states, tags, mask = (
+                emissions.to(device, torch.float64) / temperature,
+                tags.to(device),
+                mask.to(device),
+            )
             gold = _path_score(states, tags, mask, starts, transitions, ends)
             total: Tensor = _LogPartition.apply(states, mask, starts, transitions, ends)
             return (total - gold).to(emissions.device, torch.float32)
@@ -114,15 +124,23 @@ class ConstrainedCRF(CRF):  # type: ignore[misc]
             The terms in this order, each where its word is, (batch, words) float64; 0 where masked.
         """
         device = "cpu" if emissions.device.type == "mps" else emissions.device
-        starts, transitions, ends = ((scores.to(device, torch.float64) / temperature).exp() for scores in self.scores())
-        scores, tags, mask = emissions.to(device, torch.float64) / temperature, tags.to(device).T, mask.to(device)
+        starts, transitions, ends = (
+            (scores.to(device, torch.float64) / temperature).exp() for scores in self.scores()
+        )
+        scores, tags, mask = (
+            emissions.to(device, torch.float64) / temperature,
+            tags.to(device).T,
+            mask.to(device),
+        )
         keeps = mask.T.unsqueeze(2)  # (words, batch, 1)
         seen = (scores - scores.amax(dim=2, keepdim=True)).clamp(min=-GAP).exp().transpose(0, 1)
         filtered, norms = _filter(seen, keeps, starts, transitions)  # (words, batch, tags)
         last = ends / (filtered[-1] * ends).sum(dim=1, keepdim=True)
         futures = _smooth(seen / norms, keeps, transitions, last)
         arriving = (seen / norms * futures)[1:]  # (words - 1, batch, to)
-        leaving = transitions[tags[:-1]] * arriving / futures[:-1].gather(2, tags[:-1].unsqueeze(2))  # p(to | y)
+        leaving = (
+            transitions[tags[:-1]] * arriving / futures[:-1].gather(2, tags[:-1].unsqueeze(2))
+        )  # p(to | y)
         going_on = (leaving * self.continuing.to(device)[tags[:-1]]).sum(dim=2) * keeps[1:, :, 0]
         enter = (filtered * futures).gather(2, tags.unsqueeze(2)).squeeze(2)
         step = leaving.gather(2, tags[1:].unsqueeze(2)).squeeze(2)
@@ -132,7 +150,9 @@ class ConstrainedCRF(CRF):  # type: ignore[misc]
 
 
 @torch.inference_mode()  # spares what autograd keeps for views: an eighth of the time
-def _best_path(emissions: Tensor, mask: Tensor, starts: Tensor, transitions: Tensor, ends: Tensor) -> Tensor:
+def _best_path(
+    emissions: Tensor, mask: Tensor, starts: Tensor, transitions: Tensor, ends: Tensor
+) -> Tensor:
     """argmax_y score(y), (batch, words); after a row's last word its last tag again.
 
     The recursion keeps only scores; which tag each came from is found for all words at once.
@@ -157,8 +177,12 @@ def _path_score(
     emissions: Tensor, tags: Tensor, mask: Tensor, starts: Tensor, transitions: Tensor, ends: Tensor
 ) -> Tensor:
     """score(y) of given tags, (batch,)."""
-    emitted = emissions.gather(2, tags.unsqueeze(2)).squeeze(2).masked_fill(~mask, 0)  # (batch, words)
-    moved = transitions[tags[:, :-1], tags[:, 1:]].masked_fill(~mask[:, 1:], 0)  # (batch, words - 1)
+    emitted = (
+        emissions.gather(2, tags.unsqueeze(2)).squeeze(2).masked_fill(~mask, 0)
+    )  # (batch, words)
+    moved = transitions[tags[:, :-1], tags[:, 1:]].masked_fill(
+        ~mask[:, 1:], 0
+    )  # (batch, words - 1)
     last = tags.gather(1, mask.sum(dim=1, keepdim=True) - 1).squeeze(1)  # (batch,)
     return starts[tags[:, 0]] + emitted.sum(dim=1) + moved.sum(dim=1) + ends[last]
 
@@ -173,12 +197,19 @@ class _LogPartition(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, emissions: Tensor, mask: Tensor, starts: Tensor, transitions: Tensor, ends: Tensor
+        ctx: FunctionCtx,
+        emissions: Tensor,
+        mask: Tensor,
+        starts: Tensor,
+        transitions: Tensor,
+        ends: Tensor,
     ) -> Tensor:
         """Log partition (batch,) of emissions (batch, words, tags)."""
         keeps = mask.T.unsqueeze(2)  # (words, batch, 1)
         best = emissions.amax(dim=2)  # (batch, words)
-        seen = (emissions - best.unsqueeze(2)).clamp(min=-GAP).exp().transpose(0, 1)  # (words, batch, tags)
+        seen = (
+            (emissions - best.unsqueeze(2)).clamp(min=-GAP).exp().transpose(0, 1)
+        )  # (words, batch, tags)
         moves = transitions.exp()
         filtered, norms = _filter(seen, keeps, starts.exp(), moves)
         tail = (filtered[-1] * ends.exp()).sum(dim=1, keepdim=True)  # (batch, 1)
@@ -193,10 +224,18 @@ class _LogPartition(torch.autograd.Function):
         seen, keeps, moves, last, filtered = ctx.saved_tensors  # type: ignore[attr-defined]
         futures = _smooth(seen, keeps, moves, last)  # (words, batch, tags)
         marginals = filtered * futures * upstream.unsqueeze(1)
-        before = (filtered[:-1] * upstream.unsqueeze(1) * keeps[1:]).flatten(0, 1)  # ((words - 1) * batch, from)
+        before = (filtered[:-1] * upstream.unsqueeze(1) * keeps[1:]).flatten(
+            0, 1
+        )  # ((words - 1) * batch, from)
         after = (seen * futures)[1:].flatten(0, 1)  # ((words - 1) * batch, to)
         by_emission = (marginals * keeps).transpose(0, 1)
-        return by_emission, None, marginals[0].sum(dim=0), before.T @ after * moves, marginals[-1].sum(dim=0)
+        return (
+            by_emission,
+            None,
+            marginals[0].sum(dim=0),
+            before.T @ after * moves,
+            marginals[-1].sum(dim=0),
+        )
 
 
 def _filter(seen: Tensor, keeps: Tensor, starts: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]:
@@ -212,7 +251,9 @@ def _filter(seen: Tensor, keeps: Tensor, starts: Tensor, moves: Tensor) -> tuple
         norms.append(step.sum(dim=1, keepdim=True))
         filtered.append(step / norms[-1])
     chances = torch.stack(filtered)  # (words, batch, tags)
-    last = chances[keeps.sum(dim=0).squeeze(1) - 1, torch.arange(keeps.shape[1], device=keeps.device)]
+    last = chances[
+        keeps.sum(dim=0).squeeze(1) - 1, torch.arange(keeps.shape[1], device=keeps.device)
+    ]
     return torch.where(keeps, chances, last), torch.stack(norms).masked_fill(~keeps, 1)
 
 

@@ -70,7 +70,9 @@ class TagHead(Head):
         dropout: Share of state values dropped in training.
     """
 
-    def __init__(self, hidden_size: int, tags: Sequence[str], scheme: TagScheme, dropout: float = 0.1) -> None:
+    def __init__(
+        self, hidden_size: int, tags: Sequence[str], scheme: TagScheme, dropout: float = 0.1
+    ) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.emission = nn.Linear(hidden_size, len(tags))
@@ -78,7 +80,9 @@ class TagHead(Head):
 
     def pool(self, states: Tensor, batch: Batch) -> Tensor:
         """States of the words, (batch, words, hidden)."""
-        positions = batch.word_starts.unsqueeze(-1).expand(-1, -1, states.shape[-1])  # (batch, words, hidden)
+        positions = batch.word_starts.unsqueeze(-1).expand(
+            -1, -1, states.shape[-1]
+        )  # (batch, words, hidden)
         return states.gather(1, positions)
 
     def emissions(self, states: Tensor, batch: Batch) -> Tensor:
@@ -89,15 +93,21 @@ class TagHead(Head):
     def loss(self, states: Tensor, batch: Batch) -> Tensor:
         """Negative log-likelihood of the gold tags."""
         if batch.tags is None:
-            raise ValueError("the batch has no gold tags: was the data module set up for the task ner?")
+            raise ValueError(
+                "the batch has no gold tags: was the data module set up for the task ner?"
+            )
         return self.crf.loss(self.emissions(states, batch), batch.tags, batch.word_mask)
 
     def losses_at(self, temperatures: Sequence[float], states: Tensor, batch: Batch) -> Tensor:
         """Negative log-likelihoods of the gold tags."""
         if batch.tags is None:
-            raise ValueError("the batch has no gold tags: was the data module set up for the task ner?")
+            raise ValueError(
+                "the batch has no gold tags: was the data module set up for the task ner?"
+            )
         scores, tags, mask = self.emissions(states, batch), batch.tags, batch.word_mask
-        return torch.stack([self.crf.loss(scores, tags, mask, temperature) for temperature in temperatures])
+        return torch.stack(
+            [self.crf.loss(scores, tags, mask, temperature) for temperature in temperatures]
+        )
 
     def decode(self, states: Tensor, batch: Batch) -> Tensor:
         """Best tag ids by Viterbi, (batch, words), ``O`` on padding and on words cut off."""
@@ -119,18 +129,24 @@ class RelationHead(Head):
         dropout: Share of pooled values dropped in training.
     """
 
-    def __init__(self, hidden_size: int, num_labels: int, pooling: Pooling = "entities", dropout: float = 0.1) -> None:
+    def __init__(
+        self, hidden_size: int, num_labels: int, pooling: Pooling = "entities", dropout: float = 0.1
+    ) -> None:
         super().__init__()
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(hidden_size if pooling == "cls" else 2 * hidden_size, num_labels)
+        self.classifier = nn.Linear(
+            hidden_size if pooling == "cls" else 2 * hidden_size, num_labels
+        )
 
     def pool(self, states: Tensor, batch: Batch) -> Tensor:
         """(batch, hidden) for ``cls``, (batch, 2 * hidden) for ``entities``."""
         if self.pooling == "cls":
             return states[:, 0]
         if batch.markers is None:
-            raise ValueError("the batch has no entity markers: was the data module set up for the task re?")
+            raise ValueError(
+                "the batch has no entity markers: was the data module set up for the task re?"
+            )
         rows = torch.arange(len(batch), device=states.device)
         head, tail = batch.markers.unbind(1)
         return torch.cat([states[rows, head], states[rows, tail]], dim=-1)
@@ -143,18 +159,26 @@ class RelationHead(Head):
     def loss(self, states: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy; 0 for a post whose label the model does not know."""
         if batch.labels is None:
-            raise ValueError("the batch has no gold labels: was the data module set up for the task re?")
+            raise ValueError(
+                "the batch has no gold labels: was the data module set up for the task re?"
+            )
         logits = self.logits(states, batch).float()
-        return functional.cross_entropy(logits, batch.labels, ignore_index=UNKNOWN_LABEL, reduction="none")
+        return functional.cross_entropy(
+            logits, batch.labels, ignore_index=UNKNOWN_LABEL, reduction="none"
+        )
 
     def losses_at(self, temperatures: Sequence[float], states: Tensor, batch: Batch) -> Tensor:
         """Cross-entropies."""
         if batch.labels is None:
-            raise ValueError("the batch has no gold labels: was the data module set up for the task re?")
+            raise ValueError(
+                "the batch has no gold labels: was the data module set up for the task re?"
+            )
         logits, labels, unknown = self.logits(states, batch).float(), batch.labels, UNKNOWN_LABEL
         return torch.stack(
             [
-                functional.cross_entropy(logits / temperature, labels, ignore_index=unknown, reduction="none")
+                functional.cross_entropy(
+                    logits / temperature, labels, ignore_index=unknown, reduction="none"
+                )
                 for temperature in temperatures
             ]
         )

@@ -4,10 +4,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from mmie.processes import rank_and_world
+from mmie.utils.distributed import rank_and_world_size
 
 
-def joint_rows(rows: Tensor) -> Tensor:
+def all_gather_rows(rows: Tensor) -> Tensor:
     """Rows of all processes in the order in which one process would have them, (processes * batch, ...).
 
     A loss of these rows, computed alike in every process, has the gradient that one process with the joint batch has:
@@ -17,7 +17,7 @@ def joint_rows(rows: Tensor) -> Tensor:
     Args:
         rows: (batch, ...) of one shape in all processes, all of which must call this.
     """
-    rank, world = rank_and_world()
+    rank, world = rank_and_world_size()
     if world == 1:
         return rows
     gathered: Tensor = _gather(rows, rank, world)
@@ -26,7 +26,7 @@ def joint_rows(rows: Tensor) -> Tensor:
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def _gather(rows: Tensor, rank: int, world: int) -> Tensor:
-    """`joint_rows` of several processes; bool goes as bytes, which every backend sends."""
+    """`all_gather_rows` of several processes; bool goes as bytes, which every backend sends."""
     own = rows.detach().contiguous()
     sent = own.byte() if own.dtype == torch.bool else own
     shares = [torch.empty_like(sent) for _ in range(world)]

@@ -78,13 +78,23 @@ def prefix_attention(
     """
     if prefix is not None and prefix.keys.shape[-2] > 0:
         prefix_keys, prefix_values = prefix.layers[int(module.layer_idx)]  # type: ignore[arg-type]
-        key = torch.cat([prefix_keys.to(key.dtype), key], dim=2)  # (batch, heads, prefix + tokens, head_size)
+        key = torch.cat(
+            [prefix_keys.to(key.dtype), key], dim=2
+        )  # (batch, heads, prefix + tokens, head_size)
         value = torch.cat([prefix_values.to(value.dtype), value], dim=2)
         attention_mask = _extend_mask(attention_mask, prefix, query)
-    if kwargs.get("dropout") and is_cheap_on(query) and _is_plain(module, query, key, attention_mask, kwargs):
-        attended = attend_with_dropout(query, key, value, attention_mask, kwargs["dropout"], kwargs.get("scaling"))
+    if (
+        kwargs.get("dropout")
+        and is_cheap_on(query)
+        and _is_plain(module, query, key, attention_mask, kwargs)
+    ):
+        attended = attend_with_dropout(
+            query, key, value, attention_mask, kwargs["dropout"], kwargs.get("scaling")
+        )
         return attended.transpose(1, 2).contiguous(), None
-    output: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    output: tuple[Tensor, None] = sdpa_attention_forward(
+        module, query, key, value, attention_mask, **kwargs
+    )
     return output
 
 
@@ -109,7 +119,9 @@ def watch_prefixes() -> Iterator[dict[int, Tensor]]:
     ) -> tuple[Tensor, None]:
         if prefix is not None and prefix.keys.shape[-2] > 0:
             layer = int(module.layer_idx)  # type: ignore[arg-type]
-            masses[layer] = prefix_mass(query, key, attention_mask, prefix, layer, kwargs.get("scaling"))
+            masses[layer] = prefix_mass(
+                query, key, attention_mask, prefix, layer, kwargs.get("scaling")
+            )
         return prefix_attention(module, query, key, value, attention_mask, prefix, **kwargs)
 
     AttentionInterface.register(PREFIX_ATTENTION, watch)
@@ -120,7 +132,12 @@ def watch_prefixes() -> Iterator[dict[int, Tensor]]:
 
 
 def prefix_mass(
-    query: Tensor, key: Tensor, attention_mask: Tensor | None, prefix: Prefix, layer: int, scaling: float | None = None
+    query: Tensor,
+    key: Tensor,
+    attention_mask: Tensor | None,
+    prefix: Prefix,
+    layer: int,
+    scaling: float | None = None,
 ) -> Tensor:
     """Share of every token's attention that goes to each prefix position: `prefix_attention`'s softmax, spelled out.
 
@@ -137,7 +154,11 @@ def prefix_mass(
     """
     before = prefix.layers[layer][0].float()  # (batch, heads, prefix, head_size)
     keys = torch.cat([before, key.float()], dim=2)  # (batch, heads, prefix + tokens, head_size)
-    scores = query.float() @ keys.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    scores = (
+        query.float()
+        @ keys.transpose(2, 3)
+        * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    )
     mask = _extend_mask(attention_mask, prefix, query)
     if mask is not None:
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
@@ -145,13 +166,22 @@ def prefix_mass(
 
 
 def _is_plain(
-    module: nn.Module, query: Tensor, key: Tensor, attention_mask: Tensor | None, settings: dict[str, Any]
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    attention_mask: Tensor | None,
+    settings: dict[str, Any],
 ) -> bool:
     """Whether this is attention to all that a mask leaves, with as many heads of keys as of queries."""
     asked = {name for name, value in settings.items() if value is not None and value is not False}
     is_causal = attention_mask is None and getattr(module, "is_causal", True)
     is_masked_by_bool = attention_mask is None or attention_mask.dtype == torch.bool
-    return not is_causal and is_masked_by_bool and key.shape[1] == query.shape[1] and asked <= {"dropout", "scaling"}
+    return (
+        not is_causal
+        and is_masked_by_bool
+        and key.shape[1] == query.shape[1]
+        and asked <= {"dropout", "scaling"}
+    )
 
 
 def _extend_mask(attention_mask: Tensor | None, prefix: Prefix, query: Tensor) -> Tensor | None:

@@ -32,9 +32,13 @@ class BothWays(nn.Module):
         Returns:
             (rows, positions, 2 * size)
         """
-        places = torch.arange(states.shape[1], device=states.device).expand(states.shape[:2])  # (rows, positions)
+        places = torch.arange(states.shape[1], device=states.device).expand(
+            states.shape[:2]
+        )  # (rows, positions)
         is_real = places < lengths.unsqueeze(1)
-        turned = torch.where(is_real, lengths.unsqueeze(1) - 1 - places, places)  # (rows, positions)
+        turned = torch.where(
+            is_real, lengths.unsqueeze(1) - 1 - places, places
+        )  # (rows, positions)
         back = _pick(self.back(_pick(states, turned))[0], turned)
         both = torch.cat([self.ahead(states)[0], back], dim=-1)
         return both * is_real.unsqueeze(-1)
@@ -74,8 +78,12 @@ class CharacterEncoder(nn.Module):
         """
         lengths = (characters > 0).sum(-1).flatten()  # (batch * words,)
         embedded = self.embedding(characters.flatten(0, 1))  # (batch * words, bytes, size)
-        ahead, back = self.lstm(embedded, lengths).chunk(2, dim=-1)  # (batch * words, bytes, size) each
-        last = _pick(ahead, (lengths - 1).clamp(min=0).unsqueeze(1)).squeeze(1)  # (batch * words, size)
+        ahead, back = self.lstm(embedded, lengths).chunk(
+            2, dim=-1
+        )  # (batch * words, bytes, size) each
+        last = _pick(ahead, (lengths - 1).clamp(min=0).unsqueeze(1)).squeeze(
+            1
+        )  # (batch * words, size)
         vectors: Tensor = self.projection(torch.cat([last, back[:, 0]], dim=-1))
         return vectors.view(*characters.shape[:2], -1)
 

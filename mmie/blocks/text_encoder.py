@@ -101,7 +101,7 @@ class TextEncoder(nn.Module):
         self,
         input_ids: Tensor,
         attention_mask: Tensor,
-        segment_ids: Tensor,
+        token_type_ids: Tensor,
         prefix: Prefix | None = None,
         position_shift: int = 0,
     ) -> Tensor:
@@ -110,7 +110,7 @@ class TextEncoder(nn.Module):
         Args:
             input_ids: (batch, tokens)
             attention_mask: (batch, tokens) bool
-            segment_ids: (batch, tokens); ignored by encoders that know one segment only.
+            token_type_ids: (batch, tokens); ignored by encoders that know one segment only.
             prefix: Keys and values for every layer.
             position_shift: Positions that the text starts later.
 
@@ -124,14 +124,16 @@ class TextEncoder(nn.Module):
         self._check_length(input_ids.shape[1] + position_shift)
         extra: dict[str, Any] = {}
         if self.has_segments:
-            extra["token_type_ids"] = segment_ids
+            extra["token_type_ids"] = token_type_ids
         if prefix is not None:
             self._check(prefix)
             extra["prefix"] = prefix
         if position_shift:
             extra["position_ids"] = self._positions(attention_mask) + position_shift
         mask = self.layer_mask(attention_mask)
-        states: Tensor = self.model(input_ids=input_ids, attention_mask=mask, **extra).last_hidden_state
+        states: Tensor = self.model(
+            input_ids=input_ids, attention_mask=mask, **extra
+        ).last_hidden_state
         return states
 
     def layer_mask(self, attention_mask: Tensor) -> Tensor:
@@ -140,7 +142,10 @@ class TextEncoder(nn.Module):
         Transformers would look first whether anything is masked at all, for which a GPU has to be waited for. Encoders
         with masks of their own, or one for each kind of layer, are left (batch, tokens).
         """
-        if not self.model.is_backend_compatible() or getattr(self.config, "sliding_window", None) is not None:
+        if (
+            not self.model.is_backend_compatible()
+            or getattr(self.config, "sliding_window", None) is not None
+        ):
             return attention_mask
         return attention_mask[:, None, None, :].expand(-1, -1, attention_mask.shape[1], -1)
 
@@ -150,7 +155,9 @@ class TextEncoder(nn.Module):
         Raises:
             EncoderUnsuited: It is one.
         """
-        if not (self.model.is_backend_compatible() and _numbers_its_layers(self.model, self.num_layers)):
+        if not (
+            self.model.is_backend_compatible() and _numbers_its_layers(self.model, self.num_layers)
+        ):
             raise EncoderUnsuited(
                 f"text encoder of type '{self.config.model_type}' hands no prefix on to its layers: "
                 "use one of the BERT, RoBERTa, XLM-R, ELECTRA or ModernBERT families"
@@ -197,10 +204,15 @@ def _load(source: str | Path | Mapping[str, Any], pretrained: bool) -> PreTraine
             return _from_config(AutoConfig.from_pretrained(source))
         model: PreTrainedModel
         model, report = AutoModel.from_pretrained(
-            source, attn_implementation=PREFIX_ATTENTION, dtype=torch.float32, output_loading_info=True
+            source,
+            attn_implementation=PREFIX_ATTENTION,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
     except Exception as error:  # transformers raises almost anything on damaged files
-        raise WeightsUnavailable(unavailable_line("text encoder", str(source), pretrained, str(error))) from error
+        raise WeightsUnavailable(
+            unavailable_line("text encoder", str(source), pretrained, str(error))
+        ) from error
     _check_complete(str(source), report["missing_keys"])
     return _with_own_attention(model)
 
@@ -212,13 +224,17 @@ def _read_mapping(source: Mapping[str, Any], pretrained: bool) -> PretrainedConf
     settings = dict(source)
     model_type = settings.pop("model_type")
     if model_type not in CONFIG_MAPPING:
-        raise ValueError(f"text_encoder has model_type '{model_type}', which transformers does not know")
+        raise ValueError(
+            f"text_encoder has model_type '{model_type}', which transformers does not know"
+        )
     return AutoConfig.for_model(model_type, **settings)
 
 
 def _from_config(config: PretrainedConfig) -> PreTrainedModel:
     """A randomly initialised model; float32 whatever the configuration's weights were published in."""
-    model: PreTrainedModel = AutoModel.from_config(config, attn_implementation=PREFIX_ATTENTION, dtype=torch.float32)
+    model: PreTrainedModel = AutoModel.from_config(
+        config, attn_implementation=PREFIX_ATTENTION, dtype=torch.float32
+    )
     return _with_own_attention(model)
 
 

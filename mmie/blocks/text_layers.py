@@ -16,7 +16,11 @@ def text_layers(text: TextEncoder) -> Sequence[nn.Module]:
     """
     model = text.model
     layers: Sequence[nn.Module] = getattr(getattr(model, "encoder", None), "layer", ())
-    alike = len(layers) > 0 and hasattr(layers[0], "attention") and hasattr(layers[0], "feed_forward_chunk")
+    alike = (
+        len(layers) > 0
+        and hasattr(layers[0], "attention")
+        and hasattr(layers[0], "feed_forward_chunk")
+    )
     if not alike or hasattr(model, "embeddings_project"):
         raise ValueError(
             f"text encoder of type '{text.config.model_type}' cannot be walked through layer by layer: "
@@ -25,17 +29,19 @@ def text_layers(text: TextEncoder) -> Sequence[nn.Module]:
     return layers
 
 
-def embed_text(text: TextEncoder, input_ids: Tensor, segment_ids: Tensor, added: Tensor | None = None) -> Tensor:
+def embed_text(
+    text: TextEncoder, input_ids: Tensor, token_type_ids: Tensor, added: Tensor | None = None
+) -> Tensor:
     """What the first layer reads, (batch, tokens, hidden).
 
     Args:
         text: The encoder.
         input_ids: (batch, tokens)
-        segment_ids: (batch, tokens); ignored by encoders that know one segment only.
+        token_type_ids: (batch, tokens); ignored by encoders that know one segment only.
         added: (batch, tokens, hidden) to add to the embeddings of the tokens, before positions, segments and norm.
     """
     tokens = text.model.get_input_embeddings()(input_ids)
-    segments = segment_ids if text.has_segments else None
+    segments = token_type_ids if text.has_segments else None
     embeddings: nn.Module = text.model.embeddings  # type: ignore[assignment]
     embedded: Tensor = embeddings(
         input_ids=input_ids,  # RoBERTa counts positions from the ids
@@ -51,5 +57,7 @@ def layer_mask(text: TextEncoder, states: Tensor, attention_mask: Tensor) -> Ten
     if whole.ndim > 2:
         return whole
     mask: Tensor | None  # as for every attention but flex
-    mask = create_bidirectional_mask(config=text.config, inputs_embeds=states, attention_mask=attention_mask)
+    mask = create_bidirectional_mask(
+        config=text.config, inputs_embeds=states, attention_mask=attention_mask
+    )
     return mask

@@ -66,7 +66,9 @@ class VisualBackbone(nn.Module):
         self.name, self.output, self.frozen = str(name), output, frozen
         self.image_size, self.pool_to = image_size, pool_to
         self.model = _create(self.name, pretrained, with_classifier=output == "logits")
-        if hasattr(self.model, "set_input_size"):  # a transformer's position embeddings fit one size
+        if hasattr(
+            self.model, "set_input_size"
+        ):  # a transformer's position embeddings fit one size
             self.model.set_input_size(img_size=(image_size, image_size))
         for statistic in ("mean", "std"):
             values = torch.tensor(self.model.pretrained_cfg[statistic]).view(3, 1, 1) * 255
@@ -136,7 +138,9 @@ class VisualBackbone(nn.Module):
                 return [self.model(normalised)]
             return [self._pool(features) for features in self._maps(normalised)]
 
-    def encode_views(self, pixels: Tensor | None, view_mask: Tensor, readable: Tensor | None = None) -> list[Tensor]:
+    def encode_views(
+        self, pixels: Tensor | None, view_mask: Tensor, readable: Tensor | None = None
+    ) -> list[Tensor]:
         """Features of the readable views; the others are not computed.
 
         Args:
@@ -150,7 +154,7 @@ class VisualBackbone(nn.Module):
         if readable is None:
             readable = view_mask.flatten().nonzero().squeeze(1)
         if pixels is None or len(readable) == 0:
-            idle = 0.0 if self.frozen else idle_step(self.model)
+            idle = 0.0 if self.frozen else zero_loss_for_unused(self.model)
             return [self.mean.new_zeros(*view_mask.shape, *shape) + idle for shape in self.shapes]
         seen = self(pixels.flatten(0, 1).index_select(0, readable))  # (readable views, *shape) each
         return [_spread(features, readable, view_mask) for features in seen]
@@ -174,9 +178,13 @@ class VisualBackbone(nn.Module):
     def _probe(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of the outputs for one picture; an error here is one that every batch would meet."""
         if self.output == "stages" and not _has_stages(self.model):
-            raise ValueError(f"backbone '{self.name}' has no {NUM_STAGES} stages: use output grid or pooled")
+            raise ValueError(
+                f"backbone '{self.name}' has no {NUM_STAGES} stages: use output grid or pooled"
+            )
         if self.output == "logits" and self.model.num_classes < 2:
-            raise ValueError(f"backbone '{self.name}' has no classifier: name one that was trained to classify")
+            raise ValueError(
+                f"backbone '{self.name}' has no classifier: name one that was trained to classify"
+            )
         if self.pool_to is not None and self.output in ("pooled", "logits"):
             raise ValueError("pool_to pools maps: use it with output stages or grid")
         self.eval()
@@ -187,7 +195,9 @@ class VisualBackbone(nn.Module):
             raise ValueError(
                 f"backbone '{self.name}' cannot give {self.output} of pictures of {self.image_size} pixels: {error}"
             ) from error
-        if self.pool_to is not None and any(shape[1:] != (self.pool_to, self.pool_to) for shape in shapes):
+        if self.pool_to is not None and any(
+            shape[1:] != (self.pool_to, self.pool_to) for shape in shapes
+        ):
             raise ValueError(
                 f"maps of backbone '{self.name}' do not pool to {self.pool_to} x {self.pool_to} from pictures of "
                 f"{self.image_size} pixels: use a larger image_size, a multiple of {32 * self.pool_to}"
@@ -195,12 +205,14 @@ class VisualBackbone(nn.Module):
         return shapes
 
 
-def idle_step(*modules: nn.Module) -> Tensor:
+def zero_loss_for_unused(*modules: nn.Module) -> Tensor:
     """0, with a gradient of 0 for every weight of modules that have nothing to do in a step.
 
     Other processes may have something for it, and DDP waits for the gradients of all.
     """
-    sums = [weight.sum() for module in modules for weight in module.parameters() if weight.requires_grad]
+    sums = [
+        weight.sum() for module in modules for weight in module.parameters() if weight.requires_grad
+    ]
     return torch.zeros(()) if not sums else torch.stack(sums).sum().mul(0)
 
 
@@ -213,7 +225,7 @@ def digest_weights(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _create(name: str, pretrained: bool, with_classifier: bool) -> Any:  # noqa: ANN401 (nn.Module knows less)
+def _create(name: str, pretrained: bool, with_classifier: bool) -> Any:
     """The timm model, with or without its classifier."""
     source = f"local-dir:{name}" if (Path(name) / "config.json").is_file() else name
     if ":" not in source and not timm.is_model(source):

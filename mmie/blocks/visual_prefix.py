@@ -62,15 +62,29 @@ class PyramidPrefix(nn.Module):
         activation: Activation = "leaky_relu",
     ) -> None:
         super().__init__()
-        if not scales or len(set(scales)) < len(scales) or not set(scales) <= set(range(1, len(channels) + 1)):
-            raise ValueError(f"scales are {list(scales)}: name different stages from 1 to {len(channels)}")
+        if (
+            not scales
+            or len(set(scales)) < len(scales)
+            or not set(scales) <= set(range(1, len(channels) + 1))
+        ):
+            raise ValueError(
+                f"scales are {list(scales)}: name different stages from 1 to {len(channels)}"
+            )
         self.channels, self.scales = tuple(channels), tuple(scales)
         self.activation = _ACTIVATIONS[activation]
-        self.convolutions = nn.ModuleList(nn.Linear(channels[scale - 1], hidden_size) for scale in scales)
+        self.convolutions = nn.ModuleList(
+            nn.Linear(channels[scale - 1], hidden_size) for scale in scales
+        )
         self.projections = PrefixProjection(hidden_size, num_layers, num_heads)
-        fixed = _fixed_gates(num_layers, len(scales)) if mapping == "one_to_three" or len(scales) == 1 else None
+        fixed = (
+            _fixed_gates(num_layers, len(scales))
+            if mapping == "one_to_three" or len(scales) == 1
+            else None
+        )
         self.register_buffer("fixed_gates", fixed, persistent=False)
-        gated_layers = num_layers if fixed is None else 0  # a softmax over one scale would leave its weights untrained
+        gated_layers = (
+            num_layers if fixed is None else 0
+        )  # a softmax over one scale would leave its weights untrained
         self.gates = nn.ModuleList(nn.Linear(hidden_size, len(scales)) for _ in range(gated_layers))
         self.apply(_initialise)
 
@@ -86,7 +100,9 @@ class PyramidPrefix(nn.Module):
         """
         features = self._project(stages)
         gates = self._gates(features)
-        mixed = torch.einsum("lbvs,bvsph->lbvph", gates, features).flatten(2, 3)  # (layers, batch, prefix, hidden)
+        mixed = torch.einsum("lbvs,bvsph->lbvph", gates, features).flatten(
+            2, 3
+        )  # (layers, batch, prefix, hidden)
         mask = view_mask.repeat_interleave(POSITIONS, dim=1)  # (batch, prefix)
         prefix: Prefix = self.projections(mixed, mask)
         return prefix
@@ -103,8 +119,13 @@ class PyramidPrefix(nn.Module):
     def _project(self, stages: Sequence[Tensor]) -> Tensor:
         """V_i: the used stages at the text encoder's width, (batch, views, scales, positions, hidden)."""
         _check_stages(stages, self.channels)
-        used = [stages[scale - 1].flatten(3).transpose(2, 3) for scale in self.scales]  # (batch, views, positions, C_i)
-        return torch.stack([convolve(stage) for convolve, stage in zip(self.convolutions, used, strict=True)], dim=2)
+        used = [
+            stages[scale - 1].flatten(3).transpose(2, 3) for scale in self.scales
+        ]  # (batch, views, positions, C_i)
+        return torch.stack(
+            [convolve(stage) for convolve, stage in zip(self.convolutions, used, strict=True)],
+            dim=2,
+        )
 
     def _gates(self, features: Tensor) -> Tensor:
         """g_l = softmax(act(W_l mean_i P(V_i))), (layers, batch, views, scales)."""
@@ -160,9 +181,13 @@ class ReferencePrefix(nn.Module):
         self.crop_activation = _ACTIVATIONS[crop_activation or activation]
         width = 2 * hidden_size
         self.encoder_conv = nn.Sequential(
-            nn.Linear(sum(channels), bottleneck), nn.Tanh(), nn.Linear(bottleneck, len(channels) * width)
+            nn.Linear(sum(channels), bottleneck),
+            nn.Tanh(),
+            nn.Linear(bottleneck, len(channels) * width),
         )
-        self.gates = nn.ModuleList(nn.Linear(POSITIONS * width, len(channels)) for _ in range(num_layers))
+        self.gates = nn.ModuleList(
+            nn.Linear(POSITIONS * width, len(channels)) for _ in range(num_layers)
+        )
         self.apply(_initialise)
 
     def forward(self, stages: Sequence[Tensor], view_mask: Tensor) -> Prefix:
@@ -176,7 +201,9 @@ class ReferencePrefix(nn.Module):
             A prefix of 4 positions per view; its mask is (batch, heads, prefix).
         """
         chunks = self._chunks(stages)
-        mixed = torch.einsum("lbvs,bvpsh->lbvph", self._gates(chunks), chunks).flatten(2, 3)  # (..., prefix, 2 hidden)
+        mixed = torch.einsum("lbvs,bvpsh->lbvph", self._gates(chunks), chunks).flatten(
+            2, 3
+        )  # (..., prefix, 2 hidden)
         keys, values = mixed.chunk(2, dim=-1)  # (layers, batch, prefix, hidden) each
         rows = view_mask.repeat_interleave(POSITIONS, dim=1)  # (batch, prefix)
         mask = rows.repeat_interleave(self.num_heads, dim=1).view(len(rows), self.num_heads, -1)
@@ -196,20 +223,26 @@ class ReferencePrefix(nn.Module):
         _check_stages(stages, self.channels)
         maps = torch.cat(list(stages), dim=2)  # (batch, views, channels, 2, 2)
         rows = maps.view(*maps.shape[:2], POSITIONS, -1)  # (batch, views, rows, channels)
-        chunks: Tensor = self.encoder_conv(rows).unflatten(-1, (len(self.channels), 2 * self.hidden_size))
+        chunks: Tensor = self.encoder_conv(rows).unflatten(
+            -1, (len(self.channels), 2 * self.hidden_size)
+        )
         return chunks
 
     def _gates(self, chunks: Tensor) -> Tensor:
         """softmax(act(W_l mean_i chunk_i)), (layers, batch, views, scales)."""
         summary = chunks.mean(dim=3).flatten(2)  # (batch, views, rows * 2 hidden)
-        scores = torch.stack([gate(summary) for gate in self.gates])  # (layers, batch, views, scales)
+        scores = torch.stack(
+            [gate(summary) for gate in self.gates]
+        )  # (layers, batch, views, scales)
         picture, crops = self.activation(scores[:, :, :1]), self.crop_activation(scores[:, :, 1:])
         return torch.cat([picture, crops], dim=2).softmax(dim=-1)
 
     def _view_heads(self, states: Tensor) -> Tensor:
         """(layers, batch, prefix, hidden) read in memory order as (layers, batch, heads, prefix, head_size)."""
         layers, batch, prefix, hidden = states.shape
-        return states.contiguous().view(layers, batch, self.num_heads, prefix, hidden // self.num_heads)
+        return states.contiguous().view(
+            layers, batch, self.num_heads, prefix, hidden // self.num_heads
+        )
 
 
 def _fixed_gates(num_layers: int, num_scales: int) -> Tensor:

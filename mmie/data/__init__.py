@@ -1,11 +1,11 @@
 """Corpora, pictures, and the batches made of them."""
 
-from mmie.data.corpus import Corpus, CorpusError
+from mmie.data.corpora.base import Corpus, CorpusError
+from mmie.data.corpora.jsonl import JsonlCorpus
+from mmie.data.corpora.mnre import MNRE
+from mmie.data.corpora.twitter import Twitter2015, Twitter2017
 from mmie.data.datamodule import MultimodalDataModule
 from mmie.data.demo import DemoCorpus
-from mmie.data.jsonl import JsonlCorpus
-from mmie.data.mnre import MNRE
-from mmie.data.twitter import Twitter2015, Twitter2017
 
 __all__ = [
     "MNRE",

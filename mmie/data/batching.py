@@ -2,9 +2,11 @@
 
 import random
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from mmie.data.encoding import EncodedText, WordTokenizer
-from mmie.data.pictures import PictureError, ResizeMode, load_picture, to_view
+from mmie.data.pictures import ImageTransform, PictureError
 from mmie.data.sampler import Draw
 from mmie.tags import entities_to_tags, tag_names
 from mmie.types import MAX_BYTES, UNKNOWN_LABEL, Batch, Post, Relation, Schema
@@ -57,10 +59,16 @@ def encode_posts(
         use_context: Put each post's context behind its words, as a second segment.
     """
     pieces = tokenizer.split([post.words for post in posts])
-    contexts = tokenizer.split_contexts([post.context for post in posts]) if use_context else [[]] * len(posts)
+    contexts = (
+        tokenizer.split_contexts([post.context for post in posts])
+        if use_context
+        else [[]] * len(posts)
+    )
     if schema.task == "re":
         return [
-            _relation_instance(post, relation, tokenizer.encode_pair(words, relation, context), schema)
+            _relation_instance(
+                post, relation, tokenizer.encode_pair(words, relation, context), schema
+            )
             for post, words, context in zip(posts, pieces, contexts, strict=True)
             for relation in post.relations
         ]
@@ -71,7 +79,9 @@ def encode_posts(
     ]
 
 
-def _entity_instance(post: Post, text: EncodedText, schema: Schema, tag_ids: Mapping[str, int]) -> Instance:
+def _entity_instance(
+    post: Post, text: EncodedText, schema: Schema, tag_ids: Mapping[str, int]
+) -> Instance:
     """A post and its gold tags; entities of types that the model does not know are outside."""
     known = [entity for entity in post.entities if entity.type in schema.labels]
     tags = entities_to_tags(known, len(text.word_starts), schema.tag_scheme)
@@ -79,113 +89,154 @@ def _entity_instance(post: Post, text: EncodedText, schema: Schema, tag_ids: Map
     return Instance(post, None, text, [tag_ids[tag] for tag in tags], UNKNOWN_LABEL, views)
 
 
-def _relation_instance(post: Post, relation: Relation, text: EncodedText, schema: Schema) -> Instance:
+def _relation_instance(
+    post: Post, relation: Relation, text: EncodedText, schema: Schema
+) -> Instance:
     """A relation of a post and its gold label."""
-    label = schema.labels.index(relation.label) if relation.label in schema.labels else UNKNOWN_LABEL
-    return Instance(post, relation, text, [], label, _views(post.image, post.crops, schema.num_objects))
+    label = (
+        schema.labels.index(relation.label) if relation.label in schema.labels else UNKNOWN_LABEL
+    )
+    return Instance(
+        post, relation, text, [], label, _views(post.image, post.crops, schema.num_objects)
+    )
 
 
-def _views(picture: Path | None, crops: Sequence[Path], num_objects: int) -> tuple[Path | None, ...]:
+def _views(
+    picture: Path | None, crops: Sequence[Path], num_objects: int
+) -> tuple[Path | None, ...]:
     """The picture and as many crops as a model sees, None for those that there are not."""
     seen = crops[:num_objects]
     return (picture, *seen, *[None] * (num_objects - len(seen)))
 
 
-Lookup = Callable[[Sequence[Instance]], Tensor]
-"""Gives the kept rows of a few instances, (batch, ...)."""
+class FeatureProvider(Protocol):
+    """Source of cached features and pixels for the instances of a split."""
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether batches hold pixels."""
+
+    def pixels(self, instances: Sequence[Instance], transform: ImageTransform) -> Tensor | None:
+        """Return views of instances, (batch, views, 3, size, size) uint8; None if not cached."""
+
+    def attach(self, batch: Batch, instances: Sequence[Instance]) -> Batch:
+        """Add the cached features of the batch's instances."""
 
 
 class Collator:
     """Pads instances to a `Batch` and reads their pictures.
 
-    Attributes:
-        reads_pixels: Whether batches have pixels.
-        pixel_rows: Where to look views up, (batch, views, 3 * height * width) uint8; None decodes the files.
-        lookups: Where to look `Batch.features` up, by name.
-
     Args:
-        schema: What the model expects.
-        pad_id: Id that fills up shorter posts.
-        resize: How a picture becomes square.
-        max_pixels: Larger pictures are not decoded.
+        schema: Task, labels and sizes.
+        pad_id: Id that pads shorter posts.
+        transform: Conversion of pictures to views; by default one of the schema's size.
+        provider: Source of cached features and pixels; None decodes the picture files.
     """
 
-    def __init__(self, schema: Schema, pad_id: int, resize: ResizeMode = "crop", max_pixels: int = 50_000_000) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        pad_id: int,
+        transform: ImageTransform | None = None,
+        provider: FeatureProvider | None = None,
+    ) -> None:
         self.schema = schema
         self.pad_id = pad_id
-        self.resize = resize
-        self.max_pixels = max_pixels
-        self.reads_pixels = True
-        self.pixel_rows: Lookup | None = None
-        self.lookups: dict[str, Lookup] = {}
+        self.transform = transform or ImageTransform(schema.image_size)
+        self.provider = provider
 
     def __call__(self, instances: Sequence[Instance], numbers: Sequence[int]) -> Batch:
-        """The batch; ``numbers`` are the instances' places in their split, below 0 for uncounted copies."""
-        is_pair = self.schema.task == "re"
+        """Pad instances to a batch.
+
+        Args:
+            instances: The instances.
+            numbers: Their places in the split; below 0 for copies that do not count.
+        """
         texts = [instance.text for instance in instances]
-        pixels, view_mask = self._pixels(instances)
-        input_ids, attention_mask, segment_ids = pad_tokens(texts, self.pad_id)  # (batch, tokens) each
+        input_ids, attention_mask, token_type_ids = pad_tokens(texts, self.pad_id)
         word_starts = _pad([text.word_starts for text in texts], -1)  # (batch, words)
-        index = torch.tensor(numbers)  # (batch,)
-        return Batch(
+        places = torch.tensor(numbers)  # (batch,)
+        pixels, view_mask = self._pixels(instances)
+        batch = Batch(
             ids=tuple(instance.post.id for instance in instances),
-            counted=index >= 0,
-            index=torch.where(index < 0, -1 - index, index),
+            counted=places >= 0,
+            index=torch.where(places < 0, -1 - places, places),
             input_ids=input_ids,
             attention_mask=attention_mask,
-            segment_ids=segment_ids,
+            token_type_ids=token_type_ids,
             token_words=_pad([text.token_words for text in texts], -1),
             word_starts=word_starts.clamp(min=0),
             word_mask=word_starts >= 0,
-            characters=self._characters(instances),
+            characters=_characters(instances),
             view_mask=view_mask,
             pixels=pixels,
             entities=tuple(instance.post.entities for instance in instances),
-            relations=tuple(instance.relation for instance in instances if instance.relation is not None),
-            tags=None if is_pair else _pad([instance.tags for instance in instances]),
-            markers=torch.tensor([text.markers for text in texts]) if is_pair else None,
-            labels=torch.tensor([instance.label for instance in instances]) if is_pair else None,
-            features={name: lookup(instances) for name, lookup in self.lookups.items()},
+            **self._gold(instances),
         )
+        return batch if self.provider is None else self.provider.attach(batch, instances)
 
-    def _characters(self, instances: Sequence[Instance]) -> Tensor:
-        """UTF-8 bytes plus 1 of the words that were left in, (batch, words, bytes); 0 on padding."""
-        words = [instance.post.words[: len(instance.text.word_starts)] for instance in instances]
-        spelled = [[bytes(word, "utf-8")[:MAX_BYTES] for word in row] for row in words]
-        lengths = _pad([[len(word) for word in row] for row in spelled])  # (batch, words)
-        is_byte = torch.arange(int(lengths.max())) < lengths.unsqueeze(2)  # (batch, words, bytes)
-        values = np.frombuffer(b"".join(word for row in spelled for word in row), dtype=np.uint8)
-        characters = torch.zeros(is_byte.shape, dtype=torch.long)
-        characters[is_byte] = torch.from_numpy(values.astype(np.int64)) + 1
-        return characters
+    def _gold(self, instances: Sequence[Instance]) -> dict[str, Any]:
+        """Return the fields of a batch that the task decides: gold tags, or markers and labels."""
+        if self.schema.task == "ner":
+            return {"tags": _pad([instance.tags for instance in instances])}
+        relations = (instance.relation for instance in instances)
+        return {
+            "relations": tuple(relation for relation in relations if relation is not None),
+            "markers": torch.tensor([instance.text.markers for instance in instances]),
+            "labels": torch.tensor([instance.label for instance in instances]),
+        }
 
     def _pixels(self, instances: Sequence[Instance]) -> tuple[Tensor | None, Tensor]:
-        """Views (batch, views, 3, height, width) uint8, or None if there are none, and which there are."""
-        size = self.schema.image_size
-        named = torch.tensor([[path is not None for path in instance.views] for instance in instances])
-        if not self.reads_pixels or not named.any():
-            return None, named
-        if self.pixel_rows is not None:
-            return self.pixel_rows(instances).unflatten(-1, (3, size, size)), named
-        view_mask = torch.zeros(len(instances), 1 + self.schema.num_objects, dtype=torch.bool)
-        pixels: Tensor | None = None
-        for row, instance in enumerate(instances):
-            for place, path in enumerate(instance.views):
-                view = None if path is None else self._read(path)
-                if view is not None:
-                    if pixels is None:
-                        pixels = torch.zeros(*view_mask.shape, 3, size, size, dtype=torch.uint8)
-                    pixels[row, place] = view
-                    view_mask[row, place] = True
-        return pixels, view_mask
+        """Read the views of instances.
 
-    def _read(self, path: Path) -> Tensor | None:
-        """One view, or None, with a warning, if the file went bad after it was looked at."""
-        try:
-            return to_view(load_picture(path, self.max_pixels), self.schema.image_size, self.resize)
-        except PictureError as error:
-            warnings.warn(f"{path}: {error}; the view is masked", stacklevel=2)
-            return None
+        Returns:
+            Views (batch, views, 3, size, size) uint8, or None if there are none; and the mask of
+            readable views (batch, views).
+        """
+        paths = [instance.views for instance in instances]
+        view_mask = torch.tensor([[path is not None for path in row] for row in paths])
+        if self.provider is not None and not self.provider.reads_pixels:
+            return None, view_mask
+        if not view_mask.any():
+            return None, view_mask
+        if self.provider is not None:
+            cached = self.provider.pixels(instances, self.transform)
+            if cached is not None:
+                return cached, view_mask
+        return self._decode(paths, view_mask)
+
+    def _decode(
+        self, paths: Sequence[Sequence[Path | None]], view_mask: Tensor
+    ) -> tuple[Tensor | None, Tensor]:
+        """Decode picture files; a view whose file went bad since set-up is masked."""
+        size = self.transform.size
+        pixels = torch.zeros(*view_mask.shape, 3, size, size, dtype=torch.uint8)
+        for row, column in view_mask.nonzero().tolist():
+            path = paths[row][column]
+            assert path is not None
+            try:
+                pixels[row, column] = self.transform(path)
+            except PictureError as error:
+                warnings.warn(f"{path}: {error}; the view is masked", stacklevel=2)
+                view_mask[row, column] = False
+        return (pixels if view_mask.any() else None), view_mask
+
+
+def _characters(instances: Sequence[Instance]) -> Tensor:
+    """Return UTF-8 bytes plus 1 of the words left in, (batch, words, bytes); 0 on padding."""
+    spelled = [
+        [
+            word.encode()[:MAX_BYTES]
+            for word in instance.post.words[: len(instance.text.word_starts)]
+        ]
+        for instance in instances
+    ]
+    lengths = _pad([[len(word) for word in row] for row in spelled])  # (batch, words)
+    is_byte = torch.arange(int(lengths.max())) < lengths.unsqueeze(2)  # (batch, words, bytes)
+    values = np.frombuffer(b"".join(chain.from_iterable(spelled)), dtype=np.uint8)
+    characters = torch.zeros(is_byte.shape, dtype=torch.long)
+    characters[is_byte] = torch.from_numpy(values.astype(np.int64)) + 1
+    return characters
 
 
 class InstanceDataset(Dataset[Batch]):
@@ -197,7 +248,9 @@ class InstanceDataset(Dataset[Batch]):
         crop_seed: Draw each instance's crops at random from all of its own, anew in every epoch; None takes the first.
     """
 
-    def __init__(self, instances: Sequence[Instance], collator: Collator, crop_seed: int | None = None) -> None:
+    def __init__(
+        self, instances: Sequence[Instance], collator: Collator, crop_seed: int | None = None
+    ) -> None:
         self.instances = instances
         self.collator = collator
         self.crop_seed = crop_seed
@@ -207,7 +260,9 @@ class InstanceDataset(Dataset[Batch]):
 
     def __getitem__(self, draw: Draw) -> Batch:
         epoch, numbers = draw
-        return self.collator([self._instance(-1 - n if n < 0 else n, epoch) for n in numbers], numbers)
+        return self.collator(
+            [self._instance(-1 - n if n < 0 else n, epoch) for n in numbers], numbers
+        )
 
     def _instance(self, number: int, epoch: int) -> Instance:
         """An instance with the views that it shows in an epoch."""
@@ -224,7 +279,9 @@ class InstanceDataset(Dataset[Batch]):
 def mask_views(instances: Iterable[Instance], unreadable: Mapping[Path, str]) -> None:
     """Take out the views whose files cannot be read."""
     for instance in instances:
-        instance.views = tuple(None if path is None or path in unreadable else path for path in instance.views)
+        instance.views = tuple(
+            None if path is None or path in unreadable else path for path in instance.views
+        )
 
 
 def shuffle_pictures(posts: Sequence[Post], seed: int) -> list[Post]:
@@ -239,10 +296,16 @@ def shuffle_pictures(posts: Sequence[Post], seed: int) -> list[Post]:
             groups.setdefault(post.image or post.crops, []).append(place)
     shuffled = list(posts)
     if groups:
-        order = [place for group in random.Random(seed).sample([*groups.values()], len(groups)) for place in group]
+        order = [
+            place
+            for group in random.Random(seed).sample([*groups.values()], len(groups))
+            for place in group
+        ]
         turn = max(map(len, groups.values()))
         for place, giver in zip(order, [*order[turn:], *order[:turn]], strict=True):
-            shuffled[place] = replace(posts[place], image=posts[giver].image, crops=posts[giver].crops)
+            shuffled[place] = replace(
+                posts[place], image=posts[giver].image, crops=posts[giver].crops
+            )
     return shuffled
 
 
@@ -250,7 +313,7 @@ def pad_tokens(texts: Sequence[EncodedText], pad_id: int) -> tuple[Tensor, Tenso
     """Ids, mask (bool) and segments of texts, (texts, longest) each."""
     ids = _pad([text.input_ids for text in texts], pad_id)
     lengths = torch.tensor([len(text) for text in texts]).unsqueeze(1)  # (texts, 1)
-    return ids, torch.arange(ids.shape[1]) < lengths, _pad([text.segment_ids for text in texts])
+    return ids, torch.arange(ids.shape[1]) < lengths, _pad([text.token_type_ids for text in texts])
 
 
 def _pad(rows: Sequence[Sequence[int]], value: int = 0) -> Tensor:

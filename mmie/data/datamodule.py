@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -12,18 +12,27 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
-from mmie.data.batching import Collator, Instance, InstanceDataset, encode_posts, mask_views, shuffle_pictures
-from mmie.data.contexts import ContextFile
-from mmie.data.corpus import Corpus, CorpusError
+from mmie.data.batching import (
+    Collator,
+    FeatureProvider,
+    Instance,
+    InstanceDataset,
+    encode_posts,
+    mask_views,
+    shuffle_pictures,
+)
+from mmie.data.corpora.base import Corpus, CorpusError
+from mmie.data.corpora.contexts import ContextFile
+from mmie.data.corpora.labels import check_labels, count_unknown, labels_of
 from mmie.data.encoding import WordTokenizer
-from mmie.data.labels import check_labels, count_unknown, labels_of
-from mmie.data.pictures import ResizeMode, audit_pictures
+from mmie.data.pictures import ImageTransform, ResizeMode, audit_pictures
 from mmie.data.sampler import BucketSampler
+from mmie.data.state import DataState, schema_difference
 from mmie.types import Batch, MmieError, Post, Schema, Split, TagScheme, Task
 
 Pictures = Literal["right", "shuffled", "none"]
-Feed = Callable[[Sequence[Instance], Collator, bool], None]
-"""Tells a collator where to look up what is kept of these instances; true if they are for training."""
+FeatureProviderFactory = Callable[[Sequence[Instance], bool], FeatureProvider]
+"""Makes a source of features for instances; the flag tells whether they are trained on."""
 
 _STAGES: dict[str, tuple[Split, ...]] = {
     "fit": ("train", "valid"),
@@ -100,16 +109,28 @@ class MultimodalDataModule(LightningDataModule):
         seed: int = 1234,
     ) -> None:
         super().__init__()
-        _check_choices(tag_scheme=(tag_scheme, TagScheme), resize=(resize, ResizeMode), pictures=(pictures, Pictures))
+        _check_choices(
+            tag_scheme=(tag_scheme, TagScheme),
+            resize=(resize, ResizeMode),
+            pictures=(pictures, Pictures),
+        )
         if not 0 < train_fraction <= 1:
-            raise SettingError(f"train_fraction is {train_fraction}: expected a share above 0 and at most 1")
+            raise SettingError(
+                f"train_fraction is {train_fraction}: expected a share above 0 and at most 1"
+            )
         if context_file is not None and not use_context:
-            raise SettingError(f"context_file is '{context_file}', use_context false: expected use_context: true")
+            raise SettingError(
+                f"context_file is '{context_file}', use_context false: expected use_context: true"
+            )
         eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
-        _check_at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size, image_size=image_size)
+        _check_at_least(
+            1, batch_size=batch_size, eval_batch_size=eval_batch_size, image_size=image_size
+        )
         _check_at_least(0, num_objects=num_objects, num_workers=num_workers)
         if task not in corpus.tasks and (labels is None or "train" in corpus.splits):
-            raise CorpusError(f"{corpus.name} has nothing for task {task}: it has {', '.join(corpus.tasks) or 'none'}")
+            raise CorpusError(
+                f"{corpus.name} has nothing for task {task}: it has {', '.join(corpus.tasks) or 'none'}"
+            )
         if labels is not None:
             check_labels(corpus, task, labels)
         self.corpus = corpus
@@ -121,8 +142,7 @@ class MultimodalDataModule(LightningDataModule):
         self.num_objects = num_objects
         self.tag_scheme: TagScheme = tag_scheme
         self.labels = labels
-        self.image_size = image_size
-        self.resize: ResizeMode = resize
+        self.transform = ImageTransform(image_size, resize, max_pixels)
         self.pictures: Pictures = pictures
         self.random_crops = random_crops
         self.use_context = use_context
@@ -130,10 +150,9 @@ class MultimodalDataModule(LightningDataModule):
         self.train_fraction = train_fraction
         self.num_workers = num_workers
         self.pin_memory = torch.cuda.is_available() if pin_memory is None else pin_memory
-        self.max_pixels = max_pixels
         self.seed = seed
         self.instances: dict[Split, list[Instance]] = {}
-        self.feed: Feed | None = None
+        self.feature_provider: FeatureProviderFactory | None = None
         self._epochs = 0
 
     @cached_property
@@ -151,7 +170,7 @@ class MultimodalDataModule(LightningDataModule):
             tag_scheme=self.tag_scheme,
             max_tokens=self.max_tokens,
             num_objects=self.num_objects,
-            image_size=self.image_size,
+            image_size=self.transform.size,
             mask_id=self.tokenizer.mask_id,
         )
 
@@ -178,36 +197,36 @@ class MultimodalDataModule(LightningDataModule):
         return self._loader("test")
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs in order to go on, and to read new posts: plain values only."""
+        """Return what a checkpoint needs to continue a fit and to read new posts, as plain values."""
         epochs = 0
         if self.trainer is not None:
             epochs = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
-        return {
-            "epochs": epochs,
-            "schema": asdict(self.schema),
-            "tokenizer": self.tokenizer.to_files(),
-            "transform": {"resize": self.resize, "max_pixels": self.max_pixels},
-            "use_context": self.use_context,
-        }
+        state = DataState(
+            self.schema, self.tokenizer.to_files(), self.transform, self.use_context, epochs
+        )
+        return state.to_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Refuse a checkpoint whose labels or vocabulary are not those of this data module.
+        """Take up a checkpoint's epoch, if its labels and vocabulary are those of this data module.
 
         Raises:
-            CorpusError: They differ; answers or words would be read as others than the model was taught.
+            CorpusError: The labels or the vocabulary differ, so that predictions or words would be
+                taken for others than those the method was trained on.
         """
-        known = state_dict["schema"]
-        for name in ("task", "labels", "tag_scheme"):
-            theirs, ours = known[name], getattr(self.schema, name)
-            if theirs != ours:
-                raise CorpusError(f"the checkpoint was trained with {name} {theirs}, {self.corpus.name} has {ours}")
-        taught = WordTokenizer.from_files(state_dict["tokenizer"], self.max_tokens)
-        if taught.tokenizer.get_vocab() != self.tokenizer.tokenizer.get_vocab():
+        state = DataState.from_dict(state_dict)
+        name = schema_difference(state.schema, self.schema, ("task", "labels", "tag_scheme"))
+        if name is not None:
+            theirs, ours = getattr(state.schema, name), getattr(self.schema, name)
             raise CorpusError(
-                f"the checkpoint was trained with another vocabulary than that of '{self.tokenizer_source}': "
-                "name the text encoder of its run"
+                f"the checkpoint was trained with {name} {theirs}, {self.corpus.name} has {ours}"
             )
-        self._epochs = state_dict.get("epochs", 0)
+        trained = WordTokenizer.from_files(state.tokenizer, self.max_tokens)
+        if trained.tokenizer.get_vocab() != self.tokenizer.tokenizer.get_vocab():
+            raise CorpusError(
+                "the checkpoint was trained with another vocabulary than that of "
+                f"'{self.tokenizer_source}': name the text encoder of its run"
+            )
+        self._epochs = state.epochs
 
     def _read(self, split: Split) -> list[Instance]:
         """Instances of a split."""
@@ -217,10 +236,14 @@ class MultimodalDataModule(LightningDataModule):
             for instance in instances:
                 instance.views = (instance.post.image, *instance.post.crops)
         if not instances:
-            raise CorpusError(f"{self.corpus.text_file(split)}: the split has no instance for task {self.task}")
+            raise CorpusError(
+                f"{self.corpus.text_file(split)}: the split has no instance for task {self.task}"
+            )
         cut = sum(instance.text.num_words < len(instance.post.words) for instance in instances)
         if cut:
-            rank_zero_info(f"{self.corpus.name} {split}: max_tokens {self.max_tokens} cuts words off {cut} instances")
+            rank_zero_info(
+                f"{self.corpus.name} {split}: max_tokens {self.max_tokens} cuts words off {cut} instances"
+            )
         if split == "train" and self.train_fraction < 1:
             count = max(1, round(self.train_fraction * len(instances)))
             chosen = random.Random(self.seed).sample(range(len(instances)), count)
@@ -233,14 +256,22 @@ class MultimodalDataModule(LightningDataModule):
         unknown = {} if self.labels is None else count_unknown(instances, self.task, self.labels)
         if unknown:
             counts = ", ".join(f"{label} ({count})" for label, count in unknown.items())
-            rank_zero_warn(f"{self.corpus.name} {split}: the model does not know, and so cannot find: {counts}")
+            rank_zero_warn(
+                f"{self.corpus.name} {split}: the model does not know, and so cannot find: {counts}"
+            )
 
     def _posts(self, split: Split) -> list[Post]:
         """The posts of a split, with the contexts of the context file if there is one."""
-        posts = self.corpus.posts(split) if self.context_file is None else self.context_file.posts(split)
+        posts = (
+            self.corpus.posts(split)
+            if self.context_file is None
+            else self.context_file.posts(split)
+        )
         if self.use_context:
             count = sum(bool(post.context and post.context.strip()) for post in posts)
-            rank_zero_info(f"{self.corpus.name} {split}: {count} of {len(posts)} posts have a context")
+            rank_zero_info(
+                f"{self.corpus.name} {split}: {count} of {len(posts)} posts have a context"
+            )
         return posts
 
     def _with_pictures(self, posts: Sequence[Post]) -> list[Post]:
@@ -251,36 +282,49 @@ class MultimodalDataModule(LightningDataModule):
 
     def _mask_unreadable(self, instances: Sequence[Instance]) -> None:
         """Mask views that cannot be read, say how many and which, and stop if there are too many."""
-        named = dict.fromkeys(path for instance in instances for path in instance.views if path is not None)
+        named = dict.fromkeys(
+            path for instance in instances for path in instance.views if path is not None
+        )
         if not named:
             return
-        unreadable = audit_pictures(list(named), self.max_pixels)
+        unreadable = audit_pictures(list(named), self.transform.max_pixels)
         mask_views(instances, unreadable)
         if not unreadable:
             return
         share = len(unreadable) / len(named)
-        first = ", ".join(f"{path.name} ({reason})" for path, reason in list(unreadable.items())[:10])
+        first = ", ".join(
+            f"{path.name} ({reason})" for path, reason in list(unreadable.items())[:10]
+        )
         message = f"{self.corpus.name}: {len(unreadable)} of {len(named)} pictures cannot be read: {first}"
         if share > self.corpus.max_missing:
-            raise CorpusError(f"{message}; more than max_missing {self.corpus.max_missing:g} allows")
+            raise CorpusError(
+                f"{message}; more than max_missing {self.corpus.max_missing:g} allows"
+            )
         rank_zero_warn(f"{message}. Their views are masked.")
 
     def _loader(self, split: Split, shuffle: bool = False) -> DataLoader[Batch]:
         """Batches of a split."""
         instances = self.instances[split]
-        collator = Collator(self.schema, self.tokenizer.pad_id, self.resize, self.max_pixels)
-        if self.feed is not None:
-            self.feed(instances, collator, shuffle)
+        provider = None
+        if self.feature_provider is not None:
+            provider = self.feature_provider(instances, shuffle)
+        collator = Collator(self.schema, self.tokenizer.pad_id, self.transform, provider)
         batch_size = self.batch_size if shuffle else self.eval_batch_size
-        sampler = BucketSampler([len(instance) for instance in instances], batch_size, shuffle, self.seed)
-        sampler.set_epoch(self._epochs)  # workers read ahead before Lightning says where a continued fit is
+        sampler = BucketSampler(
+            [len(instance) for instance in instances], batch_size, shuffle, self.seed
+        )
+        sampler.set_epoch(
+            self._epochs
+        )  # workers read ahead before Lightning says where a continued fit is
         crop_seed = self.seed if self.random_crops and split == "train" else None
         return DataLoader(
             InstanceDataset(instances, collator, crop_seed),
             sampler=sampler,
             batch_size=None,
             num_workers=self.num_workers,
-            generator=torch.Generator().manual_seed(self.seed),  # else it draws from what dropout draws from
+            generator=torch.Generator().manual_seed(
+                self.seed
+            ),  # else it draws from what dropout draws from
             pin_memory=self.pin_memory,
             persistent_workers=self.num_workers > 0,
         )
@@ -290,7 +334,9 @@ def _check_choices(**settings: tuple[str, object]) -> None:
     """Raise `SettingError` unless every value is one of its type's."""
     for name, (value, choices) in settings.items():
         if value not in get_args(choices):
-            raise SettingError(f"{name} is {value!r}: expected one of {', '.join(get_args(choices))}")
+            raise SettingError(
+                f"{name} is {value!r}: expected one of {', '.join(get_args(choices))}"
+            )
 
 
 def _check_at_least(least: int, **settings: int) -> None:

@@ -38,7 +38,7 @@ class EncodedText:
         return len(self.input_ids)
 
     @property
-    def segment_ids(self) -> list[int]:
+    def token_type_ids(self) -> list[int]:
         """For each subword 0 in the post's own text, 1 in its context."""
         return [0] * (len(self) - self.context_length) + [1] * self.context_length
 
@@ -68,19 +68,25 @@ class WordTokenizer:
                 "words apart: name a text encoder that has a tokenizer.json"
             )
         if max_tokens < 8:
-            raise TokenizerError(f"max_tokens is {max_tokens}: at least 8 are needed for one word and its markers")
+            raise TokenizerError(
+                f"max_tokens is {max_tokens}: at least 8 are needed for one word and its markers"
+            )
         tokenizer.add_tokens(list(MARKERS), special_tokens=True)
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
         vocabulary = tokenizer.get_vocab()
-        if len(vocabulary) == len(tokenizer.get_added_vocab()):  # transformers makes one of a config alone
+        if len(vocabulary) == len(
+            tokenizer.get_added_vocab()
+        ):  # transformers makes one of a config alone
             raise TokenizerError(
                 f"tokenizer '{tokenizer.name_or_path}' has no vocabulary: name a folder that holds its tokenizer.json"
             )
         self._markers = [vocabulary[marker] for marker in MARKERS]
         self._first, self._last = self._special_id("cls_token"), self._special_id("sep_token")
         self.pad_id = self._special_id("pad_token")
-        added = tokenizer.num_special_tokens_to_add(pair=True) - tokenizer.num_special_tokens_to_add(pair=False)
+        added = tokenizer.num_special_tokens_to_add(
+            pair=True
+        ) - tokenizer.num_special_tokens_to_add(pair=False)
         self._before_context = [self._last] * (added - 1)  # one in RoBERTa's family, none in BERT's
         self._special = {*self._markers, *tokenizer.all_special_ids} - {tokenizer.unk_token_id}
 
@@ -109,7 +115,10 @@ class WordTokenizer:
         """All files of the tokenizer, name to text: what a checkpoint carries."""
         with tempfile.TemporaryDirectory() as folder:
             self.tokenizer.save_pretrained(folder)
-            return {path.name: path.read_text(encoding="utf-8") for path in sorted(Path(folder).glob("*.json"))}
+            return {
+                path.name: path.read_text(encoding="utf-8")
+                for path in sorted(Path(folder).glob("*.json"))
+            }
 
     @property
     def vocab_size(self) -> int:
@@ -140,7 +149,9 @@ class WordTokenizer:
         pieces: list[list[list[int]]] = [[[] for _ in words] for words in texts]
         for row, ids in enumerate(encoded["input_ids"]):
             for piece, word in zip(ids, encoded.word_ids(row), strict=True):
-                if piece not in self._special:  # sentencepiece models know "<s>" as an ordinary piece, too
+                if (
+                    piece not in self._special
+                ):  # sentencepiece models know "<s>" as an ordinary piece, too
                     pieces[row][word].append(piece)
         return pieces
 
@@ -151,7 +162,9 @@ class WordTokenizer:
         it spells are text, as in `split`; what cannot be written as UTF-8 becomes ``?``.
         """
         texts = [(context or "").encode(errors="replace").decode() for context in contexts]
-        pieces = self.split([text.split(maxsplit=self.max_tokens)[: self.max_tokens] for text in texts])
+        pieces = self.split(
+            [text.split(maxsplit=self.max_tokens)[: self.max_tokens] for text in texts]
+        )
         return [[piece for word in words for piece in word][: self.max_tokens] for words in pieces]
 
     def encode(self, pieces: Sequence[Sequence[int]], context: Sequence[int] = ()) -> EncodedText:
@@ -204,10 +217,17 @@ class WordTokenizer:
             kept[word] = pieces[word][:left]
         head_open, head_close, tail_open, tail_close = self._markers
         head, tail = relation.head, relation.tail
-        marks = [(head.end, head_close), (tail.end, tail_close), (head.start, head_open), (tail.start, tail_open)]
+        marks = [
+            (head.end, head_close),
+            (tail.end, tail_close),
+            (head.start, head_open),
+            (tail.start, tail_open),
+        ]
         return self._add_context(self._join(kept, marks), context)
 
-    def _join(self, words: Sequence[Sequence[int] | None], marks: Sequence[tuple[int, int]]) -> EncodedText:
+    def _join(
+        self, words: Sequence[Sequence[int] | None], marks: Sequence[tuple[int, int]]
+    ) -> EncodedText:
         """``[CLS]`` words ``[SEP]`` with markers before the words of their places.
 
         Args:
@@ -233,7 +253,9 @@ class WordTokenizer:
         text.word_starts.pop()  # the end is no word
         text.input_ids.append(self._last)
         text.token_words.append(-1)
-        text.markers = tuple(opened[marker] for marker in (self._markers[0], self._markers[2]) if marker in opened)
+        text.markers = tuple(
+            opened[marker] for marker in (self._markers[0], self._markers[2]) if marker in opened
+        )
         return text
 
     def _add_context(self, text: EncodedText, context: Sequence[int]) -> EncodedText:
@@ -254,7 +276,9 @@ class WordTokenizer:
         """
         number = getattr(self.tokenizer, f"{name}_id")
         if number is None:
-            raise TokenizerError(f"{type(self.tokenizer).__name__} has no {name}: expected an encoder's tokenizer")
+            raise TokenizerError(
+                f"{type(self.tokenizer).__name__} has no {name}: expected an encoder's tokenizer"
+            )
         return int(number)
 
 
@@ -264,9 +288,16 @@ def _write_file(folder: Path, name: object, text: object) -> None:
     Raises:
         TokenizerError: It is no JSON file of this folder.
     """
-    is_name = isinstance(name, str) and Path(name).name == name and name not in ("", "..") and "\0" not in name
+    is_name = (
+        isinstance(name, str)
+        and Path(name).name == name
+        and name not in ("", "..")
+        and "\0" not in name
+    )
     if not is_name or not isinstance(text, str):
-        raise TokenizerError(f"the checkpoint's tokenizer has a file {name!r}: expected a text of its folder")
+        raise TokenizerError(
+            f"the checkpoint's tokenizer has a file {name!r}: expected a text of its folder"
+        )
     (folder / str(name)).write_text(text, encoding="utf-8", errors="replace")
 
 
@@ -287,7 +318,11 @@ def _load(source: str) -> PreTrainedTokenizerBase:
 
 def _entity_words(relation: Relation) -> set[int]:
     """Words of head and tail."""
-    return {word for entity in (relation.head, relation.tail) for word in range(entity.start, entity.end)}
+    return {
+        word
+        for entity in (relation.head, relation.tail)
+        for word in range(entity.start, entity.end)
+    }
 
 
 def _expendable(relation: Relation, length: int) -> list[int]:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -51,6 +52,41 @@ class _Checked(NamedTuple):
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class ImageTransform:
+    """Conversion of a picture to a view: a square of RGB pixels.
+
+    Attributes:
+        size: Height and width of a view in pixels.
+        resize: How a picture becomes square: see `to_view`.
+        max_pixels: Largest picture, in pixels, that is decoded.
+    """
+
+    size: int
+    resize: ResizeMode = "crop"
+    max_pixels: int = MAX_PIXELS
+
+    def load(self, source: Picture) -> Image.Image:
+        """Decode a picture.
+
+        Raises:
+            PictureError: The picture cannot be used: see `load_picture`.
+        """
+        return load_picture(source, self.max_pixels)
+
+    def to_view(self, picture: Image.Image) -> Tensor:
+        """Resize a decoded picture to a view, (3, size, size) uint8."""
+        return to_view(picture, self.size, self.resize)
+
+    def __call__(self, source: Picture) -> Tensor:
+        """Decode a picture and resize it to a view, (3, size, size) uint8.
+
+        Raises:
+            PictureError: The picture cannot be used: see `load_picture`.
+        """
+        return self.to_view(self.load(source))
+
+
 def load_picture(source: Picture, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """A picture upright, in RGB; the first frame if it has several; on white where it is transparent.
 
@@ -90,7 +126,9 @@ def to_view(picture: Image.Image, size: int, mode: ResizeMode = "crop") -> Tenso
     return pixels.permute(2, 0, 1).contiguous()  # (3, size, size)
 
 
-def audit_pictures(paths: Iterable[Path], max_pixels: int = MAX_PIXELS, workers: int | None = None) -> dict[Path, str]:
+def audit_pictures(
+    paths: Iterable[Path], max_pixels: int = MAX_PIXELS, workers: int | None = None
+) -> dict[Path, str]:
     """Which files cannot be used as pictures, and why; every distinct file is decoded fully once.
 
     Results are remembered between runs in ``$MMIE_CACHE`` (or ``~/.cache/mmie``), by path, size and time of change. A
@@ -115,15 +153,21 @@ def picture_digests(paths: Iterable[Path], max_pixels: int = MAX_PIXELS) -> dict
     Files that `audit_pictures` has looked at before are not read again.
     """
     checked = _survey(paths, max_pixels)
-    return {path: result.digest for path, result in checked.items() if not _verdict(result, max_pixels)}
+    return {
+        path: result.digest for path, result in checked.items() if not _verdict(result, max_pixels)
+    }
 
 
-def _survey(paths: Iterable[Path], max_pixels: int, workers: int | None = None) -> dict[Path, _Checked]:
+def _survey(
+    paths: Iterable[Path], max_pixels: int, workers: int | None = None
+) -> dict[Path, _Checked]:
     """The state of every distinct file, remembered or decoded now."""
     distinct = list(dict.fromkeys(paths))
     remembered = _read_memory()
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
-        results = pool.map(lambda path: _check(path, max_pixels, remembered.get(os.path.abspath(path))), distinct)
+        results = pool.map(
+            lambda path: _check(path, max_pixels, remembered.get(os.path.abspath(path))), distinct
+        )
         console = Console(stderr=True)
         shown = track(
             results,
@@ -134,7 +178,9 @@ def _survey(paths: Iterable[Path], max_pixels: int, workers: int | None = None) 
             disable=len(distinct) <= _PROGRESS_FROM or not console.is_terminal,
         )
         checked = dict(zip(distinct, shown, strict=True))
-    learnt = {os.path.abspath(path): result for path, result in checked.items() if result.size != _FORGET}
+    learnt = {
+        os.path.abspath(path): result for path, result in checked.items() if result.size != _FORGET
+    }
     if any(remembered.get(path) != result for path, result in learnt.items()):
         _write_memory({**_read_memory(), **learnt})
     return checked
@@ -151,12 +197,18 @@ def _check(path: Path, max_pixels: int, known: _Checked | None) -> _Checked:
     try:
         with _opened(path, max_pixels) as picture:
             pixels = picture.width * picture.height
-            picture.draft("RGB", (_DRAFT_SIDE, _DRAFT_SIDE))  # JPEG: all of the file is read, an eighth is computed
+            picture.draft(
+                "RGB", (_DRAFT_SIDE, _DRAFT_SIDE)
+            )  # JPEG: all of the file is read, an eighth is computed
             _decode(picture, max_pixels)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except PictureError as error:
-        undecoded = str(error).startswith("more than")  # under another limit it may turn out sound or damaged
-        return _Checked(_FORGET if undecoded else status.st_size, status.st_mtime_ns, 0, str(error), "")
+        undecoded = str(error).startswith(
+            "more than"
+        )  # under another limit it may turn out sound or damaged
+        return _Checked(
+            _FORGET if undecoded else status.st_size, status.st_mtime_ns, 0, str(error), ""
+        )
     except OSError:  # it went away in between
         return _Checked(_FORGET, 0, 0, "missing", "")
     return _Checked(status.st_size, status.st_mtime_ns, pixels, "", digest)
@@ -192,9 +244,13 @@ def _read_header(source: Path | str | bytes | np.ndarray[Any, Any], max_pixels: 
     if not isinstance(source, bytes) and not os.path.isfile(source):
         raise PictureError("not a picture" if os.path.exists(source) else "missing")
     try:
-        return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats())
+        return Image.open(
+            io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats()
+        )
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise PictureError(_too_large(min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels)))) from None
+        raise PictureError(
+            _too_large(min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels)))
+        ) from None
     except UnidentifiedImageError:
         raise PictureError("not a picture") from None
     except PermissionError:
@@ -213,7 +269,12 @@ def _formats() -> tuple[str, ...]:
 def _from_array(values: np.ndarray[Any, Any]) -> Image.Image:
     """The picture of a uint8 array (height, width), or with 1, 3 or 4 channels behind."""
     channels = values.shape[2] if values.ndim == 3 else 1
-    if values.dtype != np.uint8 or values.ndim not in (2, 3) or channels not in (1, 3, 4) or values.size == 0:
+    if (
+        values.dtype != np.uint8
+        or values.ndim not in (2, 3)
+        or channels not in (1, 3, 4)
+        or values.size == 0
+    ):
         raise PictureError(f"not a picture: an array of {values.dtype} and shape {values.shape}")
     return Image.fromarray(values[:, :, 0] if values.ndim == 3 and channels == 1 else values)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
-from mmie.processes import rank_and_world
+from mmie.utils.distributed import rank_and_world_size
 
 Draw = tuple[int, list[int]]
 """What a batch is made from: the epoch, and the numbers of the batch's instances."""
@@ -45,7 +45,7 @@ class BucketSampler(DistributedSampler[Draw]):
         rank: int | None = None,
         num_replicas: int | None = None,
     ) -> None:
-        own, world = rank_and_world()
+        own, world = rank_and_world_size()
         place = own if rank is None else rank
         super().__init__(_Sized(len(lengths)), num_replicas or world, place, shuffle, seed)
         self.lengths = torch.tensor(lengths, dtype=torch.long)
@@ -59,7 +59,11 @@ class BucketSampler(DistributedSampler[Draw]):
 
     def __iter__(self) -> Iterator[Draw]:
         """Batches of this rank, in this epoch."""
-        order = self._training_order() if self.shuffle else torch.argsort(self.lengths, descending=True, stable=True)
+        order = (
+            self._training_order()
+            if self.shuffle
+            else torch.argsort(self.lengths, descending=True, stable=True)
+        )
         for step in self._steps(order):
             yield self.epoch, step[self.rank :: self.num_replicas].tolist()
 

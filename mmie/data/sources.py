@@ -3,7 +3,7 @@
 ============================  =========================================================================================
 source                        a post is
 ============================  =========================================================================================
-``posts.jsonl``, ``-``        a line as `mmie.data.jsonl` describes it; ``id`` may be absent: it is the line's number
+``posts.jsonl``, ``-``        a line as `mmie.data.corpora.jsonl` describes it; ``id`` may be absent: it is the line's number
 ``posts.csv``, ``posts.tsv``  a row with the columns ``text`` and, if they are there, ``id``, ``image`` (or ``path``),
                               ``context``
 a folder                      ``<id>.txt``, the picture ``<id>.jpg``, ``.jpeg``, ``.png``, ``.gif``, ``.webp``, or both
@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from mmie.data.corpus import MalformedLine, picture_path
-from mmie.data.jsonl import parse_post
+from mmie.data.corpora.base import MalformedLine, picture_path
+from mmie.data.corpora.jsonl import parse_post
 from mmie.types import MmieError, Post
 
 STANDARD_INPUT = "-"
@@ -70,7 +70,9 @@ def read_source(source: str, pictures: Path | None = None) -> Iterator[Post | Ba
     path = Path(source)
     if path.is_dir():
         if not _stems(path):
-            raise SourceError(f"{source}: expected <id>.txt or pictures, found none: name a file of posts")
+            raise SourceError(
+                f"{source}: expected <id>.txt or pictures, found none: name a file of posts"
+            )
         return _read_folder(path)
     if not path.is_file():
         raise SourceError(f"{source}: expected a file or a folder of posts, found none")
@@ -113,7 +115,9 @@ def _read_json(lines: Iterable[bytes], root: Path) -> Iterator[Post | BadPost]:
             try:
                 yield parse_post(line.decode(), root, str(number), ignored)
             except UnicodeDecodeError as error:
-                yield BadPost(str(number), f"expected UTF-8, found {error.reason} at byte {error.start}")
+                yield BadPost(
+                    str(number), f"expected UTF-8, found {error.reason} at byte {error.start}"
+                )
             except MalformedLine as error:
                 yield BadPost(str(number), str(error))
             if ignored:
@@ -160,7 +164,9 @@ def _check_columns(path: Path, rows: "csv.DictReader[str]") -> None:
         raise SourceError(f"{path}: expected a column 'text' in the first row, found {found}")
     twice = [column for column in _COLUMNS if columns.count(column) > 1]
     if twice:
-        raise SourceError(f"{path}: expected one column '{twice[0]}' in the first row, found {columns.count(twice[0])}")
+        raise SourceError(
+            f"{path}: expected one column '{twice[0]}' in the first row, found {columns.count(twice[0])}"
+        )
     if unread := set(columns) - _COLUMNS.keys():
         _warn_of(f"{path}: columns ignored", unread)
 
@@ -175,7 +181,10 @@ def _row_problem(error: csv.Error) -> str:
 def _row_post(row: Mapping[str | None, str | None], number: int, root: Path) -> Post | BadPost:
     """The post of a row of a table."""
     if None in row:
-        return BadPost(str(number), f"expected {len(row) - 1} fields, found more: quote what holds the delimiter")
+        return BadPost(
+            str(number),
+            f"expected {len(row) - 1} fields, found more: quote what holds the delimiter",
+        )
     known = {name: value for column, name in _COLUMNS.items() if (value := row.get(column))}
     try:
         return parse_post(json.dumps({"text": "", **known}), root, name=str(number))
@@ -188,7 +197,14 @@ def _read_folder(folder: Path) -> Iterator[Post | BadPost]:
     for stem in sorted(_stems(folder)):
         file = folder / f"{stem}{_TEXT_SUFFIX}"
         try:
-            picture = next((name for s in PICTURE_SUFFIXES if os.path.lexists(folder / (name := f"{stem}{s}"))), None)
+            picture = next(
+                (
+                    name
+                    for s in PICTURE_SUFFIXES
+                    if os.path.lexists(folder / (name := f"{stem}{s}"))
+                ),
+                None,
+            )
             record = {"text": _read_text(folder, file), "image": picture}
             yield parse_post(json.dumps(record), folder, name=stem)
         except UnicodeDecodeError as error:

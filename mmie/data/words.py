@@ -4,9 +4,7 @@ import re
 import unicodedata
 from itertools import chain
 
-_CJK = (
-    "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
-)
+_CJK = "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
 _MARKS = "".join(
     re.escape(character)
     for character in map(chr, chain(range(0x20000), range(0xE0000, 0xE0200)))
@@ -15,7 +13,9 @@ _MARKS = "".join(
 """Combining marks: vowel signs, accents, variation selectors; they belong to the character before them."""
 
 _LETTERS = rf"(?:(?![{_CJK}])\w[{_MARKS}]*)+"
-_WORD = re.compile(rf"(?:https?://|www\.)[!-~]*[A-Za-z0-9/]|(?<!\w)[@#]{_LETTERS}|{_LETTERS}|\S[{_MARKS}]*")
+_WORD = re.compile(
+    rf"(?:https?://|www\.)[!-~]*[A-Za-z0-9/]|(?<!\w)[@#]{_LETTERS}|{_LETTERS}|\S[{_MARKS}]*"
+)
 
 
 def split_words(text: str) -> list[tuple[str, int, int]]:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from mmie.data.corpus import read_lines
+from mmie.data.corpora.base import read_lines
 from mmie.data.pictures import cache_folder
 from mmie.grounding.detection import Detection, Detector
-from mmie.grounding.files import write_whole
+from mmie.grounding.files import atomic_write
 
 
 class Found(NamedTuple):
@@ -36,7 +36,10 @@ class DetectionCache:
         settings = json.dumps(dict(detector.identity), sort_keys=True)
         identity = hashlib.sha256(settings.encode()).hexdigest()[:16]
         self.file = (folder or cache_folder() / "grounding") / f"{detector.name}-{identity}.jsonl"
-        write_whole(self.file.with_suffix(".json"), lambda partial: partial.write_text(settings, encoding="utf-8"))
+        atomic_write(
+            self.file.with_suffix(".json"),
+            lambda partial: partial.write_text(settings, encoding="utf-8"),
+        )
         self._found = dict(_read(self.file))
 
     def __contains__(self, key: str) -> bool:
@@ -53,7 +56,8 @@ class DetectionCache:
     def add(self, found: Mapping[str, Found]) -> None:
         """Keep the results of a batch."""
         lines = "".join(
-            json.dumps({"key": key, "size": own.size, "found": own.detections}) + "\n" for key, own in found.items()
+            json.dumps({"key": key, "size": own.size, "found": own.detections}) + "\n"
+            for key, own in found.items()
         )
         with self.file.open("a+b") as stream:
             stream.write(_line_end(stream).encode() + lines.encode())

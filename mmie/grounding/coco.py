@@ -13,8 +13,8 @@ from torchvision.models import get_model_builder, get_model_weights, list_models
 from torchvision.transforms.functional import pil_to_tensor  # type: ignore[import-untyped]
 
 from mmie.blocks.errors import WeightsUnavailable
-from mmie.files import digest_file
 from mmie.grounding.detection import Detection, Detector, GroundingError
+from mmie.utils.files import digest_file
 
 THRESHOLD = 0.3
 DEFAULT_MODEL = "fasterrcnn_resnet50_fpn_v2"
@@ -56,12 +56,16 @@ class CocoDetector(Detector):
         self.weights = None if weights is None else Path(weights)
         self.model = model or (DEFAULT_MODEL if self.weights is None else _model_of(self.weights))
         if self.model not in coco_models():
-            raise GroundingError(f"coco model '{self.model}': expected one of {', '.join(coco_models())}")
+            raise GroundingError(
+                f"coco model '{self.model}': expected one of {', '.join(coco_models())}"
+            )
         self.device = torch.device(device)
         self.threshold = THRESHOLD if threshold is None else threshold
         self.batch_size = batch_size
         self._categories: list[str] = get_model_weights(self.model).DEFAULT.meta["categories"]
-        self._module = _published(self.model) if self.weights is None else _from_file(self.model, self.weights)
+        self._module = (
+            _published(self.model) if self.weights is None else _from_file(self.model, self.weights)
+        )
         self._module.eval().requires_grad_(False).to(self.device)
 
     @property
@@ -72,22 +76,39 @@ class CocoDetector(Detector):
     @cached_property
     def identity(self) -> Mapping[str, Any]:
         """Model, weights and threshold."""
-        weights = get_model_weights(self.model).DEFAULT.url if self.weights is None else digest_file(self.weights)
-        return {"detector": self.name, "model": self.model, "weights": weights, "threshold": self.threshold}
+        weights = (
+            get_model_weights(self.model).DEFAULT.url
+            if self.weights is None
+            else digest_file(self.weights)
+        )
+        return {
+            "detector": self.name,
+            "model": self.model,
+            "weights": weights,
+            "threshold": self.threshold,
+        }
 
     @torch.no_grad()
-    def detect(self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
+    def detect(
+        self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]
+    ) -> list[list[Detection]]:
         """What is found in each picture; the phrase is the category."""
         found = []
         for start in range(0, len(pictures), self.batch_size):
-            pixels = [_pixels(picture).to(self.device) for picture in pictures[start : start + self.batch_size]]
+            pixels = [
+                _pixels(picture).to(self.device)
+                for picture in pictures[start : start + self.batch_size]
+            ]
             found += [self._to_detections(result) for result in self._module(pixels)]
         return found
 
     def _to_detections(self, result: Mapping[str, Tensor]) -> list[Detection]:
         """The detections of one picture that are sure enough."""
         rows = zip(
-            result["boxes"].round().int().tolist(), result["labels"].tolist(), result["scores"].tolist(), strict=True
+            result["boxes"].round().int().tolist(),
+            result["labels"].tolist(),
+            result["scores"].tolist(),
+            strict=True,
         )
         return [
             Detection((box[0], box[1], box[2], box[3]), self._categories[label], score, self.name)
@@ -137,7 +158,9 @@ def _from_file(model: str, file: Path) -> nn.Module:
         raise WeightsUnavailable(
             f"{file}: expected the weights of {model}, found what cannot be loaded ({reason})"
         ) from error
-    lacking = [name for name in lacking if not name.endswith("num_batches_tracked")]  # frozen normalisation counts none
+    lacking = [
+        name for name in lacking if not name.endswith("num_batches_tracked")
+    ]  # frozen normalisation counts none
     if lacking or unknown:
         raise WeightsUnavailable(
             f"{file}: expected the weights of {model}, found others ({len(lacking)} tensors lacking, {len(unknown)} "

@@ -52,7 +52,9 @@ class Detector(ABC):
         """All that a result depends on beside picture and phrases, as JSON can hold it."""
 
     @abstractmethod
-    def detect(self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
+    def detect(
+        self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]
+    ) -> list[list[Detection]]:
         """What is found in each picture, in any order; boxes may overlap and reach over the edge.
 
         Args:
@@ -80,17 +82,28 @@ class CenterCrops(Detector):
     @property
     def identity(self) -> Mapping[str, Any]:
         """The shares of the sides that the boxes take."""
-        return {"detector": self.name, "shares": [_boxes(wide, self._END) for wide in (True, False)]}
+        return {
+            "detector": self.name,
+            "shares": [_boxes(wide, self._END) for wide in (True, False)],
+        }
 
-    def detect(self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
+    def detect(
+        self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]
+    ) -> list[list[Detection]]:
         """Eight boxes in each picture."""
         return [self._detect(*picture.size) for picture in pictures]
 
     def _detect(self, width: int, height: int) -> list[Detection]:
         shares = _boxes(width >= height, self._END)
         sides = (width, height, width, height)
-        boxes = [tuple(round(share * side) for share, side in zip(box, sides, strict=True)) for box in shares]
-        return [Detection((b[0], b[1], b[2], b[3]), "", 1 / place, self.name) for place, b in enumerate(boxes, start=1)]
+        boxes = [
+            tuple(round(share * side) for share, side in zip(box, sides, strict=True))
+            for box in shares
+        ]
+        return [
+            Detection((b[0], b[1], b[2], b[3]), "", 1 / place, self.name)
+            for place, b in enumerate(boxes, start=1)
+        ]
 
 
 def _boxes(is_wide: bool, end: float) -> list[tuple[float, float, float, float]]:

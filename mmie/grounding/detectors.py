@@ -47,13 +47,20 @@ class MixedDetector(Detector):
         """The identities of the sources, in order."""
         return {"mixed": [dict(source.identity) for source in self.sources]}
 
-    def detect(self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
+    def detect(
+        self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]
+    ) -> list[list[Detection]]:
         """What all of them find in each picture, source by source."""
         found = [source.detect(pictures, phrases) for source in self.sources]
-        return [[detection for part in parts for detection in part] for parts in zip(*found, strict=True)]
+        return [
+            [detection for part in parts for detection in part]
+            for parts in zip(*found, strict=True)
+        ]
 
 
-def build_detector(name: str, device: torch.device | str = "cpu", threshold: float | None = None) -> Detector:
+def build_detector(
+    name: str, device: torch.device | str = "cpu", threshold: float | None = None
+) -> Detector:
     """A detector by its name.
 
     Args:
@@ -68,7 +75,9 @@ def build_detector(name: str, device: torch.device | str = "cpu", threshold: flo
     """
     parts = [name] if Path(name).is_dir() else name.split("+")
     if not all(parts):
-        raise GroundingError(f"detector '{name}': expected center, coco, coco:FILE, a folder or a hub name, or a+b")
+        raise GroundingError(
+            f"detector '{name}': expected center, coco, coco:FILE, a folder or a hub name, or a+b"
+        )
     detectors = [_build_one(part, device, threshold) for part in parts]
     return detectors[0] if len(detectors) == 1 else MixedDetector(detectors)
 
@@ -83,5 +92,7 @@ def _build_one(name: str, device: torch.device | str, threshold: float | None) -
     if not weights or weights in coco_models():
         return CocoDetector(None, weights or None, device, threshold)
     if not Path(weights).is_file():
-        raise GroundingError(f"detector '{name}': expected a file of weights or one of {', '.join(coco_models())}")
+        raise GroundingError(
+            f"detector '{name}': expected a file of weights or one of {', '.join(coco_models())}"
+        )
     return CocoDetector(weights, None, device, threshold)

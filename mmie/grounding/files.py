@@ -3,17 +3,17 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from mmie import files
 from mmie.grounding.detection import GroundingError
+from mmie.utils import files
 
 
-def write_whole(file: Path, write: Callable[[Path], object]) -> None:
-    """As `mmie.files.write_whole`.
+def atomic_write(file: Path, write: Callable[[Path], object]) -> None:
+    """As `mmie.utils.files.atomic_write`.
 
     Raises:
         GroundingError: The file cannot be written.
     """
     try:
-        files.write_whole(file, write)
+        files.atomic_write(file, write)
     except OSError as error:
         raise GroundingError(f"{file}: cannot be written: {error.strerror or error}") from error

@@ -11,10 +11,16 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from mmie.data.pictures import MAX_PIXELS, PictureError, audit_pictures, load_picture, picture_digests
+from mmie.data.pictures import (
+    MAX_PIXELS,
+    PictureError,
+    audit_pictures,
+    load_picture,
+    picture_digests,
+)
 from mmie.grounding.cache import DetectionCache, Found
 from mmie.grounding.detection import Detection, Detector, GroundingError
-from mmie.grounding.files import write_whole
+from mmie.grounding.files import atomic_write
 from mmie.grounding.index import Crop, IndexEntry
 from mmie.grounding.phrases import PhraseSource, noun_phrases
 from mmie.grounding.selection import cut, select
@@ -86,7 +92,9 @@ def ground_posts(
     """
     kept = list(posts)
     memory = DetectionCache(detector, cache)
-    paths = {place: _picture_file(post) for place, post in enumerate(kept) if post.image is not None}
+    paths = {
+        place: _picture_file(post) for place, post in enumerate(kept) if post.image is not None
+    }
     digests = picture_digests(paths.values(), max_pixels)
     asked = phrases if detector.reads_phrases else _nothing
     work = {
@@ -95,12 +103,16 @@ def ground_posts(
         if path in digests
     }
     result = Grounding(unreadable=audit_pictures(paths.values(), max_pixels))
-    crops = _Grounder(out, detector, num_crops, max_pixels, memory, result).run(list(work.values()), batch_size)
+    crops = _Grounder(out, detector, num_crops, max_pixels, memory, result).run(
+        list(work.values()), batch_size
+    )
     for place, post in enumerate(kept):
         own = crops.get(work[place].key, ()) if place in work else ()
         result.posts.append(replace(post, crops=tuple(out / crop.file for crop in own)))
         if place in work and work[place].key in crops:
-            result.entries.append(IndexEntry(post.id, str(paths[place].absolute()), work[place].phrases, own))
+            result.entries.append(
+                IndexEntry(post.id, str(paths[place].absolute()), work[place].phrases, own)
+            )
     return result
 
 
@@ -108,7 +120,13 @@ class _Grounder:
     """The batches of one call of `ground_posts`."""
 
     def __init__(
-        self, out: Path, detector: Detector, num_crops: int, max_pixels: int, memory: DetectionCache, result: Grounding
+        self,
+        out: Path,
+        detector: Detector,
+        num_crops: int,
+        max_pixels: int,
+        memory: DetectionCache,
+        result: Grounding,
     ) -> None:
         self.out = out
         self.detector = detector
@@ -120,8 +138,12 @@ class _Grounder:
     def run(self, work: Sequence[_Work], batch_size: int) -> dict[str, tuple[Crop, ...]]:
         """The crops of each key."""
         distinct = list({item.key: item for item in work}.values())
-        distinct.sort(key=lambda item: len(item.phrases))  # detectors batch pictures with equally many phrases
-        batches = [distinct[start : start + batch_size] for start in range(0, len(distinct), batch_size)]
+        distinct.sort(
+            key=lambda item: len(item.phrases)
+        )  # detectors batch pictures with equally many phrases
+        batches = [
+            distinct[start : start + batch_size] for start in range(0, len(distinct), batch_size)
+        ]
         crops: dict[str, tuple[Crop, ...]] = {}
         console = Console(stderr=True)
         shown = track(
@@ -136,7 +158,9 @@ class _Grounder:
             crops.update(self._ground(batch, pictures))
         return crops
 
-    def _loaded(self, batches: Iterable[list[_Work]]) -> Iterator[tuple[list[_Work], dict[str, Image.Image]]]:
+    def _loaded(
+        self, batches: Iterable[list[_Work]]
+    ) -> Iterator[tuple[list[_Work], dict[str, Image.Image]]]:
         """Batches with the pictures that are still needed, the next one's decoded while this one's are looked at."""
         with ThreadPoolExecutor(1) as pool:
             pending = None
@@ -153,7 +177,8 @@ class _Grounder:
         return {
             item.key: picture
             for item in batch
-            if (item.key not in self.memory or self._missing(item)) and (picture := self._open(item.path)) is not None
+            if (item.key not in self.memory or self._missing(item))
+            and (picture := self._open(item.path)) is not None
         }
 
     def _open(self, path: Path) -> Image.Image | None:
@@ -164,15 +189,22 @@ class _Grounder:
             self.result.unreadable[path] = str(error)
             return None
 
-    def _ground(self, batch: Sequence[_Work], pictures: Mapping[str, Image.Image]) -> dict[str, tuple[Crop, ...]]:
+    def _ground(
+        self, batch: Sequence[_Work], pictures: Mapping[str, Image.Image]
+    ) -> dict[str, tuple[Crop, ...]]:
         """The crops of a batch, each written."""
         new = [item for item in batch if item.key in pictures and item.key not in self.memory]
         known = [item for item in batch if item.key in self.memory]
         if new:
-            found = self.detector.detect([pictures[item.key] for item in new], [item.phrases for item in new])
+            found = self.detector.detect(
+                [pictures[item.key] for item in new], [item.phrases for item in new]
+            )
             sizes = [pictures[item.key].size for item in new]
             self.memory.add(
-                {item.key: Found(*of) for item, of in zip(new, zip(sizes, found, strict=True), strict=True)}
+                {
+                    item.key: Found(*of)
+                    for item, of in zip(new, zip(sizes, found, strict=True), strict=True)
+                }
             )
         self.result.detected += len(new)
         self.result.remembered += len(known)
@@ -184,7 +216,9 @@ class _Grounder:
     def _crops(self, item: _Work) -> tuple[Crop, ...]:
         """The crops of a picture that was looked at."""
         found = self.memory[item.key]
-        return tuple(_to_crop(item, d) for d in select(found.detections, found.size, self.num_crops))
+        return tuple(
+            _to_crop(item, d) for d in select(found.detections, found.size, self.num_crops)
+        )
 
     def _missing(self, item: _Work) -> list[Crop]:
         """Crops of a picture that have no file yet."""
@@ -195,7 +229,7 @@ class _Grounder:
         for crop in self._missing(item):
             if crop.box is not None:
                 save = partial(cut(picture, crop.box).save, quality=_QUALITY)
-                write_whole(self.out / crop.file, save)
+                atomic_write(self.out / crop.file, save)
                 self.result.written += 1
 
 
@@ -208,7 +242,9 @@ class Cropper:
         phrases: What to look for, given a post's words; not asked if the detector reads no phrases.
     """
 
-    def __init__(self, detector: Detector, num_crops: int = 3, phrases: PhraseSource = noun_phrases) -> None:
+    def __init__(
+        self, detector: Detector, num_crops: int = 3, phrases: PhraseSource = noun_phrases
+    ) -> None:
         self.detector = detector
         self.num_crops = num_crops
         self.phrases = phrases if detector.reads_phrases else _nothing
@@ -217,7 +253,9 @@ class Cropper:
         """Crops of an RGB picture, best first, given the post's words."""
         wanted = self.phrases(Post(words=tuple(words)))
         (found,) = self.detector.detect([picture], [wanted])
-        return [cut(picture, detection.box) for detection in select(found, picture.size, self.num_crops)]
+        return [
+            cut(picture, detection.box) for detection in select(found, picture.size, self.num_crops)
+        ]
 
 
 def _nothing(post: Post) -> list[str]:
@@ -228,7 +266,9 @@ def _nothing(post: Post) -> list[str]:
 def _picture_file(post: Post) -> Path:
     """The picture file of a post."""
     if not isinstance(post.image, Path | str):
-        raise GroundingError(f"post {post.id}: expected a picture file, found a picture in memory: see Cropper")
+        raise GroundingError(
+            f"post {post.id}: expected a picture file, found a picture in memory: see Cropper"
+        )
     return Path(post.image)
 
 

@@ -18,9 +18,9 @@ from typing import Any, Literal
 
 import torch
 
-from mmie.data.corpus import load_crop_index, read_lines
+from mmie.data.corpora.base import load_crop_index, read_lines
 from mmie.grounding.detection import Box, GroundingError
-from mmie.grounding.files import write_whole
+from mmie.grounding.files import atomic_write
 
 IndexKey = Literal["image", "id"]
 """What the published index is keyed by: name of the image file (Twitter), or line number, the post's id (MNRE)."""
@@ -65,7 +65,7 @@ class IndexEntry:
 def write_index(file: Path, entries: Iterable[IndexEntry]) -> None:
     """Write an index, whole or not at all."""
     lines = "".join(json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in entries)
-    write_whole(file, lambda partial: partial.write_text(lines, encoding="utf-8"))
+    atomic_write(file, lambda partial: partial.write_text(lines, encoding="utf-8"))
 
 
 def read_index(file: Path) -> list[IndexEntry]:
@@ -77,8 +77,12 @@ def read_index(file: Path) -> list[IndexEntry]:
     try:
         lines = read_lines(file)
     except OSError as error:
-        raise GroundingError(f"{file}: expected an index of crops, found no file that can be read") from error
-    return [_entry(file, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+        raise GroundingError(
+            f"{file}: expected an index of crops, found no file that can be read"
+        ) from error
+    return [
+        _entry(file, number, line) for number, line in enumerate(lines, start=1) if line.strip()
+    ]
 
 
 def to_pth(entries: Iterable[IndexEntry], file: Path, key: IndexKey) -> None:
@@ -93,7 +97,12 @@ def to_pth(entries: Iterable[IndexEntry], file: Path, key: IndexKey) -> None:
     for entry in entries:
         lists.setdefault(_published_key(entry, key), []).append(entry.crops)
     merged = {name: _merge(crops) for name, crops in lists.items()}
-    write_whole(file, lambda partial: torch.save({name: files for name, files in merged.items() if files}, partial))
+    atomic_write(
+        file,
+        lambda partial: torch.save(
+            {name: files for name, files in merged.items() if files}, partial
+        ),
+    )
 
 
 def from_pth(file: Path, key: IndexKey) -> list[IndexEntry]:
@@ -114,7 +123,9 @@ def _published_key(entry: IndexEntry, key: IndexKey) -> str | int:
     """What an entry is found by."""
     name = PurePosixPath(entry.image).name if key == "image" else entry.id
     if not name:
-        raise GroundingError(f"the index does not say the {key} of every entry: it was keyed by the other one")
+        raise GroundingError(
+            f"the index does not say the {key} of every entry: it was keyed by the other one"
+        )
     return int(name) if key == "id" and name.isdecimal() else name
 
 
@@ -133,11 +144,17 @@ def _entry(file: Path, number: int, line: str) -> IndexEntry:
         phrases = tuple(map(_text, record.get("phrases", [])))
         return IndexEntry(_text(record["id"]), _text(record["image"]), phrases, crops)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise GroundingError(f"{file}:{number}: expected an entry of an index of crops, found {line[:80]!r}") from error
+        raise GroundingError(
+            f"{file}:{number}: expected an entry of an index of crops, found {line[:80]!r}"
+        ) from error
 
 
 def _crop(
-    file: str, box: list[int] | None = None, phrase: str = "", score: float | None = None, detector: str = ""
+    file: str,
+    box: list[int] | None = None,
+    phrase: str = "",
+    score: float | None = None,
+    detector: str = "",
 ) -> Crop:
     """The crop that a record spells.
 

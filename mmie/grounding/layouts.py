@@ -7,17 +7,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mmie.data.corpus import Corpus, CorpusError
-from mmie.data.jsonl import post_to_json
-from mmie.data.mnre import MNRE
+from mmie.data.corpora.base import Corpus, CorpusError
+from mmie.data.corpora.jsonl import post_to_json
+from mmie.data.corpora.mnre import MNRE
+from mmie.data.corpora.twitter import Twitter2015, Twitter2017
 from mmie.data.sources import BadPost, read_source
-from mmie.data.twitter import Twitter2015, Twitter2017
-from mmie.files import digest_file
 from mmie.grounding.detection import GroundingError
-from mmie.grounding.files import write_whole
+from mmie.grounding.files import atomic_write
 from mmie.grounding.ground import Grounding
 from mmie.grounding.index import IndexEntry, IndexKey, to_pth, write_index
 from mmie.types import Post, Split
+from mmie.utils.files import digest_file
 
 _CROP_FOLDER = "crops"
 _PICTURE_FOLDER = "images"
@@ -58,7 +58,9 @@ class Layout:
             raise GroundingError(f"{source}: would be written over: name another folder by --out")
         target = self.posts or self.published
         if target is not None and target.exists() and not (self.index.exists() or overwrite):
-            raise GroundingError(f"{target}: was not written by mmie ground: move it, or add --overwrite")
+            raise GroundingError(
+                f"{target}: was not written by mmie ground: move it, or add --overwrite"
+            )
 
     def write(self, grounding: Grounding) -> None:
         """Write the index, and what the layout has beside it; the crops are there already.
@@ -134,20 +136,24 @@ def write_posts(file: Path, posts: Iterable[Post], unreadable: set[Path]) -> Non
     for post in posts:
         if not post.words:
             continue
-        found = post.image if isinstance(post.image, Path) and post.image not in unreadable else None
+        found = (
+            post.image if isinstance(post.image, Path) and post.image not in unreadable else None
+        )
         image = None if found is None else _inside(found, file.parent)
         record = post_to_json(replace(post, image=image), file.parent)
         lines.append(json.dumps(record, ensure_ascii=False) + "\n")
-    write_whole(file, lambda partial: partial.write_text("".join(lines), encoding="utf-8"))
+    atomic_write(file, lambda partial: partial.write_text("".join(lines), encoding="utf-8"))
 
 
 def _inside(picture: Path, folder: Path) -> Path:
     """The picture, or a link to it, inside a folder."""
-    if picture.resolve().is_relative_to(folder.resolve()) and picture.absolute().is_relative_to(folder.absolute()):
+    if picture.resolve().is_relative_to(folder.resolve()) and picture.absolute().is_relative_to(
+        folder.absolute()
+    ):
         return picture
     linked = folder / _PICTURE_FOLDER / f"{digest_file(picture)[:_DIGITS]}{picture.suffix.lower()}"
     if not linked.exists():
-        write_whole(linked, lambda partial: _link(picture, partial))
+        atomic_write(linked, lambda partial: _link(picture, partial))
     return linked
 
 

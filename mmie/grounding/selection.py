@@ -37,8 +37,12 @@ def select(
     if not large:
         return []
     ranked = rank(large)
-    boxes = torch.tensor([detection.box for detection in ranked], dtype=torch.float32)  # (detections, 4)
-    order = torch.arange(len(ranked), 0, -1, dtype=torch.float32)  # in place of scores, which do not compare
+    boxes = torch.tensor(
+        [detection.box for detection in ranked], dtype=torch.float32
+    )  # (detections, 4)
+    order = torch.arange(
+        len(ranked), 0, -1, dtype=torch.float32
+    )  # in place of scores, which do not compare
     return [ranked[place] for place in nms(boxes, order, max_overlap)[:count].tolist()]
 
 

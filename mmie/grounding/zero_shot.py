@@ -18,8 +18,8 @@ from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
 from mmie.blocks.errors import WeightsUnavailable
 from mmie.blocks.text_encoder import unavailable_line
-from mmie.files import digest_file
 from mmie.grounding.detection import Detection, Detector
+from mmie.utils.files import digest_path
 
 _FIXED_LENGTH = ("owlv2", "owlvit")
 """Models whose queries are all padded to one length, however short."""
@@ -67,10 +67,17 @@ class ZeroShotDetector(Detector):
         """Model, threshold and precision."""
         folder = Path(self.source)
         revision = getattr(self._model.config, "_commit_hash", None)
-        weights = digest_file(folder) if folder.is_dir() else f"{self.source}@{revision}"
-        return {"detector": self.name, "weights": weights, "threshold": self.threshold, "device": self.device.type}
+        weights = digest_path(folder) if folder.is_dir() else f"{self.source}@{revision}"
+        return {
+            "detector": self.name,
+            "weights": weights,
+            "threshold": self.threshold,
+            "device": self.device.type,
+        }
 
-    def detect(self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
+    def detect(
+        self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]
+    ) -> list[list[Detection]]:
         """What is found of the phrases in each picture."""
         cleaned = [[text for phrase in own if (text := _clean(phrase))] for own in phrases]
         found: list[list[Detection]] = [[] for _ in pictures]
@@ -79,16 +86,24 @@ class ZeroShotDetector(Detector):
             places = list(group) if count else []
             for start in range(0, len(places), self.batch_size):
                 chunk = places[start : start + self.batch_size]
-                results = self._detect([pictures[place] for place in chunk], [cleaned[place] for place in chunk])
+                results = self._detect(
+                    [pictures[place] for place in chunk], [cleaned[place] for place in chunk]
+                )
                 for place, detections in zip(chunk, results, strict=True):
                     found[place] = detections
         return found
 
     @torch.no_grad()
-    def _detect(self, pictures: list[Image.Image], phrases: list[list[str]]) -> list[list[Detection]]:
+    def _detect(
+        self, pictures: list[Image.Image], phrases: list[list[str]]
+    ) -> list[list[Detection]]:
         """Pictures with equally many phrases, at least one."""
         inputs = self._processor(
-            images=pictures, text=phrases, return_tensors="pt", truncation=True, **self._text_padding
+            images=pictures,
+            text=phrases,
+            return_tensors="pt",
+            truncation=True,
+            **self._text_padding,
         ).to(self.device)
         with torch.autocast("cuda", torch.float16) if self.device.type == "cuda" else nullcontext():
             outputs = self._model(**inputs)
@@ -97,23 +112,33 @@ class ZeroShotDetector(Detector):
         results = self._processor.post_process_grounded_object_detection(
             outputs, target_sizes=sizes, text_labels=phrases, **limit
         )
-        return [self._to_detections(result, own) for result, own in zip(results, phrases, strict=True)]
+        return [
+            self._to_detections(result, own) for result, own in zip(results, phrases, strict=True)
+        ]
 
     @property
     def _text_padding(self) -> dict[str, Any]:
         """How phrases become equally long, and the most tokens that the model has places for."""
         config = self._model.config
         if self.name in _FIXED_LENGTH:
-            return {"padding": "max_length", "max_length": config.text_config.max_position_embeddings}
+            return {
+                "padding": "max_length",
+                "max_length": config.text_config.max_position_embeddings,
+            }
         return {"padding": True, "max_length": getattr(config, "max_text_len", None)}
 
     def _to_detections(self, result: Mapping[str, Any], phrases: Sequence[str]) -> list[Detection]:
         """The detections of one picture, its boxes rounded to whole pixels."""
         rows = zip(
-            result["boxes"].round().int().tolist(), result["scores"].tolist(), result["text_labels"], strict=True
+            result["boxes"].round().int().tolist(),
+            result["scores"].tolist(),
+            result["text_labels"],
+            strict=True,
         )
         return [
-            Detection((box[0], box[1], box[2], box[3]), closest_phrase(label, phrases), score, self.name)
+            Detection(
+                (box[0], box[1], box[2], box[3]), closest_phrase(label, phrases), score, self.name
+            )
             for box, score, label in rows
         ]
 
@@ -141,7 +166,9 @@ def _load(source: str) -> tuple[Any, Any]:
     """The model in float32, and what prepares phrases and pictures for it."""
     loader: Any = AutoModelForZeroShotObjectDetection
     try:
-        model, report = loader.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
+        model, report = loader.from_pretrained(
+            source, dtype=torch.float32, output_loading_info=True
+        )
         processor = AutoProcessor.from_pretrained(source)
     except Exception as error:  # transformers raises almost anything on damaged files
         raise WeightsUnavailable(_unavailable(source, str(error))) from error

@@ -11,13 +11,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from mmie.inference.answering import Answerer, Precision
+from mmie.checkpoints import CheckpointError, read_checkpoint, read_pretrained
 from mmie.inference.frames import is_frame, read_frame, with_columns
 from mmie.inference.pairs import plausible_pairs
+from mmie.inference.predictor import Precision, Predictor
 from mmie.inference.reading import Cropper, ReadPost, ViewFormat, read_post
-from mmie.inference.sharing import building, read_content, read_pretrained
-from mmie.methods.transfer import CheckpointError
-from mmie.types import NO_RELATION, Answer, Entity, Extraction, Mention, MmieError, Post, Triple
+from mmie.types import NO_RELATION, Entity, Extraction, Mention, Post, Prediction, Triple
+from mmie.utils.devices import resolve_device
 
 MAX_PAIRS = 400
 """Pairs of entities of one post that are asked about: those of 20 entities."""
@@ -25,10 +25,6 @@ AGAINST_THE_ORDER = 7 / 3
 """How many times as probable a relation must be against the order of the text as along it, if it is told of a pair both
 ways. Corpora annotate a pair one way, so a method has never seen that the other way is wrong; in MNRE's training split
 71 % of the relations between entities of one type go along the text, in the demo corpus all."""
-
-
-class DeviceError(MmieError, ValueError):
-    """A device that is not there."""
 
 
 class Extractor:
@@ -58,8 +54,8 @@ class Extractor:
 
     def __init__(
         self,
-        ner: Answerer | None = None,
-        re: Answerer | None = None,
+        ner: Predictor | None = None,
+        re: Predictor | None = None,
         cropper: Cropper | None = None,
         window: int = 256,
         workers: int | None = None,
@@ -83,7 +79,7 @@ class Extractor:
         """A checkpoint of either task.
 
         Args:
-            path: File that a fit wrote, or folder that `mmie.inference.sharing.save_pretrained` wrote.
+            path: File that a fit wrote, or folder that `mmie.export.pretrained.save_pretrained` wrote.
             device: ``auto`` takes a GPU if there is one; else what torch calls a device.
             precision: ``auto`` is bfloat16 on a GPU and float32 elsewhere.
             batch_size: Posts that are computed together.
@@ -93,8 +89,8 @@ class Extractor:
             CheckpointError: The file is no checkpoint, or its method is not known here.
             DeviceError: There is no such device.
         """
-        answerer = _load(path, find_device(device), precision=precision, batch_size=batch_size)
-        return cls._of(answerer, **options)
+        predictor = _load(path, resolve_device(device), precision=precision, batch_size=batch_size)
+        return cls._of(predictor, **options)
 
     @classmethod
     def from_pretrained(
@@ -106,7 +102,7 @@ class Extractor:
         batch_size: int = 32,
         **options: Any,
     ) -> Self:
-        """A folder that `mmie.inference.sharing.save_pretrained` wrote, here or on the Hugging Face hub.
+        """A folder that `mmie.export.pretrained.save_pretrained` wrote, here or on the Hugging Face hub.
 
         Args:
             source: The folder, or ``owner/name`` on the hub.
@@ -120,15 +116,20 @@ class Extractor:
             CheckpointError: There is no such folder or repository, or it holds something else.
             DeviceError: There is no such device.
         """
-        content, place = read_pretrained(source, revision), find_device(device)
-        with building(source):
-            answerer = Answerer.from_checkpoint(content, source, place, precision=precision, batch_size=batch_size)
-        return cls._of(answerer, **options)
+        checkpoint = read_pretrained(source, revision)
+        predictor = Predictor.from_checkpoint(
+            checkpoint, resolve_device(device), precision=precision, batch_size=batch_size
+        )
+        return cls._of(predictor, **options)
 
     @classmethod
-    def _of(cls, answerer: Answerer, **options: Any) -> Self:
+    def _of(cls, predictor: Predictor, **options: Any) -> Self:
         """A method of either task."""
-        return cls(None, answerer, **options) if answerer.method.task.asks_pairs else cls(answerer, **options)
+        return (
+            cls(None, predictor, **options)
+            if predictor.method.task.asks_pairs
+            else cls(predictor, **options)
+        )
 
     def extract(self, posts: Iterable[Post[Any]]) -> list[Extraction]:
         """What is found in each post, in their order.
@@ -151,15 +152,17 @@ class Extractor:
 
             def read_ahead() -> Callable[[], list[ReadPost]]:
                 window = list(islice(numbered, self.window))
-                reading = pool.map(lambda item: read_post(item[1], item[0], self.formats, self.cropper), window)
+                reading = pool.map(
+                    lambda item: read_post(item[1], item[0], self.formats, self.cropper), window
+                )
                 return lambda: list(reading)
 
             ahead = read_ahead()
             while reads := ahead():
                 ahead = read_ahead()
-                yield from self._answer(reads)
+                yield from self._to_prediction(reads)
 
-    def extract_frame(self, frame: Any, text: str = "text", image: str | None = "image") -> Any:  # noqa: ANN401
+    def extract_frame(self, frame: Any, text: str = "text", image: str | None = "image") -> Any:
         """A pandas frame of posts with two columns more: ``entities`` and ``relations``, lists of dicts.
 
         Args:
@@ -179,23 +182,26 @@ class Extractor:
     @property
     def formats(self) -> list[ViewFormat]:
         """How the methods see pictures; empty if they look at none."""
-        forms = [answerer.format for answerer in (self.ner, self.re) if answerer is not None]
-        return list(dict.fromkeys(form for form in forms if form.views))
+        forms = [predictor.format for predictor in (self.ner, self.re) if predictor is not None]
+        return list(dict.fromkeys(form for form in forms if form.num_views))
 
-    def _answer(self, reads: list[ReadPost]) -> list[Extraction]:
+    def _to_prediction(self, reads: list[ReadPost]) -> list[Extraction]:
         """What is found in the posts of a window."""
         kept: dict[str, Tensor] = {}
         if self.ner is not None:
-            found = [_sole(answers) for answers in self.ner.answer(reads, kept)]
+            found = [_sole(predictions) for predictions in self.ner.predict(reads, kept)]
         else:
-            found = [Answer(read.post.id, read.post.entities) for read in reads]
-        said: list[list[Answer]] = [[] for _ in reads]
+            found = [Prediction(read.post.id, read.post.entities) for read in reads]
+        said: list[list[Prediction]] = [[] for _ in reads]
         if self.re is not None:
-            asked = [self._ask(read, answer.entities) for read, answer in zip(reads, found, strict=True)]
-            said = self.re.answer(asked, kept)
+            asked = [
+                self._ask(read, prediction.entities)
+                for read, prediction in zip(reads, found, strict=True)
+            ]
+            said = self.re.predict(asked, kept)
         return [
-            _extraction(read, answer, relations, self.ner is None and bool(read.post.relations))
-            for read, answer, relations in zip(reads, found, said, strict=True)
+            _extraction(read, prediction, relations, self.ner is None and bool(read.post.relations))
+            for read, prediction, relations in zip(reads, found, said, strict=True)
         ]
 
     def _ask(self, read: ReadPost, entities: Sequence[Entity]) -> ReadPost:
@@ -206,7 +212,9 @@ class Extractor:
         if self.ner is not None or not asked:
             asked, count = plausible_pairs(entities, self.re.schema.labels, MAX_PAIRS)
         if count > MAX_PAIRS:
-            read.problems.append(f"relations: only {MAX_PAIRS} of {count} pairs of entities were asked about")
+            read.problems.append(
+                f"relations: only {MAX_PAIRS} of {count} pairs of entities were asked about"
+            )
         return replace(read, post=replace(post, relations=asked[:MAX_PAIRS]))
 
 
@@ -232,17 +240,21 @@ def load_pair(
         CheckpointError: A file is no checkpoint, or is one of the other task.
         DeviceError: There is no such device.
     """
-    place = find_device(device)
-    loaded: list[Answerer] = []
+    place = resolve_device(device)
+    loaded: list[Predictor] = []
     for task, path in (("ner", ner), ("re", re)):
         loaded.append(_load(path, place, precision=precision, batch_size=batch_size))
         if loaded[-1].schema.task != task:
-            raise CheckpointError(f"'{path}' is of the task {loaded[-1].schema.task}: expected one of {task}")
+            raise CheckpointError(
+                f"'{path}' is of the task {loaded[-1].schema.task}: expected one of {task}"
+            )
     finder, classifier = loaded
     return Extractor(finder, classifier, **options)
 
 
-def load_extractor(ner: str | Path | None = None, re: str | Path | None = None, **options: Any) -> Extractor:
+def load_extractor(
+    ner: str | Path | None = None, re: str | Path | None = None, **options: Any
+) -> Extractor:
     """An extractor of one checkpoint or of two.
 
     Args:
@@ -258,42 +270,30 @@ def load_extractor(ner: str | Path | None = None, re: str | Path | None = None, 
         return load_pair(ner, re, **options)
     path = re if ner is None else ner
     if path is None:
-        raise CheckpointError("no checkpoint is named: expected one for entities, one for relations, or both")
+        raise CheckpointError(
+            "no checkpoint is named: expected one for entities, one for relations, or both"
+        )
     extractor = Extractor.from_checkpoint(path, **options)
     if (extractor.ner is None) != (ner is None):
-        raise CheckpointError(f"'{path}' is of the other task: it finds {'relations' if re is None else 'entities'}")
+        raise CheckpointError(
+            f"'{path}' is of the other task: it finds {'relations' if re is None else 'entities'}"
+        )
     return extractor
 
 
-def find_device(name: str) -> torch.device:
-    """The device of a name; ``auto`` is a GPU if there is one.
-
-    Raises:
-        DeviceError: It is not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise DeviceError(f"device '{name}' is not there: {str(error).splitlines()[0]}") from error
-    return device
-
-
-def _load(path: str | Path, device: torch.device, **options: Any) -> Answerer:
+def _load(path: str | Path, device: torch.device, **options: Any) -> Predictor:
     """A checkpoint's method, ready to answer."""
-    content = read_content(path)
-    with building(path):
-        return Answerer.from_checkpoint(content, path, device, **options)
+    return Predictor.from_checkpoint(read_checkpoint(path), device, **options)
 
 
-def _sole(answers: Sequence[Answer]) -> Answer:
+def _sole(predictions: Sequence[Prediction]) -> Prediction:
     """The answer of a post; that of one without words finds nothing."""
-    return answers[0] if answers else Answer("")
+    return predictions[0] if predictions else Prediction("")
 
 
-def _extraction(read: ReadPost, found: Answer, said: Sequence[Answer], is_asked: bool) -> Extraction:
+def _extraction(
+    read: ReadPost, found: Prediction, said: Sequence[Prediction], is_asked: bool
+) -> Extraction:
     """Answers in words: what was found in a post."""
     post = read.post
     certain = found.probabilities or (1.0,) * len(found.entities)
@@ -302,8 +302,8 @@ def _extraction(read: ReadPost, found: Answer, said: Sequence[Answer], is_asked:
         for entity, probability in zip(found.entities, certain, strict=True)
     }
     triples = []
-    for answer in said:
-        relation, probability = answer.relations[0], answer.probabilities[0]
+    for prediction in said:
+        relation, probability = prediction.relations[0], prediction.probabilities[0]
         head, tail = (
             mentions.get((entity.start, entity.end)) or _mention(post, entity, 1.0)
             for entity in (relation.head, relation.tail)
@@ -312,7 +312,12 @@ def _extraction(read: ReadPost, found: Answer, said: Sequence[Answer], is_asked:
             triples.append(Triple(head, relation.label, tail, probability))
     relations = triples if is_asked else _one_way(triples)
     return Extraction(
-        post.id, post.text or "", post.offsets, tuple(mentions.values()), tuple(relations), tuple(read.problems)
+        post.id,
+        post.text or "",
+        post.offsets,
+        tuple(mentions.values()),
+        tuple(relations),
+        tuple(read.problems),
     )
 
 

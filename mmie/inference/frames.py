@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mmie.inference.formats import to_json
+from mmie.inference.formats.text import to_json
 from mmie.inference.reading import PostError
 from mmie.types import Extraction, Post
 
@@ -13,7 +13,7 @@ def is_frame(posts: object) -> bool:
     return hasattr(posts, "columns")
 
 
-def read_frame(frame: Any, text: str, image: str | None) -> Iterator[Post[Any]]:  # noqa: ANN401
+def read_frame(frame: Any, text: str, image: str | None) -> Iterator[Post[Any]]:
     """The posts of a frame, one a row, named by the index.
 
     Raises:
@@ -21,13 +21,15 @@ def read_frame(frame: Any, text: str, image: str | None) -> Iterator[Post[Any]]:
     """
     for column in (text, image):
         if column is not None and column not in frame.columns:
-            raise PostError(f"the frame has no column '{column}': it has {', '.join(map(str, frame.columns))}")
+            raise PostError(
+                f"the frame has no column '{column}': it has {', '.join(map(str, frame.columns))}"
+            )
     pictures = [None] * len(frame) if image is None else frame[image]
     for name, words, picture in zip(frame.index, frame[text], pictures, strict=True):
         yield Post(id=str(name), text=_absent_to_none(words) or "", image=_absent_to_none(picture))
 
 
-def with_columns(frame: Any, extractions: Sequence[Extraction]) -> Any:  # noqa: ANN401
+def with_columns(frame: Any, extractions: Sequence[Extraction]) -> Any:
     """A copy of the frame with what was found in each row."""
     lines = [to_json(extraction) for extraction in extractions]
     return frame.assign(
@@ -37,7 +39,11 @@ def with_columns(frame: Any, extractions: Sequence[Extraction]) -> Any:  # noqa:
     )
 
 
-def _absent_to_none(value: Any) -> Any:  # noqa: ANN401
+def _absent_to_none(value: Any) -> Any:
     """None for pandas' missing values: None, NaN, NA and NaT."""
     is_number = isinstance(value, float)
-    return None if value is None or (is_number and value != value) or type(value).__name__ == "NAType" else value
+    return (
+        None
+        if value is None or (is_number and value != value) or type(value).__name__ == "NAType"
+        else value
+    )

@@ -34,7 +34,9 @@ def plausible_pairs(
     types = [entity.type.lower() for entity in entities]
     counts = Counter(types)
     partners = _partners(set(counts), _typed_pairs(labels))
-    total = sum(counts[head] * (counts[tail] - (head == tail)) for head in counts for tail in partners[head])
+    total = sum(
+        counts[head] * (counts[tail] - (head == tail)) for head in counts for tail in partners[head]
+    )
     pairs = (
         Relation(head, tail, NO_RELATION)
         for first, head in enumerate(entities)
@@ -48,7 +50,11 @@ def plausible_pairs(
 def _partners(types: set[str], allowed: set[tuple[str, str]] | None) -> dict[str, set[str]]:
     """For each type of a head the types that its tail may have."""
     return {
-        head: {tail for tail in types if allowed is None or not (head and tail) or (head, tail) in allowed}
+        head: {
+            tail
+            for tail in types
+            if allowed is None or not (head and tail) or (head, tail) in allowed
+        }
         for head in types
     }
 

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple, Protocol
 from PIL import Image
 from torch import Tensor
 
-from mmie.data.pictures import PictureError, ResizeMode, load_picture, to_view
+from mmie.data.pictures import ImageTransform, PictureError, load_picture
 from mmie.data.words import split_words
 from mmie.types import MmieError, Picture, Post
+from mmie.utils.text import replace_surrogates
 
 NO_WORDS = "text: no words"
 
@@ -26,19 +27,15 @@ class Cropper(Protocol):
 
 
 class ViewFormat(NamedTuple):
-    """How a method sees a picture.
+    """How a method sees a post's pictures.
 
     Attributes:
-        size: Height and width of a view in pixels.
-        resize: How a picture becomes square.
-        views: Views: the picture and its crops; 0 of a method that looks at none.
-        max_pixels: Larger pictures are not decoded.
+        transform: Conversion of pictures to views.
+        num_views: The picture and its crops; 0 for a method that uses no images.
     """
 
-    size: int
-    resize: ResizeMode
-    views: int
-    max_pixels: int
+    transform: ImageTransform
+    num_views: int
 
 
 @dataclass(slots=True)
@@ -56,7 +53,9 @@ class ReadPost:
     problems: list[str]
 
 
-def read_post(post: Post[Any], place: int, formats: Sequence[ViewFormat], cropper: Cropper | None = None) -> ReadPost:
+def read_post(
+    post: Post[Any], place: int, formats: Sequence[ViewFormat], cropper: Cropper | None = None
+) -> ReadPost:
     """Split the text and decode the pictures of a post.
 
     Args:
@@ -72,10 +71,11 @@ def read_post(post: Post[Any], place: int, formats: Sequence[ViewFormat], croppe
     spelled = _with_words(replace(post, id=post.id or str(place), image=None, crops=()))
     _check_places(spelled)
     problems = [] if spelled.words else [NO_WORDS]
-    wanted = max((form.views for form in formats), default=0)
-    pictures = _decode(post, wanted, formats, problems)
-    if cropper is not None and pictures and pictures[0] is not None and not post.crops and wanted > 1:
-        pictures = [pictures[0], *cropper.crops(pictures[0], spelled.words)[: wanted - 1]]
+    pictures = _decode(post, formats, problems)
+    num_crops = max((form.num_views for form in formats), default=0) - 1
+    picture = pictures[0] if pictures else None
+    if cropper is not None and picture is not None and not post.crops and num_crops > 0:
+        pictures = [picture, *cropper.crops(picture, spelled.words)[:num_crops]]
     return ReadPost(spelled, {form: _views(pictures, form) for form in formats}, problems)
 
 
@@ -86,9 +86,13 @@ def _check_kind(post: object, place: int) -> None:
         PostError: It is none, or its text is none.
     """
     if not isinstance(post, Post):
-        raise PostError(f"post {place}: expected Post(text=..., image=...), found {type(post).__name__}")
+        raise PostError(
+            f"post {place}: expected Post(text=..., image=...), found {type(post).__name__}"
+        )
     if not isinstance(post.text, str | None):
-        raise PostError(f"post {place}: expected a text that is a string, found {type(post.text).__name__}")
+        raise PostError(
+            f"post {place}: expected a text that is a string, found {type(post.text).__name__}"
+        )
 
 
 def _with_words(post: Post) -> Post:
@@ -98,14 +102,19 @@ def _with_words(post: Post) -> Post:
     """
     if post.words and post.text is None:
         return _join(post)
-    text = _writable(post.text or "")
+    text = replace_surrogates(post.text or "")
     if not post.words:
         pieces = split_words(text)
-        words, offsets = tuple(word for word, _, _ in pieces), tuple((start, end) for _, start, end in pieces)
+        words, offsets = (
+            tuple(word for word, _, _ in pieces),
+            tuple((start, end) for _, start, end in pieces),
+        )
         return replace(post, words=words, text=text, offsets=offsets)
     if len(post.offsets) != len(post.words):
-        raise PostError(f"post {post.id}: {len(post.words)} words, {len(post.offsets)} offsets in its text: one each")
-    return replace(post, words=tuple(map(_writable, post.words)), text=text)
+        raise PostError(
+            f"post {post.id}: {len(post.words)} words, {len(post.offsets)} offsets in its text: one each"
+        )
+    return replace(post, words=tuple(map(replace_surrogates, post.words)), text=text)
 
 
 def _check_places(post: Post) -> None:
@@ -117,7 +126,9 @@ def _check_places(post: Post) -> None:
     arguments = [entity for relation in post.relations for entity in (relation.head, relation.tail)]
     for entity in (*post.entities, *arguments):
         if not 0 <= entity.start < entity.end <= len(post.words):
-            raise PostError(f"post {post.id}: an entity from word {entity.start} to {entity.end} of {len(post.words)}")
+            raise PostError(
+                f"post {post.id}: an entity from word {entity.start} to {entity.end} of {len(post.words)}"
+            )
     length = len(post.text or "")
     for start, end in post.offsets:
         if not 0 <= start <= end <= length:
@@ -126,36 +137,46 @@ def _check_places(post: Post) -> None:
 
 def _join(post: Post) -> Post:
     """A post of words alone, with spaces between them as its text."""
-    words, offsets, start = tuple(map(_writable, post.words)), [], 0
+    words, offsets, start = tuple(map(replace_surrogates, post.words)), [], 0
     for word in words:
         offsets.append((start, start + len(word)))
         start += len(word) + 1
     return replace(post, words=words, text=" ".join(words), offsets=tuple(offsets))
 
 
-def _writable(text: str) -> str:
-    return text.encode(errors="replace").decode()
-
-
 def _decode(
-    post: Post[Any], wanted: int, formats: Sequence[ViewFormat], problems: list[str]
+    post: Post[Any], formats: Sequence[ViewFormat], problems: list[str]
 ) -> list[Image.Image | None]:
-    """The picture and its crops, at most ``wanted``, decoded once for all formats; None where unreadable."""
-    max_pixels = max((form.max_pixels for form in formats), default=0)
-    sources: list[tuple[str, Picture | None]] = [("image", post.image), *(("crop", crop) for crop in post.crops)]
+    """Decode the picture and its crops once for all formats.
+
+    Args:
+        post: The post.
+        formats: How the methods see pictures.
+        problems: Receives a line for each picture that cannot be read.
+
+    Returns:
+        Pictures in RGB, as many as the format with most views needs; None where unreadable.
+    """
+    num_views = max((form.num_views for form in formats), default=0)
+    max_pixels = max((form.transform.max_pixels for form in formats), default=0)
+    sources: list[tuple[str, Picture | None]] = [("image", post.image)]
+    sources += [("crop", crop) for crop in post.crops]
     pictures: list[Image.Image | None] = []
-    for kind, source in sources[:wanted]:
-        pictures.append(None)
+    for kind, source in sources[:num_views]:
+        picture = None
         if source is not None:
             try:
-                pictures[-1] = load_picture(source, max_pixels)
+                picture = load_picture(source, max_pixels)
             except PictureError as error:
                 problems.append(f"{kind}: {error}")
+        pictures.append(picture)
     return pictures
 
 
 def _views(pictures: Sequence[Image.Image | None], form: ViewFormat) -> list[Tensor | None]:
-    """The views of a format, filled up with None."""
-    seen = pictures[: form.views]
-    views = [None if picture is None else to_view(picture, form.size, form.resize) for picture in seen]
-    return [*views, *[None] * (form.views - len(views))]
+    """Convert pictures to the views of a format; None for views without a picture."""
+    views: list[Tensor | None] = [None] * form.num_views
+    for index, picture in enumerate(pictures[: form.num_views]):
+        if picture is not None:
+            views[index] = form.transform.to_view(picture)
+    return views

@@ -3,7 +3,6 @@
 import inspect
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -17,26 +16,44 @@ from torch.optim import Optimizer
 from torchmetrics import MeanMetric, Metric
 from transformers import get_linear_schedule_with_warmup
 
+from mmie.blocks.features import FeatureSpec
 from mmie.blocks.heads import Pooling
 from mmie.blocks.prefix_attention import Prefix, watch_prefixes
 from mmie.blocks.text_encoder import TextEncoder
-from mmie.blocks.vision import VisualBackbone, VisualOutput, digest_weights
-from mmie.methods.inspection import inspecting, mass_by_view, mass_of_words, relative_change, without_view
+from mmie.checkpoints import describe_method
+from mmie.methods.initialisation import initialise_from
+from mmie.methods.inspection import (
+    inspecting,
+    mass_by_view,
+    mass_of_words,
+    relative_change,
+    without_view,
+)
 from mmie.methods.optimizer import EmbeddingAdamW, use_sparse_gradients
 from mmie.methods.papers import Paper
 from mmie.methods.tasks import build_task
-from mmie.methods.transfer import full_name, initialise_from
 from mmie.metrics import TEMPERATURES, BestTemperature, CalibrationError
-from mmie.types import Answer, Batch, Encoding, Precomputed, Schema
+from mmie.types import Batch, Encoding, Prediction, Schema
 
 Stage = Literal["val", "test"]
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 
-class _RemembersArguments(ABCMeta):
-    """Classes whose objects know what their constructor was given, whatever it passed on to its parents."""
+def full_name(method: type) -> str:
+    """Return the name by which a checkpoint knows its method's class."""
+    return f"{method.__module__}.{method.__qualname__}"
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (an object of cls)
+
+class _RemembersArguments(ABCMeta):
+    """Metaclass whose instances know the arguments that their constructor received.
+
+    Lightning's ``save_hyperparameters`` would also record what a subclass passes on to its parent,
+    such as the activation that RSRNeT chooses for HVPNet; the subclass takes no such argument and
+    could not be built again.
+    """
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Build an instance and record its arguments as ``init_args``."""
         module = super().__call__(*args, **kwargs)
         names = list(inspect.signature(cls.__init__).parameters)[1:]  # type: ignore[misc]
         module.init_args = {**dict(zip(names, args, strict=False)), **kwargs}
@@ -63,7 +80,7 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         weight_decay: Decay of everything but biases, norms and embeddings.
         warmup_ratio: Share of the steps in which the learning rates rise; then they fall linearly to 0.
         init_from: Checkpoint of another run, of any task, corpus or method, whose weights a fit starts from: see
-            `mmie.methods.transfer.initialise_from`.
+            `mmie.methods.initialisation.initialise_from`.
 
     Raises:
         ValueError: The text encoder has fewer positions than the data module's ``max_tokens``.
@@ -97,7 +114,9 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         self.schema = schema
         self.pretrained = pretrained
         self.compiles = compile
-        self.text = TextEncoder(text_encoder, pretrained, schema.vocab_size, freeze_text, gradient_checkpointing)
+        self.text = TextEncoder(
+            text_encoder, pretrained, schema.vocab_size, freeze_text, gradient_checkpointing
+        )
         self.check_positions()
         self.pooling: Pooling = pooling
         self.dropout = dropout
@@ -110,20 +129,22 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         self.metrics = nn.ModuleDict({stage: self.task.build_metric() for stage in ("val", "test")})
         self.best_temperature = BestTemperature()
         self.calibration_error = CalibrationError()
-        self.losses = nn.ModuleDict({stage: MeanMetric().set_dtype(torch.float64) for stage in ("val", "test")})
+        self.losses = nn.ModuleDict(
+            {stage: MeanMetric().set_dtype(torch.float64) for stage in ("val", "test")}
+        )
 
     @property
     def reads_pixels(self) -> bool:
-        """Whether batches must hold pixels even if they hold all that `precomputed` names."""
+        """Whether batches must hold pixels even if they hold all that `feature_specs` names."""
         return True
 
     @property
-    def looks(self) -> bool:
+    def uses_images(self) -> bool:
         """Whether an answer depends on pictures."""
-        kept = (spec for spec in self.precomputed() if not spec.training_only)
+        kept = (spec for spec in self.feature_specs() if not spec.training_only)
         return self.reads_pixels or any(spec.source in ("views", "picture") for spec in kept)
 
-    def precomputed(self) -> list[Precomputed]:
+    def feature_specs(self) -> list[FeatureSpec]:
         """What the method reads of pictures and texts that no training step changes; by default nothing."""
         return []
 
@@ -161,24 +182,33 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         """`encode`, compiled if asked for; ``dynamic`` makes one graph for all lengths."""
         return torch.compile(self.encode, dynamic=True) if self.compiles else self.encode
 
-    def read(self, batch: Batch, prefix: Prefix | None = None, position_shift: int = 0) -> Tensor:
+    def encode_text(
+        self, batch: Batch, prefix: Prefix | None = None, position_shift: int = 0
+    ) -> Tensor:
         """A pass of the text encoder over the batch, (batch, tokens, hidden)."""
-        states: Tensor = self.text(batch.input_ids, batch.attention_mask, batch.segment_ids, prefix, position_shift)
+        states: Tensor = self.text(
+            batch.input_ids, batch.attention_mask, batch.token_type_ids, prefix, position_shift
+        )
         return states
 
-    def forward(self, batch: Batch) -> list[Answer]:
+    def forward(self, batch: Batch) -> list[Prediction]:
         """Answers for a batch of posts."""
-        return self.task.answers(batch, self.head.decode(self.encode(batch).states, batch))
+        return self.task.predictions(batch, self.head.decode(self.encode(batch).states, batch))
 
-    def answer(self, batch: Batch) -> list[Answer]:
+    def predict(self, batch: Batch) -> list[Prediction]:
         """The same answers, with their probabilities."""
         states = self.encode(batch).states
         return self._with_probabilities(batch, states, self.head.decode(states, batch))
 
-    def _with_probabilities(self, batch: Batch, states: Tensor, decoded: Tensor) -> list[Answer]:
+    def _with_probabilities(
+        self, batch: Batch, states: Tensor, decoded: Tensor
+    ) -> list[Prediction]:
         """What the head decoded as answers, with their probabilities."""
-        answers, parts = self.task.answers(batch, decoded), self.head.confidence(states, batch, decoded)
-        return self.task.with_probabilities(answers, parts)
+        predictions, parts = (
+            self.task.predictions(batch, decoded),
+            self.head.confidence(states, batch, decoded),
+        )
+        return self.task.with_probabilities(predictions, parts)
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         """Why the method answers as it does: numbers of every post, from eval mode, without gradient.
@@ -198,7 +228,10 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         with inspecting(self):
             with watch_prefixes() as masses:
                 states = self.encode(batch).states
-            found = {"representation": self.represent(states, batch), **self._leave_views_out(states, batch)}
+            found = {
+                "representation": self.represent(states, batch),
+                **self._leave_views_out(states, batch),
+            }
             if masses:
                 found |= self._prefix_masses(mass_of_words(masses, batch), batch.view_mask.shape[1])
             return found
@@ -228,7 +261,10 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
             others = self.encode(without_view(batch, view)).states
             supports.append(self.head.loss(others, answered) - surprise)
             changes.append(relative_change(states, others, batch.attention_mask))
-        found = {"view_support": torch.stack(supports, dim=1), "view_change": torch.stack(changes, dim=1)}
+        found = {
+            "view_support": torch.stack(supports, dim=1),
+            "view_change": torch.stack(changes, dim=1),
+        }
         return {name: values * batch.view_mask for name, values in found.items()}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -245,17 +281,19 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Score a batch of the validation split."""
         states, _ = self._evaluate(batch, "val")
-        self.best_temperature.update(self.head.losses_at(TEMPERATURES, states, batch)[:, batch.counted])
+        self.best_temperature.update(
+            self.head.losses_at(TEMPERATURES, states, batch)[:, batch.counted]
+        )
 
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Answer]]:
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Prediction]]:
         """Score a batch of the test split; the answers, with their probabilities, go to the callbacks."""
-        answers = self._with_probabilities(batch, *self._evaluate(batch, "test"))
-        self.calibration_error.update(*self.task.judge(batch, answers))
-        return {"answers": answers}
+        predictions = self._with_probabilities(batch, *self._evaluate(batch, "test"))
+        self.calibration_error.update(*self.task.judge(batch, predictions))
+        return {"predictions": predictions}
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> list[Answer]:
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
         """Answers for a batch, with their probabilities."""
-        return self.answer(batch)
+        return self.predict(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation scores, over all processes, and set the temperature of the answers' probabilities."""
@@ -301,13 +339,21 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Every trainable parameter in exactly one group: three learning rates, with and without decay."""
-        owner = {parameter: "text" for module in self.pretrained_modules() for parameter in module.parameters()}
-        owner |= {parameter: "head" for module in self.head_modules() for parameter in module.parameters()}
+        owner = {
+            parameter: "text"
+            for module in self.pretrained_modules()
+            for parameter in module.parameters()
+        }
+        owner |= {
+            parameter: "head" for module in self.head_modules() for parameter in module.parameters()
+        }
         undecayed = set(_undecayed(self))
         groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
         for parameter in self.parameters():
             if parameter.requires_grad:
-                groups.setdefault((owner.get(parameter, "fusion"), parameter in undecayed), []).append(parameter)
+                groups.setdefault(
+                    (owner.get(parameter, "fusion"), parameter in undecayed), []
+                ).append(parameter)
         return [
             {
                 "name": f"{name}_no_decay" if plain else name,
@@ -328,7 +374,9 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         use_sparse_gradients(self.modules(), self._takes_sparse_gradients())
         optimizer = EmbeddingAdamW(self.parameter_groups(), self.modules())
         steps = int(self.trainer.estimated_stepping_batches)
-        schedule = get_linear_schedule_with_warmup(optimizer, round(self.warmup_ratio * steps), steps)
+        schedule = get_linear_schedule_with_warmup(
+            optimizer, round(self.warmup_ratio * steps), steps
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _takes_sparse_gradients(self) -> bool:
@@ -337,119 +385,26 @@ class ExtractionModule(LightningModule, metaclass=_RemembersArguments):
         return alone and not self.compiles and not self.trainer.gradient_clip_val
 
     def optimizer_step(
-        self, epoch: int, batch_idx: int, optimizer: LightningOptimizer | Optimizer, *args: Any, **settings: Any
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: LightningOptimizer | Optimizer,
+        *args: Any,
+        **settings: Any,
     ) -> None:
         """Step, and free the gradients at once: Lightning would hold them through the next forward pass."""
         super().optimizer_step(epoch, batch_idx, optimizer, *args, **settings)
         optimizer.zero_grad()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add all that building the module again takes, in plain values: see `mmie.methods.checkpoints`."""
+        """Add all that building the module again takes, in plain values: see `mmie.methods.loading`."""
         settings = {name: value for name, value in self.init_args.items() if name != "schema"}
-        checkpoint["mmie"] = {
-            "method": full_name(type(self)),
-            "schema": asdict(self.schema),
-            "init_args": {**settings, "pretrained": False, "init_from": None, **self.rebuild_args()},
-        }
+        init_args = {**settings, "pretrained": False, "init_from": None, **self.rebuild_args()}
+        checkpoint.update(describe_method(full_name(type(self)), self.schema, init_args))
 
     def rebuild_args(self) -> dict[str, Any]:
         """Constructor arguments that build the same network where neither hub nor folder is at hand."""
         return {"text_encoder": self.text.config.to_dict()}
-
-
-class MultimodalModule(ExtractionModule):
-    """A method that looks at the picture, by `look` alone: a frozen backbone's features may come without pixels.
-
-    Args:
-        schema: What the data module says of the data; the command line links it.
-        vision_backbone: Name of a ``timm`` model, or local folder of one.
-        freeze_vision: Keep the visual backbone as it is: eval mode, no gradient, no graph. Batch norms of one that is
-            trained see the batch of their own process, unless ``trainer.sync_batchnorm`` is set (on GPUs).
-        pretrained_vision: Load the backbone's weights; false where only the text encoder's are at hand.
-        **shared: See `ExtractionModule`.
-    """
-
-    vision_output: ClassVar[VisualOutput]
-    """What the method wants of the visual backbone."""
-    vision_pool_to: ClassVar[int | None] = None
-    """Height and width to which it wants feature maps pooled."""
-
-    def __init__(
-        self,
-        schema: Schema,
-        vision_backbone: str = "resnet50",
-        freeze_vision: bool = True,
-        pretrained_vision: bool = True,
-        **shared: Any,
-    ) -> None:
-        super().__init__(schema, **shared)
-        self.vision = VisualBackbone(
-            vision_backbone,
-            self.pretrained and pretrained_vision,
-            self.vision_output,
-            freeze_vision,
-            schema.image_size,
-            self.vision_pool_to,
-        )
-
-    def look(self, batch: Batch) -> list[Tensor]:
-        """Features of the views, (batch, views, ...) each: four stages, or one grid or vector; 0 where masked."""
-        return look_through(self.vision, "vision", batch)
-
-    @property
-    def reads_pixels(self) -> bool:
-        """Only where the backbone is trained."""
-        return not self.vision.frozen
-
-    def precomputed(self) -> list[Precomputed]:
-        """The features of a frozen backbone."""
-        return [keep_features(self.vision, "vision")] if self.vision.frozen else []
-
-    def pretrained_modules(self) -> list[nn.Module]:
-        """Parts that train at ``text_lr``."""
-        return [self.text, self.vision]
-
-    def rebuild_args(self) -> dict[str, Any]:
-        """Constructor arguments that build the same network where neither hub nor folder is at hand."""
-        return {**super().rebuild_args(), "vision_backbone": self.vision.architecture}
-
-
-def keep_features(backbone: VisualBackbone, name: str) -> Precomputed:
-    """A frozen backbone's features of all views, to be kept under a name."""
-
-    def compute(pixels: Tensor) -> Tensor:
-        with torch.autocast(pixels.device.type, torch.float16, enabled=pixels.is_cuda):
-            return backbone.flatten(backbone(pixels))
-
-    return Precomputed(name, "views", backbone.identity(), compute)
-
-
-def keep_states(
-    module: ExtractionModule, name: str, pick: Callable[[Tensor], Tensor], **settings: object
-) -> list[Precomputed]:
-    """Of a frozen text encoder's states without a prefix, what ``pick`` makes of them, to be kept under a name.
-
-    Args:
-        module: The method; nothing is kept if its text encoder is trained.
-        name: Where `Batch.features` holds it.
-        pick: (sources, tokens, hidden), 0 on padding -> (sources, width).
-        **settings: What the outcome of ``pick`` depends on beside the states.
-    """
-    if not module.text.frozen:
-        return []
-
-    def compute(tokens: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        ids, mask, segments = (part.to(module.device) for part in tokens)
-        return pick(module.text(ids, mask, segments) * mask.unsqueeze(-1))
-
-    return [Precomputed(name, "tokens", {"weights": digest_weights(module.text), **settings}, compute)]
-
-
-def look_through(backbone: VisualBackbone, name: str, batch: Batch) -> list[Tensor]:
-    """A backbone's features of a batch, (batch, views, ...) each: those kept under a name, else computed now."""
-    if name in batch.features:
-        return backbone.unflatten(batch.features[name])
-    return backbone.encode_views(batch.pixels, batch.view_mask, batch.readable)
 
 
 def _undecayed(module: nn.Module) -> Iterable[nn.Parameter]:
@@ -458,5 +413,9 @@ def _undecayed(module: nn.Module) -> Iterable[nn.Parameter]:
         spared: set[str] = getattr(part, "no_weight_decay", set)()
         yield from (parameter for name, parameter in part.named_parameters() if name in spared)
         for name, parameter in part.named_parameters(recurse=False):
-            if name.endswith("bias") or parameter.ndim < 2 or isinstance(part, (*_NORMS, nn.Embedding)):
+            if (
+                name.endswith("bias")
+                or parameter.ndim < 2
+                or isinstance(part, (*_NORMS, nn.Embedding))
+            ):
                 yield parameter

@@ -36,12 +36,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmie.blocks.attention import masked_mean, masked_softmax
+from mmie.blocks.features import FeatureSpec, text_feature_spec
 from mmie.blocks.prefix_projection import PrefixProjection
 from mmie.blocks.vision import VisualOutput
 from mmie.methods import papers
-from mmie.methods.base import MultimodalModule, keep_states
 from mmie.methods.inspection import inspecting
-from mmie.types import Batch, Encoding, Precomputed, Schema
+from mmie.methods.multimodal import MultimodalModule
+from mmie.types import Batch, Encoding, Schema
 
 ClsSource = Literal["encoder", "embeddings"]
 
@@ -77,7 +78,9 @@ class DGHC(MultimodalModule):
         cls_source: ClsSource = "encoder",
         **shared: Any,
     ) -> None:
-        super().__init__(schema, vision_backbone=vision_backbone, freeze_vision=freeze_vision, **shared)
+        super().__init__(
+            schema, vision_backbone=vision_backbone, freeze_vision=freeze_vision, **shared
+        )
         if prompt_dim < 1 or cls_source not in get_args(ClsSource):
             raise ValueError(
                 f"prompt_dim is {prompt_dim}, cls_source '{cls_source}': expected at least 1, and one of "
@@ -86,10 +89,14 @@ class DGHC(MultimodalModule):
         self.text.check_reads_prefix()
         hidden, layers, views = self.text.hidden_size, self.text.num_layers, 1 + schema.num_objects
         self.view_map = nn.Sequential(
-            nn.Linear(self.vision.channels[-1], prompt_dim), nn.Tanh(), nn.Linear(prompt_dim, hidden)
+            nn.Linear(self.vision.channels[-1], prompt_dim),
+            nn.Tanh(),
+            nn.Linear(prompt_dim, hidden),
         )
         self.correlation = Correlation(hidden) if correlation else None
-        self.gates = ViewGates(hidden, layers, views) if gating and views > 1 else None  # a lone view's gate is 1
+        self.gates = (
+            ViewGates(hidden, layers, views) if gating and views > 1 else None
+        )  # a lone view's gate is 1
         self.projections = PrefixProjection(hidden, layers, self.text.num_heads)
         self.cls_source = cls_source
 
@@ -100,11 +107,11 @@ class DGHC(MultimodalModule):
             views = self.correlation(self.summary(batch), views)
         gates = self.gate_weights(views, batch.view_mask)  # (layers, batch, views)
         gated = gates.unsqueeze(-1) * views  # (layers, batch, views, hidden)
-        return Encoding(self.read(batch, self.projections(gated, batch.view_mask)))
+        return Encoding(self.encode_text(batch, self.projections(gated, batch.view_mask)))
 
     def views(self, batch: Batch) -> Tensor:
         """V = Linear(tanh(Linear(CLIP(i, o_1, ..., o_m)))) (Equation 1), (batch, views, hidden); 0 where masked."""
-        (pooled,) = self.look(batch)  # (batch, views, channels)
+        (pooled,) = self.encode_images(batch)  # (batch, views, channels)
         return self.view_map(pooled) * batch.view_mask.unsqueeze(-1)  # type: ignore[no-any-return]
 
     def summary(self, batch: Batch) -> Tensor:
@@ -112,15 +119,19 @@ class DGHC(MultimodalModule):
         if "summary" in batch.features:
             return batch.features["summary"].to(self.text.model.dtype)
         if self.cls_source == "encoder":
-            return self.read(batch)[:, 0]
-        embeddings = self.text.model.get_input_embeddings()(batch.input_ids)  # (batch, tokens, hidden)
+            return self.encode_text(batch)[:, 0]
+        embeddings = self.text.model.get_input_embeddings()(
+            batch.input_ids
+        )  # (batch, tokens, hidden)
         return masked_mean(embeddings, batch.attention_mask)
 
-    def precomputed(self) -> list[Precomputed]:
+    def feature_specs(self) -> list[FeatureSpec]:
         """The views of a frozen tower, and h of a frozen text encoder."""
+        specs = super().feature_specs()
         reads_first = self.cls_source == "encoder" and self.correlation is not None
-        summaries = keep_states(self, "summary", lambda states: states[:, 0]) if reads_first else []
-        return [*super().precomputed(), *summaries]
+        if reads_first and self.text.frozen:
+            specs.append(text_feature_spec(self.text, "summary", lambda states: states[:, 0]))
+        return specs
 
     def gate_weights(self, views: Tensor, view_mask: Tensor) -> Tensor:
         """Weight of every view in every layer, (layers, batch, views); 1 without gates."""
@@ -165,7 +176,9 @@ class Correlation(nn.Module):
         self.from_text = nn.Linear(hidden_size, hidden_size, bias=False)  # W_T
         self.from_picture = nn.Linear(hidden_size, hidden_size, bias=False)  # W_I
         self.output = nn.Linear(hidden_size, hidden_size)
-        nn.init.normal_(self.match.weight, std=1 / hidden_size)  # h has length sqrt(d): the sum stays below 1
+        nn.init.normal_(
+            self.match.weight, std=1 / hidden_size
+        )  # h has length sqrt(d): the sum stays below 1
         nn.init.ones_(self.output.bias)
 
     def forward(self, text: Tensor, views: Tensor) -> Tensor:
@@ -179,7 +192,9 @@ class Correlation(nn.Module):
             (batch, views, hidden); 0 where masked.
         """
         picture = views[:, 0]  # (batch, hidden)
-        correlated: Tensor = self.output(self.coefficients(text, picture) * picture)  # (batch, hidden)
+        correlated: Tensor = self.output(
+            self.coefficients(text, picture) * picture
+        )  # (batch, hidden)
         return views * correlated.unsqueeze(1)
 
     def coefficients(self, text: Tensor, picture: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ Chen et al., Good Visual Guidance Makes A Better Extractor, Findings of NAACL 20
 ==========================  ==================================  ==============================================
 paper                       here                                shape
 ==========================  ==================================  ==============================================
-pyramid (Section 3.1)       `MultimodalModule.look`             4 x (batch, views, channels, 2, 2)
+pyramid (Section 3.1)       `MultimodalModule.encode_images`             4 x (batch, views, channels, 2, 2)
 V_i, gates, prefix          `PyramidPrefix`                     (layers, batch, heads, 4 * views, head_size)
 (Equations 2-7)             (`mmie.blocks.visual_prefix`)
 attention (Section 3.3)     `mmie.blocks.prefix_attention`      (batch, tokens, hidden)
@@ -31,8 +31,8 @@ from mmie.blocks.prefix_attention import Prefix
 from mmie.blocks.vision import VisualOutput
 from mmie.blocks.visual_prefix import POSITIONS, Activation, Mapping, PyramidPrefix, ReferencePrefix
 from mmie.methods import papers
-from mmie.methods.base import MultimodalModule
 from mmie.methods.inspection import inspecting
+from mmie.methods.multimodal import MultimodalModule
 from mmie.types import Batch, Encoding, Schema
 
 Variant = Literal["paper", "reference"]
@@ -73,10 +73,19 @@ class HVPNet(MultimodalModule):
         super().__init__(schema, **shared)
         reference = variant == "reference"
         if reference and (mapping != "dynamic" or tuple(scales) != (1, 2, 3, 4)):
-            raise ValueError("variant reference has neither mapping one_to_three nor scales: use variant paper")
+            raise ValueError(
+                "variant reference has neither mapping one_to_three nor scales: use variant paper"
+            )
         if crop_activation is not None and not reference:
-            raise ValueError("crop_activation is a switch of variant reference; variant paper gates all views alike")
-        sizes = (self.vision.channels, self.text.hidden_size, self.text.num_layers, self.text.num_heads)
+            raise ValueError(
+                "crop_activation is a switch of variant reference; variant paper gates all views alike"
+            )
+        sizes = (
+            self.vision.channels,
+            self.text.hidden_size,
+            self.text.num_layers,
+            self.text.num_heads,
+        )
         self.visual_prefix: PyramidPrefix | ReferencePrefix | None = None
         if use_image:
             self.text.check_reads_prefix()
@@ -89,13 +98,13 @@ class HVPNet(MultimodalModule):
 
     def encode(self, batch: Batch) -> Encoding:
         """A pass of the text encoder with the visual prefix in every layer."""
-        return Encoding(self.read(batch, self.prefix(batch), self.position_shift))
+        return Encoding(self.encode_text(batch, self.prefix(batch), self.position_shift))
 
     def prefix(self, batch: Batch) -> Prefix | None:
         """Keys and values of the views, four positions each."""
         if self.visual_prefix is None:
             return None
-        prefix: Prefix = self.visual_prefix(self.look(batch), batch.view_mask)
+        prefix: Prefix = self.visual_prefix(self.encode_images(batch), batch.view_mask)
         return prefix
 
     def prefix_views(self, num_views: int) -> Tensor | None:
@@ -112,5 +121,5 @@ class HVPNet(MultimodalModule):
         if self.visual_prefix is None:
             return super().diagnose(batch)
         with inspecting(self):
-            gates = self.visual_prefix.gate_weights(self.look(batch)).transpose(0, 1)
+            gates = self.visual_prefix.gate_weights(self.encode_images(batch)).transpose(0, 1)
             return {**super().diagnose(batch), "gates": gates * batch.view_mask[:, None, :, None]}

@@ -47,15 +47,16 @@ from torchvision.ops import roi_align  # type: ignore[import-untyped]
 from mmie.blocks.attention import masked_mean
 from mmie.blocks.clip import ClipVectors, clip_identity
 from mmie.blocks.errors import WeightsUnavailable
-from mmie.blocks.joint_batch import joint_rows
+from mmie.blocks.features import FeatureSpec
+from mmie.blocks.joint_batch import all_gather_rows
 from mmie.blocks.text_encoder import TextEncoder
 from mmie.blocks.text_layers import embed_text, layer_mask, text_layers
-from mmie.blocks.vision import VisualBackbone, idle_step
+from mmie.blocks.vision import VisualBackbone, zero_loss_for_unused
 from mmie.methods import papers
 from mmie.methods.base import ExtractionModule
 from mmie.methods.inspection import inspecting
-from mmie.processes import rank_and_world
-from mmie.types import Batch, Encoding, MmieError, Precomputed, Schema
+from mmie.types import Batch, Encoding, MmieError, Schema
+from mmie.utils.distributed import rank_and_world_size
 
 Norm = Literal["post", "pre"]
 _EPSILON = 1e-8  # of Equation 6
@@ -110,52 +111,78 @@ class IMM(ExtractionModule):
     ) -> None:
         super().__init__(schema, **shared)
         if norm not in get_args(Norm) or temperature <= 0:
-            raise ValueError(f"norm is '{norm}', expected post or pre; temperature is {temperature}, expected above 0")
+            raise ValueError(
+                f"norm is '{norm}', expected post or pre; temperature is {temperature}, expected above 0"
+            )
         self.num_shared_layers = _count_shared(num_shared_layers, len(self.layers))
         self.is_pre_norm = norm == "pre"
         self.clip = clip
         self.sw_loss, self.insert_activation = sw_loss, insert_activation
-        self.sw_weight, self.alpha, self.beta, self.temperature = sw_weight, alpha, beta, temperature
+        self.sw_weight, self.alpha, self.beta, self.temperature = (
+            sw_weight,
+            alpha,
+            beta,
+            temperature,
+        )
         self.visual = None
         if sw_loss or insert_activation:
             source = patch_embedding if self.pretrained else None
             patches = PatchEmbedding(self.text, schema.image_size, patch_size, source)
-            self.visual = VisualLayers(patches, self.layers, self.num_shared_layers, insert_activation)
+            self.visual = VisualLayers(
+                patches, self.layers, self.num_shared_layers, insert_activation
+            )
         own = self.layers[self.num_shared_layers :] if insert_activation else []
-        self.slots = nn.ModuleList(KnowledgeSlots(self.text.hidden_size, layer.intermediate) for layer in own)
+        self.slots = nn.ModuleList(
+            KnowledgeSlots(self.text.hidden_size, layer.intermediate) for layer in own
+        )
 
     @property
-    def layers(self) -> Any:  # noqa: ANN401  (transformers' layers, whose parts have no common type)
+    def layers(self) -> Any:
         """The layers of the text encoder."""
         return text_layers(self.text)
 
     def encode(self, batch: Batch) -> Encoding:
         """Sections 3.2 and 3.3."""
-        text = embed_text(self.text, batch.input_ids, batch.segment_ids)  # (batch, tokens, hidden)
+        text = embed_text(
+            self.text, batch.input_ids, batch.token_type_ids
+        )  # (batch, tokens, hidden)
         pictures = self.embed_pictures(batch)  # (batch or 2 * batch, 1 + patches, hidden)
         if pictures is None and self.visual is not None and self.training:
-            text = text + idle_step(self.visual, self.slots)
+            text = text + zero_loss_for_unused(self.visual, self.slots)
         mask = layer_mask(self.text, text, batch.attention_mask)
         for index in range(self.num_shared_layers):
             text, pictures = self._run(self.align, index, text, pictures, mask)
         losses = {}
         if self.training and self.sw_loss:
             losses["sw"] = self.sw_weight * self.semantic_loss(text, pictures, batch)
-        pictures = pictures[: len(batch)] if pictures is not None and self.insert_activation else None
+        pictures = (
+            pictures[: len(batch)] if pictures is not None and self.insert_activation else None
+        )
         seen = batch.attention_mask & batch.view_mask[:, :1]  # (batch, tokens)
         for index in range(self.num_shared_layers, len(self.layers)):
             text, pictures = self._run(self.activate, index, text, pictures, mask, seen)
-        return Encoding(self.layers[-1].output.LayerNorm(text) if self.is_pre_norm else text, losses)
+        return Encoding(
+            self.layers[-1].output.LayerNorm(text) if self.is_pre_norm else text, losses
+        )
 
-    def precomputed(self) -> list[Precomputed]:
+    def feature_specs(self) -> list[FeatureSpec]:
         """CLIP's vectors of text and picture, if the SW loss asks for them; CLIP is loaded only to compute new ones."""
         if self.clip is None or not self.sw_loss:
             return []
         source, identity = self.clip, clip_identity(self.clip)
         loaded = cache(lambda: ClipVectors(source, self.device))
         return [
-            Precomputed("clip_text", "text", identity, lambda texts: loaded().texts(texts), True, True),
-            Precomputed("clip_image", "picture", identity, lambda pixels: loaded().pictures(pixels), True, True),
+            FeatureSpec(
+                "clip_text", "text", identity, lambda texts: loaded().texts(texts), True, True
+            ),
+            FeatureSpec(
+                "clip_image",
+                "picture",
+                identity,
+                lambda pixels: loaded().pictures(pixels),
+                True,
+                True,
+            ),
         ]
 
     def embed_pictures(self, batch: Batch) -> Tensor | None:
@@ -164,7 +191,11 @@ class IMM(ExtractionModule):
         Returns:
             (batch or 2 * batch, 1 + patches, hidden); None where no state and no loss will need it.
         """
-        if self.visual is None or batch.pixels is None or not (self.insert_activation or self.training):
+        if (
+            self.visual is None
+            or batch.pixels is None
+            or not (self.insert_activation or self.training)
+        ):
             return None
         pictures = batch.pixels[:, 0]
         if self.training and self.sw_loss:
@@ -205,12 +236,16 @@ class IMM(ExtractionModule):
         if self.visual is None or pictures is None:
             return self._join(layer, fed, beside), None
         place, blocks = index - self.num_shared_layers, self.visual.blocks
-        before = self._norm_before(blocks, place) if place else self._norm_before(self.layers, index)
+        before = (
+            self._norm_before(blocks, place) if place else self._norm_before(self.layers, index)
+        )
         visual_beside, visual_inputs = attend(blocks[place], pictures, before)
         text = self._join(layer, fed + self.slots[place](inputs, visual_inputs, seen), beside)
         if place == len(blocks) - 1:
             return text, None
-        return text, self._join(blocks[place], feed_forward(blocks[place], visual_inputs), visual_beside)
+        return text, self._join(
+            blocks[place], feed_forward(blocks[place], visual_inputs), visual_beside
+        )
 
     def semantic_loss(self, text: Tensor, pictures: Tensor | None, batch: Batch) -> Tensor:
         """L_SW = alpha L_S + beta L_W over the posts with a picture (Equation 14); 0 if there are none.
@@ -226,10 +261,18 @@ class IMM(ExtractionModule):
             pictures = text.new_zeros(2 * len(batch), 2, text.shape[-1])
         whole, augmented = pictures.chunk(2)
         sentences = (text[:, 0], whole[:, 0])  # (batch, hidden) each
-        words = (masked_mean(text, batch.text_mask), augmented[:, 1:].mean(1))  # (batch, hidden) each
-        seen, similarity = joint_rows(batch.view_mask[:, 0]), self.similarity(batch)  # (posts,), (posts, posts)
+        words = (
+            masked_mean(text, batch.text_mask),
+            augmented[:, 1:].mean(1),
+        )  # (batch, hidden) each
+        seen, similarity = (
+            all_gather_rows(batch.view_mask[:, 0]),
+            self.similarity(batch),
+        )  # (posts,), (posts, posts)
         sentence_loss, word_loss = (
-            matching_loss(joint_rows(ours), joint_rows(theirs), similarity, self.temperature, seen)
+            matching_loss(
+                all_gather_rows(ours), all_gather_rows(theirs), similarity, self.temperature, seen
+            )
             for ours, theirs in (sentences, words)
         )
         return self.alpha * sentence_loss + self.beta * word_loss
@@ -242,7 +285,7 @@ class IMM(ExtractionModule):
         """
         missing = [name for name in ("clip_text", "clip_image") if name not in batch.features]
         if self.clip is None or (missing and len(batch.readable) == 0):
-            _, world = rank_and_world()
+            _, world = rank_and_world_size()
             return torch.eye(world * len(batch), device=batch.view_mask.device)
         if missing:
             raise MmieError(
@@ -250,7 +293,10 @@ class IMM(ExtractionModule):
                 "them in the feature store, or set clip: null, which takes each post's own picture as its only match"
             )
         kept = (batch.features[name] for name in ("clip_text", "clip_image"))
-        vectors = (joint_rows(rows.to(torch.promote_types(rows.dtype, torch.float32))) for rows in kept)
+        vectors = (
+            all_gather_rows(rows.to(torch.promote_types(rows.dtype, torch.float32)))
+            for rows in kept
+        )
         texts, pictures = (functional.normalize(vector, dim=-1) for vector in vectors)
         return (texts @ pictures.T).relu()
 
@@ -277,13 +323,18 @@ class IMM(ExtractionModule):
             ValueError: There is no picture, or no visual part.
         """
         if self.visual is None or batch.pixels is None:
-            raise ValueError("no picture to compare with: sw_loss or insert_activation, and pixels, are needed")
-        text = embed_text(self.text, batch.input_ids, batch.segment_ids)
+            raise ValueError(
+                "no picture to compare with: sw_loss or insert_activation, and pixels, are needed"
+            )
+        text = embed_text(self.text, batch.input_ids, batch.token_type_ids)
         pictures: Any = self.visual.patches(batch.pixels[:, 0])  # (batch, 1 + patches, hidden)
         mask = layer_mask(self.text, text, batch.attention_mask)
         for index in range(self.num_shared_layers):
             text, pictures = self.align(index, text, pictures, mask)
-        return functional.normalize(text[:, 0], dim=-1) @ functional.normalize(pictures[:, 0], dim=-1).T
+        return (
+            functional.normalize(text[:, 0], dim=-1)
+            @ functional.normalize(pictures[:, 0], dim=-1).T
+        )
 
     def pretrained_modules(self) -> list[nn.Module]:
         """Parts that train at ``text_lr``: the visual layers are copies of the text encoder's."""
@@ -293,18 +344,22 @@ class IMM(ExtractionModule):
         """Constructor arguments that build the same network where neither hub nor folder is at hand."""
         return {**super().rebuild_args(), "patch_embedding": None}
 
-    def _norm_before(self, layers: Any, index: int) -> nn.Module | None:  # noqa: ANN401  (transformers' layers)
+    def _norm_before(self, layers: Any, index: int) -> nn.Module | None:
         """The norm in front of a layer's attention: that of the layer before it, or of the embeddings; None if post."""
         if not self.is_pre_norm:
             return None
-        return layers[index - 1].output.LayerNorm if index else nn.Identity()  # embeddings come normed
+        return (
+            layers[index - 1].output.LayerNorm if index else nn.Identity()
+        )  # embeddings come normed
 
-    def _join(self, layer: Any, fed: Tensor, beside: Tensor) -> Tensor:  # noqa: ANN401
+    def _join(self, layer: Any, fed: Tensor, beside: Tensor) -> Tensor:
         """The residual connection around the feed-forward."""
         joined: Tensor = layer.output.dropout(fed) + beside
         return joined if self.is_pre_norm else layer.output.LayerNorm(joined)
 
-    def _run(self, block: Callable[..., tuple[Tensor, Tensor | None]], *inputs: Any) -> tuple[Tensor, Tensor | None]:
+    def _run(
+        self, block: Callable[..., tuple[Tensor, Tensor | None]], *inputs: Any
+    ) -> tuple[Tensor, Tensor | None]:
         """A block, its activations recomputed in the backward pass if ``gradient_checkpointing`` asks for it."""
         if not (self.training and self.layers[0].gradient_checkpointing):
             return block(*inputs)
@@ -329,10 +384,14 @@ class PatchEmbedding(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, text: TextEncoder, image_size: int, patch_size: int, source: str | None) -> None:
+    def __init__(
+        self, text: TextEncoder, image_size: int, patch_size: int, source: str | None
+    ) -> None:
         super().__init__()
         if patch_size < 1 or image_size % patch_size:
-            raise ValueError(f"pictures are {image_size} pixels wide, patch_size is {patch_size}: it must divide them")
+            raise ValueError(
+                f"pictures are {image_size} pixels wide, patch_size is {patch_size}: it must divide them"
+            )
         embeddings: Any = text.model.embeddings
         hidden, patches = text.hidden_size, (image_size // patch_size) ** 2
         self.image_size, self.patch_size = image_size, patch_size
@@ -341,18 +400,31 @@ class PatchEmbedding(nn.Module):
         self.positions = nn.Embedding(1 + patches, hidden)
         for table in (self.start, self.kind, self.positions):
             nn.init.normal_(table.weight, std=text.config.initializer_range)
-        self.norm, self.dropout = _trained_copy(embeddings.LayerNorm), _trained_copy(embeddings.dropout)
+        self.norm, self.dropout = (
+            _trained_copy(embeddings.LayerNorm),
+            _trained_copy(embeddings.dropout),
+        )
         for statistic in ("mean", "std"):
-            self.register_buffer(statistic, torch.full((3, 1, 1), 127.5))  # in pixel values, 0 to 255
+            self.register_buffer(
+                statistic, torch.full((3, 1, 1), 127.5)
+            )  # in pixel values, 0 to 255
         if source is not None:
             self._load(source)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """(pictures, 3, height, width) in pixel values, 0 to 255 -> (pictures, 1 + patches, hidden)."""
-        patches = self.projection((pictures.to(self.mean.dtype) - self.mean) / self.std)  # (pictures, hidden, h, w)
-        start = self.start.weight.to(patches.dtype).expand(len(pictures), -1, -1)  # (pictures, 1, hidden)
-        tokens = torch.cat([start, patches.flatten(2).transpose(1, 2)], dim=1)  # (pictures, 1 + patches, hidden)
-        embedded: Tensor = self.dropout(self.norm(tokens + self.positions.weight + self.kind.weight))
+        patches = self.projection(
+            (pictures.to(self.mean.dtype) - self.mean) / self.std
+        )  # (pictures, hidden, h, w)
+        start = self.start.weight.to(patches.dtype).expand(
+            len(pictures), -1, -1
+        )  # (pictures, 1, hidden)
+        tokens = torch.cat(
+            [start, patches.flatten(2).transpose(1, 2)], dim=1
+        )  # (pictures, 1 + patches, hidden)
+        embedded: Tensor = self.dropout(
+            self.norm(tokens + self.positions.weight + self.kind.weight)
+        )
         return embedded
 
     @torch.no_grad()
@@ -364,9 +436,14 @@ class PatchEmbedding(nn.Module):
             message = f"patch_embedding '{source}' is {vit.embed_dim} wide, the text encoder {hidden}: it starts random"
             warnings.warn(message, stacklevel=2)
             return
-        vit.set_input_size(img_size=(self.image_size, self.image_size), patch_size=(self.patch_size, self.patch_size))
+        vit.set_input_size(
+            img_size=(self.image_size, self.image_size),
+            patch_size=(self.patch_size, self.patch_size),
+        )
         if vit.pos_embed.shape[1] != self.positions.num_embeddings:
-            raise ValueError(f"patch_embedding '{source}' has no position for its start token: name another ViT")
+            raise ValueError(
+                f"patch_embedding '{source}' has no position for its start token: name another ViT"
+            )
         bias = vit.patch_embed.proj.bias
         self.projection.weight.copy_(vit.patch_embed.proj.weight)
         self.projection.bias.copy_(torch.zeros(hidden) if bias is None else bias)  # type: ignore[union-attr]
@@ -386,10 +463,14 @@ class VisualLayers(nn.Module):
         own_blocks: Whether it has blocks of its own for the others.
     """
 
-    def __init__(self, patches: PatchEmbedding, layers: Any, num_shared_layers: int, own_blocks: bool) -> None:  # noqa: ANN401
+    def __init__(
+        self, patches: PatchEmbedding, layers: Any, num_shared_layers: int, own_blocks: bool
+    ) -> None:
         super().__init__()
         self.patches = patches
-        self.feed_forwards = nn.ModuleList(FeedForward(layer) for layer in layers[:num_shared_layers])
+        self.feed_forwards = nn.ModuleList(
+            FeedForward(layer) for layer in layers[:num_shared_layers]
+        )
         own = layers[num_shared_layers:] if own_blocks else []
         self.blocks = nn.ModuleList(_trained_copy(layer) for layer in own)
         if own_blocks:  # unread; a weight without gradient is never right
@@ -399,9 +480,12 @@ class VisualLayers(nn.Module):
 class FeedForward(nn.Module):
     """V-FFN: a copy of a layer's feed-forward, without its norm, which the modalities share."""
 
-    def __init__(self, layer: Any) -> None:  # noqa: ANN401
+    def __init__(self, layer: Any) -> None:
         super().__init__()
-        self.intermediate, self.output = _trained_copy(layer.intermediate), _trained_copy(layer.output.dense)
+        self.intermediate, self.output = (
+            _trained_copy(layer.intermediate),
+            _trained_copy(layer.output.dense),
+        )
 
     def forward(self, states: Tensor) -> Tensor:
         """(..., hidden) -> (..., hidden)."""
@@ -417,7 +501,7 @@ class KnowledgeSlots(nn.Module):
         intermediate: First half of the layer's feed-forward, whose activation is f.
     """
 
-    def __init__(self, hidden_size: int, intermediate: Any) -> None:  # noqa: ANN401
+    def __init__(self, hidden_size: int, intermediate: Any) -> None:
         super().__init__()
         self.activation = _trained_copy(intermediate.intermediate_act_fn)
         self.key = nn.Linear(hidden_size, hidden_size, bias=False)
@@ -448,7 +532,7 @@ class KnowledgeSlots(nn.Module):
 
 
 def attend(
-    layer: Any,  # noqa: ANN401  (a BertLayer or one named alike)
+    layer: Any,
     states: Tensor,
     before: nn.Module | None,
     mask: Tensor | None = None,
@@ -465,13 +549,15 @@ def attend(
         What goes on beside the feed-forward, and what goes into it, (batch, positions, hidden) each.
     """
     attention = layer.attention
-    heads = attention.self(states if before is None else before(states), mask)[0]  # (batch, positions, hidden)
+    heads = attention.self(states if before is None else before(states), mask)[
+        0
+    ]  # (batch, positions, hidden)
     added: Tensor = attention.output.dropout(attention.output.dense(heads)) + states
     normed: Tensor = attention.output.LayerNorm(added)
     return (normed if before is None else added), normed
 
 
-def feed_forward(layer: Any, states: Tensor) -> Tensor:  # noqa: ANN401
+def feed_forward(layer: Any, states: Tensor) -> Tensor:
     """FFN(h) = f(h K^T) V (Equation 15) with the layer's biases, (..., hidden) -> (..., hidden)."""
     fed: Tensor = layer.output.dense(layer.intermediate(states))
     return fed
@@ -497,12 +583,16 @@ def augment(pictures: Tensor, size: int) -> Tensor:
     width, height = (side * ratio.sqrt()).clamp(max=1), (side / ratio.sqrt()).clamp(max=1)
     left, top = left * (1 - width), top * (1 - height)
     boxes = torch.stack([left, top, left + width, top + height], dim=1) * size  # (pictures, 4)
-    numbered = torch.cat([torch.arange(count, device=boxes.device).unsqueeze(1).to(boxes), boxes], dim=1)
+    numbered = torch.cat(
+        [torch.arange(count, device=boxes.device).unsqueeze(1).to(boxes), boxes], dim=1
+    )
     views: Tensor = roi_align(pictures.float(), numbered, size, sampling_ratio=2, aligned=True)
     return torch.where((turn < 1 / 2)[:, None, None, None], views.flip(-1), views)
 
 
-def matching_loss(text: Tensor, pictures: Tensor, similarity: Tensor, temperature: float, seen: Tensor) -> Tensor:
+def matching_loss(
+    text: Tensor, pictures: Tensor, similarity: Tensor, temperature: float, seen: Tensor
+) -> Tensor:
     """(L^t2v + L^v2t) / 2 with s(a, b) = cos(a, b) / tau (Equations 12 and 13).
 
     Args:
@@ -512,7 +602,9 @@ def matching_loss(text: Tensor, pictures: Tensor, similarity: Tensor, temperatur
         temperature: tau.
         seen: (posts,) bool, True on posts that take part.
     """
-    cosines = functional.normalize(text, dim=-1) @ functional.normalize(pictures, dim=-1).T  # (posts, posts)
+    cosines = (
+        functional.normalize(text, dim=-1) @ functional.normalize(pictures, dim=-1).T
+    )  # (posts, posts)
     scores = cosines / temperature
     return (divergence(scores, similarity, seen) + divergence(scores.T, similarity.T, seen)) / 2
 
@@ -529,7 +621,9 @@ def divergence(scores: Tensor, similarity: Tensor, seen: Tensor) -> Tensor:
     """
     pairs = seen.unsqueeze(1) & seen  # (posts, posts)
     count = seen.sum().clamp(min=1)
-    log_p = scores.masked_fill(~pairs, torch.finfo(scores.dtype).min).log_softmax(1)  # (posts, posts)
+    log_p = scores.masked_fill(~pairs, torch.finfo(scores.dtype).min).log_softmax(
+        1
+    )  # (posts, posts)
     known = similarity.to(log_p.dtype) * pairs
     total = known.sum(1, keepdim=True)  # (posts, 1)
     q = torch.where(total > 0, known / total.clamp(min=torch.finfo(total.dtype).tiny), 1 / count)
@@ -542,9 +636,16 @@ def _read_vit(source: str, image_size: int) -> VisualBackbone:
     try:
         backbone = VisualBackbone(source, image_size=image_size)
     except WeightsUnavailable as error:
-        raise WeightsUnavailable(f"{error}; or set patch_embedding: null to start the patches randomly") from error
-    if any(getattr(backbone.model, part, None) is None for part in ("patch_embed", "cls_token", "pos_embed")):
-        raise ValueError(f"patch_embedding '{source}' has no patches, start token and positions: name a ViT")
+        raise WeightsUnavailable(
+            f"{error}; or set patch_embedding: null to start the patches randomly"
+        ) from error
+    if any(
+        getattr(backbone.model, part, None) is None
+        for part in ("patch_embed", "cls_token", "pos_embed")
+    ):
+        raise ValueError(
+            f"patch_embedding '{source}' has no patches, start token and positions: name a ViT"
+        )
     return backbone
 
 

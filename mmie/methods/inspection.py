@@ -29,7 +29,9 @@ def without_view(batch: Batch, view: int) -> Batch:
     view_mask = batch.view_mask.clone()
     view_mask[:, view] = False
     kept = {
-        name: rows * view_mask.unsqueeze(-1) if rows.ndim == 3 else rows  # (batch, views, width), or (batch, width)
+        name: rows * view_mask.unsqueeze(-1)
+        if rows.ndim == 3
+        else rows  # (batch, views, width), or (batch, width)
         for name, rows in batch.features.items()
     }
     return replace(batch, view_mask=view_mask, view_index=None, features=kept)
@@ -59,8 +61,12 @@ def mass_of_words(masses: Mapping[int, Tensor], batch: Batch) -> Tensor:
     Returns:
         (batch, layers, heads, words, prefix)
     """
-    stacked = torch.stack([masses[layer] for layer in sorted(masses)], dim=1)  # (batch, layers, heads, tokens, prefix)
-    places = batch.word_starts[:, None, None, :, None].expand(*stacked.shape[:3], -1, stacked.shape[-1])
+    stacked = torch.stack(
+        [masses[layer] for layer in sorted(masses)], dim=1
+    )  # (batch, layers, heads, tokens, prefix)
+    places = batch.word_starts[:, None, None, :, None].expand(
+        *stacked.shape[:3], -1, stacked.shape[-1]
+    )
     return stacked.gather(3, places) * batch.word_mask[:, None, None, :, None]
 
 
@@ -72,5 +78,7 @@ def mass_by_view(masses: Tensor, position_views: Tensor, num_views: int) -> Tens
         position_views: (heads, prefix) the view that a position belongs to.
         num_views: Views of a post.
     """
-    owned = functional.one_hot(position_views.to(masses.device), num_views).to(masses)  # (heads, prefix, views)
+    owned = functional.one_hot(position_views.to(masses.device), num_views).to(
+        masses
+    )  # (heads, prefix, views)
     return torch.einsum("blhwp,hpv->blwv", masses, owned) / len(owned)

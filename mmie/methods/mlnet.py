@@ -44,13 +44,13 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from mmie.blocks.attention import MultiHeadAttention, attend_heads, masked_mean
-from mmie.blocks.joint_batch import joint_rows
+from mmie.blocks.joint_batch import all_gather_rows
 from mmie.blocks.recurrent import BiLSTM, CharacterEncoder
 from mmie.blocks.text_layers import embed_text, layer_mask, text_layers
-from mmie.blocks.vision import VisualOutput, idle_step
+from mmie.blocks.vision import VisualOutput, zero_loss_for_unused
 from mmie.methods import papers
-from mmie.methods.base import MultimodalModule
 from mmie.methods.inspection import inspecting
+from mmie.methods.multimodal import MultimodalModule
 from mmie.types import Batch, Encoding, Schema
 
 Fusion = Literal["early", "late"]
@@ -102,7 +102,9 @@ class MLNet(MultimodalModule):
         self.region_layers = nn.ModuleList(RegionLayer(hidden, heads) for _ in range(visual_layers))
         self.characters = CharacterEncoder(hidden) if char_embedding else None
         self.match = Match(hidden)
-        self.fusions = nn.ModuleList(FusionLayer(hidden, heads) for _ in range(max(1, self.num_fused)))
+        self.fusions = nn.ModuleList(
+            FusionLayer(hidden, heads) for _ in range(max(1, self.num_fused))
+        )
         self.bilstm = BiLSTM(hidden, lstm_size, lstm_dropout)
         self.set_head(2 * lstm_size)
 
@@ -117,17 +119,23 @@ class MLNet(MultimodalModule):
         losses = {}
         if self.training and self.match_weight:
             losses["match"] = self.match_weight * self.match_loss(text, regions, batch)
-        states = self.read_on(text, batch) if regions is None else self.fuse(text, regions, batch)[0]
+        states = (
+            self.upper_text_layers(text, batch)
+            if regions is None
+            else self.fuse(text, regions, batch)[0]
+        )
         return Encoding(self.bilstm(states, batch.attention_mask), losses)
 
     def grid(self, batch: Batch) -> Tensor:
         """Features of all regions, the views one after another, (batch, regions, channels)."""
-        (grid,) = self.look(batch)  # (batch, views, channels, height, width)
+        (grid,) = self.encode_images(batch)  # (batch, views, channels, height, width)
         return grid.flatten(3).transpose(2, 3).flatten(1, 2)
 
     def region_mask(self, regions: Tensor, batch: Batch) -> Tensor:
         """Regions of readable views, (batch, regions) bool."""
-        return batch.view_mask.repeat_interleave(regions.shape[1] // batch.view_mask.shape[1], dim=1)
+        return batch.view_mask.repeat_interleave(
+            regions.shape[1] // batch.view_mask.shape[1], dim=1
+        )
 
     def read_pictures(self, grid: Tensor, batch: Batch) -> Tensor:
         """v_I = tanh(W_I v + b_I) (Equation 1), then the regions' own layers; (batch, regions, hidden)."""
@@ -139,22 +147,26 @@ class MLNet(MultimodalModule):
 
     def read_text(self, batch: Batch) -> Tensor:
         """Words and characters through the layers below the fusion, (batch, tokens, hidden)."""
-        states = embed_text(self.text, batch.input_ids, batch.segment_ids, self.spell(batch))
+        states = embed_text(
+            self.text, batch.input_ids, batch.token_type_ids, self.embed_characters(batch)
+        )
         mask = layer_mask(self.text, states, batch.attention_mask)
         layers = text_layers(self.text)
         for layer in layers[: len(layers) - self.num_fused]:
             states = layer(states, mask)
         return states
 
-    def read_on(self, text: Tensor, batch: Batch) -> Tensor:
+    def upper_text_layers(self, text: Tensor, batch: Batch) -> Tensor:
         """The text through the layers of the fusion without any picture, as G = 0 has it, (batch, tokens, hidden)."""
         mask = layer_mask(self.text, text, batch.attention_mask)
         layers = text_layers(self.text)
         for layer in layers[len(layers) - self.num_fused :]:
             text = layer(text, mask)
-        return text + idle_step(self.vision, self.region_map, self.region_layers, self.match, self.fusions)
+        return text + zero_loss_for_unused(
+            self.vision, self.region_map, self.region_layers, self.match, self.fusions
+        )
 
-    def spell(self, batch: Batch) -> Tensor | None:
+    def embed_characters(self, batch: Batch) -> Tensor | None:
         """For every piece the vector of its word's characters, (batch, tokens, hidden); 0 on what is no word."""
         if self.characters is None:
             return None
@@ -169,7 +181,9 @@ class MLNet(MultimodalModule):
         masks = (batch.attention_mask, self.region_mask(regions, batch))
         attention_mask = layer_mask(self.text, text, batch.attention_mask)
         layers = text_layers(self.text)
-        upper: Sequence[nn.Module | None] = layers[len(layers) - self.num_fused :] if self.num_fused else [None]
+        upper: Sequence[nn.Module | None] = (
+            layers[len(layers) - self.num_fused :] if self.num_fused else [None]
+        )
         for layer, fusion in zip(upper, self.fusions, strict=True):
             inputs = (layer, attention_mask, fusion, text, regions, *masks, gate)
             if self.training and getattr(layer, "gradient_checkpointing", False):
@@ -210,17 +224,27 @@ class MLNet(MultimodalModule):
             regions: (batch, regions, hidden) before the fusion; None if the batch has no picture.
             batch: Its posts without pictures take no part.
         """
-        is_seen = joint_rows(batch.view_mask.any(1))  # (posts,), of all processes
-        words, pictures = (joint_rows(rows) for rows in self.summaries(text, regions, batch))  # (posts, hidden) each
+        is_seen = all_gather_rows(batch.view_mask.any(1))  # (posts,), of all processes
+        words, pictures = (
+            all_gather_rows(rows) for rows in self.summaries(text, regions, batch)
+        )  # (posts, hidden) each
         others = pictures[_next_seen(is_seen)]
-        scores = torch.stack([self.match(words, pictures), self.match(words, others)]).float()  # (2, posts)
+        scores = torch.stack(
+            [self.match(words, pictures), self.match(words, others)]
+        ).float()  # (2, posts)
         labels = torch.stack([torch.ones_like(scores[0]), torch.zeros_like(scores[0])])
         is_mismatch = ~torch.isclose(pictures, others).all(1)  # (posts,)
-        weights = is_seen * torch.stack([torch.ones_like(scores[0]), _MISMATCH_WEIGHT * is_mismatch])
-        total = functional.binary_cross_entropy_with_logits(scores, labels, weights, reduction="sum")
+        weights = is_seen * torch.stack(
+            [torch.ones_like(scores[0]), _MISMATCH_WEIGHT * is_mismatch]
+        )
+        total = functional.binary_cross_entropy_with_logits(
+            scores, labels, weights, reduction="sum"
+        )
         return total / weights.sum().clamp(min=1) * (is_seen.sum() > 1)
 
-    def summaries(self, text: Tensor, regions: Tensor | None, batch: Batch) -> tuple[Tensor, Tensor]:
+    def summaries(
+        self, text: Tensor, regions: Tensor | None, batch: Batch
+    ) -> tuple[Tensor, Tensor]:
         """Mean states of tokens and of regions, (batch, hidden) each; 0 for regions that there are none of."""
         words = masked_mean(text, batch.attention_mask)
         if regions is None:
@@ -333,7 +357,9 @@ class RegionLayer(nn.Module):
         self.attention = MultiHeadAttention(hidden_size, num_heads)
         self.norm_attention = nn.LayerNorm(hidden_size)
         self.feed_forward = nn.Sequential(
-            nn.Linear(hidden_size, 4 * hidden_size), nn.GELU(), nn.Linear(4 * hidden_size, hidden_size)
+            nn.Linear(hidden_size, 4 * hidden_size),
+            nn.GELU(),
+            nn.Linear(4 * hidden_size, hidden_size),
         )
         self.norm = nn.LayerNorm(hidden_size)
 
@@ -345,7 +371,7 @@ class RegionLayer(nn.Module):
 
 
 def _fused_layer(
-    layer: Any,  # noqa: ANN401  (a layer of transformers, or None after the last)
+    layer: Any,
     attention_mask: Tensor | None,
     fusion: nn.Module,
     text: Tensor,
@@ -362,5 +388,7 @@ def _num_fused(fusion: str, fusion_layers: int, num_layers: int) -> int:
     if fusion not in ("early", "late"):
         raise ValueError(f"fusion is {fusion!r}: expected early or late")
     if not 1 <= fusion_layers <= num_layers:
-        raise ValueError(f"fusion_layers is {fusion_layers}: expected 1 to {num_layers}, the text encoder's layers")
+        raise ValueError(
+            f"fusion_layers is {fusion_layers}: expected 1 to {num_layers}, the text encoder's layers"
+        )
     return fusion_layers if fusion == "early" else 0

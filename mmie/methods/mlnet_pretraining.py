@@ -29,12 +29,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmie.blocks.features import FeatureSpec, backbone_feature_spec, cached_or_computed_features
 from mmie.blocks.vision import VisualBackbone
-from mmie.methods.base import keep_features, look_through
 from mmie.methods.mlnet import MLNet
-from mmie.types import Answer, Batch, Encoding, MmieError, Precomputed, Schema
+from mmie.types import Batch, Encoding, MmieError, Prediction, Schema
 
-_HIDDEN, _KEPT = 0.8, 0.1  # of the chosen pieces; the others are replaced by random ones, as in BERT
+_HIDDEN, _KEPT = (
+    0.8,
+    0.1,
+)  # of the chosen pieces; the others are replaced by random ones, as in BERT
 
 
 class NoAnswers(MmieError, RuntimeError):
@@ -67,16 +70,27 @@ class MLNetPretraining(MLNet):
         pretrained_vision: bool = True,
         **shared: Any,
     ) -> None:
-        super().__init__(schema, vision_backbone=vision_backbone, pretrained_vision=pretrained_vision, **shared)
+        super().__init__(
+            schema, vision_backbone=vision_backbone, pretrained_vision=pretrained_vision, **shared
+        )
         if schema.mask_id is None:
-            raise ValueError("the tokenizer has no mask token: name a text encoder that was trained with one")
+            raise ValueError(
+                "the tokenizer has no mask token: name a text encoder that was trained with one"
+            )
         if not (0 < text_ratio <= 1 and 0 < region_ratio <= 1):
-            raise ValueError(f"text_ratio {text_ratio} and region_ratio {region_ratio} must be above 0, at most 1")
-        del self.head, self.bilstm  # nothing is answered, and a weight without gradient is never right
+            raise ValueError(
+                f"text_ratio {text_ratio} and region_ratio {region_ratio} must be above 0, at most 1"
+            )
+        del (
+            self.head,
+            self.bilstm,
+        )  # nothing is answered, and a weight without gradient is never right
         self.mask_id, self.text_ratio, self.region_ratio = schema.mask_id, text_ratio, region_ratio
         self.pieces = PiecePredictor(self.text.hidden_size, len(self.embeddings))
         load = self.pretrained and pretrained_vision
-        self.classifier = VisualBackbone(vision_backbone, load, "logits", image_size=schema.image_size)
+        self.classifier = VisualBackbone(
+            vision_backbone, load, "logits", image_size=schema.image_size
+        )
         self.objects = nn.Linear(self.text.hidden_size, self.classifier.channels[0])
 
     @property
@@ -85,9 +99,9 @@ class MLNetPretraining(MLNet):
         weight: Tensor = self.text.model.get_input_embeddings().weight  # type: ignore[assignment]
         return weight
 
-    def precomputed(self) -> list[Precomputed]:
+    def feature_specs(self) -> list[FeatureSpec]:
         """The features of the backbone, if it is frozen, and what the classifier says."""
-        return [*super().precomputed(), keep_features(self.classifier, "classifier")]
+        return [*super().feature_specs(), backbone_feature_spec(self.classifier, "classifier")]
 
     def head_modules(self) -> list[nn.Module]:
         """Parts that train at ``head_lr``."""
@@ -95,10 +109,14 @@ class MLNetPretraining(MLNet):
 
     def encode(self, batch: Batch) -> Encoding:
         """States of the text after the fusion, nothing hidden, (batch, tokens, hidden), and the three losses."""
-        states, _ = self.fuse(self.read_text(batch), self.read_pictures(self.grid(batch), batch), batch)
+        states, _ = self.fuse(
+            self.read_text(batch), self.read_pictures(self.grid(batch), batch), batch
+        )
         return Encoding(states, self.pretraining_losses(batch))
 
-    def pretraining_losses(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    def pretraining_losses(
+        self, batch: Batch, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
         """The losses of the three tasks by name; ``generator``, on the CPU, draws what is hidden."""
         text, grid = self.read_text(batch), self.grid(batch)
         regions = self.read_pictures(grid, batch)
@@ -108,7 +126,9 @@ class MLNetPretraining(MLNet):
             "vlm": self.match_loss(text, regions, batch),
         }
 
-    def word_loss(self, regions: Tensor, batch: Batch, generator: torch.Generator | None = None) -> Tensor:
+    def word_loss(
+        self, regions: Tensor, batch: Batch, generator: torch.Generator | None = None
+    ) -> Tensor:
         """L_MLM = -E log P(w_m | w_rest, v) (Equation 4), mean over chosen pieces; 0 if none was chosen.
 
         Args:
@@ -123,21 +143,31 @@ class MLNetPretraining(MLNet):
         total = functional.cross_entropy(scores.float(), batch.input_ids[chosen], reduction="sum")
         return total / chosen.sum().clamp(min=1)
 
-    def hide_words(self, batch: Batch, chosen: Tensor, generator: torch.Generator | None = None) -> Batch:
+    def hide_words(
+        self, batch: Batch, chosen: Tensor, generator: torch.Generator | None = None
+    ) -> Batch:
         """The batch with chosen pieces (batch, tokens) masked, replaced or kept, and their words without characters.
 
         Of the chosen ones 80 % become the mask token, 10 % a random piece (Devlin et al., BERT, NAACL 2019).
         """
         ids = batch.input_ids
         fate = torch.rand(ids.shape, generator=generator).to(ids.device)
-        randoms = torch.randint(self.schema.vocab_size, ids.shape, generator=generator).to(ids.device)
-        changed = torch.where(fate < _HIDDEN, self.mask_id, torch.where(fate < 1 - _KEPT, randoms, ids))
+        randoms = torch.randint(self.schema.vocab_size, ids.shape, generator=generator).to(
+            ids.device
+        )
+        changed = torch.where(
+            fate < _HIDDEN, self.mask_id, torch.where(fate < 1 - _KEPT, randoms, ids)
+        )
         touched = torch.zeros_like(batch.characters[..., 0])  # (batch, words)
         touched = touched.scatter_add(1, batch.token_words.clamp(min=0), chosen.long())
         spared = (touched == 0).unsqueeze(-1)
-        return replace(batch, input_ids=torch.where(chosen, changed, ids), characters=batch.characters * spared)
+        return replace(
+            batch, input_ids=torch.where(chosen, changed, ids), characters=batch.characters * spared
+        )
 
-    def region_loss(self, text: Tensor, grid: Tensor, batch: Batch, generator: torch.Generator | None = None) -> Tensor:
+    def region_loss(
+        self, text: Tensor, grid: Tensor, batch: Batch, generator: torch.Generator | None = None
+    ) -> Tensor:
         """L_MVM = E KL(c(v_m) || g(v_m)) (Equations 5, 7), mean over hidden regions; 0 if none is hidden.
 
         Args:
@@ -146,18 +176,24 @@ class MLNetPretraining(MLNet):
             batch: The posts.
             generator: Draws the regions.
         """
-        hidden = _draw(self.region_mask(grid, batch), self.region_ratio, generator)  # (batch, regions)
+        hidden = _draw(
+            self.region_mask(grid, batch), self.region_ratio, generator
+        )  # (batch, regions)
         regions = self.read_pictures(grid.masked_fill(hidden.unsqueeze(-1), -1), batch)
         _, regions = self.fuse(text, regions, batch)
         posts, places = hidden.nonzero(as_tuple=True)  # (hidden regions,) each
         views = places // (grid.shape[1] // batch.view_mask.shape[1])
-        guesses = self.objects(regions[posts, places]).float().log_softmax(-1)  # (hidden regions, classes)
+        guesses = (
+            self.objects(regions[posts, places]).float().log_softmax(-1)
+        )  # (hidden regions, classes)
         total = functional.kl_div(guesses, self.view_classes(batch)[posts, views], reduction="sum")
         return total / max(1, len(posts))
 
     def view_classes(self, batch: Batch) -> Tensor:
         """What the backbone's own classifier sees in each view: probabilities (batch, views, classes), 0 if masked."""
-        (logits,) = look_through(self.classifier, "classifier", batch)  # (batch, views, classes)
+        (logits,) = cached_or_computed_features(
+            self.classifier, "classifier", batch
+        )  # (batch, views, classes)
         return logits.float().softmax(-1) * batch.view_mask.unsqueeze(-1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -166,12 +202,14 @@ class MLNetPretraining(MLNet):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """The same; in every epoch the same pieces and regions are hidden."""
-        self._log_losses("val", batch, self.pretraining_losses(batch, torch.Generator().manual_seed(batch_idx)))
+        self._log_losses(
+            "val", batch, self.pretraining_losses(batch, torch.Generator().manual_seed(batch_idx))
+        )
 
     def on_validation_epoch_end(self) -> None:
         """Nothing: the losses are logged by step."""
 
-    def forward(self, batch: Batch) -> list[Answer]:
+    def forward(self, batch: Batch) -> list[Prediction]:
         """Refuse to answer.
 
         Raises:
@@ -182,7 +220,7 @@ class MLNetPretraining(MLNet):
             "--model.init_args.init_from"
         )
 
-    def answer(self, batch: Batch) -> list[Answer]:
+    def predict(self, batch: Batch) -> list[Prediction]:
         """Refuse to answer; see `forward`."""
         return self(batch)  # type: ignore[no-any-return]
 
@@ -191,9 +229,9 @@ class MLNetPretraining(MLNet):
         self(batch)
         return {}
 
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Answer]]:
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Prediction]]:
         """Refuse to answer; see `forward`."""
-        return {"answers": self(batch)}
+        return {"predictions": self(batch)}
 
     def _log_losses(self, stage: str, batch: Batch, losses: dict[str, Tensor]) -> Tensor:
         """Log the losses and their sum, by epoch; the sum."""

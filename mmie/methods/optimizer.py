@@ -14,7 +14,7 @@ class EmbeddingAdamW(torch.optim.AdamW):
     rows need no moments. Of XLM-R's 250,002 a corpus of tweets uses some thousands; of the three numbers that training
     holds for each of the others' weights, beside the weight, two are spared.
 
-    Finding the used rows makes the processor wait for the gradient, so embeddings on other devices are torch's own.
+    InstanceDiagnosis the used rows makes the processor wait for the gradient, so embeddings on other devices are torch's own.
 
     Args:
         groups: Parameter groups.
@@ -35,7 +35,11 @@ class EmbeddingAdamW(torch.optim.AdamW):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        spared = [(weight, group, weight.grad) for weight, group in self._spared() if weight.grad is not None]
+        spared = [
+            (weight, group, weight.grad)
+            for weight, group in self._spared()
+            if weight.grad is not None
+        ]
         for weight, _, _ in spared:
             weight.grad = None  # torch's step passes over it
         super().step()
@@ -48,7 +52,11 @@ class EmbeddingAdamW(torch.optim.AdamW):
         """The embeddings that are treated by rows, with their groups."""
         for group in self.param_groups:
             if group["weight_decay"] == 0:
-                yield from ((w, group) for w in group["params"] if w in self._embeddings and w.device.type == "cpu")
+                yield from (
+                    (w, group)
+                    for w in group["params"]
+                    if w in self._embeddings and w.device.type == "cpu"
+                )
 
     def _step_rows(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         """w = w - lr m' / (sqrt(v') + eps) for used rows, where m' and v' are m and v without their bias:
@@ -97,7 +105,9 @@ def use_sparse_gradients(modules: Iterable[nn.Module], use: bool) -> None:
 def _rows_with_gradient(gradient: Tensor) -> Tensor:
     """Whether each row has a gradient, (rows,) bool."""
     if not gradient.is_sparse:
-        return (gradient.amax(dim=1) != 0) | (gradient.amin(dim=1) != 0)  # the fastest of the exact ways
+        return (gradient.amax(dim=1) != 0) | (
+            gradient.amin(dim=1) != 0
+        )  # the fastest of the exact ways
     has_gradient = torch.zeros(len(gradient), dtype=torch.bool)
     has_gradient[gradient._indices()[0]] = True  # of an uncoalesced gradient, too
     return has_gradient

@@ -41,12 +41,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmie.blocks.attention import AttentionPooling, MultiHeadAttention, masked_mean, masked_softmax
+from mmie.blocks.features import FeatureSpec, text_feature_spec
 from mmie.blocks.prefix_attention import Prefix, split_heads
 from mmie.blocks.vision import VisualOutput
 from mmie.methods import papers
-from mmie.methods.base import MultimodalModule, keep_states
 from mmie.methods.inspection import inspecting
-from mmie.types import Batch, Encoding, Precomputed, Schema
+from mmie.methods.multimodal import MultimodalModule
+from mmie.types import Batch, Encoding, Schema
 
 UnitName = Literal["rau", "fsru", "cfu"]
 _SHARPNESS = 9.0  # lambda of Equation 3
@@ -102,7 +103,9 @@ class RAP(MultimodalModule):
         self.text_map = nn.Linear(hidden, hidden)
         self.view_map = nn.Linear(self.vision.channels[-1], hidden) if "cfu" in units else None
         self.relevance = Relevance(hidden) if relevance and "cfu" in units else None
-        self.fusion = DynamicFusion(hidden, self.text.num_heads, num_fusion_layers, units, normalize_paths)
+        self.fusion = DynamicFusion(
+            hidden, self.text.num_heads, num_fusion_layers, units, normalize_paths
+        )
         self.prompting = prompting
         if prompting:
             self.text.check_reads_prefix()
@@ -118,52 +121,69 @@ class RAP(MultimodalModule):
         text, views = self.features(first_pass, batch)
         gate = self.gate(text, views, batch)  # (batch,)
         fused, routing = self.fusion(text, batch.attention_mask, views, batch.view_mask, gate)
-        losses = {"router": self.path_weight * self.router_loss(routing, first_pass[:, 0])} if self.path_weight else {}
+        losses = (
+            {"router": self.path_weight * self.router_loss(routing, first_pass[:, 0])}
+            if self.path_weight
+            else {}
+        )
         if not self.prompting:
             return Encoding(fused, losses)
-        return Encoding(self.read(batch, self.prompt(fused, batch.attention_mask)), losses)
+        return Encoding(self.encode_text(batch, self.prompt(fused, batch.attention_mask)), losses)
 
     def first_pass(self, batch: Batch) -> Tensor:
         """States of the text without a prompt, (batch, tokens, hidden); those of a frozen encoder may be kept."""
         if "first_pass" not in batch.features:
-            return self.read(batch)
-        kept = batch.features["first_pass"].unflatten(1, (-1, self.text.hidden_size))  # (batch, max_tokens, hidden)
+            return self.encode_text(batch)
+        kept = batch.features["first_pass"].unflatten(
+            1, (-1, self.text.hidden_size)
+        )  # (batch, max_tokens, hidden)
         states: Tensor = kept[:, : batch.input_ids.shape[1]].to(self.text_map.weight.dtype)
         return states
 
-    def precomputed(self) -> list[Precomputed]:
+    def feature_specs(self) -> list[FeatureSpec]:
         """The features of the backbone, and the first pass of a frozen text encoder."""
         max_tokens = self.schema.max_tokens
 
         def pad(states: Tensor) -> Tensor:
             missing = max_tokens - states.shape[1]
-            return functional.pad(states, (0, 0, 0, missing)).flatten(1)  # (sources, max_tokens * hidden)
+            return functional.pad(states, (0, 0, 0, missing)).flatten(
+                1
+            )  # (sources, max_tokens * hidden)
 
-        return [*super().precomputed(), *keep_states(self, "first_pass", pad, max_tokens=max_tokens)]
+        specs = super().feature_specs()
+        if self.text.frozen:
+            specs.append(text_feature_spec(self.text, "first_pass", pad, max_tokens=max_tokens))
+        return specs
 
     def features(self, first_pass: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """E_t (batch, tokens, hidden) and E_v (batch, views, hidden); a masked view is 0, all are without a CFU."""
         text = self.text_map(first_pass)
         if self.view_map is None:  # no unit looks at the picture
             return text, text.new_zeros(*batch.view_mask.shape, text.shape[-1])
-        (pooled,) = self.look(batch)  # (batch, views, channels)
+        (pooled,) = self.encode_images(batch)  # (batch, views, channels)
         return text, self.view_map(pooled) * batch.view_mask.unsqueeze(-1)
 
     def gate(self, text: Tensor, views: Tensor, batch: Batch) -> Tensor:
         """R-Gate(beta) = tanh(beta) (Equation 14), (batch,); 1 without relevance."""
         if self.relevance is None:
             return text.new_ones(len(batch))
-        return torch.tanh(self.relevance(text, batch.attention_mask, batch.text_mask, views, batch.view_mask))
+        return torch.tanh(
+            self.relevance(text, batch.attention_mask, batch.text_mask, views, batch.view_mask)
+        )
 
     def prompt(self, fused: Tensor, mask: Tensor) -> Prefix:
         """X_prompt = W_out ReLU(W_in X'), X' = X_mm mapped along its tokens to the prompt's length (Equation 23)."""
         batch, tokens, hidden = fused.shape
         real = (fused * mask.unsqueeze(-1)).transpose(1, 2)  # (batch, hidden, tokens)
         mapped = functional.linear(real, self.length_map.weight[:, :tokens], self.length_map.bias)
-        prompts = self.prompt_out(torch.relu(self.prompt_in(mapped.transpose(1, 2))))  # (batch, prompt, 2 * layers * d)
+        prompts = self.prompt_out(
+            torch.relu(self.prompt_in(mapped.transpose(1, 2)))
+        )  # (batch, prompt, 2 * layers * d)
         layers = prompts.view(batch, prompts.shape[1], self.text.num_layers, 2, hidden)
         keys, values = layers.permute(3, 2, 0, 1, 4)  # (layers, batch, prompt, hidden) each
-        return Prefix(split_heads(keys, self.text.num_heads), split_heads(values, self.text.num_heads))
+        return Prefix(
+            split_heads(keys, self.text.num_heads), split_heads(values, self.text.num_heads)
+        )
 
     def router_loss(self, routing: Tensor, cls: Tensor) -> Tensor:
         """Mean over i != j of (cos(g_i, g_j) - cos(cls_i, cls_j))^2 (Equation 22); 0 for a batch of one.
@@ -220,7 +240,9 @@ class Relevance(nn.Module):
         self.score = nn.Linear(size, 1)
         nn.init.constant_(self.score.bias, _OPEN)
 
-    def forward(self, text: Tensor, text_mask: Tensor, word_mask: Tensor, views: Tensor, view_mask: Tensor) -> Tensor:
+    def forward(
+        self, text: Tensor, text_mask: Tensor, word_mask: Tensor, views: Tensor, view_mask: Tensor
+    ) -> Tensor:
         """Beta = W_s r_g + b_s after the last round (Algorithm 1).
 
         Args:
@@ -233,10 +255,15 @@ class Relevance(nn.Module):
         Returns:
             (batch,)
         """
-        whole_text, whole_picture = self.text_pooling(text, text_mask), self.view_pooling(views, view_mask)
+        whole_text, whole_picture = (
+            self.text_pooling(text, text_mask),
+            self.view_pooling(views, view_mask),
+        )
         global_node = self.compare(whole_text, whole_picture, self.compare_global)  # (batch, size)
         local_nodes = self.compare(text, self.attended(text, views, view_mask), self.compare_local)
-        nodes = torch.cat([global_node.unsqueeze(1), local_nodes], dim=1)  # (batch, 1 + tokens, size)
+        nodes = torch.cat(
+            [global_node.unsqueeze(1), local_nodes], dim=1
+        )  # (batch, 1 + tokens, size)
         mask = functional.pad(word_mask, (1, 0), value=True)
         beta: Tensor = self.score(self.propagate(nodes, mask)[:, 0]).squeeze(-1)
         return beta
@@ -247,14 +274,23 @@ class Relevance(nn.Module):
 
     def attended(self, text: Tensor, views: Tensor, view_mask: Tensor) -> Tensor:
         """a_i = sum_j softmax_j(9 [cos(t_i, v_j)]_+ / sqrt(sum_j [cos(t_i, v_j)]_+^2)) v_j (Equations 2 to 4)."""
-        cosines = functional.normalize(text, dim=-1) @ functional.normalize(views, dim=-1).transpose(1, 2)
+        cosines = functional.normalize(text, dim=-1) @ functional.normalize(
+            views, dim=-1
+        ).transpose(1, 2)
         positive = cosines.relu() * view_mask.unsqueeze(1)  # (batch, tokens, views)
-        return masked_softmax(_SHARPNESS * functional.normalize(positive, dim=-1), view_mask.unsqueeze(1)) @ views
+        return (
+            masked_softmax(
+                _SHARPNESS * functional.normalize(positive, dim=-1), view_mask.unsqueeze(1)
+            )
+            @ views
+        )
 
     def propagate(self, nodes: Tensor, mask: Tensor) -> Tensor:
         """r_s <- ReLU(W_r sum_t e_st r_t), e_st = softmax_t((W_src r_s) . (W_tgt r_t)), twice (Equations 6 to 8)."""
         for _ in range(_ROUNDS):
-            scores = self.source(nodes) @ self.target(nodes).transpose(1, 2)  # (batch, nodes, nodes)
+            scores = self.source(nodes) @ self.target(nodes).transpose(
+                1, 2
+            )  # (batch, nodes, nodes)
             nodes = torch.relu(self.update(masked_softmax(scores, mask.unsqueeze(1)) @ nodes))
         return nodes
 
@@ -265,7 +301,9 @@ class RAU(nn.Module):
     def __init__(self, hidden_size: int, num_heads: int) -> None:
         super().__init__()
 
-    def forward(self, text: Tensor, mask: Tensor, views: Tensor, view_mask: Tensor, gate: Tensor) -> Tensor:
+    def forward(
+        self, text: Tensor, mask: Tensor, views: Tensor, view_mask: Tensor, gate: Tensor
+    ) -> Tensor:
         """(batch, tokens, hidden)."""
         return text.relu()
 
@@ -280,7 +318,9 @@ class FSRU(nn.Module):
         self.feed_forward = _feed_forward(hidden_size)
         self.norm = nn.LayerNorm(hidden_size)
 
-    def forward(self, text: Tensor, mask: Tensor, views: Tensor, view_mask: Tensor, gate: Tensor) -> Tensor:
+    def forward(
+        self, text: Tensor, mask: Tensor, views: Tensor, view_mask: Tensor, gate: Tensor
+    ) -> Tensor:
         """(batch, tokens, hidden)."""
         attended = self.norm_attention(text + self.attention(text, text, mask))
         result: Tensor = self.norm(self.feed_forward(attended) + attended)
@@ -297,7 +337,9 @@ class CFU(nn.Module):
         self.norm = nn.LayerNorm(hidden_size)
         self.feed_forward = _feed_forward(hidden_size)
 
-    def forward(self, text: Tensor, mask: Tensor, views: Tensor, view_mask: Tensor, gate: Tensor) -> Tensor:
+    def forward(
+        self, text: Tensor, mask: Tensor, views: Tensor, view_mask: Tensor, gate: Tensor
+    ) -> Tensor:
         """(batch, tokens, hidden); ``gate`` (batch,) is tanh(beta)."""
         attended = self.attention(self.norm_attention(text), views, view_mask)
         fused = text + gate[:, None, None] * attended
@@ -320,12 +362,18 @@ class DynamicFusion(nn.Module):
     """
 
     def __init__(
-        self, hidden_size: int, num_heads: int, num_layers: int, units: Sequence[UnitName], normalize_paths: bool
+        self,
+        hidden_size: int,
+        num_heads: int,
+        num_layers: int,
+        units: Sequence[UnitName],
+        normalize_paths: bool,
     ) -> None:
         super().__init__()
         self.normalize_paths = normalize_paths
         self.layers: Sequence[nn.ModuleList] = nn.ModuleList(  # type: ignore[assignment]
-            nn.ModuleList(_UNITS[name](hidden_size, num_heads) for name in units) for _ in range(num_layers)
+            nn.ModuleList(_UNITS[name](hidden_size, num_heads) for name in units)
+            for _ in range(num_layers)
         )
         paths = [*([len(units)] * (num_layers - 1)), 1]
         self.routers: Sequence[nn.ModuleList] = nn.ModuleList(  # type: ignore[assignment]
@@ -347,10 +395,18 @@ class DynamicFusion(nn.Module):
         inputs = [text] * len(self.layers[0])
         routing = []
         for units, routers in zip(self.layers, self.routers, strict=True):
-            outputs = [unit(x, mask, views, view_mask, gate) for unit, x in zip(units, inputs, strict=True)]
-            weights = torch.stack([_route(router, x, mask) for router, x in zip(routers, inputs, strict=True)], dim=1)
-            routing.append(weights.flatten(1))  # (batch, units, targets) -> (batch, units * targets)
-            mixed = torch.einsum("but,buph->tbph", self.normalized(weights), torch.stack(outputs, dim=1))
+            outputs = [
+                unit(x, mask, views, view_mask, gate) for unit, x in zip(units, inputs, strict=True)
+            ]
+            weights = torch.stack(
+                [_route(router, x, mask) for router, x in zip(routers, inputs, strict=True)], dim=1
+            )
+            routing.append(
+                weights.flatten(1)
+            )  # (batch, units, targets) -> (batch, units * targets)
+            mixed = torch.einsum(
+                "but,buph->tbph", self.normalized(weights), torch.stack(outputs, dim=1)
+            )
             inputs = list(mixed)
         return inputs[0], torch.cat(routing, dim=1)
 
@@ -362,7 +418,9 @@ class DynamicFusion(nn.Module):
         units = len(self.layers[0])
         targets = [*([units] * (len(self.layers) - 1)), 1]
         parts = routing.split([units * count for count in targets], dim=1)
-        weights = [part.unflatten(1, (units, count)) for part, count in zip(parts, targets, strict=True)]
+        weights = [
+            part.unflatten(1, (units, count)) for part, count in zip(parts, targets, strict=True)
+        ]
         applied = [self.normalized(part) for part in weights]
         return _stack_layers(weights, units), _stack_layers(applied, units)
 
@@ -371,7 +429,9 @@ class DynamicFusion(nn.Module):
         if not self.normalize_paths:
             return weights
         total = weights.sum(1, keepdim=True)
-        first = functional.one_hot(torch.zeros_like(weights[:, 0], dtype=torch.long), weights.shape[1]).transpose(1, 2)
+        first = functional.one_hot(
+            torch.zeros_like(weights[:, 0], dtype=torch.long), weights.shape[1]
+        ).transpose(1, 2)
         return torch.where(total > 0, weights / total.where(total > 0, 1), first.to(weights))
 
 
@@ -382,7 +442,9 @@ def _route(router: nn.Module, inputs: Tensor, mask: Tensor) -> Tensor:
 
 def _stack_layers(weights: Sequence[Tensor], units: int) -> Tensor:
     """Path weights (batch, units, targets) of the layers as (batch, layers, units, units)."""
-    return torch.stack([functional.pad(part, (0, units - part.shape[2])) for part in weights], dim=1)
+    return torch.stack(
+        [functional.pad(part, (0, units - part.shape[2])) for part in weights], dim=1
+    )
 
 
 def _router(hidden_size: int, paths: int) -> nn.Sequential:
@@ -395,7 +457,9 @@ def _router(hidden_size: int, paths: int) -> nn.Sequential:
 
 def _feed_forward(hidden_size: int) -> nn.Sequential:
     """Two linear maps, four times as wide between."""
-    return nn.Sequential(nn.Linear(hidden_size, 4 * hidden_size), nn.GELU(), nn.Linear(4 * hidden_size, hidden_size))
+    return nn.Sequential(
+        nn.Linear(hidden_size, 4 * hidden_size), nn.GELU(), nn.Linear(4 * hidden_size, hidden_size)
+    )
 
 
 def _cosines(vectors: Tensor) -> Tensor:

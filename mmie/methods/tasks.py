@@ -14,7 +14,7 @@ from torchmetrics import Metric
 from mmie.blocks.heads import Head, Pooling, RelationHead, TagHead
 from mmie.metrics import RelationF1, SpanF1
 from mmie.tags import tag_names, tags_to_entities
-from mmie.types import Answer, Batch, Entity, Relation, Schema
+from mmie.types import Batch, Entity, Prediction, Relation, Schema
 
 
 class ExtractionTask(ABC):
@@ -39,15 +39,17 @@ class ExtractionTask(ABC):
         """An empty metric."""
 
     @abstractmethod
-    def answers(self, batch: Batch, decoded: Tensor) -> list[Answer]:
+    def predictions(self, batch: Batch, decoded: Tensor) -> list[Prediction]:
         """Answers for a batch, from what the head decoded."""
 
     @abstractmethod
-    def with_probabilities(self, answers: Sequence[Answer], parts: Sequence[Tensor]) -> list[Answer]:
+    def with_probabilities(
+        self, predictions: Sequence[Prediction], parts: Sequence[Tensor]
+    ) -> list[Prediction]:
         """The answers with their probabilities, from what `Head.confidence` gives."""
 
     @abstractmethod
-    def judge(self, batch: Batch, answers: Sequence[Answer]) -> tuple[Tensor, Tensor]:
+    def judge(self, batch: Batch, predictions: Sequence[Prediction]) -> tuple[Tensor, Tensor]:
         """Probabilities of all that was answered, and whether it is right (1) or not (0); copies are left out."""
 
     @abstractmethod
@@ -73,27 +75,38 @@ class EntityTask(ExtractionTask):
         """Entity-level precision, recall and F1."""
         return SpanF1(self.schema.labels)
 
-    def answers(self, batch: Batch, decoded: Tensor) -> list[Answer]:
+    def predictions(self, batch: Batch, decoded: Tensor) -> list[Prediction]:
         """Entities that the tags (batch, words) spell."""
         names = tag_names(self.schema.labels, self.schema.tag_scheme)
         rows = decoded.tolist()
         spelled = (tuple(tags_to_entities([names[tag] for tag in row])) for row in rows)
-        return [Answer(post, entities=found) for post, found in zip(batch.ids, spelled, strict=True)]
-
-    def with_probabilities(self, answers: Sequence[Answer], parts: Sequence[Tensor]) -> list[Answer]:
-        """The answers with the marginal probability of every entity."""
-        rows = zip(answers, *(part.tolist() for part in parts), strict=True)
         return [
-            replace(answer, probabilities=tuple(_probability(entity, *logs) for entity in answer.entities))
-            for answer, *logs in rows
+            Prediction(post, entities=found) for post, found in zip(batch.ids, spelled, strict=True)
         ]
 
-    def judge(self, batch: Batch, answers: Sequence[Answer]) -> tuple[Tensor, Tensor]:
+    def with_probabilities(
+        self, predictions: Sequence[Prediction], parts: Sequence[Tensor]
+    ) -> list[Prediction]:
+        """The answers with the marginal probability of every entity."""
+        rows = zip(predictions, *(part.tolist() for part in parts), strict=True)
+        return [
+            replace(
+                prediction,
+                probabilities=tuple(_probability(entity, *logs) for entity in prediction.entities),
+            )
+            for prediction, *logs in rows
+        ]
+
+    def judge(self, batch: Batch, predictions: Sequence[Prediction]) -> tuple[Tensor, Tensor]:
         """An entity is right if gold has one of its words and type."""
         found = [
             (probability, float(entity in gold))
-            for answer, gold, counted in zip(answers, batch.entities, batch.counted.tolist(), strict=True)
-            for entity, probability in zip(answer.entities, answer.probabilities, strict=True)
+            for prediction, gold, counted in zip(
+                predictions, batch.entities, batch.counted.tolist(), strict=True
+            )
+            for entity, probability in zip(
+                prediction.entities, prediction.probabilities, strict=True
+            )
             if counted
         ]
         return _columns(found, batch)
@@ -105,7 +118,7 @@ class EntityTask(ExtractionTask):
     def score(self, metric: Metric, batch: Batch, decoded: Tensor) -> None:
         """Count exact matches of words and type."""
         counted: Sequence[bool] = batch.counted.tolist()
-        found = [answer.entities for answer in self.answers(batch, decoded)]
+        found = [prediction.entities for prediction in self.predictions(batch, decoded)]
         metric.update(list(compress(found, counted)), list(compress(batch.entities, counted)))
 
 
@@ -122,25 +135,31 @@ class RelationTask(ExtractionTask):
         """Precision, recall and F1 over all relations but ``None``, and accuracy."""
         return RelationF1(self.schema.labels)
 
-    def answers(self, batch: Batch, decoded: Tensor) -> list[Answer]:
+    def predictions(self, batch: Batch, decoded: Tensor) -> list[Prediction]:
         """The relation that the label (batch,) names, between the entities asked about."""
         labels = [self.schema.labels[label] for label in decoded.tolist()]
         return [
-            Answer(post, relations=(Relation(gold.head, gold.tail, label),))
+            Prediction(post, relations=(Relation(gold.head, gold.tail, label),))
             for post, gold, label in zip(batch.ids, batch.relations, labels, strict=True)
         ]
 
-    def with_probabilities(self, answers: Sequence[Answer], parts: Sequence[Tensor]) -> list[Answer]:
+    def with_probabilities(
+        self, predictions: Sequence[Prediction], parts: Sequence[Tensor]
+    ) -> list[Prediction]:
         """The answers with the probability of their label."""
         (probabilities,) = parts
-        pairs = zip(answers, probabilities.tolist(), strict=True)
-        return [replace(answer, probabilities=(probability,)) for answer, probability in pairs]
+        pairs = zip(predictions, probabilities.tolist(), strict=True)
+        return [
+            replace(prediction, probabilities=(probability,)) for prediction, probability in pairs
+        ]
 
-    def judge(self, batch: Batch, answers: Sequence[Answer]) -> tuple[Tensor, Tensor]:
+    def judge(self, batch: Batch, predictions: Sequence[Prediction]) -> tuple[Tensor, Tensor]:
         """A label is right if it is gold's, ``None`` included."""
         said = [
-            (answer.probabilities[0], float(answer.relations[0].label == gold.label))
-            for answer, gold, counted in zip(answers, batch.relations, batch.counted.tolist(), strict=True)
+            (prediction.probabilities[0], float(prediction.relations[0].label == gold.label))
+            for prediction, gold, counted in zip(
+                predictions, batch.relations, batch.counted.tolist(), strict=True
+            )
             if counted
         ]
         return _columns(said, batch)
@@ -152,7 +171,9 @@ class RelationTask(ExtractionTask):
     def score(self, metric: Metric, batch: Batch, decoded: Tensor) -> None:
         """Count right labels."""
         if batch.labels is None:
-            raise ValueError("the batch has no gold labels: was the data module set up for the task re?")
+            raise ValueError(
+                "the batch has no gold labels: was the data module set up for the task re?"
+            )
         metric.update(decoded[batch.counted], batch.labels[batch.counted])
 
 
@@ -162,7 +183,9 @@ def _columns(rows: Sequence[tuple[float, float]], batch: Batch) -> tuple[Tensor,
     return table[:, 0], table[:, 1]
 
 
-def _probability(entity: Entity, enter: list[float], step: list[float], leave: list[float]) -> float:
+def _probability(
+    entity: Entity, enter: list[float], step: list[float], leave: list[float]
+) -> float:
     """Marginal probability of an entity, from log terms at each word: see `ConstrainedCRF.span_probabilities`."""
     first, last = entity.start, entity.end - 1
     return math.exp(min(0.0, enter[first] + sum(step[first + 1 : entity.end]) + leave[last]))

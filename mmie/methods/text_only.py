@@ -29,4 +29,4 @@ class TextOnly(ExtractionModule):
 
     def encode(self, batch: Batch) -> Encoding:
         """The encoder's last states."""
-        return Encoding(self.read(batch))
+        return Encoding(self.encode_text(batch))

@@ -61,7 +61,9 @@ def paired_bootstrap(
     _check(counts_a, counts_b)
     both = torch.cat([counts_a, counts_b], dim=1).cpu().double()  # (posts, 6)
     draws = _draws(len(both), resamples, len(both), seed, max_draws)
-    resampled = torch.cat([_difference(_times_drawn(indices) @ both) for indices in draws])  # (resamples,)
+    resampled = torch.cat(
+        [_difference(_times_drawn(indices) @ both) for indices in draws]
+    )  # (resamples,)
     difference = _difference(both.sum(dim=0))
     tails = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64)
     low, high = resampled.quantile(tails).tolist()
@@ -69,7 +71,11 @@ def paired_bootstrap(
 
 
 def approximate_randomization(
-    counts_a: Tensor, counts_b: Tensor, resamples: int = 10_000, seed: int = 1234, max_draws: int = 2**20
+    counts_a: Tensor,
+    counts_b: Tensor,
+    resamples: int = 10_000,
+    seed: int = 1234,
+    max_draws: int = 2**20,
 ) -> float:
     """Two-sided p-value of the difference in micro F1.
 
@@ -95,18 +101,29 @@ def approximate_randomization(
     change = torch.cat([gain, -gain], dim=1)  # (posts, 6), what a swap does to the counts
     total = both.sum(dim=0)
     draws = _draws(2, resamples, len(both), seed, max_draws)
-    swapped = torch.cat([_difference(total + swaps.double() @ change) for swaps in draws])  # (resamples,)
+    swapped = torch.cat(
+        [_difference(total + swaps.double() @ change) for swaps in draws]
+    )  # (resamples,)
     return _share(swapped, _difference(total))
 
 
 def _check(counts_a: Tensor, counts_b: Tensor) -> None:
     """Raise unless both systems were scored on the same posts."""
-    if counts_a.shape != counts_b.shape or counts_a.dim() != 2 or counts_a.shape[1] != 3 or not len(counts_a):
+    if (
+        counts_a.shape != counts_b.shape
+        or counts_a.dim() != 2
+        or counts_a.shape[1] != 3
+        or not len(counts_a)
+    ):
         shapes = f"{tuple(counts_a.shape)} and {tuple(counts_b.shape)}"
-        raise ValueError(f"both systems need counts of the same posts, shape (posts, 3), but have {shapes}")
+        raise ValueError(
+            f"both systems need counts of the same posts, shape (posts, 3), but have {shapes}"
+        )
     differs = (counts_a[:, 2] != counts_b[:, 2]).nonzero()
     if len(differs):
-        raise ValueError(f"the systems were scored on different gold, first in row {int(differs[0])} of the counts")
+        raise ValueError(
+            f"the systems were scored on different gold, first in row {int(differs[0])} of the counts"
+        )
 
 
 def _draws(high: int, resamples: int, posts: int, seed: int, max_draws: int) -> Iterator[Tensor]:

@@ -25,7 +25,9 @@ class BestTemperature(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("totals", torch.zeros(len(TEMPERATURES), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state(
+            "totals", torch.zeros(len(TEMPERATURES), dtype=torch.float64), dist_reduce_fx="sum"
+        )
         self.set_dtype(torch.float64)
 
     @property
@@ -39,7 +41,9 @@ class BestTemperature(Metric):
 
     def compute(self) -> Tensor:
         """The best temperature, float64."""
-        return torch.tensor(lowest(self.totals.tolist()), dtype=torch.float64, device=self.totals.device)
+        return torch.tensor(
+            lowest(self.totals.tolist()), dtype=torch.float64, device=self.totals.device
+        )
 
 
 class CalibrationError(Metric):
@@ -68,7 +72,9 @@ class CalibrationError(Metric):
 
     def update(self, probabilities: Tensor, right: Tensor) -> None:
         """Add answers: their probabilities (answers,), and 1 where they are right, else 0, (answers,)."""
-        columns = torch.stack([probabilities, right, torch.ones_like(right)], dim=1).double()  # (answers, 3)
+        columns = torch.stack(
+            [probabilities, right, torch.ones_like(right)], dim=1
+        ).double()  # (answers, 3)
         bins = (probabilities * _BINS).long().clamp(0, _BINS - 1)
         self.sums.index_add_(0, bins, columns)
 
@@ -86,7 +92,9 @@ def lowest(totals: Sequence[float]) -> float:
     >>> lowest([0.0] * 7)
     1.0
     """
-    place = min(range(len(totals)), key=lambda number: (totals[number], abs(math.log(TEMPERATURES[number]))))
+    place = min(
+        range(len(totals)), key=lambda number: (totals[number], abs(math.log(TEMPERATURES[number])))
+    )
     if not 0 < place < len(totals) - 1:
         return TEMPERATURES[place]
     before, here, after = totals[place - 1 : place + 2]

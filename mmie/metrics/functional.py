@@ -86,7 +86,9 @@ def span_counts(
     return torch.tensor(counts)
 
 
-def span_counts_per_post(predicted: Sequence[Sequence[Entity]], gold: Sequence[Sequence[Entity]]) -> Tensor:
+def span_counts_per_post(
+    predicted: Sequence[Sequence[Entity]], gold: Sequence[Sequence[Entity]]
+) -> Tensor:
     """Counts per post, all types together: (posts, 3).
 
     Raises:
@@ -119,14 +121,20 @@ def span_type_confusion(
     rows = _rows(types)
     confusion = torch.zeros(len(types) + 1, len(types) + 1, dtype=torch.int64)
     for found, true in _pairs(predicted, gold):
-        columns_of = {(entity.start, entity.end): rows[entity.type] for entity in found if entity.type in rows}
-        rows_of = {(entity.start, entity.end): rows[entity.type] for entity in true if entity.type in rows}
+        columns_of = {
+            (entity.start, entity.end): rows[entity.type] for entity in found if entity.type in rows
+        }
+        rows_of = {
+            (entity.start, entity.end): rows[entity.type] for entity in true if entity.type in rows
+        }
         for span in columns_of.keys() | rows_of.keys():
             confusion[rows_of.get(span, len(types)), columns_of.get(span, len(types))] += 1
     return confusion
 
 
-def relation_counts(predicted: Tensor, gold: Tensor, num_labels: int, none_index: int | None) -> Tensor:
+def relation_counts(
+    predicted: Tensor, gold: Tensor, num_labels: int, none_index: int | None
+) -> Tensor:
     """Counts per relation label; a predicted ``None`` is no prediction, a gold ``None`` is no relation.
 
     Args:
@@ -195,7 +203,9 @@ def _pairs(
 ) -> list[tuple[set[Entity], set[Entity]]]:
     """Predicted and gold entities of each post as sets."""
     if len(predicted) != len(gold):
-        raise ValueError(f"predictions for {len(predicted)} posts, gold for {len(gold)}: give both for the same posts")
+        raise ValueError(
+            f"predictions for {len(predicted)} posts, gold for {len(gold)}: give both for the same posts"
+        )
     return [(set(found), set(true)) for found, true in zip(predicted, gold, strict=True)]
 
 
@@ -220,7 +230,9 @@ def _label_confusion(predicted: Tensor, gold: Tensor, num_labels: int) -> Tensor
     for name, ids, lowest in (("predicted", predicted, 0), ("gold", gold, UNKNOWN)):
         wrong = ids[(ids < lowest) | (ids >= num_labels)]
         if len(wrong):
-            raise ValueError(f"{name} label {wrong[0].item()} is not from {lowest} to {num_labels - 1}")
+            raise ValueError(
+                f"{name} label {wrong[0].item()} is not from {lowest} to {num_labels - 1}"
+            )
     row = torch.where(gold == UNKNOWN, num_labels, gold)
     cells = torch.bincount(row * num_labels + predicted, minlength=(num_labels + 1) * num_labels)
     return cells.view(num_labels + 1, num_labels)

@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from mmie.metrics.functional import Scores, accuracy_counts, micro, per_type, relation_counts, span_counts
+from mmie.metrics.functional import (
+    Scores,
+    accuracy_counts,
+    micro,
+    per_type,
+    relation_counts,
+    span_counts,
+)
 from mmie.types import NO_RELATION, Entity
 
 
@@ -32,7 +39,9 @@ class _CountMetric(Metric):
         self.names = tuple(names)
         if len(set(self.names)) != len(self.names):
             raise ValueError(f"a type or label is named twice: {', '.join(self.names)}")
-        self.add_state("counts", torch.zeros(len(self.names) + 1, 3, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state(
+            "counts", torch.zeros(len(self.names) + 1, 3, dtype=torch.int64), dist_reduce_fx="sum"
+        )
 
     @property
     def update_called(self) -> bool:
@@ -41,7 +50,10 @@ class _CountMetric(Metric):
 
     def _scalars(self, values: Mapping[str, float]) -> dict[str, Tensor]:
         """The values as float32 scalars on the metric's device."""
-        return {key: torch.tensor(value, dtype=torch.float32, device=self.device) for key, value in values.items()}
+        return {
+            key: torch.tensor(value, dtype=torch.float32, device=self.device)
+            for key, value in values.items()
+        }
 
 
 class SpanF1(_CountMetric):
@@ -64,7 +76,9 @@ class SpanF1(_CountMetric):
     def __init__(self, types: Sequence[str]) -> None:
         super().__init__(types)
 
-    def update(self, predicted: Sequence[Sequence[Entity]], gold: Sequence[Sequence[Entity]]) -> None:
+    def update(
+        self, predicted: Sequence[Sequence[Entity]], gold: Sequence[Sequence[Entity]]
+    ) -> None:
         """Count the entities of some posts.
 
         Args:
@@ -113,7 +127,9 @@ class RelationF1(_CountMetric):
         Raises:
             ValueError: Shapes differ, or an id is no label.
         """
-        self.counts += relation_counts(predicted, gold, len(self.names), self.none_index).to(self.counts.device)
+        self.counts += relation_counts(predicted, gold, len(self.names), self.none_index).to(
+            self.counts.device
+        )
         self.decided += accuracy_counts(predicted, gold).to(self.decided.device)
 
     def compute(self) -> dict[str, Tensor]:

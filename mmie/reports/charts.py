@@ -53,7 +53,9 @@ def band(curves: Sequence[Sequence[float | None]]) -> list[tuple[int, float, flo
     """
     points = []
     for epoch in range(max(map(len, curves), default=0)):
-        values = [value for curve in curves if epoch < len(curve) and (value := curve[epoch]) is not None]
+        values = [
+            value for curve in curves if epoch < len(curve) and (value := curve[epoch]) is not None
+        ]
         if values:
             points.append((epoch + 1, fmean(values), min(values), max(values)))
     return points
@@ -84,12 +86,21 @@ def share_lines(lines: Mapping[str, Mapping[float, Measured]], name: str) -> str
     shares = sorted({share for line in lines.values() for share in line})
     with _drawing(name, "share of the training instances", "test F1") as (figure, axes):
         for number, (system, line) in enumerate(lines.items()):
-            points = [(share, fmean(line[share].values), *_ends(line[share].values)) for share in sorted(line)]
+            points = [
+                (share, fmean(line[share].values), *_ends(line[share].values))
+                for share in sorted(line)
+            ]
             colour = _draw_line(axes, number, system, points)
-            known = [(share, point.published) for share, point in line.items() if point.published is not None]
+            known = [
+                (share, point.published)
+                for share, point in line.items()
+                if point.published is not None
+            ]
             for share, published in known:
                 label = _plain(f"{system}, published")
-                axes.plot([share], [published], "D", color=colour, markerfacecolor="none", label=label)
+                axes.plot(
+                    [share], [published], "D", color=colour, markerfacecolor="none", label=label
+                )
         axes.set_xscale("log")  # the papers' shares are about equally far apart so
         axes.set_xticks(shares, [f"{100 * share:g} %" for share in shares])
         axes.set_xticks([], minor=True)
@@ -110,14 +121,16 @@ def grouped_bars(groups: Mapping[str, Mapping[str, Measured]], name: str) -> str
             width = 0.8 / len(bars)
             for order, (bar, point) in enumerate(bars.items()):
                 middle = place - 0.4 + (order + 0.5) * width
-                _draw_bar(axes, middle, 0.9 * width, _LINES[names.index(bar) % len(_LINES)], bar, point)
+                _draw_bar(
+                    axes, middle, 0.9 * width, _LINES[names.index(bar) % len(_LINES)], bar, point
+                )
         axes.set_xticks(range(len(groups)), [_plain(group) for group in groups])
         axes.set_ylim(0, 100)
         _add_legend(axes)
         return inline_svg(figure, name)
 
 
-def inline_svg(figure: Any, name: str) -> str:  # noqa: ANN401  (matplotlib need not be installed)
+def inline_svg(figure: Any, name: str) -> str:
     """A figure as an element that stands in a page: no declaration, no metadata, the page's own text colour.
 
     Args:
@@ -143,7 +156,7 @@ def _drawing(name: str, xlabel: str, ylabel: str) -> Iterator[tuple[Any, Any]]:
 
 
 def _draw_line(
-    axes: Any,  # noqa: ANN401  (matplotlib need not be installed)
+    axes: Any,
     number: int,
     label: str,
     points: Sequence[tuple[float, float, float, float]],
@@ -159,7 +172,7 @@ def _draw_line(
 
 
 def _draw_bar(
-    axes: Any,  # noqa: ANN401  (matplotlib need not be installed)
+    axes: Any,
     middle: float,
     width: float,
     colour: str,
@@ -175,10 +188,17 @@ def _draw_bar(
         axes.plot([middle] * len(percents), percents, "o", color=colour, markersize=3)
     if point.published is not None:
         ends = (middle - width / 2, middle + width / 2)
-        axes.plot(ends, (point.published, point.published), "--", color=_INK, linewidth=1.2, label="published")
+        axes.plot(
+            ends,
+            (point.published, point.published),
+            "--",
+            color=_INK,
+            linewidth=1.2,
+            label="published",
+        )
 
 
-def _add_legend(axes: Any) -> None:  # noqa: ANN401  (matplotlib need not be installed)
+def _add_legend(axes: Any) -> None:
     """Lines across, and what each colour stands for, said once."""
     axes.grid(axis="y", color=_INK, alpha=0.12)
     handles, labels = axes.get_legend_handles_labels()

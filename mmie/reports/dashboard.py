@@ -7,10 +7,10 @@ from typing import Any
 
 import wandb
 
-from mmie.reports.disputed import mentions
-from mmie.reports.page import small_picture
-from mmie.reports.runs import Answer, read_answer_file
+from mmie.reports.comparison.disagreements import mentions
+from mmie.reports.comparison.page import small_picture
 from mmie.reports.statistics import confusion, types_of
+from mmie.runs.reading import PredictionRecord, read_prediction_file
 from mmie.types import Entity
 
 ROWS = 200
@@ -20,13 +20,30 @@ NOTHING = "nothing"
 _ANSWER_COLUMNS: list[str | int] = ["picture", "id", "text", "gold", "predicted", "right"]
 _CHART_COLUMNS: list[str | int] = ["Actual", "Predicted", "nPredictions"]
 _SCORES = ("precision", "recall", "f1")
-_SCORE_COLUMNS: list[str | int] = ["corpus", "task", "system", "seeds", *_SCORES, "f1 std", "published f1"]
-_PAIR_VALUES = ("first", "second", "difference", "low", "high", "p_bootstrap", "p_randomization", "p_holm")
+_SCORE_COLUMNS: list[str | int] = [
+    "corpus",
+    "task",
+    "system",
+    "seeds",
+    *_SCORES,
+    "f1 std",
+    "published f1",
+]
+_PAIR_VALUES = (
+    "first",
+    "second",
+    "difference",
+    "low",
+    "high",
+    "p_bootstrap",
+    "p_randomization",
+    "p_holm",
+)
 _PAIR_COLUMNS: list[str | int] = ["corpus", "task", *_PAIR_VALUES]
 _FILES = ("comparison.html", "comparison.md", "comparison.json")
 
 
-def answer_media(predictions: Path, rows: int = ROWS) -> dict[str, Any]:
+def prediction_media(predictions: Path, rows: int = ROWS) -> dict[str, Any]:
     """The confusion matrix of all answers, and a table of some, wrong ones first.
 
     Args:
@@ -36,28 +53,34 @@ def answer_media(predictions: Path, rows: int = ROWS) -> dict[str, Any]:
     Raises:
         RunError: A line is not what `mmie test` writes.
     """
-    answers = read_answer_file(predictions)
-    return {"confusion": confusion_chart(answers), "predictions": answer_table(answers, rows)}
+    records = read_prediction_file(predictions)
+    return {"confusion": confusion_chart(records), "predictions": prediction_table(records, rows)}
 
 
-def confusion_chart(answers: Sequence[Answer]) -> Any:  # noqa: ANN401  (W&B's chart has no public type)
+def confusion_chart(predictions: Sequence[PredictionRecord]) -> Any:
     """W&B's confusion matrix: gold types against predicted ones, and either against nothing."""
-    types = types_of([answers])
+    types = types_of([predictions])
     names = [*types, NOTHING]
     cells = [
         [actual, predicted, count]
-        for actual, row in zip(names, confusion([answers], types), strict=True)
+        for actual, row in zip(names, confusion([predictions], types), strict=True)
         for predicted, count in zip(names, row, strict=True)
     ]
     table = wandb.Table(columns=_CHART_COLUMNS, data=cells)
     fields = {str(name): name for name in _CHART_COLUMNS}
-    return wandb.plot_table("wandb/confusion_matrix/v1", table, fields, {"title": "gold and predicted"})
+    return wandb.plot_table(
+        "wandb/confusion_matrix/v1", table, fields, {"title": "gold and predicted"}
+    )
 
 
-def answer_table(answers: Sequence[Answer], rows: int = ROWS) -> wandb.Table:
+def prediction_table(predictions: Sequence[PredictionRecord], rows: int = ROWS) -> wandb.Table:
     """At most ``rows`` answers beside their pictures: wrong ones first, else in the order of the split."""
-    chosen = sorted(answers, key=lambda answer: set(answer.gold) == set(answer.predicted))[:rows]
-    return wandb.Table(columns=_ANSWER_COLUMNS, data=[_answer_row(answer) for answer in chosen])
+    chosen = sorted(
+        predictions, key=lambda prediction: set(prediction.gold) == set(prediction.predicted)
+    )[:rows]
+    return wandb.Table(
+        columns=_ANSWER_COLUMNS, data=[_prediction_row(prediction) for prediction in chosen]
+    )
 
 
 def comparison_tables(folder: Path) -> dict[str, wandb.Table]:
@@ -66,7 +89,9 @@ def comparison_tables(folder: Path) -> dict[str, wandb.Table]:
     Args:
         folder: Where `mmie compare` wrote ``comparison.json``.
     """
-    comparisons = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))["comparisons"]
+    comparisons = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))[
+        "comparisons"
+    ]
     scores = [_score_row(one, row) for one in comparisons for row in one["rows"]]
     pairs = [
         [one["corpus"], one["task"], *(pair[name] for name in _PAIR_VALUES)]
@@ -95,22 +120,24 @@ def log_comparison(run: wandb.Run, folder: Path) -> None:
     run.log(comparison_tables(folder))  # others: a table belongs to the first that takes it
 
 
-def _answer_row(answer: Answer) -> list[Any]:
+def _prediction_row(prediction: PredictionRecord) -> list[Any]:
     """One answer: its picture, its text, and what is right and what was found."""
-    picture = small_picture(answer.image)
+    picture = small_picture(prediction.image)
     return [
         None if picture is None else wandb.Image(picture, file_type="jpg"),
-        answer.id,
-        " ".join(answer.words),
-        _shown(answer, answer.gold),
-        _shown(answer, answer.predicted),
-        set(answer.gold) == set(answer.predicted),
+        prediction.id,
+        " ".join(prediction.words),
+        _shown(prediction, prediction.gold),
+        _shown(prediction, prediction.predicted),
+        set(prediction.gold) == set(prediction.predicted),
     ]
 
 
-def _shown(answer: Answer, entities: Sequence[Entity]) -> str:
+def _shown(prediction: PredictionRecord, entities: Sequence[Entity]) -> str:
     """Entities or a relation as one reads them."""
-    return "; ".join(f"{mention.text} [{mention.type}]" for mention in mentions(answer, entities))
+    return "; ".join(
+        f"{mention.text} [{mention.type}]" for mention in mentions(prediction, entities)
+    )
 
 
 def _score_row(comparison: dict[str, Any], row: dict[str, Any]) -> list[Any]:

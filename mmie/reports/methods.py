@@ -14,9 +14,9 @@ from rich.text import Text
 
 import mmie.methods
 from mmie.methods import ExtractionModule
-from mmie.methods.checkpoints import known_methods
+from mmie.methods.base import full_name
+from mmie.methods.loading import known_methods
 from mmie.methods.papers import CORPORA, Paper, Scores
-from mmie.methods.transfer import full_name
 from mmie.types import MmieError
 
 Method = type[ExtractionModule]
@@ -44,9 +44,13 @@ def listed_methods() -> list[Method]:
     listed = [
         method
         for method in known_methods()
-        if _is_usable(method) and (method.__module__.startswith(ours) or own_paper(method) is not None)
+        if _is_usable(method)
+        and (method.__module__.startswith(ours) or own_paper(method) is not None)
     ]
-    return sorted(listed, key=lambda method: (method.paper.year if method.paper else _UNDATED, method.__name__))
+    return sorted(
+        listed,
+        key=lambda method: (method.paper.year if method.paper else _UNDATED, method.__name__),
+    )
 
 
 def find_listed(name: str) -> Method:
@@ -85,9 +89,17 @@ def switches(method: Method) -> list[Switch]:
     """Arguments that the class's own constructor names; further ones are its parents'."""
     if "__init__" not in vars(method):
         return []
-    texts = {param.arg_name: param.description or "" for param in docstring_parser.parse(_docstring(method)).params}
+    texts = {
+        param.arg_name: param.description or ""
+        for param in docstring_parser.parse(_docstring(method)).params
+    }
     return [
-        Switch(name, _type_name(parameter.annotation), parameter.default, " ".join(texts.get(name, "").split()))
+        Switch(
+            name,
+            _type_name(parameter.annotation),
+            parameter.default,
+            " ".join(texts.get(name, "").split()),
+        )
         for name, parameter in inspect.signature(method.__init__).parameters.items()
         if parameter.default is not parameter.empty
     ]
@@ -109,7 +121,9 @@ def describe(method: Method) -> dict[str, Any]:
 def render_methods(methods: Sequence[Method]) -> Table:
     """A row a method, with its published F1."""
     columns = (Column(name, overflow="fold") for name in ("method", "tasks", "paper"))
-    scores = (Column(corpus.replace("Twitter", "T"), justify="right", no_wrap=True) for corpus in CORPORA)
+    scores = (
+        Column(corpus.replace("Twitter", "T"), justify="right", no_wrap=True) for corpus in CORPORA
+    )
     table = Table(*columns, *scores, title="Methods and published F1")
     for method in methods:
         year = f"{_authors(method.paper)} {method.paper.year}" if method.paper else ""
@@ -128,7 +142,9 @@ def render_method(method: Method) -> Group:
         parts += [_results_table(paper)]
         parts += [_ablation_table(paper)] if paper.ablations else []
     parts += [_switch_table(method)] if switches(method) else []
-    return Group(*parts, Text(f"It takes the arguments of {' and '.join(_parents(method))} as well."))
+    return Group(
+        *parts, Text(f"It takes the arguments of {' and '.join(_parents(method))} as well.")
+    )
 
 
 def render_markdown(methods: Sequence[Method]) -> str:
@@ -198,7 +214,9 @@ def _parents(method: Method) -> list[str]:
 def _results_table(paper: Paper) -> Table:
     table = Table("corpus", "setting", "P", "R", "F1", "F1 by type", title="Published, in percent")
     for row in paper.published:
-        by_type = ", ".join(f"{name} {_NUMBER.format(value)}" for name, value in row.by_type.items())
+        by_type = ", ".join(
+            f"{name} {_NUMBER.format(value)}" for name, value in row.by_type.items()
+        )
         table.add_row(row.corpus, row.setting, *_cells(row.scores), by_type)
     return table
 
@@ -220,5 +238,7 @@ def _switch_table(method: Method) -> Table:
     columns = (Column(name, overflow="fold") for name in ("switch", "type", "default", ""))
     table = Table(*columns, title="Switches (--model.init_args.NAME)")
     for switch in switches(method):
-        table.add_row(Text(switch.name), Text(switch.type), Text(repr(switch.default)), Text(switch.text))
+        table.add_row(
+            Text(switch.name), Text(switch.type), Text(repr(switch.default)), Text(switch.text)
+        )
     return table

@@ -1,6 +1,6 @@
 """Scores of answers, and whether two systems differ: pure functions on plain data.
 
-The scores are those of `mmie.metrics`, which counts a relation in the form that `mmie.reports.runs.Answer` gives it
+The scores are those of `mmie.metrics`, which counts a relation in the form that `mmie.runs.reading.PredictionRecord` gives it
 exactly as an entity.
 """
 
@@ -22,7 +22,7 @@ from mmie.metrics import (
     span_counts_per_post,
     span_type_confusion,
 )
-from mmie.reports.runs import Answer
+from mmie.runs.reading import PredictionRecord
 from mmie.types import Entity
 
 
@@ -74,58 +74,78 @@ def spread(values: Sequence[float]) -> Spread:
     >>> spread([0.5, 0.7]).mean, spread([0.5]).std
     (0.6, None)
     """
-    return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, tuple(values))
+    return Spread(
+        statistics.fmean(values),
+        statistics.stdev(values) if len(values) > 1 else None,
+        tuple(values),
+    )
 
 
-def post_counts(answers: Sequence[Answer]) -> Tensor:
+def post_counts(predictions: Sequence[PredictionRecord]) -> Tensor:
     """True positives, predicted and gold of each post, instances of one post added up: (posts, 3)."""
-    places = {name: place for place, name in enumerate(dict.fromkeys(answer.id for answer in answers))}
-    rows = torch.tensor([places[answer.id] for answer in answers])
-    counts = span_counts_per_post([answer.predicted for answer in answers], [answer.gold for answer in answers])
+    places = {
+        name: place
+        for place, name in enumerate(dict.fromkeys(prediction.id for prediction in predictions))
+    }
+    rows = torch.tensor([places[prediction.id] for prediction in predictions])
+    counts = span_counts_per_post(
+        [prediction.predicted for prediction in predictions],
+        [prediction.gold for prediction in predictions],
+    )
     return torch.zeros(len(places), 3, dtype=torch.int64).index_add_(0, rows, counts)
 
 
-def scores_by_type(answers: Sequence[Answer], types: Sequence[str]) -> dict[str, Scores]:
+def scores_by_type(
+    predictions: Sequence[PredictionRecord], types: Sequence[str]
+) -> dict[str, Scores]:
     """Scores of each entity type or relation label."""
-    predicted, gold = [answer.predicted for answer in answers], [answer.gold for answer in answers]
+    predicted, gold = (
+        [prediction.predicted for prediction in predictions],
+        [prediction.gold for prediction in predictions],
+    )
     return per_type(span_counts(predicted, gold, types), types)
 
 
-def confusion(runs: Sequence[Sequence[Answer]], types: Sequence[str]) -> list[list[int]]:
+def confusion(runs: Sequence[Sequence[PredictionRecord]], types: Sequence[str]) -> list[list[int]]:
     """How often a gold type (row) was taken for a type (column), over all runs.
 
     The last column is gold that nothing was predicted for, the last row predictions where there is nothing.
     """
-    tables = [span_type_confusion([a.predicted for a in run], [a.gold for a in run], types) for run in runs]
+    tables = [
+        span_type_confusion([a.predicted for a in run], [a.gold for a in run], types)
+        for run in runs
+    ]
     return [[int(cell) for cell in row] for row in torch.stack(tables).sum(dim=0).tolist()]
 
 
-def types_of(runs: Sequence[Sequence[Answer]]) -> list[str]:
+def types_of(runs: Sequence[Sequence[PredictionRecord]]) -> list[str]:
     """Types of gold in order of their number, then types that are predicted alone."""
     found: dict[str, int] = defaultdict(int)
     for run in runs:
-        for answer in run:
-            for entity in answer.gold:
+        for prediction in run:
+            for entity in prediction.gold:
                 found[entity.type] += 1
-            for entity in answer.predicted:
+            for entity in prediction.predicted:
                 found[entity.type] += 0
     return sorted(found, key=lambda name: (-found[name], name))
 
 
-def sliced(answers: Sequence[Answer], bucket: Callable[[Answer, Entity], str]) -> dict[str, Scores]:
+def sliced(
+    predictions: Sequence[PredictionRecord], bucket: Callable[[PredictionRecord, Entity], str]
+) -> dict[str, Scores]:
     """Scores of the gold and predicted entities that fall into each bucket.
 
     Args:
-        answers: Answers of one run.
+        predictions: Answers of one run.
         bucket: Name of the bucket of an entity; it may not look at the entity's type, so that an entity that was
             found stays in the bucket of the gold one.
     """
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-    for answer in answers:
-        found, gold = set(answer.predicted), set(answer.gold)
+    for prediction in predictions:
+        found, gold = set(prediction.predicted), set(prediction.gold)
         for column, entities in enumerate((found & gold, found, gold)):
             for entity in entities:
-                counts[bucket(answer, entity)][column] += 1
+                counts[bucket(prediction, entity)][column] += 1
     return {name: scores(*row) for name, row in counts.items()}
 
 
@@ -144,7 +164,9 @@ def pair_seeds(first: Sequence[int], second: Sequence[int]) -> tuple[tuple[int, 
 
 
 def difference(
-    first: tuple[str, Mapping[int, Tensor]], second: tuple[str, Mapping[int, Tensor]], resamples: int
+    first: tuple[str, Mapping[int, Tensor]],
+    second: tuple[str, Mapping[int, Tensor]],
+    resamples: int,
 ) -> Difference:
     """Compare two systems over the same posts.
 
@@ -167,7 +189,15 @@ def difference(
     drawn = paired_bootstrap(pooled[0], pooled[1], resamples)
     swapped = approximate_randomization(pooled[0], pooled[1], resamples)
     return Difference(
-        first[0], second[0], pairs, drawn.difference, drawn.low, drawn.high, drawn.p_value, swapped, swapped
+        first[0],
+        second[0],
+        pairs,
+        drawn.difference,
+        drawn.low,
+        drawn.high,
+        drawn.p_value,
+        swapped,
+        swapped,
     )
 
 
@@ -186,17 +216,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def disagreements(answers: Mapping[str, Sequence[Answer]], count: int) -> list[int]:
+def disagreements(predictions: Mapping[str, Sequence[PredictionRecord]], count: int) -> list[int]:
     """Places of the instances on which systems differ most: by the span of their numbers of errors, then of answers.
 
     Args:
-        answers: Answers of each system to the same instances.
+        predictions: Answers of each system to the same instances.
         count: How many places to give at most.
     """
     ranked = []
-    for place, given in enumerate(zip(*answers.values(), strict=True)):
-        errors = [len(set(answer.predicted) ^ set(answer.gold)) for answer in given]
-        variety = len({frozenset(answer.predicted) for answer in given})
+    for place, given in enumerate(zip(*predictions.values(), strict=True)):
+        errors = [len(set(prediction.predicted) ^ set(prediction.gold)) for prediction in given]
+        variety = len({frozenset(prediction.predicted) for prediction in given})
         if variety > 1:
             ranked.append((min(errors) - max(errors), -variety, place))
     return [place for _, _, place in sorted(ranked)[:count]]

@@ -21,8 +21,8 @@ class Dashboard(Callback):
         show_answers: Charts and tables by name, of a file of predictions.
     """
 
-    def __init__(self, show_answers: Callable[[Path], Mapping[str, Any]]) -> None:
-        self.show_answers = show_answers
+    def __init__(self, show_predictions: Callable[[Path], Mapping[str, Any]]) -> None:
+        self.show_predictions = show_predictions
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note in the run folder which W&B run belongs to it."""
@@ -41,7 +41,9 @@ class Dashboard(Callback):
         """Show the best epoch and what the fit took."""
         fit = read_metrics(Path(trainer.default_root_dir)).get("fit", {})
         best = {f"best/{name}": value for name, value in fit.get("best", {}).items()}
-        sizes = {f"fit/{name}": value for name, value in fit.items() if isinstance(value, int | float)}
+        sizes = {
+            f"fit/{name}": value for name, value in fit.items() if isinstance(value, int | float)
+        }
         _summarise(trainer, {**best, **sizes})
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -57,8 +59,10 @@ class Dashboard(Callback):
         if logger is not None:
             predictions = (folder / PREDICTIONS).with_stem(f"{Path(PREDICTIONS).stem}{suffix}")
             with wandb_warns():
-                shown = self.show_answers(predictions)
-                logger.experiment.log({f"test{suffix}/{name}": value for name, value in shown.items()})
+                shown = self.show_predictions(predictions)
+                logger.experiment.log(
+                    {f"test{suffix}/{name}": value for name, value in shown.items()}
+                )
 
 
 def _logger_of(trainer: Trainer) -> RunFolderWandbLogger | None:
@@ -71,13 +75,19 @@ def _keep_run_id(trainer: Trainer) -> None:
     """Write the id of the W&B run into the run folder; one that keeps nothing cannot be continued."""
     logger = _logger_of(trainer)
     if logger is not None and not logger.experiment.disabled:
-        (Path(trainer.default_root_dir) / RUN_ID).write_text(f"{logger.experiment.id}\n", encoding="utf-8")
+        (Path(trainer.default_root_dir) / RUN_ID).write_text(
+            f"{logger.experiment.id}\n", encoding="utf-8"
+        )
 
 
 def _scores(trainer: Trainer, section: str, prefix: str) -> dict[str, float]:
     """Scores in a section of ``metrics.json``, by names that start with the section's."""
     known = read_metrics(Path(trainer.default_root_dir)).get(section, {})
-    return {f"{section}/{name.removeprefix(prefix)}": known[name] for name in known if name.startswith(prefix)}
+    return {
+        f"{section}/{name.removeprefix(prefix)}": known[name]
+        for name in known
+        if name.startswith(prefix)
+    }
 
 
 def _summarise(trainer: Trainer, values: Mapping[str, float]) -> None:

@@ -32,12 +32,16 @@ def ended_from_outside(trainer: Trainer) -> Iterator[None]:
         leaving = _exit_behind(error)
         if leaving is not None:
             if not trainer.is_global_zero:
-                sys.exit(0)  # with another status, Lightning would kill the first process at its work
+                sys.exit(
+                    0
+                )  # with another status, Lightning would kill the first process at its work
             name = "SIGTERM" if isinstance(leaving, SIGTERMException) else "an interrupt"
             raise RunEnded(f"ended by {name}; {_how_to_go_on(trainer)}") from error
         if not _tells_of_lost_process(error):
             raise
-        raise RunEnded(f"another process of the run has ended, see its message; {_how_to_go_on(trainer)}") from error
+        raise RunEnded(
+            f"another process of the run has ended, see its message; {_how_to_go_on(trainer)}"
+        ) from error
 
 
 class EndTogether(Callback):

@@ -10,7 +10,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from mmie.files import write_whole
+from mmie.utils.files import atomic_write
 
 _Row = dict[str, Any]
 
@@ -32,10 +32,14 @@ class RunCSVLogger(Logger):
             is written; where an interruption came between, they are taken from here.
     """
 
-    def __init__(self, folder: Path, steps: int = 0, epochs: Iterable[Mapping[str, float]] = ()) -> None:
+    def __init__(
+        self, folder: Path, steps: int = 0, epochs: Iterable[Mapping[str, float]] = ()
+    ) -> None:
         super().__init__()
         self._file = folder / "metrics.csv"
-        self._rows = [row for row in _read_rows(self._file) if int(row["step"]) < steps] if steps else []
+        self._rows = (
+            [row for row in _read_rows(self._file) if int(row["step"]) < steps] if steps else []
+        )
         self._rows += _missing_row(self._rows, steps, list(epochs))
 
     @property
@@ -49,13 +53,17 @@ class RunCSVLogger(Logger):
         return ""
 
     @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+    def log_hyperparams(
+        self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any
+    ) -> None:
         """Nothing: ``config.yaml`` holds them."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Add a row."""
-        self._rows.append({**{name: float(value) for name, value in metrics.items()}, "step": step or 0})
+        self._rows.append(
+            {**{name: float(value) for name, value in metrics.items()}, "step": step or 0}
+        )
         if "epoch" in metrics:
             self._rows[-1]["epoch"] = int(metrics["epoch"])
 
@@ -64,17 +72,23 @@ class RunCSVLogger(Logger):
         """Write all rows."""
         if not self._rows:
             return
-        names = ["epoch", "step", *sorted({name for row in self._rows for name in row} - {"epoch", "step"})]
+        names = [
+            "epoch",
+            "step",
+            *sorted({name for row in self._rows for name in row} - {"epoch", "step"}),
+        ]
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, names)
         writer.writeheader()
         writer.writerows(self._rows)
-        write_whole(self._file, lambda file: file.write_bytes(text.getvalue().encode()))
+        atomic_write(self._file, lambda file: file.write_bytes(text.getvalue().encode()))
 
 
 def _missing_row(rows: list[_Row], steps: int, epochs: list[Mapping[str, float]]) -> list[_Row]:
     """The row of the last epoch's training scores, if the rows lack it."""
-    if not epochs or any("train/loss" in row and int(row["epoch"]) == epochs[-1]["epoch"] for row in rows):
+    if not epochs or any(
+        "train/loss" in row and int(row["epoch"]) == epochs[-1]["epoch"] for row in rows
+    ):
         return []
     scores = {name: value for name, value in epochs[-1].items() if _is_of_training(name)}
     return [{"epoch": epochs[-1]["epoch"], "step": steps - 1, **scores}]
@@ -90,4 +104,6 @@ def _read_rows(file: Path) -> list[_Row]:
     if not file.exists():
         return []
     with file.open(newline="", encoding="utf-8") as stream:
-        return [{name: cell for name, cell in row.items() if cell} for row in csv.DictReader(stream)]
+        return [
+            {name: cell for name, cell in row.items() if cell} for row in csv.DictReader(stream)
+        ]

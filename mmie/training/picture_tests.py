@@ -22,7 +22,9 @@ def picture_suffix(folder: Path, pictures: str) -> str:
         folder: Run folder.
         pictures: What `MultimodalDataModule` calls ``pictures``.
     """
-    return "" if pictures in (MAIN_PICTURES, _own_pictures(folder / "config.yaml")) else f"_{pictures}"
+    return (
+        "" if pictures in (MAIN_PICTURES, _own_pictures(folder / "config.yaml")) else f"_{pictures}"
+    )
 
 
 def pictures_of(trainer: Trainer) -> str:
@@ -60,5 +62,7 @@ def _own_pictures(config: Path) -> str | None:
     """The pictures that a saved configuration asks for; None if it says nothing."""
     if not config.exists():
         return None
-    pictures = (yaml.safe_load(config.read_text(encoding="utf-8")).get("data") or {}).get("pictures")
+    pictures = (yaml.safe_load(config.read_text(encoding="utf-8")).get("data") or {}).get(
+        "pictures"
+    )
     return None if pictures is None else str(pictures)

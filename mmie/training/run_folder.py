@@ -9,6 +9,7 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,19 @@ from rich.console import Console
 from rich.table import Table
 
 from mmie.data.batching import Instance
-from mmie.files import write_whole
-from mmie.processes import rank_and_world
 from mmie.training.picture_tests import joined_tests, picture_suffix, pictures_of
 from mmie.training.wandb_logger import RUN_ID
-from mmie.types import Answer, Batch, MmieError
+from mmie.types import Batch, MmieError, Prediction
+from mmie.utils.distributed import rank_and_world_size
+from mmie.utils.files import atomic_write
 
-CONFIG, METRICS, PREDICTIONS, BEST, LAST = "config.yaml", "metrics.json", "predictions.jsonl", "best.ckpt", "last.ckpt"
+CONFIG, METRICS, PREDICTIONS, BEST, LAST = (
+    "config.yaml",
+    "metrics.json",
+    "predictions.jsonl",
+    "best.ckpt",
+    "last.ckpt",
+)
 _FILE_WIDTH = 160
 """Characters in a line of a table that goes to a file."""
 
@@ -61,7 +68,9 @@ def own_checkpoint(folder: Path, name: str) -> str:
     """
     path = folder / f"{name}.ckpt"
     if not path.exists():
-        raise RunFolderError(f"{path} does not exist: no epoch of a fit has ended there; fit without --ckpt_path")
+        raise RunFolderError(
+            f"{path} does not exist: no epoch of a fit has ended there; fit without --ckpt_path"
+        )
     return str(path)
 
 
@@ -72,14 +81,18 @@ def best_checkpoint(folder: Path) -> Path:
         RunFolderError: The folder has none.
     """
     if not (folder / BEST).exists():
-        raise RunFolderError(f"{folder / BEST} does not exist: fit first, or name a checkpoint with --ckpt_path")
+        raise RunFolderError(
+            f"{folder / BEST} does not exist: fit first, or name a checkpoint with --ckpt_path"
+        )
     return folder / BEST
 
 
 def update_metrics(folder: Path, section: str, values: dict[str, Any]) -> None:
     """Replace one section of ``metrics.json``, atomically."""
     known = read_metrics(folder)
-    _write(folder / METRICS, json.dumps({**known, section: values}, indent=2, sort_keys=True) + "\n")
+    _write(
+        folder / METRICS, json.dumps({**known, section: values}, indent=2, sort_keys=True) + "\n"
+    )
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
@@ -94,9 +107,11 @@ def lies_in(checkpoint: str | Path | None, folder: Path) -> bool:
     return checkpoint is not None and Path(checkpoint).resolve().parent == folder.resolve()
 
 
-def known_epochs(checkpoint: dict[str, Any]) -> list[dict[str, float]]:
+def known_epochs(checkpoint: Mapping[str, Any]) -> list[dict[str, float]]:
     """What the checkpoint of a run knows of its epochs: their scores and times."""
-    epochs: list[dict[str, float]] = checkpoint["callbacks"].get(RunRecorder.__qualname__, {}).get("epochs", [])
+    epochs: list[dict[str, float]] = (
+        checkpoint["callbacks"].get(RunRecorder.__qualname__, {}).get("epochs", [])
+    )
     return epochs
 
 
@@ -109,7 +124,9 @@ def _clear(folder: Path, continued: bool) -> None:
 
 def _predictions(folder: Path) -> list[Path]:
     """All files of predictions, those of the main test first."""
-    return sorted(folder.glob("predictions*.jsonl"), key=lambda file: (file.name != PREDICTIONS, file.name))
+    return sorted(
+        folder.glob("predictions*.jsonl"), key=lambda file: (file.name != PREDICTIONS, file.name)
+    )
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -170,7 +187,7 @@ class RunRecorder(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Any,  # noqa: ANN401  (Lightning's own type says no more)
+        outputs: Any,
         batch: Batch,
         batch_idx: int,
     ) -> None:
@@ -189,15 +206,31 @@ class RunRecorder(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember the epoch's scores and times, and write them all, so that an interrupted fit has them too."""
-        scores = {name: value for name, value in _numbers(trainer).items() if name.startswith(("train/", "val/"))}
-        times = {"seconds": time.perf_counter() - self._epoch_start, "train_seconds": self._train_seconds}
-        self.epochs.append({"epoch": trainer.current_epoch, "samples": self._samples, **times, **scores})
+        scores = {
+            name: value
+            for name, value in _numbers(trainer).items()
+            if name.startswith(("train/", "val/"))
+        }
+        times = {
+            "seconds": time.perf_counter() - self._epoch_start,
+            "train_seconds": self._train_seconds,
+        }
+        self.epochs.append(
+            {"epoch": trainer.current_epoch, "samples": self._samples, **times, **scores}
+        )
         if trainer.is_global_zero and not sys.stdout.isatty():
-            shown = "".join(f"  {name} {scores[name]:.4f}" for name in ("train/loss", self.monitor) if name in scores)
-            print(
-                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}{shown}  {times['seconds']:.1f} s", flush=True
+            shown = "".join(
+                f"  {name} {scores[name]:.4f}"
+                for name in ("train/loss", self.monitor)
+                if name in scores
             )
-        self._write(trainer, "fit", {**_sizes(pl_module), "best": self._best(), "epochs": self.epochs})
+            print(
+                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}{shown}  {times['seconds']:.1f} s",
+                flush=True,
+            )
+        self._write(
+            trainer, "fit", {**_sizes(pl_module), "best": self._best(), "epochs": self.epochs}
+        )
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the fit's outcome."""
@@ -227,12 +260,18 @@ class RunRecorder(Callback):
         choose = max if self.mode == "max" else min
         return choose(scored, key=lambda epoch: epoch[self.monitor]) if scored else self.epochs[-1]
 
-    def _write_scores(self, trainer: Trainer, section: str, prefix: str, data: dict[str, Any] | None = None) -> None:
+    def _write_scores(
+        self, trainer: Trainer, section: str, prefix: str, data: dict[str, Any] | None = None
+    ) -> None:
         """Write the scores that start with ``prefix`` beside what is known of the data, and print them."""
-        scores = {name: value for name, value in _numbers(trainer).items() if name.startswith(prefix)}
+        scores = {
+            name: value for name, value in _numbers(trainer).items() if name.startswith(prefix)
+        }
         outcome = {**scores, **(data or {}), "checkpoint": str(trainer.ckpt_path)}
         if section == "test_shuffled":
-            outcome = joined_tests(read_metrics(Path(trainer.default_root_dir)).get(section, {}), outcome)
+            outcome = joined_tests(
+                read_metrics(Path(trainer.default_root_dir)).get(section, {}), outcome
+            )
         self._write(trainer, section, outcome)
         if trainer.is_global_zero:
             _print_summary(trainer, section, scores, prefix)
@@ -247,25 +286,25 @@ class PredictionWriter(Callback):
     """Writes ``predictions.jsonl`` after a test or predict: a line for every instance of the split, in its order."""
 
     def __init__(self) -> None:
-        self._answers: dict[int, Answer] = {}
+        self._predictions: dict[int, Prediction] = {}
 
     def on_test_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Any,  # noqa: ANN401  (Lightning's own type says no more)
+        outputs: Any,
         batch: Batch,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Keep a batch's answers."""
-        self._keep(batch, outputs["answers"])
+        self._keep(batch, outputs["predictions"])
 
     def on_predict_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Any,  # noqa: ANN401  (Lightning's own type says no more)
+        outputs: Any,
         batch: Batch,
         batch_idx: int,
         dataloader_idx: int = 0,
@@ -281,30 +320,37 @@ class PredictionWriter(Callback):
         """Write the answers of all processes."""
         self._write(trainer)
 
-    def _keep(self, batch: Batch, answers: list[Answer]) -> None:
+    def _keep(self, batch: Batch, predictions: list[Prediction]) -> None:
         """Remember answers by their place in the split, copies left out."""
-        for place, is_counted, answer in zip(batch.index.tolist(), batch.counted.tolist(), answers, strict=True):
+        for place, is_counted, prediction in zip(
+            batch.index.tolist(), batch.counted.tolist(), predictions, strict=True
+        ):
             if is_counted:
-                self._answers[place] = answer
+                self._predictions[place] = prediction
 
     def _write(self, trainer: Trainer) -> None:
         """Gather the answers of all processes and write them."""
-        gathered: list[dict[int, Answer]] = [self._answers]
-        _, world = rank_and_world()
+        gathered: list[dict[int, Prediction]] = [self._predictions]
+        _, world = rank_and_world_size()
         if world > 1:
             gathered = [{} for _ in range(world)]
-            dist.all_gather_object(gathered, self._answers)
-        self._answers = {}
+            dist.all_gather_object(gathered, self._predictions)
+        self._predictions = {}
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             instances = trainer.datamodule.instances["test"]  # type: ignore[attr-defined]
-            answers = {place: answer for part in gathered for place, answer in part.items()}
-            lines = [json.dumps(_prediction(instances[n], answers[n]), ensure_ascii=False) for n in sorted(answers)]
+            predictions = {
+                place: prediction for part in gathered for place, prediction in part.items()
+            }
+            lines = [
+                json.dumps(_prediction(instances[n], predictions[n]), ensure_ascii=False)
+                for n in sorted(predictions)
+            ]
             folder = Path(trainer.default_root_dir)
             name = f"predictions{picture_suffix(folder, pictures_of(trainer))}.jsonl"
             _write(folder / name, "\n".join(lines) + "\n")
 
 
-def _prediction(instance: Instance, answer: Answer) -> dict[str, Any]:
+def _prediction(instance: Instance, prediction: Prediction) -> dict[str, Any]:
     """One line of ``predictions.jsonl``: the post, the gold answer and the model's."""
     post = instance.post
     line: dict[str, Any] = {
@@ -313,11 +359,13 @@ def _prediction(instance: Instance, answer: Answer) -> dict[str, Any]:
         "image": None if post.image is None else str(post.image),
     }
     if instance.relation is not None:
-        (probability,) = answer.probabilities
-        said = {"predicted": asdict(answer.relations[0]), "probability": probability}
+        (probability,) = prediction.probabilities
+        said = {"predicted": asdict(prediction.relations[0]), "probability": probability}
         return {**line, "gold": asdict(instance.relation), **said}
-    found, gold = ([asdict(entity) for entity in entities] for entities in (answer.entities, post.entities))
-    return {**line, "gold": gold, "predicted": found, "probabilities": answer.probabilities}
+    found, gold = (
+        [asdict(entity) for entity in entities] for entities in (prediction.entities, post.entities)
+    )
+    return {**line, "gold": gold, "predicted": found, "probabilities": prediction.probabilities}
 
 
 def _numbers(trainer: Trainer) -> dict[str, float]:
@@ -330,7 +378,9 @@ def _sizes(module: LightningModule) -> dict[str, Any]:
     parameters = list(module.parameters())
     sizes: dict[str, Any] = {
         "parameters": sum(parameter.numel() for parameter in parameters),
-        "trained_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        "trained_parameters": sum(
+            parameter.numel() for parameter in parameters if parameter.requires_grad
+        ),
         "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
     if torch.cuda.is_available():
@@ -349,7 +399,13 @@ def _print_summary(trainer: Trainer, title: str, scores: dict[str, float], prefi
             table.add_row(name.replace("_", " "), f"{100 * scores[prefix + name]:.2f}")
     if prefix + "loss" in scores:
         table.add_row("loss", f"{scores[prefix + 'loss']:.4f}")
-    for file in (folder / BEST, folder / LAST, folder / METRICS, *_predictions(folder), folder / CONFIG):
+    for file in (
+        folder / BEST,
+        folder / LAST,
+        folder / METRICS,
+        *_predictions(folder),
+        folder / CONFIG,
+    ):
         if file.exists():
             table.add_row(file.stem, str(file))
     console = Console()
@@ -359,4 +415,4 @@ def _print_summary(trainer: Trainer, title: str, scores: dict[str, float], prefi
 
 def _write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    write_whole(path, lambda file: file.write_text(text, encoding="utf-8"))
+    atomic_write(path, lambda file: file.write_text(text, encoding="utf-8"))

@@ -21,6 +21,8 @@ class EpochSeed(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Seed torch, on all devices, and Python."""
-        drawn = random.Random(f"{self.seed} {trainer.current_epoch} {trainer.global_rank}").getrandbits(63)
+        drawn = random.Random(
+            f"{self.seed} {trainer.current_epoch} {trainer.global_rank}"
+        ).getrandbits(63)
         torch.manual_seed(drawn)
         random.seed(drawn)

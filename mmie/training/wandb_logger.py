@@ -56,7 +56,7 @@ class RunFolderWandbLogger(WandbLogger):
 
     @property
     @rank_zero_experiment
-    def experiment(self) -> Any:  # noqa: ANN401  (W&B's run on the first process, a dummy on the others)
+    def experiment(self) -> Any:
         """The W&B run, started when it is first needed."""
         if self._experiment is None:
             self._experiment = start_run(self._wandb_init)
@@ -65,7 +65,7 @@ class RunFolderWandbLogger(WandbLogger):
                 self._experiment.define_metric("*", step_metric=_STEP, step_sync=True)
         return self._experiment
 
-    def log_hyperparams(self, params: Any) -> None:  # noqa: ANN401  (Lightning's own type says no more)
+    def log_hyperparams(self, params: Any) -> None:
         """Log the configuration."""
         with wandb_warns():
             super().log_hyperparams(params)
@@ -104,14 +104,18 @@ def build_wandb_logger(
         continued: Whether to go on with the W&B run that the folder holds, if it holds one.
     """
     init = wandb_init(settings, run_dir, group, method)
-    return RunFolderWandbLogger({**init, "id": read_run_id(run_dir) if continued else None}, fitting)
+    return RunFolderWandbLogger(
+        {**init, "id": read_run_id(run_dir) if continued else None}, fitting
+    )
 
 
 def wandb_init(
     settings: WandbSettings, folder: Path, group: str | None = None, job_type: str | None = None
 ) -> dict[str, Any]:
     """Arguments of ``wandb.init`` for a run that is kept under ``folder``, which is made if need be."""
-    folder.mkdir(parents=True, exist_ok=True)  # W&B would take a temporary folder in the place of one that is missing
+    folder.mkdir(
+        parents=True, exist_ok=True
+    )  # W&B would take a temporary folder in the place of one that is missing
     return {
         "project": settings.project,
         "entity": settings.entity,
@@ -132,7 +136,10 @@ def start_run(init: Mapping[str, Any]) -> wandb.Run:
     except Exception as error:  # of whatever kind: it must not end a fit
         reason = _one_line(error)
     try:
-        run, outcome = wandb.init(**{**init, "mode": "offline"}), f"the run stays in {init['dir']} for `wandb sync`"
+        run, outcome = (
+            wandb.init(**{**init, "mode": "offline"}),
+            f"the run stays in {init['dir']} for `wandb sync`",
+        )
     except Exception:  # the first reason tells more
         run, outcome = wandb.init(mode="disabled"), "nothing is logged there"
     warnings.warn(f"W&B does not start, {outcome}: {reason}", stacklevel=2)

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from serving import Told
-from tools import build_module, stir
+from helpers.methods import build_module, perturb
+from helpers.serving import Told
 
 from mmie.grounding.detection import CenterCrops
 from mmie.grounding.ground import Cropper
 from mmie.inference import Extractor
-from mmie.inference.answering import Answerer
+from mmie.inference.predictor import Predictor
 from mmie.methods import HVPNet
 
 
@@ -18,14 +18,17 @@ def extractor(demo_data, tiny_bert) -> Extractor:
     answerers = []
     for task in ("ner", "re"):
         data = demo_data(task, tiny_bert)
-        module = stir(build_module(HVPNet, data.schema, tiny_bert, vision_backbone="test_resnet"))
+        module = perturb(
+            build_module(HVPNet, data.schema, tiny_bert, vision_backbone="test_resnet")
+        )
         with torch.no_grad():
             if task == "ner":
                 module.head.emission.bias[1 + 2 * data.schema.labels.index("PER")] += 12
             else:
                 module.head.classifier.bias[data.schema.labels.index("/per/per/peer")] += 3
-        state = data.state_dict()
-        answerers.append(Answerer(module, data.tokenizer, state["transform"], False, torch.device("cpu")))
+        answerers.append(
+            Predictor(module, data.tokenizer, data.transform, False, torch.device("cpu"))
+        )
     return Extractor(*answerers, cropper=Cropper(CenterCrops(), 3), workers=2)
 
 

@@ -81,7 +81,9 @@ def test_a_failure_is_its_callers_alone(batcher, doubler):
 
 def test_a_batch_waits_a_moment_for_others():
     batches = []
-    batcher = Batcher(lambda numbers: batches.append(numbers) or numbers, batch_size=2, max_waiting=9, linger=5.0)
+    batcher = Batcher(
+        lambda numbers: batches.append(numbers) or numbers, batch_size=2, max_waiting=9, linger=5.0
+    )
     batcher.start()
     futures = [batcher.submit([1]), batcher.submit([2])]
     assert [future.result(2) for future in futures] == [[1], [2]]

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from serving import picture_bytes, serving
+from helpers.serving import picture_bytes, serving
 
 from mmie.app.limits import Limits
 
@@ -16,7 +16,9 @@ TEXT = "Ann 😂 met Bob"
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        browser = started.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
         yield browser
         browser.close()
 
@@ -34,7 +36,12 @@ def page(browser, url):
     page.set_default_timeout(10_000)
     faults = []
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("request", lambda sent: faults.append(sent.url) if not sent.url.startswith((url, "data:", "blob:")) else 0)
+    page.on(
+        "request",
+        lambda sent: (
+            faults.append(sent.url) if not sent.url.startswith((url, "data:", "blob:")) else 0
+        ),
+    )
     page.goto(url)
     page.get_by_text("HVPNet finds").wait_for()
     yield page
@@ -50,23 +57,35 @@ def status(page):
 
 def test_a_text_and_a_picture_are_answered(page):
     page.keyboard.type(TEXT)  # the cursor stands in the text from the start
-    page.locator("#file").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": picture_bytes()})
+    page.locator("#file").set_input_files(
+        {"name": "a.png", "mimeType": "image/png", "buffer": picture_bytes()}
+    )
     page.get_by_role("img", name="The chosen picture, a.png").wait_for()
     page.keyboard.press("Control+Enter")
     assert status(page).startswith("Found 4 entities and ")
     marks = page.locator("#found mark").all_inner_texts()
     assert [mark.split()[:2] for mark in marks] == [[word, "PER"] for word in TEXT.split()]
-    assert page.locator("#found").evaluate("p => p.textContent.replace(/\\sPER[ >0-9.]*%/g, '')") == TEXT
+    assert (
+        page.locator("#found").evaluate("p => p.textContent.replace(/\\sPER[ >0-9.]*%/g, '')")
+        == TEXT
+    )
     assert "/per/per/peer" in page.locator("#triples li").first.inner_text()
     cards = page.locator("#cards figure")
-    assert cards.locator("figcaption").all_inner_texts() == ["picture", "crop 1", "crop 2", "crop 3"]
+    assert cards.locator("figcaption").all_inner_texts() == [
+        "picture",
+        "crop 1",
+        "crop 2",
+        "crop 3",
+    ]
     assert cards.first.locator("img").evaluate("image => image.naturalWidth") == 96
     assert cards.first.locator(".shaded").inner_text().split() == TEXT.split()
 
 
 def test_the_part_of_the_views_can_be_seen_for_a_relation(page):
     page.get_by_label("Text").fill("Ann Bob")
-    page.locator("#file").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": picture_bytes()})
+    page.locator("#file").set_input_files(
+        {"name": "a.png", "mimeType": "image/png", "buffer": picture_bytes()}
+    )
     page.get_by_role("button", name="Extract").click()
     status(page)
     before = page.locator("#cards dd").all_inner_texts()
@@ -98,7 +117,9 @@ def test_a_picture_can_be_dropped_and_removed(page):
 
 def test_a_picture_that_is_none_is_said(page):
     page.get_by_label("Text").fill("Ann")
-    page.locator("#file").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": b"hello"})
+    page.locator("#file").set_input_files(
+        {"name": "a.png", "mimeType": "image/png", "buffer": b"hello"}
+    )
     page.keyboard.press("Control+Enter")
     status(page)
     assert "not a picture" in page.get_by_role("list", name="Problems").inner_text()
@@ -106,7 +127,9 @@ def test_a_picture_that_is_none_is_said(page):
 
 def test_a_refusal_is_said(page):
     page.get_by_label("Text").fill("Ann")
-    page.locator("#file").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": bytes(100_001)})
+    page.locator("#file").set_input_files(
+        {"name": "a.png", "mimeType": "image/png", "buffer": bytes(100_001)}
+    )
     page.keyboard.press("Control+Enter")
     page.get_by_role("alert").filter(has_text="the request is larger than 100000 bytes").wait_for()
 
@@ -123,7 +146,9 @@ def test_all_can_be_reached_by_keyboard_and_has_a_name(page):
     page.get_by_label("Text").focus()
     for _ in range(6):
         page.keyboard.press("Tab")
-        names.append(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
+        names.append(
+            page.evaluate("document.activeElement.id || document.activeElement.textContent")
+        )
     assert names[3:] == ["file", "explain", "send"]
     nameless = """[...document.querySelectorAll("button, input, textarea, select")]
         .filter(one => one.labels?.length === 0 && !one.textContent.trim()).length"""
@@ -134,7 +159,9 @@ def test_all_can_be_reached_by_keyboard_and_has_a_name(page):
 def test_nothing_is_cut_off_at_any_width(page, width):
     page.set_viewport_size({"width": width, "height": 800})
     page.get_by_label("Text").fill("averyveryverylongword" * 8)
-    page.locator("#file").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": picture_bytes()})
+    page.locator("#file").set_input_files(
+        {"name": "a.png", "mimeType": "image/png", "buffer": picture_bytes()}
+    )
     page.keyboard.press("Control+Enter")
     status(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width

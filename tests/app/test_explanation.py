@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
+from helpers.methods import build_module, perturb
+from helpers.serving import picture_bytes
 from PIL import Image
-from serving import picture_bytes
-from tools import build_module, stir
 
 from mmie.app.explanation import explain
 from mmie.data.pictures import load_picture
@@ -14,7 +14,7 @@ from mmie.data.words import split_words
 from mmie.grounding.detection import CenterCrops
 from mmie.grounding.ground import Cropper
 from mmie.inference import Extractor
-from mmie.inference.answering import Answerer
+from mmie.inference.predictor import Predictor
 from mmie.methods import DGHC, IMM, RAP, MLNet, RSRNeT, TextOnly
 from mmie.types import Post
 
@@ -29,13 +29,18 @@ def explained(extractor):
 def test_the_answer_is_the_same_as_without_explanation(extractor, explained):
     (plain,) = extractor.extract([Post(id="1", text=TEXT, image=picture_bytes())])
     assert explained[0].entities == plain.entities
-    assert [triple.label for triple in explained[0].relations] == [triple.label for triple in plain.relations]
+    assert [triple.label for triple in explained[0].relations] == [
+        triple.label for triple in plain.relations
+    ]
 
 
 def test_views_are_those_that_the_methods_saw(extractor, explained):
     picture = load_picture(picture_bytes())
     crops = extractor.cropper.crops(picture, TEXT.split())
-    shown = [Image.open(io.BytesIO(base64.b64decode(view.image.partition(",")[2]))) for view in explained[1].views]
+    shown = [
+        Image.open(io.BytesIO(base64.b64decode(view.image.partition(",")[2])))
+        for view in explained[1].views
+    ]
     assert [view.name for view in explained[1].views] == ["picture", "crop 1", "crop 2", "crop 3"]
     assert [view.size for view in shown] == [view.size for view in (picture, *crops)]
 
@@ -101,10 +106,12 @@ TINY = {"vision_backbone": "test_resnet"}
 )
 def test_every_method_is_explained(demo_data, tiny_bert, method, settings):
     data = demo_data("ner", tiny_bert)
-    module = stir(build_module(method, data.schema, tiny_bert, **settings))
-    answerer = Answerer(module, data.tokenizer, data.state_dict()["transform"], False, torch.device("cpu"))
+    module = perturb(build_module(method, data.schema, tiny_bert, **settings))
+    answerer = Predictor(module, data.tokenizer, data.transform, False, torch.device("cpu"))
     image = picture_bytes()
-    _, explanation = explain(Extractor(answerer, cropper=Cropper(CenterCrops())), Post(text=TEXT, image=image))
+    _, explanation = explain(
+        Extractor(answerer, cropper=Cropper(CenterCrops())), Post(text=TEXT, image=image)
+    )
     (reasons,) = explanation.answers
     assert [effect.view for effect in reasons.effects] == list(range(len(explanation.views)))
     assert len(explanation.views) == (0 if method is TextOnly else 4)

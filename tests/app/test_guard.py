@@ -29,7 +29,11 @@ async def ask(guard, chunks, headers=(), pause=0.0, hang_up=False):
                 await asyncio.sleep(60)
             return {"type": "http.disconnect"}
         read += 1
-        return {"type": "http.request", "body": chunks[read - 1], "more_body": read < len(chunks) or hang_up}
+        return {
+            "type": "http.request",
+            "body": chunks[read - 1],
+            "more_body": read < len(chunks) or hang_up,
+        }
 
     async def send(message):
         sent.append(message)
@@ -93,7 +97,9 @@ def test_a_client_that_hangs_up_while_waiting_is_not_answered():
             raise
 
     async def hang_up():
-        messages = iter([{"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}])
+        messages = iter(
+            [{"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}]
+        )
 
         async def receive():
             return next(messages)

@@ -3,7 +3,7 @@ import socket
 import time
 
 import pytest
-from serving import serving
+from helpers.serving import serving
 
 from mmie.app.limits import Limits
 
@@ -32,7 +32,9 @@ def seconds_until_closed(address, *parts, pause=0.1):
         return time.monotonic() - start, answer
 
 
-@pytest.mark.parametrize("parts", [(), (b"GET / HTTP/1.1\r\n",), (b"GET / HTTP/1.1\r\nA: b\r\n", b"C: d\r\n")])
+@pytest.mark.parametrize(
+    "parts", [(), (b"GET / HTTP/1.1\r\n",), (b"GET / HTTP/1.1\r\nA: b\r\n", b"C: d\r\n")]
+)
 def test_a_head_that_does_not_come_is_not_waited_for(address, parts):
     seconds, answer = seconds_until_closed(address, *parts)
     assert (answer, seconds < 2) == (b"", True)
@@ -67,7 +69,5 @@ def test_an_answer_may_take_longer_than_a_head(address, told):
 
 
 def test_no_websocket_is_opened(address):
-    upgrade = (
-        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a\r\n\r\n"
-    )
+    upgrade = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a\r\n\r\n"
     assert seconds_until_closed(address, upgrade)[1].startswith(b"HTTP/1.1 200")

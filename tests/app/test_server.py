@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fastapi.testclient import TestClient
-from serving import picture_bytes
+from helpers.serving import picture_bytes
 
 from mmie.app.limits import Limits
 from mmie.app.server import build_app
-from mmie.inference.formats import to_json
+from mmie.inference.formats.text import to_json
 from mmie.types import Post
 
 TEXT = "Ann 😂 met Bob"
@@ -50,18 +50,29 @@ def test_json_gives_what_the_extractor_finds(client, extractor):
     found = answer.json()["posts"]
     assert [post["id"] for post in found] == ["a", "1"]
     for one, other in zip(found, map(to_json, expected), strict=True):
-        assert [entity["start"] for entity in one["entities"]] == [entity["start"] for entity in other["entities"]]
+        assert [entity["start"] for entity in one["entities"]] == [
+            entity["start"] for entity in other["entities"]
+        ]
         assert [entity["probability"] for entity in one["entities"]] == pytest.approx(
             [entity["probability"] for entity in other["entities"]], abs=1e-4
         )
-    assert found[0]["entities"][-1] == {**found[0]["entities"][-1], "text": "Bob", "start": 10, "end": 13}
+    assert found[0]["entities"][-1] == {
+        **found[0]["entities"][-1],
+        "text": "Bob",
+        "start": 10,
+        "end": 13,
+    }
     assert found[0]["relations"][0]["label"] == "/per/per/peer"
 
 
 def test_a_form_gives_the_same_as_json(client):
     picture = picture_bytes()
-    form = client.post("/api/upload", data={"text": TEXT, "id": "a"}, files={"image": ("../../x.png", picture)})
-    sent = {"posts": [{"id": "a", "text": TEXT, "image": "data:image/png;base64," + as_base64(picture)}]}
+    form = client.post(
+        "/api/upload", data={"text": TEXT, "id": "a"}, files={"image": ("../../x.png", picture)}
+    )
+    sent = {
+        "posts": [{"id": "a", "text": TEXT, "image": "data:image/png;base64," + as_base64(picture)}]
+    }
     assert form.status_code == 200
     assert form.json() == client.post("/api/extract", json=sent).json()["posts"][0]
 
@@ -73,7 +84,10 @@ def test_a_form_needs_no_picture(client):
 
 def huge_png(width, height):
     """A few bytes that claim to be a large picture."""
-    chunks = {b"IHDR": struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0), b"IDAT": zlib.compress(bytes(99))}
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0),
+        b"IDAT": zlib.compress(bytes(99)),
+    }
     spelled = [
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
         for name, data in chunks.items()
@@ -87,8 +101,14 @@ POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (b"hello", "image: not a picture of a kind that is read here: JPEG, PNG, WEBP, GIF, BMP, TIFF"),
-        (POSTSCRIPT, "image: not a picture of a kind that is read here: JPEG, PNG, WEBP, GIF, BMP, TIFF"),
+        (
+            b"hello",
+            "image: not a picture of a kind that is read here: JPEG, PNG, WEBP, GIF, BMP, TIFF",
+        ),
+        (
+            POSTSCRIPT,
+            "image: not a picture of a kind that is read here: JPEG, PNG, WEBP, GIF, BMP, TIFF",
+        ),
         (huge_png(6000, 6000), "image: more than 25000000 pixels"),
         (huge_png(60000, 60000), "image: more than 25000000 pixels"),
         (picture_bytes()[:400], "image: truncated"),
@@ -112,12 +132,21 @@ def test_a_bad_picture_is_a_problem_of_the_post_alone(client, data, problem):
         ('{"posts": []}', "posts: List should have at least 1 item after validation, not 0"),
         ('{"posts": [{}]}', "posts.0.text: Field required"),
         ('{"posts": [{"text": "a", "image": "/etc/passwd"}]}', "posts.0.image: expected base64"),
-        ('{"posts": [{"text": "a", "image": "http://example.com/a.png"}]}', "posts.0.image: expected base64"),
+        (
+            '{"posts": [{"text": "a", "image": "http://example.com/a.png"}]}',
+            "posts.0.image: expected base64",
+        ),
         ('{"posts": [{"text": "a", "image": 7}]}', "posts.0.image: expected base64 or null"),
         ('{"posts": [{"text": "a", "path": "x"}]}', "posts.0.path: Extra inputs are not permitted"),
-        ('{"posts": [{"text": "a"}, {"text": "b"}], "explain": true}', "explain: only one post is explained at a time"),
+        (
+            '{"posts": [{"text": "a"}, {"text": "b"}], "explain": true}',
+            "explain: only one post is explained at a time",
+        ),
         (json.dumps({"posts": [{"text": "a"}] * 5}), "posts: 5 are given, 4 are taken at a time"),
-        (json.dumps({"posts": [{"text": "a" * 5001}]}), "text of post 0: more than 5000 characters"),
+        (
+            json.dumps({"posts": [{"text": "a" * 5001}]}),
+            "text of post 0: more than 5000 characters",
+        ),
     ],
 )
 def test_a_malformed_request_is_answered_with_one_line(client, body, error):
@@ -129,20 +158,28 @@ def test_a_malformed_request_is_answered_with_one_line(client, body, error):
 
 
 @pytest.mark.parametrize(
-    ("content", "kind"), [("garbage", "multipart/form-data; boundary=x"), ("text", "multipart/form-data"), ("", None)]
+    ("content", "kind"),
+    [("garbage", "multipart/form-data; boundary=x"), ("text", "multipart/form-data"), ("", None)],
 )
 def test_a_malformed_form_is_refused(client, content, kind):
-    answer = client.post("/api/upload", content=content, headers={"Content-Type": kind} if kind else {})
+    answer = client.post(
+        "/api/upload", content=content, headers={"Content-Type": kind} if kind else {}
+    )
     assert answer.status_code in (400, 422)
     assert "error" in answer.json()
 
 
 def test_too_large_is_refused(client):
     answer = client.post("/api/upload", data={"text": "a"}, files={"image": bytes(200_001)})
-    assert (answer.status_code, answer.json()) == (413, {"error": "the request is larger than 200000 bytes"})
+    assert (answer.status_code, answer.json()) == (
+        413,
+        {"error": "the request is larger than 200000 bytes"},
+    )
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/../etc/passwd", 404), ("GET", "/api/extract", 405)])
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/../etc/passwd", 404), ("GET", "/api/extract", 405)]
+)
 def test_what_is_not_there_is_one_line_too(client, method, path, status):
     answer = client.request(method, path)
     assert (answer.status_code, list(answer.json())) == (status, ["error"])
@@ -203,9 +240,15 @@ def test_health_after_the_end_is_not_ready(told):
 def test_the_description_names_paths_answers_and_pictures(client):
     api = client.get("/openapi.json").json()
     assert set(api["paths"]) == {"/health", "/api/extract", "/api/upload"}
-    assert {"200", "413", "422", "503", "504"} <= set(api["paths"]["/api/extract"]["post"]["responses"])
-    assert api["components"]["schemas"]["PostIn"]["properties"]["image"]["contentEncoding"] == "base64"
-    assert set(api["paths"]["/api/upload"]["post"]["requestBody"]["content"]) == {"multipart/form-data"}
+    assert {"200", "413", "422", "503", "504"} <= set(
+        api["paths"]["/api/extract"]["post"]["responses"]
+    )
+    assert (
+        api["components"]["schemas"]["PostIn"]["properties"]["image"]["contentEncoding"] == "base64"
+    )
+    assert set(api["paths"]["/api/upload"]["post"]["requestBody"]["content"]) == {
+        "multipart/form-data"
+    }
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
@@ -225,7 +268,9 @@ def test_many_clients_at_a_time_each_get_their_own_answer(client):
         return answer.json()["id"], answer.json()["text"]
 
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(ask, range(24))) == [(str(number), "x" * (1 + number)) for number in range(24)]
+        assert list(pool.map(ask, range(24))) == [
+            (str(number), "x" * (1 + number)) for number in range(24)
+        ]
     assert threading.active_count() < 60
 
 

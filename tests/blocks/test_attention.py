@@ -8,7 +8,9 @@ from torch import nn
 from mmie.blocks.attention import AttentionPooling, MultiHeadAttention, masked_mean, masked_softmax
 
 BATCH, QUERIES, POSITIONS, HEADS, HIDDEN = 3, 4, 5, 2, 6
-MASK = torch.tensor([[True, False, True, True, False], [False, False, True, False, False], [False] * 5])
+MASK = torch.tensor(
+    [[True, False, True, True, False], [False, False, True, False, False], [False] * 5]
+)
 EMPTY = 2
 """The row of `MASK` in which everything is masked."""
 
@@ -22,7 +24,9 @@ def test_masked_softmax_equals_loops():
     scores = torch.randn(BATCH, QUERIES, POSITIONS) * 3
     weights = masked_softmax(scores, MASK[:, None, :])
     for row, query, position in itertools.product(range(BATCH), range(QUERIES), range(POSITIONS)):
-        total = sum(math.exp(scores[row, query, other]) for other in range(POSITIONS) if MASK[row, other])
+        total = sum(
+            math.exp(scores[row, query, other]) for other in range(POSITIONS) if MASK[row, other]
+        )
         expected = math.exp(scores[row, query, position]) / total if MASK[row, position] else 0.0
         assert weights[row, query, position].item() == pytest.approx(expected, rel=1e-5)
     assert (weights[~MASK[:, None, :].expand_as(weights)] == 0).all()
@@ -30,7 +34,9 @@ def test_masked_softmax_equals_loops():
 
 def test_masked_softmax_over_another_axis():
     scores = torch.randn(POSITIONS, BATCH)
-    torch.testing.assert_close(masked_softmax(scores, MASK.T, dim=0), masked_softmax(scores.T, MASK).T)
+    torch.testing.assert_close(
+        masked_softmax(scores, MASK.T, dim=0), masked_softmax(scores.T, MASK).T
+    )
 
 
 def test_masked_softmax_without_masks_is_softmax():
@@ -45,7 +51,9 @@ def test_masked_softmax_in_every_dtype(dtype, size):
     weights = masked_softmax(scores, MASK)
     assert weights.dtype == dtype
     assert (weights[~MASK] == 0).all()
-    torch.testing.assert_close(weights.float().sum(-1), torch.tensor([1.0, 1.0, 0.0]), rtol=0, atol=1e-2)
+    torch.testing.assert_close(
+        weights.float().sum(-1), torch.tensor([1.0, 1.0, 0.0]), rtol=0, atol=1e-2
+    )
 
 
 def test_masked_softmax_does_not_see_masked_scores():
@@ -77,7 +85,9 @@ def test_masked_mean_equals_loops():
     means = masked_mean(states, MASK.expand(2, -1, -1))
     assert means.shape == (2, BATCH, HIDDEN)
     for first, row in itertools.product(range(2), range(BATCH)):
-        kept = [states[first, row, position] for position in range(POSITIONS) if MASK[row, position]]
+        kept = [
+            states[first, row, position] for position in range(POSITIONS) if MASK[row, position]
+        ]
         expected = sum(kept) / len(kept) if kept else torch.zeros(HIDDEN)
         torch.testing.assert_close(means[first, row], expected)
     assert (means[:, EMPTY] == 0).all()
@@ -91,7 +101,9 @@ def test_masked_mean_gradient():
 
 
 def test_masked_mean_of_no_positions():
-    assert torch.equal(masked_mean(torch.zeros(2, 0, HIDDEN), torch.zeros(2, 0).bool()), torch.zeros(2, HIDDEN))
+    assert torch.equal(
+        masked_mean(torch.zeros(2, 0, HIDDEN), torch.zeros(2, 0).bool()), torch.zeros(2, HIDDEN)
+    )
 
 
 def test_attention_pooling_equals_loops():
@@ -104,7 +116,9 @@ def test_attention_pooling_equals_loops():
         kept = [states[row, position] for position in range(POSITIONS) if MASK[row, position]]
         exponents = [torch.exp(scorer @ state) for state in kept]
         expected = sum((e * s for e, s in zip(exponents, kept, strict=True)), torch.zeros(HIDDEN))
-        torch.testing.assert_close(pooled[row], expected / sum(exponents, torch.tensor(0.0)) if kept else expected)
+        torch.testing.assert_close(
+            pooled[row], expected / sum(exponents, torch.tensor(0.0)) if kept else expected
+        )
     assert (pooled[EMPTY] == 0).all()
 
 
@@ -124,7 +138,10 @@ def test_attention_pooling_gradients_are_finite_where_all_is_masked():
 
 def pair_of_attentions():
     """Ours, and torch's with the same weights."""
-    ours, torchs = MultiHeadAttention(HIDDEN, HEADS), nn.MultiheadAttention(HIDDEN, HEADS, batch_first=True)
+    ours, torchs = (
+        MultiHeadAttention(HIDDEN, HEADS),
+        nn.MultiheadAttention(HIDDEN, HEADS, batch_first=True),
+    )
     for parameter in ours.parameters():
         parameter.data.normal_(std=0.7)
     inputs = (ours.query, ours.key, ours.value)
@@ -169,7 +186,10 @@ def test_multi_head_attention_equals_loops():
             asked = attention.query(states[row, query])[part]
             kept = [memory[row, position] for position in range(POSITIONS) if MASK[row, position]]
             exponents = [torch.exp(asked @ attention.key(m)[part] / math.sqrt(size)) for m in kept]
-            read = sum((e * attention.value(m)[part] for e, m in zip(exponents, kept, strict=True)), torch.zeros(size))
+            read = sum(
+                (e * attention.value(m)[part] for e, m in zip(exponents, kept, strict=True)),
+                torch.zeros(size),
+            )
             joined.append(read / sum(exponents) if kept else read)
         expected = attention.output(torch.cat(joined)) if MASK[row].any() else torch.zeros(HIDDEN)
         torch.testing.assert_close(result[row, query], expected, rtol=1e-4, atol=1e-5)
@@ -189,7 +209,11 @@ def test_multi_head_attention_gradients_are_finite_where_all_is_masked(mask):
 
 def test_multi_head_attention_to_no_positions_at_all():
     attention = MultiHeadAttention(HIDDEN, HEADS)
-    result = attention(torch.randn(BATCH, QUERIES, HIDDEN), torch.zeros(BATCH, 0, HIDDEN), torch.zeros(BATCH, 0).bool())
+    result = attention(
+        torch.randn(BATCH, QUERIES, HIDDEN),
+        torch.zeros(BATCH, 0, HIDDEN),
+        torch.zeros(BATCH, 0).bool(),
+    )
     assert torch.equal(result, torch.zeros(BATCH, QUERIES, HIDDEN))
 
 

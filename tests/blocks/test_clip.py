@@ -20,14 +20,21 @@ def folder(tiny_clip):
 
 @pytest.fixture
 def pixels():
-    return torch.randint(0, 256, (3, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    return torch.randint(
+        0, 256, (3, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+    )
 
 
 def test_vectors_are_those_that_the_whole_model_compares(folder, pixels):
     clip = ClipVectors(folder)
     processor = CLIPProcessor.from_pretrained(folder)
     given = processor(
-        text=TEXTS, images=list(pixels), padding=True, truncation=True, max_length=LENGTH, return_tensors="pt"
+        text=TEXTS,
+        images=list(pixels),
+        padding=True,
+        truncation=True,
+        max_length=LENGTH,
+        return_tensors="pt",
     )
     with torch.no_grad():
         expected = CLIPModel.from_pretrained(folder).eval()(**given)

@@ -32,7 +32,11 @@ def enumerate_paths(crf, emissions, tags, scheme):
     scores = {}
     for path in itertools.product(range(len(tags)), repeat=len(emissions)):
         if is_valid(path, tags, scheme):
-            score = start[path[0]] + end[path[-1]] + sum(emissions[i, tag] for i, tag in enumerate(path))
+            score = (
+                start[path[0]]
+                + end[path[-1]]
+                + sum(emissions[i, tag] for i, tag in enumerate(path))
+            )
             scores[path] = (score + sum(move[a, b] for a, b in itertools.pairwise(path))).double()
     return scores
 
@@ -46,7 +50,11 @@ def test_loss_and_best_path_equal_enumeration(tags, scheme):
     crf, emissions = make(tags, scheme)
     lengths = [4, 1, 3]
     mask = mask_of(lengths, 4)
-    expected, gold, best = [], torch.zeros(3, 4, dtype=torch.long), torch.zeros(3, 4, dtype=torch.long)
+    expected, gold, best = (
+        [],
+        torch.zeros(3, 4, dtype=torch.long),
+        torch.zeros(3, 4, dtype=torch.long),
+    )
     for row, length in enumerate(lengths):
         scores = enumerate_paths(crf, emissions[row, :length], tags, scheme)
         path = list(scores)[len(scores) // 2]
@@ -67,7 +75,9 @@ def test_gradients_equal_those_of_enumeration(tags, scheme):
     total = torch.zeros((), dtype=torch.float64)
     for row, (length, weight) in enumerate(zip(lengths, weights, strict=True)):
         scores = enumerate_paths(crf, emissions[row, :length], tags, scheme)
-        total = total + weight * (torch.stack(list(scores.values())).logsumexp(0) - scores[(0,) * length])
+        total = total + weight * (
+            torch.stack(list(scores.values())).logsumexp(0) - scores[(0,) * length]
+        )
     for mine, literal in zip(ours, torch.autograd.grad(total, inputs), strict=True):
         torch.testing.assert_close(mine, literal)
 
@@ -77,7 +87,9 @@ def test_equals_pytorch_crf_on_long_rows():
     library = CRF(len(BIO), batch_first=True)
     library.load_state_dict(crf.state_dict())
     for parameter, score in zip(
-        (library.start_transitions, library.transitions, library.end_transitions), crf.scores(), strict=True
+        (library.start_transitions, library.transitions, library.end_transitions),
+        crf.scores(),
+        strict=True,
     ):
         parameter.data.copy_(score.detach())
     lengths = [60, 1, 2, 37, 59]
@@ -86,9 +98,9 @@ def test_equals_pytorch_crf_on_long_rows():
     expected = -library(emissions, gold, mask, reduction="none")
     torch.testing.assert_close(crf.loss(emissions, gold, mask), expected, rtol=1e-4, atol=1e-3)
     paths = crf.decode(emissions, mask)
-    assert [row[:length].tolist() for row, length in zip(paths, lengths, strict=True)] == library.decode(
-        emissions, mask
-    )
+    assert [
+        row[:length].tolist() for row, length in zip(paths, lengths, strict=True)
+    ] == library.decode(emissions, mask)
     assert not paths[~mask].any()
 
 
@@ -97,15 +109,22 @@ def test_equals_pytorch_crf_on_long_rows():
 def test_no_decoded_path_breaks_the_scheme(tags, scheme, scale):
     crf, emissions = make(tags, scheme, words=12, batch=50, scale=scale)
     lengths = [1 + row % 12 for row in range(50)]
-    for row, length in zip(crf.decode(emissions, mask_of(lengths, 12)).tolist(), lengths, strict=True):
+    for row, length in zip(
+        crf.decode(emissions, mask_of(lengths, 12)).tolist(), lengths, strict=True
+    ):
         assert is_valid(row[:length], tags, scheme)
 
 
 @pytest.mark.parametrize(("tags", "scheme"), SCHEMES)
 def test_every_allowed_entry_gets_gradient_and_no_forbidden_one(tags, scheme):
     crf, emissions = make(tags, scheme, words=6, batch=8, scale=0.5)
-    crf.loss(emissions, torch.zeros(8, 6, dtype=torch.long), torch.ones(8, 6, dtype=torch.bool)).sum().backward()
-    names = [(crf.start_transitions, [(None, t) for t in tags]), (crf.end_transitions, [(t, None) for t in tags])]
+    crf.loss(
+        emissions, torch.zeros(8, 6, dtype=torch.long), torch.ones(8, 6, dtype=torch.bool)
+    ).sum().backward()
+    names = [
+        (crf.start_transitions, [(None, t) for t in tags]),
+        (crf.end_transitions, [(t, None) for t in tags]),
+    ]
     names.append((crf.transitions, list(itertools.product(tags, tags))))
     for parameter, pairs in names:
         allowed = torch.tensor([allowed_transition(a, b, scheme) for a, b in pairs])
@@ -128,11 +147,17 @@ def test_padding_changes_nothing():
     wide = torch.cat([emissions, 50 * torch.randn(3, 7, len(BIOES))], dim=1)
     wide[~mask_of([5, 2, 4], 12)] = 1e4
     gold_wide, mask_wide = torch.nn.functional.pad(gold, (0, 7), value=3), mask_of([5, 2, 4], 12)
-    torch.testing.assert_close(crf.loss(wide, gold_wide, mask_wide), crf.loss(emissions, gold, mask))
+    torch.testing.assert_close(
+        crf.loss(wide, gold_wide, mask_wide), crf.loss(emissions, gold, mask)
+    )
     assert crf.decode(wide, mask_wide)[:, :5].equal(crf.decode(emissions, mask))
     assert not crf.decode(wide, mask_wide)[:, 5:].any()
     for row, length in enumerate([5, 2, 4]):
-        alone = crf.loss(emissions[row : row + 1, :length], gold[row : row + 1, :length], mask[row : row + 1, :length])
+        alone = crf.loss(
+            emissions[row : row + 1, :length],
+            gold[row : row + 1, :length],
+            mask[row : row + 1, :length],
+        )
         torch.testing.assert_close(alone[0], crf.loss(emissions, gold, mask)[row])
 
 
@@ -189,15 +214,22 @@ def test_span_probabilities_equal_enumeration(tags, scheme, temperature):
         for path in scores:
             given = torch.zeros(3, 4, dtype=torch.long)
             given[row, :length] = torch.tensor(path)
-            enter, step, leave = (part[row] for part in crf.span_probabilities(emissions, mask, given, temperature))
+            enter, step, leave = (
+                part[row] for part in crf.span_probabilities(emissions, mask, given, temperature)
+            )
             for entity in spans[path]:
                 having = torch.stack([scores[other] for other in scores if entity in spans[other]])
                 last = entity.end - 1
-                found = enter[entity.start] + step[entity.start + 1 : entity.end].sum() + leave[last]
+                found = (
+                    enter[entity.start] + step[entity.start + 1 : entity.end].sum() + leave[last]
+                )
                 torch.testing.assert_close(found, having.logsumexp(0) - total, rtol=1e-6, atol=1e-9)
 
 
 def test_span_probabilities_of_extreme_emissions_are_finite():
     crf, emissions = make(BIO, "bio", scale=1e5)
     tags = crf.decode(emissions, mask_of([4, 4, 4], 4))
-    assert all(part.isfinite().all() for part in crf.span_probabilities(emissions, mask_of([4, 4, 4], 4), tags))
+    assert all(
+        part.isfinite().all()
+        for part in crf.span_probabilities(emissions, mask_of([4, 4, 4], 4), tags)
+    )

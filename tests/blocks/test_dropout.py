@@ -17,7 +17,9 @@ def test_as_many_elements_as_asked_for_are_0_and_the_mean_stays(p, dtype):
     assert dropped.dtype == dtype
     share = (dropped == 0).double().mean().item()
     assert share == pytest.approx(p, abs=0.002)
-    assert dropped.unique().tolist() == pytest.approx([0, 1 / (1 - p)], rel=1e-4 if dtype != torch.bfloat16 else 1e-2)
+    assert dropped.unique().tolist() == pytest.approx(
+        [0, 1 / (1 - p)], rel=1e-4 if dtype != torch.bfloat16 else 1e-2
+    )
 
 
 def test_neighbours_are_drawn_independently():
@@ -66,9 +68,12 @@ def test_a_text_encoder_uses_it_everywhere_and_answers_as_before(tiny_bert, monk
     assert {type(part) for part in encoder.modules() if isinstance(part, nn.Dropout)} == {Dropout}
     ids = torch.randint(5, 50, (2, 9))
     arguments = (ids, torch.ones(2, 9, dtype=torch.bool), torch.zeros(2, 9, dtype=torch.long))
-    monkeypatch.setattr("torch.nn.functional.dropout", lambda *_, **__: pytest.fail("torch's dropout"))
     monkeypatch.setattr(
-        "torch.nn.functional.scaled_dot_product_attention", lambda *_, **__: pytest.fail("torch's attention")
+        "torch.nn.functional.dropout", lambda *_, **__: pytest.fail("torch's dropout")
+    )
+    monkeypatch.setattr(
+        "torch.nn.functional.scaled_dot_product_attention",
+        lambda *_, **__: pytest.fail("torch's attention"),
     )
     assert not torch.equal(encoder.train()(*arguments), encoder(*arguments))
 

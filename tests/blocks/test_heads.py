@@ -30,10 +30,12 @@ def make_batch(**changes):
         index=torch.arange(2),
         input_ids=ids,
         attention_mask=torch.ones_like(ids, dtype=torch.bool),
-        segment_ids=ids,
+        token_type_ids=ids,
         token_words=torch.zeros_like(ids),
         characters=torch.ones(2, 4, 1, dtype=torch.long),
-        word_starts=torch.tensor([[1, 3, 0, 4], [2, 5, 0, 0]]),  # the third word of the first post has no subword
+        word_starts=torch.tensor(
+            [[1, 3, 0, 4], [2, 5, 0, 0]]
+        ),  # the third word of the first post has no subword
         word_mask=torch.tensor([[True] * 4, [True, True, False, False]]),
         view_mask=torch.zeros(2, 1, dtype=torch.bool),
         tags=torch.tensor([[1, 2, 0, 1], [0, 1, 0, 0]]),
@@ -72,7 +74,9 @@ def test_only_states_that_are_read_get_gradient():
     head, states = make_tag_head(), STATES.clone().requires_grad_()
     head.loss(states, make_batch()).sum().backward()
     read = states.grad.ne(0).any(-1)
-    assert read.tolist() == [[place in row for place in range(TOKENS)] for row in ([1, 3, 0, 4], [2, 5])]
+    assert read.tolist() == [
+        [place in row for place in range(TOKENS)] for row in ([1, 3, 0, 4], [2, 5])
+    ]
 
 
 def all_scores(head, emissions):
@@ -84,7 +88,9 @@ def all_scores(head, emissions):
             continue
         score = head.crf.start_transitions[path[0]] + head.crf.end_transitions[path[-1]]
         score = score + sum(emissions[word, tag] for word, tag in enumerate(path))
-        scores[path] = (score + sum(head.crf.transitions[pair] for pair in itertools.pairwise(path))).item()
+        scores[path] = (
+            score + sum(head.crf.transitions[pair] for pair in itertools.pairwise(path))
+        ).item()
     return scores
 
 
@@ -154,7 +160,11 @@ def test_relation_loss_and_decode_by_hand(pooling):
     loss, decoded = head.loss(states, batch), head.decode(states, batch)
     assert loss.shape == decoded.shape == (2,)
     for row, (first, last) in enumerate([(2, 5), (4, 1)]):
-        read = states[row, 0] if pooling == "cls" else torch.cat([states[row, first], states[row, last]])
+        read = (
+            states[row, 0]
+            if pooling == "cls"
+            else torch.cat([states[row, first], states[row, last]])
+        )
         scores = (head.classifier.weight @ read + head.classifier.bias).tolist()
         total = math.log(sum(math.exp(score) for score in scores))
         assert loss[row].item() == pytest.approx(total - scores[batch.labels[row]], rel=1e-4)
@@ -162,7 +172,10 @@ def test_relation_loss_and_decode_by_hand(pooling):
 
 
 def test_unknown_gold_label_gives_no_loss_and_no_gradient():
-    head, states = make_relation_head("entities"), torch.randn(2, TOKENS, TOKENS, requires_grad=True)
+    head, states = (
+        make_relation_head("entities"),
+        torch.randn(2, TOKENS, TOKENS, requires_grad=True),
+    )
     known = head.loss(states, relation_batch((1, 3)))
     loss = head.loss(states, relation_batch((UNKNOWN_LABEL, 3)))
     assert loss[0] == 0

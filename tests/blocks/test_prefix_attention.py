@@ -43,10 +43,15 @@ def encoder(request):
 def build(family="bert", frozen=False, gradient_checkpointing=False, **settings):
     torch.manual_seed(1)
     encoder = TextEncoder(
-        {**FAMILIES[family], **settings}, False, frozen=frozen, gradient_checkpointing=gradient_checkpointing
+        {**FAMILIES[family], **settings},
+        False,
+        frozen=frozen,
+        gradient_checkpointing=gradient_checkpointing,
     )
     for parameter in encoder.parameters():
-        parameter.data += 0.1 * torch.randn_like(parameter)  # the usual initialisation makes layers near identities
+        parameter.data += 0.1 * torch.randn_like(
+            parameter
+        )  # the usual initialisation makes layers near identities
     return encoder
 
 
@@ -60,8 +65,12 @@ def plain(encoder):
 
 def make_prefix(mask=None, length=LENGTH, layers=LAYERS, dtype=torch.float32, learned=False):
     generator = torch.Generator().manual_seed(2)
-    keys, values = torch.randn(2, layers, BATCH, HEADS, length, HEAD, generator=generator, dtype=dtype)
-    return Prefix(keys.clone().requires_grad_(learned), values.clone().requires_grad_(learned), mask)
+    keys, values = torch.randn(
+        2, layers, BATCH, HEADS, length, HEAD, generator=generator, dtype=dtype
+    )
+    return Prefix(
+        keys.clone().requires_grad_(learned), values.clone().requires_grad_(learned), mask
+    )
 
 
 def prefix_mask(kind):
@@ -92,19 +101,30 @@ def literal_attention(query, key, value, text_mask, prefix, layer):
             mask = True if prefix.mask is None else prefix.mask[row]
             mask = mask if mask is True else (mask if mask.ndim == 1 else mask[head])[position]
             if mask:
-                pairs.append((prefix.keys[layer, row, head, position], prefix.values[layer, row, head, position]))
+                pairs.append(
+                    (
+                        prefix.keys[layer, row, head, position],
+                        prefix.values[layer, row, head, position],
+                    )
+                )
         for position in range(tokens):
             if text_mask is None or text_mask[row, position]:
                 pairs.append((key[row, head, position], value[row, head, position]))
         exponents = [torch.exp(query[row, head, token] @ k / math.sqrt(size)) for k, _ in pairs]
-        result[row, token, head] = sum(e * v for e, (_, v) in zip(exponents, pairs, strict=True)) / sum(exponents)
+        result[row, token, head] = sum(
+            e * v for e, (_, v) in zip(exponents, pairs, strict=True)
+        ) / sum(exponents)
     return result
 
 
 @pytest.mark.parametrize("padding", [None, PADDED], ids=["no padding mask", "padding"])
 @pytest.mark.parametrize("kind", ["no prefix", "none", "shared", "per head"])
 def test_attention_and_its_gradient_equal_loops(kind, padding):
-    prefix = None if kind == "no prefix" else make_prefix(prefix_mask(kind), dtype=torch.float64, learned=True)
+    prefix = (
+        None
+        if kind == "no prefix"
+        else make_prefix(prefix_mask(kind), dtype=torch.float64, learned=True)
+    )
     query, key, value = torch.randn(3, BATCH, HEADS, TOKENS, HEAD, dtype=torch.float64)
     inputs = [query, key, value] + ([] if prefix is None else [prefix.keys, prefix.values])
     for tensor in inputs:
@@ -112,13 +132,17 @@ def test_attention_and_its_gradient_equal_loops(kind, padding):
     module = nn.Module()
     module.layer_idx, module.is_causal = 1, False
     mask = None if padding is None else padding[:, None, None, :].expand(-1, 1, TOKENS, -1)
-    ours, weights = prefix_attention(module, query, key, value, mask, prefix, dropout=0.0, scaling=HEAD**-0.5)
+    ours, weights = prefix_attention(
+        module, query, key, value, mask, prefix, dropout=0.0, scaling=HEAD**-0.5
+    )
     expected = literal_attention(query, key, value, padding, prefix, layer=1)
     assert weights is None
     torch.testing.assert_close(ours, expected)
     direction = torch.randn_like(ours)
     gradients = zip(
-        torch.autograd.grad(ours, inputs, direction), torch.autograd.grad(expected, inputs, direction), strict=True
+        torch.autograd.grad(ours, inputs, direction),
+        torch.autograd.grad(expected, inputs, direction),
+        strict=True,
     )
     for gradient, expected_gradient in gradients:
         torch.testing.assert_close(gradient, expected_gradient)
@@ -138,7 +162,10 @@ def test_a_prefix_of_another_dtype_takes_the_texts(encoder, dtype):
     prefix = make_prefix(prefix_mask("shared"), dtype=dtype)
     result = encoder(*text(PADDED), prefix)
     assert result.dtype == torch.float32
-    assert torch.equal(result, encoder(*text(PADDED), Prefix(prefix.keys.float(), prefix.values.float(), prefix.mask)))
+    assert torch.equal(
+        result,
+        encoder(*text(PADDED), Prefix(prefix.keys.float(), prefix.values.float(), prefix.mask)),
+    )
 
 
 def test_split_heads_gives_each_head_its_slice():
@@ -171,8 +198,12 @@ def test_encoder_equals_one_with_a_key_value_cache(encoder, kind, text_mask, shi
     allowed = torch.ones(BATCH, LENGTH, dtype=torch.bool) if prefix.mask is None else prefix.mask
     joint = torch.cat([allowed, mask], dim=1)[:, None, None, :].expand(-1, 1, TOKENS, -1)
     first = 0 if encoder.config.model_type == "bert" else encoder.config.pad_token_id + 1
-    positions = {} if shift else {"position_ids": torch.arange(first, first + TOKENS).expand(BATCH, -1)}
-    expected = reference(input_ids=ids, attention_mask=joint, past_key_values=cache, **positions).last_hidden_state
+    positions = (
+        {} if shift else {"position_ids": torch.arange(first, first + TOKENS).expand(BATCH, -1)}
+    )
+    expected = reference(
+        input_ids=ids, attention_mask=joint, past_key_values=cache, **positions
+    ).last_hidden_state
     result = encoder(ids, mask, segments, prefix, shift)
     torch.testing.assert_close(real(result, mask), real(expected, mask), rtol=0, atol=1e-5)
     assert (result - encoder(ids, mask, segments, prefix, LENGTH - shift))[mask].abs().max() > 1e-2
@@ -180,7 +211,9 @@ def test_encoder_equals_one_with_a_key_value_cache(encoder, kind, text_mask, shi
 
 def test_text_positions_stay_where_they_are(encoder):
     seen = []
-    encoder.model.embeddings.position_embeddings.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    encoder.model.embeddings.position_embeddings.register_forward_pre_hook(
+        lambda _, inputs: seen.append(inputs[0])
+    )
     for prefix in (None, make_prefix()):
         encoder(*text(FULL), prefix)
     encoder(*text(FULL), make_prefix(), LENGTH)
@@ -227,11 +260,17 @@ def gradients_of(encoder, prefix, text_mask=PADDED):
     """Gradients of the prefix, then of the weights that have one, for a loss of fixed random weights."""
     prefix.keys.requires_grad_()
     prefix.values.requires_grad_()
-    computed = Prefix(prefix.keys.tanh(), prefix.values.tanh(), prefix.mask)  # as a method's is, with a graph behind it
+    computed = Prefix(
+        prefix.keys.tanh(), prefix.values.tanh(), prefix.mask
+    )  # as a method's is, with a graph behind it
     states = encoder(*text(text_mask), computed)
     weights = torch.randn(states.shape, generator=torch.Generator().manual_seed(5))
     (real(states, text_mask) * real(weights, text_mask)).sum().backward()
-    return [prefix.keys.grad, prefix.values.grad, *(p.grad for p in encoder.parameters() if p.grad is not None)]
+    return [
+        prefix.keys.grad,
+        prefix.values.grad,
+        *(p.grad for p in encoder.parameters() if p.grad is not None),
+    ]
 
 
 @pytest.mark.parametrize("kind", ["none", "shared", "per head"])
@@ -255,7 +294,9 @@ def test_gradient_checkpointing_gives_the_same_gradients(family):
         calls = []
         for module in encoder.modules():
             if hasattr(module, "layer_idx"):
-                module.register_forward_pre_hook(lambda module, _, calls=calls: calls.append(module.layer_idx))
+                module.register_forward_pre_hook(
+                    lambda module, _, calls=calls: calls.append(module.layer_idx)
+                )
         results.append(gradients_of(encoder, make_prefix(prefix_mask("shared"))))
         runs.append(len(calls))
     assert runs == [LAYERS, 2 * LAYERS]  # each layer was computed again in the backward pass

@@ -29,7 +29,9 @@ def characters():
 
 def cell(lstm, vector, state, memory):
     """One step of an LSTM, by its definition."""
-    weights = [getattr(lstm, f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    weights = [
+        getattr(lstm, f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    ]
     gates = weights[0] @ vector + weights[1] @ state + weights[2] + weights[3]
     enter, forget, new, leave = gates.chunk(4)
     memory = forget.sigmoid() * memory + enter.sigmoid() * new.tanh()
@@ -54,7 +56,12 @@ def test_a_words_vector_is_made_of_the_last_states_in_both_directions():
         if not letters:
             assert not vectors[0, place].any()
             continue
-        last = torch.cat([states_of(encoder.lstm.ahead, letters)[-1], states_of(encoder.lstm.back, letters[::-1])[-1]])
+        last = torch.cat(
+            [
+                states_of(encoder.lstm.ahead, letters)[-1],
+                states_of(encoder.lstm.back, letters[::-1])[-1],
+            ]
+        )
         torch.testing.assert_close(vectors[0, place], encoder.projection.weight @ last)
 
 
@@ -87,7 +94,9 @@ def test_states_of_tokens_are_an_lstms_in_both_directions():
         forward = states_of(lstm.lstm.ahead, states[row, :length])
         backward = states_of(lstm.lstm.back, states[row, :length].flip(0))[::-1]
         for token in range(length):
-            torch.testing.assert_close(read[row, token], torch.cat([forward[token], backward[token]]))
+            torch.testing.assert_close(
+                read[row, token], torch.cat([forward[token], backward[token]])
+            )
         assert not read[row, length:].any()
 
 
@@ -99,10 +108,16 @@ def test_states_do_not_depend_on_what_stands_on_padding():
 
 
 def test_dropout_falls_on_input_and_output():
-    lstm, states, mask = BiLSTM(3, 4, 0.5), torch.ones(1, 400, 3), torch.ones(1, 400, dtype=torch.bool)
+    lstm, states, mask = (
+        BiLSTM(3, 4, 0.5),
+        torch.ones(1, 400, 3),
+        torch.ones(1, 400, dtype=torch.bool),
+    )
     read = lstm.train()(states, mask)
     share = (read == 0).double().mean()
     assert 0.45 < share < 0.55
     kept = read[..., 0][read[..., 0] != 0]
-    assert kept.std() > 1e-3  # the same input throughout would leave the middle of the text constant
+    assert (
+        kept.std() > 1e-3
+    )  # the same input throughout would leave the middle of the text constant
     assert torch.equal(lstm.eval()(states, mask), lstm(states, mask))

@@ -73,7 +73,11 @@ def test_folder_with_a_configuration_only(tmp_path, family):
     config_of(FAMILIES[family]).save_pretrained(tmp_path)
     encoder = TextEncoder(str(tmp_path), pretrained=False)
     assert encoder.config.model_type == family
-    assert (encoder.hidden_size, encoder.num_layers, encoder.num_heads) == (HEADS * HEAD, LAYERS, HEADS)
+    assert (encoder.hidden_size, encoder.num_layers, encoder.num_heads) == (
+        HEADS * HEAD,
+        LAYERS,
+        HEADS,
+    )
     assert encoder(*text()).shape == (2, TOKENS, HEADS * HEAD)
 
 
@@ -140,7 +144,9 @@ def assert_short_line(error):
 
 
 @pytest.mark.parametrize("pretrained", [True, False])
-@pytest.mark.parametrize("source", ["no-such-model", "nobody/no-such-model", "/no/such/folder", "./no/such/folder"])
+@pytest.mark.parametrize(
+    "source", ["no-such-model", "nobody/no-such-model", "/no/such/folder", "./no/such/folder"]
+)
 def test_unreachable_source(source, pretrained):
     with pytest.raises(
         WeightsUnavailable, match=rf"text encoder '{source}'.*name a folder.*pretrained: false"
@@ -185,7 +191,15 @@ def edit_config(folder, **changes):
     (folder / "config.json").write_text(json.dumps({**settings, **changes}))
 
 
-DAMAGES = [no_weights, nothing_at_all, cut_weights, no_config, broken_config, other_width, unknown_type]
+DAMAGES = [
+    no_weights,
+    nothing_at_all,
+    cut_weights,
+    no_config,
+    broken_config,
+    other_width,
+    unknown_type,
+]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -211,7 +225,9 @@ def test_configuration_that_cannot_be_read(tmp_path, damage):
 def test_weights_of_another_model_are_refused(tmp_path):
     save(tmp_path, {**BERT, "num_hidden_layers": 1})
     edit_config(tmp_path, num_hidden_layers=2)
-    with pytest.raises(WeightsUnavailable, match=r"lack 16 tensors, among them encoder\.layer\.1\.") as caught:
+    with pytest.raises(
+        WeightsUnavailable, match=r"lack 16 tensors, among them encoder\.layer\.1\."
+    ) as caught:
         TextEncoder(tmp_path)
     assert_short_line(caught.value)
 
@@ -219,13 +235,19 @@ def test_weights_of_another_model_are_refused(tmp_path):
 def test_weights_without_pooler_are_whole(tmp_path, family):
     model = AutoModel.from_config(config_of(FAMILIES[family]), add_pooling_layer=False)
     model.save_pretrained(tmp_path)
-    assert torch.equal(TextEncoder(tmp_path).model.state_dict()["embeddings.LayerNorm.weight"], torch.ones(8))
+    assert torch.equal(
+        TextEncoder(tmp_path).model.state_dict()["embeddings.LayerNorm.weight"], torch.ones(8)
+    )
 
 
 @pytest.mark.parametrize("source", ["folder", "mapping"])
 def test_no_pooler(tmp_path, family, source):
     save(tmp_path, FAMILIES[family])
-    encoder = TextEncoder(tmp_path) if source == "folder" else TextEncoder(FAMILIES[family], pretrained=False)
+    encoder = (
+        TextEncoder(tmp_path)
+        if source == "folder"
+        else TextEncoder(FAMILIES[family], pretrained=False)
+    )
     assert not [name for name, _ in encoder.named_parameters() if "pooler" in name]
     encoder(*text()).square().sum().backward()
     assert not [name for name, parameter in encoder.named_parameters() if parameter.grad is None]
@@ -240,7 +262,9 @@ def test_embedding_grows_and_never_shrinks(tmp_path, family, asked, rows):
     assert torch.equal(embedding.weight[:30], saved.get_input_embeddings().weight)
     assert embedding.padding_idx == encoder.config.pad_token_id
     assert embedding.weight.requires_grad
-    states = encoder(torch.full((1, 2), rows - 1), torch.ones(1, 2, dtype=torch.bool), torch.zeros(1, 2).long())
+    states = encoder(
+        torch.full((1, 2), rows - 1), torch.ones(1, 2, dtype=torch.bool), torch.zeros(1, 2).long()
+    )
     assert states.isfinite().all()
 
 
@@ -254,7 +278,9 @@ def test_segments_reach_bert():
     encoder = TextEncoder(BERT, pretrained=False).eval()
     ids, mask, segments = text()
     segments[:, 3:] = 1
-    expected = encoder.model(input_ids=ids, attention_mask=mask, token_type_ids=segments).last_hidden_state
+    expected = encoder.model(
+        input_ids=ids, attention_mask=mask, token_type_ids=segments
+    ).last_hidden_state
     assert torch.equal(encoder(ids, mask, segments), expected)
 
 
@@ -266,7 +292,9 @@ def test_positions_are_counted_right(family):
     ids, mask, segments = text(most + 1)
     with pytest.raises((IndexError, RuntimeError)):  # transformers' own word for it
         encoder.model(input_ids=ids, attention_mask=mask)
-    with pytest.raises(ValueError, match=rf"up to {most + 1}, text encoder has {most}: lower data.max_tokens"):
+    with pytest.raises(
+        ValueError, match=rf"up to {most + 1}, text encoder has {most}: lower data.max_tokens"
+    ):
         encoder(ids, mask, segments)
 
 
@@ -278,7 +306,9 @@ def test_shifted_positions_are_counted_too(family):
         encoder(*text(), position_shift=shift + 1)
 
 
-@pytest.mark.parametrize("wrong", [{"layers": 3}, {"heads": 1}, {"size": 5}, {"heads": 1, "size": 8}])
+@pytest.mark.parametrize(
+    "wrong", [{"layers": 3}, {"heads": 1}, {"size": 5}, {"heads": 1, "size": 8}]
+)
 def test_prefix_for_another_encoder(wrong):
     encoder = TextEncoder(BERT, pretrained=False)
     theirs = tuple({"layers": LAYERS, "heads": HEADS, "size": HEAD, **wrong}.values())
@@ -299,7 +329,9 @@ def test_encoder_that_would_drop_the_prefix(model_type):
     assert encoder(*text()).isfinite().all()
     sizes = (encoder.num_layers, encoder.num_heads, encoder.hidden_size // encoder.num_heads)
     for refused in (encoder.check_reads_prefix, lambda: encoder(*text(), make_prefix(*sizes))):
-        with pytest.raises(EncoderUnsuited, match=f"'{model_type}' hands no prefix on to its layers") as caught:
+        with pytest.raises(
+            EncoderUnsuited, match=f"'{model_type}' hands no prefix on to its layers"
+        ) as caught:
             refused()
         assert_short_line(caught.value)
 
@@ -309,26 +341,36 @@ READING = ["electra", "camembert", "ernie", "modernbert"]
 
 @pytest.mark.parametrize("model_type", READING)
 def test_other_encoders_with_the_attention_interface(model_type):
-    encoder = TextEncoder({**BERT, "model_type": model_type, "pad_token_id": 0}, pretrained=False).eval()
+    encoder = TextEncoder(
+        {**BERT, "model_type": model_type, "pad_token_id": 0}, pretrained=False
+    ).eval()
     assert not torch.allclose(encoder(*text(), make_prefix()), encoder(*text()), atol=1e-4)
 
 
 @pytest.mark.parametrize("model_type", ["bert", "roberta", *READING, *UNREADING])
 def test_padding_is_hidden_in_encoders_of_every_type(model_type):
     """The mask suits the attention: one that is added to the scores must not be boolean."""
-    encoder = TextEncoder({**BERT, "model_type": model_type, "pad_token_id": 0}, pretrained=False).eval()
+    encoder = TextEncoder(
+        {**BERT, "model_type": model_type, "pad_token_id": 0}, pretrained=False
+    ).eval()
     ids, mask, segments = text()
     mask[1, 4:] = False
     other = torch.where(mask, ids, 7)
     states = encoder(ids, mask, segments)
     assert torch.equal(encoder(other, mask, segments)[mask], states[mask])
-    assert not torch.allclose(encoder(ids, torch.ones_like(mask), segments)[1, :4], states[1, :4], atol=1e-7)
+    assert not torch.allclose(
+        encoder(ids, torch.ones_like(mask), segments)[1, :4], states[1, :4], atol=1e-7
+    )
 
 
 @pytest.mark.parametrize("model_type", ["mpnet", "albert"])
 def test_encoder_that_cannot_recompute_its_activations(model_type):
-    with pytest.raises(EncoderUnsuited, match=f"'{model_type}' cannot recompute.*gradient_checkpointing: false") as e:
-        TextEncoder({**BERT, "model_type": model_type}, pretrained=False, gradient_checkpointing=True)
+    with pytest.raises(
+        EncoderUnsuited, match=f"'{model_type}' cannot recompute.*gradient_checkpointing: false"
+    ) as e:
+        TextEncoder(
+            {**BERT, "model_type": model_type}, pretrained=False, gradient_checkpointing=True
+        )
     assert_short_line(e.value)
 
 

@@ -4,7 +4,12 @@ import torch
 from mmie.blocks.text_encoder import TextEncoder
 from mmie.blocks.text_layers import embed_text, layer_mask, text_layers
 
-SIZES = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 40}
+SIZES = {
+    "hidden_size": 24,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 40,
+}
 SIZES |= {"vocab_size": 50, "max_position_embeddings": 40, "pad_token_id": 0}
 TYPES = {"bert": {}, "roberta": {"type_vocab_size": 1}, "xlm-roberta": {"type_vocab_size": 1}}
 
@@ -12,7 +17,9 @@ TYPES = {"bert": {}, "roberta": {"type_vocab_size": 1}, "xlm-roberta": {"type_vo
 @pytest.fixture(params=TYPES, ids=str)
 def text(request):
     torch.manual_seed(0)
-    return TextEncoder({"model_type": request.param, **SIZES, **TYPES[request.param]}, pretrained=False).eval()
+    return TextEncoder(
+        {"model_type": request.param, **SIZES, **TYPES[request.param]}, pretrained=False
+    ).eval()
 
 
 def inputs(padded):
@@ -49,10 +56,22 @@ def test_what_is_added_is_added_to_the_embeddings_of_the_tokens(text):
     with torch.no_grad():
         moved = walk(text, ids, mask, segments, False, embedding[3] - embedding[ids])
         torch.testing.assert_close(moved[0], text(torch.full_like(ids, 3), mask, segments)[0])
-        assert not torch.allclose(walk(text, ids, mask, segments, False, added), text(ids, mask, segments))
+        assert not torch.allclose(
+            walk(text, ids, mask, segments, False, added), text(ids, mask, segments)
+        )
 
 
 def test_an_encoder_of_another_build_is_refused():
-    distil = {"model_type": "distilbert", "dim": 24, "n_layers": 2, "n_heads": 4, "hidden_dim": 40, "vocab_size": 50}
-    with pytest.raises(ValueError, match="type 'distilbert' cannot be walked through layer by layer: use one of the"):
+    distil = {
+        "model_type": "distilbert",
+        "dim": 24,
+        "n_layers": 2,
+        "n_heads": 4,
+        "hidden_dim": 40,
+        "vocab_size": 50,
+    }
+    with pytest.raises(
+        ValueError,
+        match="type 'distilbert' cannot be walked through layer by layer: use one of the",
+    ):
         text_layers(TextEncoder(distil, pretrained=False))

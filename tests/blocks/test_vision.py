@@ -16,7 +16,9 @@ def build(name="test_resnet", output="pooled", image_size=64, **settings):
 
 
 def pictures(*shape, seed=0):
-    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+    return torch.randint(
+        0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
+    )
 
 
 def save_folder(folder, name="test_resnet"):
@@ -24,7 +26,11 @@ def save_folder(folder, name="test_resnet"):
     torch.manual_seed(3)
     model = timm.create_model(name, pretrained=False)
     settings = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "num_classes": 1000}
-    config = {"architecture": name, "num_classes": 1000, "pretrained_cfg": {**model.pretrained_cfg, **settings}}
+    config = {
+        "architecture": name,
+        "num_classes": 1000,
+        "pretrained_cfg": {**model.pretrained_cfg, **settings},
+    }
     (folder / "config.json").write_text(json.dumps(config))
     torch.save(model.state_dict(), folder / "pytorch_model.bin")
     return model.eval()
@@ -48,7 +54,9 @@ def test_shapes(name, output, shapes):
     backbone = build(name, output)
     assert backbone.shapes == tuple(shapes)
     assert backbone.channels == tuple(shape[0] for shape in shapes)
-    assert [tuple(out.shape) for out in backbone(pictures(3, 3, 64, 64))] == [(3, *shape) for shape in shapes]
+    assert [tuple(out.shape) for out in backbone(pictures(3, 3, 64, 64))] == [
+        (3, *shape) for shape in shapes
+    ]
 
 
 def test_normalisation_equals_a_literal_one_and_stages_those_of_the_layers():
@@ -65,7 +73,9 @@ def test_normalisation_equals_a_literal_one_and_stages_those_of_the_layers():
     for ours, expected in zip(backbone(pixels), literal, strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
     backbone.output = "pooled"
-    torch.testing.assert_close(backbone(pixels)[0], literal[-1].mean(dim=(2, 3)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        backbone(pixels)[0], literal[-1].mean(dim=(2, 3)), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_grid_of_a_vit_is_its_normed_patch_tokens_in_rows():
@@ -101,9 +111,14 @@ def test_trained_backbone_trains():
 
 def test_views_are_encoded_one_by_one_and_masked_ones_are_zero():
     backbone = build("test_resnet", "stages", pool_to=2)
-    pixels, mask = pictures(2, 3, 3, 64, 64), torch.tensor([[True, True, False], [True, False, False]])
+    pixels, mask = (
+        pictures(2, 3, 3, 64, 64),
+        torch.tensor([[True, True, False], [True, False, False]]),
+    )
     outputs = backbone.encode_views(pixels, mask)
-    assert [tuple(out.shape) for out in outputs] == [(2, 3, channels, 2, 2) for channels in (32, 48, 192, 96)]
+    assert [tuple(out.shape) for out in outputs] == [
+        (2, 3, channels, 2, 2) for channels in (32, 48, 192, 96)
+    ]
     for scale, out in enumerate(outputs):
         assert not out[~mask].any()
         for row, view in mask.nonzero().tolist():
@@ -115,7 +130,9 @@ def test_only_readable_views_are_computed_and_the_others_pixels_change_nothing()
     backbone = build()
     rows = []
     backbone.model.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
-    mask = torch.tensor([[True, False, True, False], [False, False, False, False], [True, True, False, False]])
+    mask = torch.tensor(
+        [[True, False, True, False], [False, False, False, False], [True, True, False, False]]
+    )
     first, second = pictures(3, 4, 3, 64, 64), pictures(3, 4, 3, 64, 64, seed=1)
     second[mask] = first[mask]
     assert backbone.encode_views(first, mask)[0].equal(backbone.encode_views(second, mask)[0])
@@ -137,9 +154,13 @@ def test_pooling_is_by_half_the_size(image_size):
     pixels = pictures(1, 3, image_size, image_size)
     assert all(shape[1:] == (2, 2) for shape in pooled.shapes)
     for ours, features in zip(pooled(pixels), plain(pixels), strict=True):
-        kernel = features.shape[-1] // 2  # 3 for the 7 x 7 of 224 pixels: the last row and column are left out
+        kernel = (
+            features.shape[-1] // 2
+        )  # 3 for the 7 x 7 of 224 pixels: the last row and column are left out
         for row, column in [(0, 0), (0, 1), (1, 0), (1, 1)]:
-            patch = features[:, :, kernel * row : kernel * (row + 1), kernel * column : kernel * (column + 1)]
+            patch = features[
+                :, :, kernel * row : kernel * (row + 1), kernel * column : kernel * (column + 1)
+            ]
             torch.testing.assert_close(ours[:, :, row, column], patch.mean(dim=(2, 3)))
 
 
@@ -151,7 +172,9 @@ def test_a_plain_folder_is_read_with_its_own_statistics(tmp_path):
     images = (pixels / 255 - mean[:, None, None]) / std[:, None, None]
     expected = model.forward_head(model.forward_features(images), pre_logits=True)
     torch.testing.assert_close(backbone(pixels)[0], expected, rtol=1e-4, atol=1e-5)
-    assert VisualBackbone(f"local-dir:{tmp_path}", image_size=64)(pixels)[0].equal(backbone(pixels)[0])
+    assert VisualBackbone(f"local-dir:{tmp_path}", image_size=64)(pixels)[0].equal(
+        backbone(pixels)[0]
+    )
 
 
 def test_state_dict_restores_weights_and_statistics(tmp_path):
@@ -173,15 +196,21 @@ def test_construction_draws_nothing_beyond_the_weights():
 def test_unreachable_hub_is_one_clear_line(monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     for name in ("resnet18", "hf-hub:nobody/nothing"):
-        with pytest.raises(WeightsUnavailable, match=rf"'{name}'.*local folder.*pretrained: false") as caught:
+        with pytest.raises(
+            WeightsUnavailable, match=rf"'{name}'.*local folder.*pretrained: false"
+        ) as caught:
             VisualBackbone(name, pretrained=True)
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["{}", '{"architectures": ["CLIPModel"]}', '{"architecture": "test_resnet"}'])
+@pytest.mark.parametrize(
+    "content", ["{}", '{"architectures": ["CLIPModel"]}', '{"architecture": "test_resnet"}']
+)
 def test_folder_without_a_timm_model_is_one_clear_line(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
-    with pytest.raises(WeightsUnavailable, match=r"cannot be loaded.*config\.json and model\.safetensors") as caught:
+    with pytest.raises(
+        WeightsUnavailable, match=r"cannot be loaded.*config\.json and model\.safetensors"
+    ) as caught:
         VisualBackbone(tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -201,7 +230,10 @@ def test_broken_weights_are_one_clear_line(tmp_path):
         ({"name": "test_vit", "output": "stages"}, "no 4 stages: use output grid or pooled"),
         ({"pool_to": 2}, "pool_to pools maps"),
         ({"output": "stages", "pool_to": 2, "image_size": 96}, "a multiple of 64"),
-        ({"output": "stages", "pool_to": 2, "image_size": 32}, "cannot give stages of pictures of 32 pixels"),
+        (
+            {"output": "stages", "pool_to": 2, "image_size": 32},
+            "cannot give stages of pictures of 32 pixels",
+        ),
     ],
 )
 def test_what_cannot_work_says_so(settings, message):
@@ -225,7 +257,9 @@ def test_half_precision_weights():
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_without_a_readable_view_a_trained_backbone_gets_gradients_of_0_and_keeps_its_statistics(frozen):
+def test_without_a_readable_view_a_trained_backbone_gets_gradients_of_0_and_keeps_its_statistics(
+    frozen,
+):
     backbone = build("test_resnet", frozen=frozen).train()
     before = {name: value.clone() for name, value in backbone.named_buffers()}
     (features,) = backbone.encode_views(None, torch.zeros(2, 3, dtype=torch.bool))

@@ -58,18 +58,24 @@ def test_pyramid_equals_a_literal_loop(activation):
     assert result.keys.shape == result.values.shape == (4, BATCH, HEADS, 4 * VIEWS, HEAD)
     for layer in range(4):
         for row in range(BATCH):
-            for position, pair in enumerate(literal_pyramid(prefix, stages, layer, row, activation)):
+            for position, pair in enumerate(
+                literal_pyramid(prefix, stages, layer, row, activation)
+            ):
                 for ours, expected in zip((result.keys, result.values), pair, strict=True):
                     for head in range(HEADS):
                         slice_ = expected[head * HEAD : (head + 1) * HEAD]
-                        torch.testing.assert_close(ours[layer, row, head, position], slice_, rtol=1e-4, atol=1e-5)
+                        torch.testing.assert_close(
+                            ours[layer, row, head, position], slice_, rtol=1e-4, atol=1e-5
+                        )
 
 
 def test_linear_over_channels_is_a_one_by_one_convolution():
     prefix, stages = build(PyramidPrefix), stages_of()
     features = prefix._project(stages)
     for scale, convolve in enumerate(prefix.convolutions):
-        maps = functional.conv2d(stages[scale].flatten(0, 1), convolve.weight[:, :, None, None], convolve.bias)
+        maps = functional.conv2d(
+            stages[scale].flatten(0, 1), convolve.weight[:, :, None, None], convolve.bias
+        )
         expected = maps.view(BATCH, VIEWS, HIDDEN, 4).transpose(2, 3)
         torch.testing.assert_close(features[:, :, scale], expected, rtol=1e-4, atol=1e-5)
 
@@ -79,8 +85,12 @@ def literal_reference(prefix, stages, layer, activations):
     key_values = []
     for view, activation in zip(range(VIEWS), activations, strict=True):
         maps = torch.cat([stage[:, view] for stage in stages], dim=1)  # (batch, channels, 2, 2)
-        hidden = torch.tanh(functional.linear(maps.view(BATCH, 4, -1), *prefix.encoder_conv[0].parameters()))
-        chunks = functional.linear(hidden, *prefix.encoder_conv[2].parameters()).split(2 * HIDDEN, dim=-1)
+        hidden = torch.tanh(
+            functional.linear(maps.view(BATCH, 4, -1), *prefix.encoder_conv[0].parameters())
+        )
+        chunks = functional.linear(hidden, *prefix.encoder_conv[2].parameters()).split(
+            2 * HIDDEN, dim=-1
+        )
         summary = (sum(chunks) / 4).view(BATCH, -1)
         scores = activate(activation, functional.linear(summary, *prefix.gates[layer].parameters()))
         gate = functional.softmax(scores, dim=-1)
@@ -94,7 +104,10 @@ def literal_reference(prefix, stages, layer, activations):
     [
         ({}, ["leaky_relu"] * 3),
         ({"activation": "selu"}, ["selu"] * 3),
-        ({"activation": "selu", "crop_activation": "leaky_relu"}, ["selu", "leaky_relu", "leaky_relu"]),
+        (
+            {"activation": "selu", "crop_activation": "leaky_relu"},
+            ["selu", "leaky_relu", "leaky_relu"],
+        ),
     ],
 )
 def test_reference_equals_a_literal_loop(settings, activations):
@@ -129,7 +142,10 @@ def test_pyramid_mask_has_four_positions_per_view():
 @pytest.mark.parametrize("kind", [PyramidPrefix, ReferencePrefix])
 def test_a_view_changes_its_own_gates_and_no_position_that_the_mask_leaves(kind):
     prefix, stages = build(kind), stages_of()
-    changed = [torch.where(MASK[:, :, None, None, None], *pair) for pair in zip(stages, stages_of(1), strict=True)]
+    changed = [
+        torch.where(MASK[:, :, None, None, None], *pair)
+        for pair in zip(stages, stages_of(1), strict=True)
+    ]
     before, after = prefix(stages, MASK), prefix(changed, MASK)
     left = after.mask if after.mask.dim() == 3 else after.mask[:, None].expand(-1, HEADS, -1)
     for old, new in ((before.keys, after.keys), (before.values, after.values)):
@@ -180,7 +196,11 @@ def test_one_to_three_is_the_papers_table_and_has_no_gates():
 
 @pytest.mark.parametrize("layers", [2, 4, 6, 24])
 def test_one_to_three_for_other_depths(layers):
-    chosen = build(PyramidPrefix, layers=layers, mapping="one_to_three").gate_weights(stages_of())[:, 0, 0].argmax(-1)
+    chosen = (
+        build(PyramidPrefix, layers=layers, mapping="one_to_three")
+        .gate_weights(stages_of())[:, 0, 0]
+        .argmax(-1)
+    )
     assert chosen.tolist() == [math.ceil(layer * 4 / layers) - 1 for layer in range(1, layers + 1)]
 
 

@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader
 
 from mmie.data.batching import Collator, InstanceDataset, encode_posts, mask_views, shuffle_pictures
 from mmie.data.demo import DemoCorpus
+from mmie.data.demo.tiny_encoders import write_tiny_bert
 from mmie.data.encoding import WordTokenizer
-from mmie.data.pictures import load_picture, to_view
+from mmie.data.pictures import ImageTransform, load_picture, to_view
 from mmie.data.sampler import BucketSampler
-from mmie.data.tiny_encoders import write_tiny_bert
 from mmie.types import Batch, Entity, Post, Relation, Schema
 
 WORDS = ("Jordan", "\ufe0f", "talks", "about", "the", "newsroom", "of", "Washington")
@@ -51,22 +51,31 @@ def schema_for(tokenizer, task="ner", **changes) -> Schema:
 
 def collate(posts, schema, tokenizer, numbers=None, **settings) -> Batch:
     instances = encode_posts(posts, schema, tokenizer)
-    return Collator(schema, tokenizer.pad_id, **settings)(instances, numbers or range(len(instances)))
+    return Collator(schema, tokenizer.pad_id, **settings)(
+        instances, numbers or range(len(instances))
+    )
 
 
 def same_batches(left: Batch, right: Batch) -> bool:
     """Whether everything in two batches is equal."""
     pairs = [(getattr(left, field.name), getattr(right, field.name)) for field in fields(Batch)]
     return all(
-        torch.equal(a, b) and a.dtype == b.dtype if isinstance(a, Tensor) and isinstance(b, Tensor) else a == b
+        torch.equal(a, b) and a.dtype == b.dtype
+        if isinstance(a, Tensor) and isinstance(b, Tensor)
+        else a == b
         for a, b in pairs
     )
 
 
 def test_ner_batch_says_what_the_posts_say(tokenizer):
-    posts = [Post("x", WORDS, entities=(PERSON, PLACE)), Post("y", ("Jordan",), entities=(Entity(0, 1, "ORG"),))]
+    posts = [
+        Post("x", WORDS, entities=(PERSON, PLACE)),
+        Post("y", ("Jordan",), entities=(Entity(0, 1, "ORG"),)),
+    ]
     batch = collate(posts, schema_for(tokenizer), tokenizer, [4, -3])
-    tokens = [" ".join(tokenizer.tokenizer.convert_ids_to_tokens(row)) for row in batch.input_ids.tolist()]
+    tokens = [
+        " ".join(tokenizer.tokenizer.convert_ids_to_tokens(row)) for row in batch.input_ids.tolist()
+    ]
     assert tokens[0] == "[CLS] jordan talks about the news ##room of washi ##ngton [SEP]"
     assert tokens[1] == "[CLS] jordan [SEP]" + " [PAD]" * 8
     assert batch.ids == ("x", "y")
@@ -74,7 +83,7 @@ def test_ner_batch_says_what_the_posts_say(tokenizer):
     assert batch.index.tolist() == [4, 2]
     assert batch.attention_mask.tolist() == [[True] * 11, [True] * 3 + [False] * 8]
     assert batch.text_mask.tolist() == [[False, *[True] * 9, False], [False, True, *[False] * 9]]
-    assert batch.segment_ids.tolist() == [[0] * 11] * 2
+    assert batch.token_type_ids.tolist() == [[0] * 11] * 2
     assert batch.token_words.tolist() == [[-1, 0, 2, 3, 4, 5, 5, 6, 7, 7, -1], [-1, 0, *[-1] * 9]]
     assert batch.word_starts.tolist() == [[1, 0, 2, 3, 4, 5, 7, 8], [1, *[0] * 7]]
     assert batch.word_mask.tolist() == [[True] * 8, [True, *[False] * 7]]
@@ -86,14 +95,27 @@ def test_ner_batch_says_what_the_posts_say(tokenizer):
 
 
 def test_types_of_tensors(tokenizer):
-    whole = {"index", "input_ids", "segment_ids", "token_words", "word_starts", "characters", "tags", "labels"}
+    whole = {
+        "index",
+        "input_ids",
+        "token_type_ids",
+        "token_words",
+        "word_starts",
+        "characters",
+        "tags",
+        "labels",
+    }
     masks = {"counted", "attention_mask", "word_mask", "view_mask"}
     relation = Relation(PERSON, PLACE, "lives")
     for task in ("ner", "re"):
-        batch = collate([Post("x", WORDS, relations=(relation,))], schema_for(tokenizer, task), tokenizer)
+        batch = collate(
+            [Post("x", WORDS, relations=(relation,))], schema_for(tokenizer, task), tokenizer
+        )
         for name in whole | masks:
             tensor = getattr(batch, name)
-            assert tensor is None or tensor.dtype == (torch.long if name in whole else torch.bool), name
+            assert tensor is None or tensor.dtype == (
+                torch.long if name in whole else torch.bool
+            ), name
 
 
 def test_characters_are_bytes(tokenizer):
@@ -110,14 +132,25 @@ def test_bioes(tokenizer):
     schema = schema_for(tokenizer, tag_scheme="bioes")
     batch = collate([Post("x", WORDS, entities=(PERSON, PLACE))], schema, tokenizer)
     names = ["O", *(f"{prefix}-{name}" for name in ("LOC", "ORG", "PER") for prefix in "BIES")]
-    assert [names[tag] for tag in batch.tags[0].tolist()] == ["B-PER", "E-PER", "O", "O", "O", "O", "O", "S-LOC"]
+    assert [names[tag] for tag in batch.tags[0].tolist()] == [
+        "B-PER",
+        "E-PER",
+        "O",
+        "O",
+        "O",
+        "O",
+        "O",
+        "S-LOC",
+    ]
 
 
 @pytest.mark.parametrize(("scheme", "last"), [("bio", "I-LOC"), ("bioes", "E-LOC")])
 def test_an_entity_that_truncation_cuts(tokenizer, scheme, last):
     short = WordTokenizer(tokenizer.tokenizer, 8)  # six words of one subword each
     entities = (Entity(4, 9, "LOC"), Entity(10, 11, "PER"))
-    batch = collate([Post("x", ("a",) * 12, entities=entities)], schema_for(short, tag_scheme=scheme), short)
+    batch = collate(
+        [Post("x", ("a",) * 12, entities=entities)], schema_for(short, tag_scheme=scheme), short
+    )
     prefixes = {"bio": "BI", "bioes": "BIES"}[scheme]
     names = ["O", *(f"{prefix}-{name}" for name in ("LOC", "ORG", "PER") for prefix in prefixes)]
     assert [names[tag] for tag in batch.tags[0].tolist()] == ["O", "O", "O", "O", "B-LOC", last]
@@ -135,9 +168,14 @@ def test_a_type_that_the_model_does_not_know_is_outside_but_stays_gold(tokenizer
 
 def test_re_batch_has_one_row_per_relation(tokenizer):
     relations = tuple(
-        Relation(*pair) for pair in ((PERSON, PLACE, "works"), (PLACE, PERSON, "None"), (PLACE, PERSON, "?"))
+        Relation(*pair)
+        for pair in ((PERSON, PLACE, "works"), (PLACE, PERSON, "None"), (PLACE, PERSON, "?"))
     )
-    posts = [Post("x", WORDS, relations=relations), Post("none", WORDS), Post("y", WORDS, relations=relations[:1])]
+    posts = [
+        Post("x", WORDS, relations=relations),
+        Post("none", WORDS),
+        Post("y", WORDS, relations=relations[:1]),
+    ]
     batch = collate(posts, schema_for(tokenizer, "re"), tokenizer)
     assert batch.ids == ("x", "x", "x", "y")
     assert batch.relations == (*relations, relations[0])
@@ -168,7 +206,15 @@ def test_padding_does_not_reach_the_other_rows(tokenizer):
     fill = {"input_ids": tokenizer.pad_id, "token_words": -1}
     for row, post in enumerate(posts):
         alone = collate([post], schema, tokenizer)
-        for name in ("input_ids", "attention_mask", "text_mask", "token_words", "word_starts", "word_mask", "tags"):
+        for name in (
+            "input_ids",
+            "attention_mask",
+            "text_mask",
+            "token_words",
+            "word_starts",
+            "word_mask",
+            "tags",
+        ):
             own, full = getattr(alone, name)[0], getattr(together, name)[row]
             assert torch.equal(full[: len(own)], own), name
             assert (full[len(own) :] == fill.get(name, 0)).all(), name
@@ -177,12 +223,17 @@ def test_padding_does_not_reach_the_other_rows(tokenizer):
 @pytest.mark.parametrize("resize", ["crop", "squash"])
 def test_pixels_are_the_files(tokenizer, pictures, resize):
     posts = [
-        Post("two crops too many", WORDS, pictures / "a.png", tuple(pictures / f"{name}.png" for name in "bcda")),
+        Post(
+            "two crops too many",
+            WORDS,
+            pictures / "a.png",
+            tuple(pictures / f"{name}.png" for name in "bcda"),
+        ),
         Post("one crop", WORDS, pictures / "c.png", (pictures / "d.png",)),
         Post("nothing", WORDS),
         Post("crop only", WORDS, None, (pictures / "b.png",)),
     ]
-    batch = collate(posts, schema_for(tokenizer), tokenizer, resize=resize)
+    batch = collate(posts, schema_for(tokenizer), tokenizer, transform=ImageTransform(16, resize))
     expected = [["a", "b", "c"], ["c", "d", None], [None] * 3, [None, "b", None]]
     assert batch.view_mask.tolist() == [[name is not None for name in row] for row in expected]
     assert (batch.pixels.shape, batch.pixels.dtype) == ((4, 3, 3, 16, 16), torch.uint8)
@@ -191,7 +242,9 @@ def test_pixels_are_the_files(tokenizer, pictures, resize):
             if name is None:
                 assert not view.any()
             else:
-                assert torch.equal(view, to_view(load_picture(pictures / f"{name}.png"), 16, resize))
+                assert torch.equal(
+                    view, to_view(load_picture(pictures / f"{name}.png"), 16, resize)
+                )
 
 
 def test_no_object_crops(tokenizer, pictures):
@@ -202,7 +255,9 @@ def test_no_object_crops(tokenizer, pictures):
 
 
 def test_no_readable_view_no_pixels(tokenizer, pictures):
-    instances = encode_posts([Post("x", WORDS, pictures / "a.png"), Post("y", WORDS)], schema_for(tokenizer), tokenizer)
+    instances = encode_posts(
+        [Post("x", WORDS, pictures / "a.png"), Post("y", WORDS)], schema_for(tokenizer), tokenizer
+    )
     mask_views(instances, {pictures / "a.png": "truncated"})
     batch = Collator(schema_for(tokenizer), tokenizer.pad_id)(instances, [0, 1])
     assert batch.pixels is None
@@ -211,7 +266,9 @@ def test_no_readable_view_no_pixels(tokenizer, pictures):
 
 def test_mask_views_takes_out_what_cannot_be_read(tokenizer, pictures):
     a, b, c = (pictures / f"{name}.png" for name in "abc")
-    instances = encode_posts([Post("x", WORDS, a, (b, c)), Post("y", WORDS, b)], schema_for(tokenizer), tokenizer)
+    instances = encode_posts(
+        [Post("x", WORDS, a, (b, c)), Post("y", WORDS, b)], schema_for(tokenizer), tokenizer
+    )
     mask_views(instances, {b: "missing"})
     assert [instance.views for instance in instances] == [(a, None, c), (None, None, None)]
     assert instances[0].post.crops == (b, c)
@@ -219,7 +276,10 @@ def test_mask_views_takes_out_what_cannot_be_read(tokenizer, pictures):
 
 @pytest.mark.parametrize(("name", "reason"), [("gone.png", "missing"), ("broken.png", "truncated")])
 def test_a_picture_that_goes_bad_after_set_up(tokenizer, pictures, name, reason):
-    posts = [Post("x", WORDS, pictures / name, (pictures / "b.png",)), Post("y", WORDS, pictures / "c.png")]
+    posts = [
+        Post("x", WORDS, pictures / name, (pictures / "b.png",)),
+        Post("y", WORDS, pictures / "c.png"),
+    ]
     with pytest.warns(UserWarning, match=f"{name}: {reason}; the view is masked"):
         batch = collate(posts, schema_for(tokenizer), tokenizer)
     assert batch.view_mask.tolist() == [[False, True, False], [True, False, False]]
@@ -228,7 +288,12 @@ def test_a_picture_that_goes_bad_after_set_up(tokenizer, pictures, name, reason)
 
 def test_a_picture_above_max_pixels_is_masked(tokenizer, pictures):
     with pytest.warns(UserWarning, match="more than 1000 pixels"):
-        batch = collate([Post("x", WORDS, pictures / "a.png")], schema_for(tokenizer), tokenizer, max_pixels=1000)
+        batch = collate(
+            [Post("x", WORDS, pictures / "a.png")],
+            schema_for(tokenizer),
+            tokenizer,
+            transform=ImageTransform(16, max_pixels=1000),
+        )
     assert batch.pixels is None
 
 
@@ -237,7 +302,9 @@ def full_batch(tokenizer, pictures):
     relation = Relation(PERSON, PLACE, "lives")
     post = Post("x", WORDS, pictures / "a.png", entities=(PERSON, PLACE), relations=(relation,))
     batch = collate([post, post], schema_for(tokenizer, "re"), tokenizer)
-    return replace(batch, tags=torch.ones(2, 8, dtype=torch.long), features={"vision": torch.ones(2, 3, 4)})
+    return replace(
+        batch, tags=torch.ones(2, 8, dtype=torch.long), features={"vision": torch.ones(2, 3, 4)}
+    )
 
 
 def test_to_moves_every_tensor_and_keeps_the_rest(full_batch):
@@ -245,10 +312,17 @@ def test_to_moves_every_tensor_and_keeps_the_rest(full_batch):
     for field in fields(Batch):
         before, after = getattr(full_batch, field.name), getattr(moved, field.name)
         if isinstance(before, Tensor):
-            assert (after.device.type, after.shape, after.dtype) == ("meta", before.shape, before.dtype), field.name
+            assert (after.device.type, after.shape, after.dtype) == (
+                "meta",
+                before.shape,
+                before.dtype,
+            ), field.name
         elif field.name not in ("features", "view_index"):
             assert after == before, field.name
-    assert full_batch.to("cpu").view_index.tolist() == full_batch.view_mask.flatten().nonzero().flatten().tolist()
+    assert (
+        full_batch.to("cpu").view_index.tolist()
+        == full_batch.view_mask.flatten().nonzero().flatten().tolist()
+    )
     assert moved.features["vision"].device.type == "meta"
     assert len(moved) == 2
 
@@ -256,7 +330,9 @@ def test_to_moves_every_tensor_and_keeps_the_rest(full_batch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="page-locked memory needs a GPU")
 def test_pin_memory_pins_every_tensor(full_batch):
     pinned = full_batch.pin_memory()
-    tensors = [value for field in fields(Batch) if isinstance(value := getattr(pinned, field.name), Tensor)]
+    tensors = [
+        value for field in fields(Batch) if isinstance(value := getattr(pinned, field.name), Tensor)
+    ]
     assert all(tensor.is_pinned() for tensor in [*tensors, *pinned.features.values()])
     assert same_batches(replace(pinned, features={}), replace(full_batch, features={}))
 
@@ -270,7 +346,8 @@ def demo_dataset(demo_root, tokenizer):
         labels = corpus.entity_types if task == "ner" else corpus.relation_labels
         schema = Schema(task, labels, tokenizer.vocab_size, max_tokens=32, image_size=16)
         return InstanceDataset(
-            encode_posts(corpus.posts("valid"), schema, tokenizer), Collator(schema, tokenizer.pad_id)
+            encode_posts(corpus.posts("valid"), schema, tokenizer),
+            Collator(schema, tokenizer.pad_id),
         )
 
     return dataset
@@ -282,9 +359,13 @@ def test_workers_give_the_same_batches(demo_dataset, task):
     batches = {}
     for workers in (0, 2):
         sampler = BucketSampler([len(instance) for instance in dataset.instances], 3, False)
-        batches[workers] = list(DataLoader(dataset, sampler=sampler, batch_size=None, num_workers=workers))
+        batches[workers] = list(
+            DataLoader(dataset, sampler=sampler, batch_size=None, num_workers=workers)
+        )
     assert len(batches[0]) == len(batches[2]) == -(-len(dataset) // 3)
-    assert all(same_batches(left, right) for left, right in zip(batches[0], batches[2], strict=True))
+    assert all(
+        same_batches(left, right) for left, right in zip(batches[0], batches[2], strict=True)
+    )
     assert any(batch.pixels is not None for batch in batches[0])
 
 
@@ -315,7 +396,9 @@ def illustrated(groups) -> list[Post]:
     return random.Random(0).sample(posts, len(posts))
 
 
-@pytest.mark.parametrize("groups", [[1] * 30, [1, 1], [5, 3, 2], [4, 4], [3, 1, 1, 1], [2, 7, 1, 1, 6, 1]])
+@pytest.mark.parametrize(
+    "groups", [[1] * 30, [1, 1], [5, 3, 2], [4, 4], [3, 1, 1, 1], [2, 7, 1, 1, 6, 1]]
+)
 def test_shuffled_pictures_are_all_others(groups):
     posts = illustrated(groups)
     for seed in range(10):
@@ -364,11 +447,18 @@ DESCRIBED = [
 def test_a_context_is_attended_to_and_never_tagged(tokenizer):
     schema = schema_for(tokenizer)
     plain = collate(DESCRIBED, schema, tokenizer)
-    batch = Collator(schema, tokenizer.pad_id)(encode_posts(DESCRIBED, schema, tokenizer, use_context=True), [0, 1])
-    tokens = [" ".join(tokenizer.tokenizer.convert_ids_to_tokens(row)) for row in batch.input_ids.tolist()]
-    assert tokens[0] == "[CLS] jordan talks about the news ##room of washi ##ngton [SEP] the news ##room [SEP]"
+    batch = Collator(schema, tokenizer.pad_id)(
+        encode_posts(DESCRIBED, schema, tokenizer, use_context=True), [0, 1]
+    )
+    tokens = [
+        " ".join(tokenizer.tokenizer.convert_ids_to_tokens(row)) for row in batch.input_ids.tolist()
+    ]
+    assert (
+        tokens[0]
+        == "[CLS] jordan talks about the news ##room of washi ##ngton [SEP] the news ##room [SEP]"
+    )
     assert tokens[1] == "[CLS] jordan [SEP]" + " [PAD]" * 12
-    assert batch.segment_ids.tolist() == [[0] * 11 + [1] * 4, [0] * 15]
+    assert batch.token_type_ids.tolist() == [[0] * 11 + [1] * 4, [0] * 15]
     assert batch.attention_mask.tolist() == [[True] * 15, [True] * 3 + [False] * 12]
     assert batch.text_mask.sum(1).tolist() == plain.text_mask.sum(1).tolist()
     for name in ("word_starts", "word_mask", "characters", "tags"):
@@ -384,7 +474,10 @@ def test_contexts_are_left_out_unless_asked_for(tokenizer):
 def test_every_relation_of_a_post_gets_its_context(tokenizer):
     relations = (Relation(PERSON, PLACE, "works"), Relation(PLACE, PERSON, "None"))
     posts = [replace(DESCRIBED[0], relations=relations)]
-    plain, described = (encode_posts(posts, schema_for(tokenizer, "re"), tokenizer, asked) for asked in (False, True))
+    plain, described = (
+        encode_posts(posts, schema_for(tokenizer, "re"), tokenizer, asked)
+        for asked in (False, True)
+    )
     for without, with_context in zip(plain, described, strict=True):
         assert with_context.text.input_ids[: len(without)] == without.text.input_ids
         assert with_context.text.context_length == 4

@@ -8,11 +8,20 @@ from collections import Counter
 
 import pytest
 import torch
+from helpers.methods import build_trainer
 from lightning.pytorch.demos.boring_classes import BoringModel
 from PIL import Image
-from tools import build_trainer
 
-from mmie.data import MNRE, Corpus, CorpusError, DemoCorpus, JsonlCorpus, MultimodalDataModule, Twitter2015, Twitter2017
+from mmie.data import (
+    MNRE,
+    Corpus,
+    CorpusError,
+    DemoCorpus,
+    JsonlCorpus,
+    MultimodalDataModule,
+    Twitter2015,
+    Twitter2017,
+)
 from mmie.data.datamodule import SettingError
 from mmie.data.encoding import WordTokenizer
 from mmie.data.pictures import load_picture, to_view
@@ -26,8 +35,16 @@ COUNTS = {"train": 48, "valid": 16, "test": 16}
 def build(demo_root, tiny_bert):
     """Data modules over the demo corpus."""
 
-    def build_one(task: Task = "ner", corpus: Corpus | None = None, **settings) -> MultimodalDataModule:
-        sizes = {"tokenizer": tiny_bert, "batch_size": 8, "max_tokens": 64, "image_size": 16, **settings}
+    def build_one(
+        task: Task = "ner", corpus: Corpus | None = None, **settings
+    ) -> MultimodalDataModule:
+        sizes = {
+            "tokenizer": tiny_bert,
+            "batch_size": 8,
+            "max_tokens": 64,
+            "image_size": 16,
+            **settings,
+        }
         return MultimodalDataModule(corpus or DemoCorpus(demo_root), task, **sizes)
 
     return build_one
@@ -43,9 +60,13 @@ def write_corpus(root, posts: int, pictures: int, broken: int = 0):
             Image.new("RGB", (20, 20), (n, n, n)).save(root / name)
         elif name:
             (root / name).write_bytes(b"nothing")
-        records.append({"id": str(n), "words": ["Jordan", "lands"], "image": name, "entities": [_person()]})
+        records.append(
+            {"id": str(n), "words": ["Jordan", "lands"], "image": name, "entities": [_person()]}
+        )
     for split in ("train", "valid"):
-        (root / f"{split}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+        (root / f"{split}.jsonl").write_text(
+            "".join(json.dumps(record) + "\n" for record in records)
+        )
     return root
 
 
@@ -96,13 +117,21 @@ def test_loaders_give_their_split(build, task):
     data = build(task)
     data.setup("fit")
     data.setup("test")
-    loaders = {"train": data.train_dataloader(), "valid": data.val_dataloader(), "test": data.test_dataloader()}
+    loaders = {
+        "train": data.train_dataloader(),
+        "valid": data.val_dataloader(),
+        "test": data.test_dataloader(),
+    }
     for split, loader in loaders.items():
         batches = list(loader)
         assert len(batches) == len(loader) == COUNTS[split] // 8
         numbers = sorted(n for batch in batches for n in batch.index.tolist())
         assert numbers == list(range(COUNTS[split]))
-        ids = {n: post for batch in batches for n, post in zip(batch.index.tolist(), batch.ids, strict=True)}
+        ids = {
+            n: post
+            for batch in batches
+            for n, post in zip(batch.index.tolist(), batch.ids, strict=True)
+        }
         assert [ids[n] for n in numbers] == [post.id for post in data.corpus.posts(split)]
         assert all(batch.counted.all() for batch in batches)
         assert all(batch.pixels is not None for batch in batches)
@@ -113,7 +142,11 @@ def test_loaders_give_their_split(build, task):
 def test_schema(build, tiny_bert):
     data = build("ner", tag_scheme="bioes", num_objects=2)
     schema = data.schema
-    assert (schema.task, schema.labels, schema.tag_scheme) == ("ner", data.corpus.entity_types, "bioes")
+    assert (schema.task, schema.labels, schema.tag_scheme) == (
+        "ner",
+        data.corpus.entity_types,
+        "bioes",
+    )
     assert (schema.max_tokens, schema.num_objects, schema.image_size) == (64, 2, 16)
     assert schema.vocab_size == WordTokenizer.from_source(tiny_bert).vocab_size
     assert build("re").schema.labels == data.corpus.relation_labels
@@ -145,7 +178,12 @@ def test_a_trainer_runs_through_every_stage(build, task, tmp_path):
 
 @pytest.mark.parametrize(
     ("stage", "splits"),
-    [("fit", {"train", "valid"}), ("validate", {"valid"}), ("test", {"test"}), ("predict", {"test"})],
+    [
+        ("fit", {"train", "valid"}),
+        ("validate", {"valid"}),
+        ("test", {"test"}),
+        ("predict", {"test"}),
+    ],
 )
 def test_a_stage_reads_its_splits(build, stage, splits):
     data = build()
@@ -218,7 +256,11 @@ def test_right_pictures(build):
 
 
 def test_shuffled_pictures(build):
-    data, again, other = build(pictures="shuffled"), build(pictures="shuffled"), build(pictures="shuffled", seed=7)
+    data, again, other = (
+        build(pictures="shuffled"),
+        build(pictures="shuffled"),
+        build(pictures="shuffled", seed=7),
+    )
     for module in (data, again, other):
         module.setup("fit")
     posts = data.corpus.posts("train")
@@ -229,14 +271,18 @@ def test_shuffled_pictures(build):
         assert tuple(path for path in found[1:] if path) == crops_of[found[0]]
     assert [instance.post.words for instance in instances(data)] == [post.words for post in posts]
     assert views(data) == views(again) != views(other)
-    assert {found[0] for found in views(data, "valid")} == {post.image for post in data.corpus.posts("valid")}
+    assert {found[0] for found in views(data, "valid")} == {
+        post.image for post in data.corpus.posts("valid")
+    }
 
 
 def test_no_pictures(build):
     data = build(pictures="none")
     data.setup("fit")
     assert set(views(data)) == {(None,) * 4}
-    assert all(batch.pixels is None and not batch.view_mask.any() for batch in data.train_dataloader())
+    assert all(
+        batch.pixels is None and not batch.view_mask.any() for batch in data.train_dataloader()
+    )
 
 
 def test_eval_batch_size(build):
@@ -284,7 +330,9 @@ def test_max_tokens(build, caplog):
     data = build(max_tokens=10)
     with caplog.at_level("INFO"):
         data.setup("validate")
-    cut = sum(instance.text.num_words < len(instance.post.words) for instance in instances(data, "valid"))
+    cut = sum(
+        instance.text.num_words < len(instance.post.words) for instance in instances(data, "valid")
+    )
     assert cut > 0
     assert f"max_tokens 10 cuts words off {cut} instances" in caplog.text
     assert all(batch.input_ids.shape[1] <= 10 for batch in data.val_dataloader())
@@ -297,8 +345,12 @@ def test_max_tokens_is_told_for_relations(build, caplog):
 
 
 def test_max_pixels(build, tmp_path):
-    data = build(corpus=JsonlCorpus(write_corpus(tmp_path / "c", 3, 3), max_missing=1), max_pixels=399)
-    with pytest.warns(UserWarning, match="3 of 3 pictures cannot be read: 0.png .more than 399 pixels."):
+    data = build(
+        corpus=JsonlCorpus(write_corpus(tmp_path / "c", 3, 3), max_missing=1), max_pixels=399
+    )
+    with pytest.warns(
+        UserWarning, match="3 of 3 pictures cannot be read: 0.png .more than 399 pixels."
+    ):
         data.setup("fit")
     assert all(batch.pixels is None for batch in data.val_dataloader())
 
@@ -324,20 +376,26 @@ def test_unreadable_pictures_are_told_once_and_masked(build, tmp_path):
     assert [f"{n}.png" in warning for n in range(5, 17)] == [True] * 10 + [False] * 2
     assert [found[0] is not None for found in views(data)] == [True] * 5 + [False] * 15
     masks = {
-        post: mask for batch in data.val_dataloader() for post, mask in zip(batch.ids, batch.view_mask, strict=True)
+        post: mask
+        for batch in data.val_dataloader()
+        for post, mask in zip(batch.ids, batch.view_mask, strict=True)
     }
     assert [bool(masks[str(n)]) for n in range(20)] == [True] * 5 + [False] * 15
 
 
 @pytest.mark.filterwarnings("ignore:.*cannot be read")
-@pytest.mark.parametrize(("max_missing", "refused"), [(0.05, True), (0.24, True), (0.25, False), (1.0, False)])
+@pytest.mark.parametrize(
+    ("max_missing", "refused"), [(0.05, True), (0.24, True), (0.25, False), (1.0, False)]
+)
 def test_too_many_unreadable_pictures(build, tmp_path, max_missing, refused):
     data = build(corpus=JsonlCorpus(write_corpus(tmp_path / "c", 8, 3, 1), max_missing=max_missing))
     if not refused:
         data.setup("fit")
         return
     for _ in range(2):  # asking again does not get around it
-        with pytest.raises(CorpusError, match=r"c: 1 of 4 .*3\.png.*more than max_missing") as error:
+        with pytest.raises(
+            CorpusError, match=r"c: 1 of 4 .*3\.png.*more than max_missing"
+        ) as error:
             data.setup("fit")
         assert "\n" not in str(error.value)
     assert not data.instances
@@ -351,7 +409,11 @@ def test_a_picture_that_disappears_after_set_up(build, demo_root, tmp_path):
     gone.image.unlink()
     with pytest.warns(UserWarning, match=f"{gone.image.name}: missing; the view is masked"):
         batches = list(data.val_dataloader())
-    masks = {post: mask for batch in batches for post, mask in zip(batch.ids, batch.view_mask, strict=True)}
+    masks = {
+        post: mask
+        for batch in batches
+        for post, mask in zip(batch.ids, batch.view_mask, strict=True)
+    }
     assert [post for post, mask in masks.items() if not mask[0]] == [gone.id]
 
 
@@ -367,13 +429,17 @@ def test_state_is_plain_and_makes_the_tokenizer_again(build, tmp_path):
     texts = [post.words for post in posts]
     assert again.split(texts) == data.tokenizer.split(texts)
     for post, pieces in zip(posts, again.split(texts), strict=True):
-        assert again.encode_pair(pieces, post.relations[0]) == data.tokenizer.encode_pair(pieces, post.relations[0])
+        assert again.encode_pair(pieces, post.relations[0]) == data.tokenizer.encode_pair(
+            pieces, post.relations[0]
+        )
     assert (again.vocab_size, again.pad_id) == (data.schema.vocab_size, data.tokenizer.pad_id)
 
 
 def test_state_of_the_same_corpus_is_taken(build):
     for task in ("ner", "re"):
-        build(task, max_tokens=32).load_state_dict(build(task, seed=5, train_fraction=0.5).state_dict())
+        build(task, max_tokens=32).load_state_dict(
+            build(task, seed=5, train_fraction=0.5).state_dict()
+        )
 
 
 @pytest.mark.parametrize(
@@ -480,7 +546,9 @@ REAL = [
 @pytest.fixture(scope="module")
 def real(shared_data):
     """The published corpora by class, each read once."""
-    return functools.cache(lambda corpus_class: corpus_class(shared_data / corpus_class.__name__.lower()))
+    return functools.cache(
+        lambda corpus_class: corpus_class(shared_data / corpus_class.__name__.lower())
+    )
 
 
 @pytest.mark.parametrize(("corpus_class", "task", "counts"), REAL)
@@ -488,7 +556,9 @@ def test_real_texts_without_their_pictures(build, real, corpus_class, task, coun
     """The pictures are not to be had here: one warning, every view masked, and the texts are all there."""
     corpus = real(corpus_class)
     data = build(task, corpus, batch_size=64, max_tokens=80)
-    with pytest.warns(UserWarning, match=r"(\d+) of \1 pictures cannot be read: .*missing") as record:
+    with pytest.warns(
+        UserWarning, match=r"(\d+) of \1 pictures cannot be read: .*missing"
+    ) as record:
         data.setup("fit")
     assert len(record) == 1
     assert {split: len(found) for split, found in data.instances.items()} == counts
@@ -524,7 +594,9 @@ def test_real_entities_become_tags_and_back(build, real):
     data.setup("test")
     names = tag_names(data.schema.labels, "bioes")
     for instance in instances(data, "test"):
-        assert tuple(tags_to_entities([names[tag] for tag in instance.tags])) == instance.post.entities
+        assert (
+            tuple(tags_to_entities([names[tag] for tag in instance.tags])) == instance.post.entities
+        )
 
 
 def crop_corpus(root, crops: int):
@@ -533,7 +605,13 @@ def crop_corpus(root, crops: int):
     names = [f"{n}.png" for n in range(crops)]
     for n, name in enumerate(names):
         Image.new("RGB", (16, 16), (10 * n, 0, 0)).save(root / name)
-    record = {"id": "a", "words": ["Jordan"], "image": names[0], "crops": names, "entities": [_person()]}
+    record = {
+        "id": "a",
+        "words": ["Jordan"],
+        "image": names[0],
+        "crops": names,
+        "entities": [_person()],
+    }
     for split in ("train", "valid"):
         (root / f"{split}.jsonl").write_text(json.dumps(record) + "\n")
     return root
@@ -544,12 +622,20 @@ def colours(loader, epoch: int) -> list[int]:
     loader.sampler.set_epoch(epoch)
     (batch,) = loader
     reds = batch.pixels[0, 1:, 0, 0, 0].tolist()
-    return [red // 10 if seen else -1 for red, seen in zip(reds, batch.view_mask[0, 1:].tolist(), strict=True)]
+    return [
+        red // 10 if seen else -1
+        for red, seen in zip(reds, batch.view_mask[0, 1:].tolist(), strict=True)
+    ]
 
 
-def test_random_crops_are_drawn_anew_in_every_epoch_of_training_from_all_that_there_are(build, tmp_path):
+def test_random_crops_are_drawn_anew_in_every_epoch_of_training_from_all_that_there_are(
+    build, tmp_path
+):
     root = crop_corpus(tmp_path / "corpus", 6)
-    data, again = (build(corpus=JsonlCorpus(root), random_crops=True, num_workers=workers) for workers in (0, 2))
+    data, again = (
+        build(corpus=JsonlCorpus(root), random_crops=True, num_workers=workers)
+        for workers in (0, 2)
+    )
     for module in (data, again):
         module.setup("fit")
     drawn = [colours(data.train_dataloader(), epoch) for epoch in range(30)]

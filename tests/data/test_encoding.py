@@ -8,11 +8,14 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import BertTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast, XLMRobertaTokenizer
 
+from mmie.data.demo.tiny_encoders import write_tiny_bert, write_tiny_roberta
 from mmie.data.encoding import EncodedText, TokenizerError, WordTokenizer
-from mmie.data.tiny_encoders import write_tiny_bert, write_tiny_roberta
 from mmie.types import MARKERS, Entity, MmieError, Relation
 
-TEXTS = ["Jordan lands in Phoenix with everybody from Amazon", "RT @newsdesk: look what we found in the river"]
+TEXTS = [
+    "Jordan lands in Phoenix with everybody from Amazon",
+    "RT @newsdesk: look what we found in the river",
+]
 WORDS = (
     "Jordan",
     "\ufe0f",
@@ -27,7 +30,18 @@ WORDS = (
     "日本",
     "_x_",
 )
-SPECIALS = ("[SEP]", "[CLS]", "[PAD]", "[MASK]", "[unused1]", "[unused4]", "<s>", "</s>", "<pad>", "<mask>")
+SPECIALS = (
+    "[SEP]",
+    "[CLS]",
+    "[PAD]",
+    "[MASK]",
+    "[unused1]",
+    "[unused4]",
+    "<s>",
+    "</s>",
+    "<pad>",
+    "<mask>",
+)
 FAMILIES = ("bert", "roberta", "unigram")
 
 
@@ -41,7 +55,11 @@ def write_tiny_unigram(folder, texts):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    writers = {"bert": write_tiny_bert, "roberta": write_tiny_roberta, "unigram": write_tiny_unigram}
+    writers = {
+        "bert": write_tiny_bert,
+        "roberta": write_tiny_roberta,
+        "unigram": write_tiny_unigram,
+    }
     root = tmp_path_factory.mktemp("encoders")
     for name, writer in writers.items():
         writer(root / name, TEXTS)
@@ -80,7 +98,11 @@ def check_consistent(tokenizer: WordTokenizer, text: EncodedText, pieces) -> Non
     """All that an `EncodedText` says of itself agrees with the subwords of the words."""
     assert len(text) == len(text.input_ids) == len(text.token_words) <= tokenizer.max_tokens
     for place, start in enumerate(text.word_starts):
-        own = [token for token, word in zip(text.input_ids, text.token_words, strict=True) if word == place]
+        own = [
+            token
+            for token, word in zip(text.input_ids, text.token_words, strict=True)
+            if word == place
+        ]
         assert own == pieces[place][: len(own)]
         assert (start > 0) == bool(own)
         assert not own or text.token_words.index(place) == start
@@ -96,13 +118,21 @@ def test_words_are_split_as_each_would_be_by_itself(tokenizer):
 
 def test_words_are_split_as_the_library_splits_them(tokenizer):
     for word, pieces in zip(WORDS, tokenizer.split([WORDS])[0], strict=True):
-        assert pieces == tokenizer.tokenizer([word], is_split_into_words=True, add_special_tokens=False)["input_ids"]
+        assert (
+            pieces
+            == tokenizer.tokenizer([word], is_split_into_words=True, add_special_tokens=False)[
+                "input_ids"
+            ]
+        )
 
 
 @pytest.mark.parametrize(("family", "sign"), [("roberta", "Ġ"), ("unigram", "▁")])
 def test_every_word_follows_a_space(folders, family, sign):
     """As within a sentence, the first one included: published models know most words only so."""
-    for tokenizer in (first := WordTokenizer.from_source(folders[family]), WordTokenizer.from_files(first.to_files())):
+    for tokenizer in (
+        first := WordTokenizer.from_source(folders[family]),
+        WordTokenizer.from_files(first.to_files()),
+    ):
         for pieces in tokenizer.split([["Jordan", "lands"]])[0]:
             assert tokenizer.tokenizer.convert_ids_to_tokens(pieces)[0].startswith(sign)
 
@@ -117,7 +147,13 @@ def test_words_without_subwords_keep_their_place(bert):
     pieces = bert.split([words])[0]
     assert [len(word) for word in pieces] == [0, 1, 0, 2, 0]
     text = bert.encode(pieces)
-    assert bert.tokenizer.convert_ids_to_tokens(text.input_ids) == ["[CLS]", "jordan", "ever", "##ybody", "[SEP]"]
+    assert bert.tokenizer.convert_ids_to_tokens(text.input_ids) == [
+        "[CLS]",
+        "jordan",
+        "ever",
+        "##ybody",
+        "[SEP]",
+    ]
     assert text.word_starts == [0, 1, 0, 2, 0]
     assert text.token_words == [-1, 1, 3, 3, -1]
     assert (text.markers, text.num_words, len(text)) == ((), 5, 5)
@@ -140,14 +176,19 @@ def test_every_word_keeps_its_place_in_every_family(tokenizer):
 
 def test_spelled_special_tokens_are_text(tokenizer):
     backend = tokenizer.tokenizer
-    special = {*backend.all_special_ids, *backend.convert_tokens_to_ids(list(MARKERS))} - {backend.unk_token_id}
+    special = {*backend.all_special_ids, *backend.convert_tokens_to_ids(list(MARKERS))} - {
+        backend.unk_token_id
+    }
     for word, pieces in zip(SPECIALS, tokenizer.split([SPECIALS])[0], strict=True):
         assert not special.intersection(pieces), word
         assert pieces, word
 
 
 def test_spelled_special_tokens_keep_their_letters(bert):
-    assert [bert.tokenizer.convert_ids_to_tokens(pieces) for pieces in bert.split([["[SEP]", "[UNK]"]])[0]] == [
+    assert [
+        bert.tokenizer.convert_ids_to_tokens(pieces)
+        for pieces in bert.split([["[SEP]", "[UNK]"]])[0]
+    ] == [
         ["[", "s", "##e", "##p", "]"],
         ["[", "u", "##n", "##k", "]"],
     ]
@@ -180,7 +221,10 @@ def test_random_texts_agree_with_themselves(bert):
     random_numbers = random.Random(0)
     for _ in range(300):
         tokenizer = WordTokenizer(bert.tokenizer, random_numbers.randint(8, 20))
-        pieces = [[random_numbers.randint(10, 90) for _ in range(random_numbers.randint(0, 4))] for _ in range(12)]
+        pieces = [
+            [random_numbers.randint(10, 90) for _ in range(random_numbers.randint(0, 4))]
+            for _ in range(12)
+        ]
         text = tokenizer.encode(pieces)
         check_consistent(tokenizer, text, pieces)
         if text.num_words < len(pieces):
@@ -241,7 +285,10 @@ def test_a_sentence_of_one_word_that_is_both(bert):
 def test_truncation_keeps_both_entities(bert, max_tokens, expected):
     tokenizer = WordTokenizer(bert.tokenizer, max_tokens)
     pieces = words_as(8, tokenizer)
-    for pair, text in ((relation((2, 3), (4, 5)), expected), (relation((4, 5), (2, 3)), swapped(expected))):
+    for pair, text in (
+        (relation((2, 3), (4, 5)), expected),
+        (relation((4, 5), (2, 3)), swapped(expected)),
+    ):
         encoded = tokenizer.encode_pair(pieces, pair)
         assert shown(tokenizer, encoded) == text
         assert len(encoded) == max_tokens
@@ -280,7 +327,9 @@ def test_entities_too_long_by_themselves_both_keep_something(bert, head, tail, k
     tokenizer = WordTokenizer(bert.tokenizer, 10)
     pieces = [[20, 21, 22, 23, 24], [30, 31, 32, 33], [40]]
     text = tokenizer.encode_pair(pieces, relation(head, tail))
-    assert [token for token, word in zip(text.input_ids, text.token_words, strict=True) if word >= 0] == kept
+    assert [
+        token for token, word in zip(text.input_ids, text.token_words, strict=True) if word >= 0
+    ] == kept
     assert len(text) == 10
     check_consistent(tokenizer, text, pieces)
 
@@ -289,12 +338,20 @@ def test_random_pairs_keep_what_they_must(bert):
     random_numbers = random.Random(1)
     for _ in range(500):
         tokenizer = WordTokenizer(bert.tokenizer, random_numbers.randint(8, 24))
-        pieces = [[random_numbers.randint(10, 90) for _ in range(random_numbers.randint(0, 3))] for _ in range(9)]
+        pieces = [
+            [random_numbers.randint(10, 90) for _ in range(random_numbers.randint(0, 3))]
+            for _ in range(9)
+        ]
         spans = [sorted(random_numbers.sample(range(10), 2)) for _ in range(2)]
         text = tokenizer.encode_pair(pieces, relation(*map(tuple, spans)))
         check_consistent(tokenizer, text, pieces)
         names = shown(tokenizer, text).split()
-        assert sorted(name for name in names if name in ("H(", "H)", "T(", "T)")) == ["H(", "H)", "T(", "T)"]
+        assert sorted(name for name in names if name in ("H(", "H)", "T(", "T)")) == [
+            "H(",
+            "H)",
+            "T(",
+            "T)",
+        ]
         total = sum(map(len, pieces)) + 6
         entity_words = {word for start, end in spans for word in range(start, end)}
         if total <= tokenizer.max_tokens:
@@ -336,7 +393,11 @@ def test_files_make_the_same_tokenizer(tokenizer):
     pieces = tokenizer.split([WORDS[:4]])[0]
     pair = relation((0, 1), (2, 4))
     assert again.encode_pair(pieces, pair) == tokenizer.encode_pair(pieces, pair)
-    assert (again.vocab_size, again.pad_id, again.max_tokens) == (tokenizer.vocab_size, tokenizer.pad_id, 32)
+    assert (again.vocab_size, again.pad_id, again.max_tokens) == (
+        tokenizer.vocab_size,
+        tokenizer.pad_id,
+        32,
+    )
     assert again.to_files().keys() == files.keys()
 
 
@@ -349,7 +410,11 @@ def test_files_cannot_leave_their_folder(bert, tmp_path):
 
 def is_one_line(error: pytest.ExceptionInfo, *parts: str) -> bool:
     message = str(error.value)
-    return isinstance(error.value, MmieError) and "\n" not in message and all(part in message for part in parts)
+    return (
+        isinstance(error.value, MmieError)
+        and "\n" not in message
+        and all(part in message for part in parts)
+    )
 
 
 def test_a_slow_tokenizer_is_refused():
@@ -358,7 +423,9 @@ def test_a_slow_tokenizer_is_refused():
     assert is_one_line(error, "ByT5Tokenizer", "fast")
 
 
-@pytest.mark.parametrize("source", ["/no/such/folder", "no-such-model", "no/such-model", "a/b/c/d", ""])
+@pytest.mark.parametrize(
+    "source", ["/no/such/folder", "no-such-model", "no/such-model", "a/b/c/d", ""]
+)
 def test_a_tokenizer_that_is_not_there_is_named(source):
     with pytest.raises(TokenizerError) as error:
         WordTokenizer.from_source(source)
@@ -402,9 +469,9 @@ def test_a_context_is_the_second_segment_of_the_tokenizers_own_pair(tokenizer, c
     text = tokenizer.encode(pieces, second)
     expected = tokenizer.tokenizer(" ".join(words), context)
     assert text.input_ids == expected["input_ids"]
-    assert text.segment_ids == expected.get("token_type_ids", text.segment_ids)
+    assert text.token_type_ids == expected.get("token_type_ids", text.token_type_ids)
     own = len(tokenizer.encode(pieces))
-    assert text.segment_ids == [0] * own + [1] * (len(text) - own)
+    assert text.token_type_ids == [0] * own + [1] * (len(text) - own)
 
 
 def test_without_a_context_nothing_changes(tokenizer):
@@ -414,7 +481,7 @@ def test_without_a_context_nothing_changes(tokenizer):
         (tokenizer.encode_pair(pieces, pair), tokenizer.encode_pair(pieces, pair, ())),
     ):
         assert text == with_none
-        assert (text.context_length, text.segment_ids) == (0, [0] * len(text))
+        assert (text.context_length, text.token_type_ids) == (0, [0] * len(text))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -425,12 +492,18 @@ def test_the_words_are_cut_as_without_a_context_which_gets_what_they_leave(folde
     seen = set()
     for _ in range(400):
         tokenizer.max_tokens = random_numbers.randint(8, 30)
-        pieces = [[random_numbers.randint(10, 40) for _ in range(random_numbers.randint(0, 3))] for _ in range(8)]
+        pieces = [
+            [random_numbers.randint(10, 40) for _ in range(random_numbers.randint(0, 3))]
+            for _ in range(8)
+        ]
         context = [random_numbers.randint(10, 40) for _ in range(random_numbers.randint(0, 12))]
         spans = [tuple(sorted(random_numbers.sample(range(9), 2))) for _ in range(2)]
         for text, own in (
             (tokenizer.encode(pieces, context), tokenizer.encode(pieces)),
-            (tokenizer.encode_pair(pieces, relation(*spans), context), tokenizer.encode_pair(pieces, relation(*spans))),
+            (
+                tokenizer.encode_pair(pieces, relation(*spans), context),
+                tokenizer.encode_pair(pieces, relation(*spans)),
+            ),
         ):
             check_consistent(tokenizer, text, pieces)
             kept = context[: max(0, tokenizer.max_tokens - len(own) - separators)]
@@ -438,7 +511,7 @@ def test_the_words_are_cut_as_without_a_context_which_gets_what_they_leave(folde
             second = [*[last] * (separators - 1), *kept, last] if kept else []
             assert text.input_ids == own.input_ids + second
             assert text.token_words == own.token_words + [-1] * len(second)
-            assert text.segment_ids == [0] * len(own) + [1] * len(second)
+            assert text.token_type_ids == [0] * len(own) + [1] * len(second)
             assert (text.word_starts, text.markers) == (own.word_starts, own.markers)
             seen.add((len(kept) == len(context), bool(kept)))
     assert len(seen) == 4  # whole, cut, left out, and none
@@ -446,7 +519,9 @@ def test_the_words_are_cut_as_without_a_context_which_gets_what_they_leave(folde
 
 def test_special_tokens_that_a_context_spells_are_text(tokenizer):
     backend = tokenizer.tokenizer
-    special = {*backend.all_special_ids, *backend.convert_tokens_to_ids(list(MARKERS))} - {backend.unk_token_id}
+    special = {*backend.all_special_ids, *backend.convert_tokens_to_ids(list(MARKERS))} - {
+        backend.unk_token_id
+    }
     (pieces,) = tokenizer.split_contexts([" ".join(SPECIALS)])
     assert not special.intersection(pieces)
     assert pieces == [piece for word in tokenizer.split([SPECIALS])[0] for piece in word]
@@ -460,7 +535,15 @@ def test_contexts_that_say_nothing(tokenizer):
 
 
 def test_line_ends_of_a_context_are_spaces(tokenizer):
-    assert len({tuple(pieces) for pieces in tokenizer.split_contexts(["a river", "a\nriver", " a \r\n\t river "])}) == 1
+    assert (
+        len(
+            {
+                tuple(pieces)
+                for pieces in tokenizer.split_contexts(["a river", "a\nriver", " a \r\n\t river "])
+            }
+        )
+        == 1
+    )
 
 
 def test_a_long_context_is_not_read_to_its_end(folders):

@@ -29,7 +29,9 @@ def scene(width: int = 60, height: int = 40) -> Image.Image:
 
 
 def noise(width: int, height: int) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+    return Image.fromarray(
+        np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    )
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:
@@ -73,7 +75,10 @@ def test_every_kind_becomes_rgb(tmp_path, name, mode, tolerance):
 @pytest.mark.parametrize("mode", ["1", "L", "LA"])
 def test_grey_becomes_rgb(tmp_path, mode):
     grey = scene().convert(mode)
-    assert difference(load_picture(saved(tmp_path / "a.png", grey)), grey.convert("L").convert("RGB")) == 0
+    assert (
+        difference(load_picture(saved(tmp_path / "a.png", grey)), grey.convert("L").convert("RGB"))
+        == 0
+    )
 
 
 @pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
@@ -97,7 +102,9 @@ def test_exif_orientation_is_applied(tmp_path, orientation):
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_damaged_exif_is_no_reason_to_refuse(tmp_path):
-    path = saved(tmp_path / "a.jpg", scene(), exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12\x01\x09" * 9)
+    path = saved(
+        tmp_path / "a.jpg", scene(), exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12\x01\x09" * 9
+    )
     assert load_picture(path).size == (60, 40)
     assert audit_pictures([path]) == {}
 
@@ -183,7 +190,9 @@ def test_audit_decodes_every_file_once_between_runs(tmp_path, monkeypatch, cache
     bad.write_bytes(b"junk")
     opened = []
     real = pictures._opened
-    monkeypatch.setattr(pictures, "_opened", lambda path, limit: opened.append(path) or real(path, limit))
+    monkeypatch.setattr(
+        pictures, "_opened", lambda path, limit: opened.append(path) or real(path, limit)
+    )
     for _ in range(2):
         assert audit_pictures([good, bad, good]) == {bad: "not a picture"}
     assert sorted(opened) == [bad, good]
@@ -203,7 +212,10 @@ def test_digests_name_the_content_of_readable_files(tmp_path, monkeypatch):
     assert audit_pictures([good]) == {}
     real = pictures._opened
     monkeypatch.setattr(pictures, "_opened", lambda path, limit: path != good and real(path, limit))
-    assert picture_digests([good, bad, copy, tmp_path / "missing.jpg"]) == {good: expected, copy: expected}
+    assert picture_digests([good, bad, copy, tmp_path / "missing.jpg"]) == {
+        good: expected,
+        copy: expected,
+    }
     assert picture_digests([good], max_pixels=10) == {}
 
 
@@ -224,7 +236,9 @@ def test_missing_files_are_not_remembered(tmp_path, cache):
     assert audit_pictures([path]) == {}
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "7", '{"a": 1}', '{"a": [1, 2]}', '{"a": [1, 2, 3, 4]}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "7", '{"a": 1}', '{"a": [1, 2]}', '{"a": [1, 2, 3, 4]}']
+)
 def test_a_broken_memory_is_ignored(tmp_path, cache, content):
     cache.parent.mkdir()
     cache.write_text(content)
@@ -271,7 +285,9 @@ def test_squash_keeps_all_of_the_picture():
 
 
 def test_views_are_antialiased():
-    stripes = Image.fromarray(np.tile(np.array([[[0] * 3, [255] * 3]], dtype=np.uint8), (512, 256, 1)))
+    stripes = Image.fromarray(
+        np.tile(np.array([[[0] * 3, [255] * 3]], dtype=np.uint8), (512, 256, 1))
+    )
     for mode in ("crop", "squash"):
         view = to_view(stripes, 32, mode).float()
         assert (view[:, 4:-4, 4:-4] - 127.5).abs().max() < 8

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 import torch
 import torch.distributed as dist
+from helpers.methods import build_trainer
 from lightning.pytorch import LightningDataModule, LightningModule
-from tools import build_trainer
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from mmie.data.sampler import BucketSampler
@@ -32,10 +32,13 @@ def batches_of(sampler: BucketSampler) -> list[list[int]]:
     return [numbers for _, numbers in sampler]
 
 
-def all_ranks(lengths, batch_size: int, world: int, shuffle: bool, **settings) -> list[list[list[int]]]:
+def all_ranks(
+    lengths, batch_size: int, world: int, shuffle: bool, **settings
+) -> list[list[list[int]]]:
     """Batches of every rank."""
     ranks = [
-        BucketSampler(lengths, batch_size, shuffle, rank=rank, num_replicas=world, **settings) for rank in range(world)
+        BucketSampler(lengths, batch_size, shuffle, rank=rank, num_replicas=world, **settings)
+        for rank in range(world)
     ]
     batches = [batches_of(rank) for rank in ranks]
     assert [len(rank) for rank in ranks] == [len(own) for own in batches]
@@ -54,7 +57,9 @@ def test_one_rank_gets_every_instance_once(count, shuffle):
 
 
 def test_numbers_are_plain_integers():
-    assert all(type(n) is int for batch in batches_of(BucketSampler(lengths_of(9), 4, True)) for n in batch)
+    assert all(
+        type(n) is int for batch in batches_of(BucketSampler(lengths_of(9), 4, True)) for n in batch
+    )
 
 
 def test_every_epoch_has_its_own_order_and_company():
@@ -135,21 +140,29 @@ def test_the_ranks_of_a_step_get_instances_of_like_length():
     lengths = lengths_of(1000)
     for shuffle in (True, False):
         ranks = all_ranks(lengths, 8, 4, shuffle)
-        steps = [[n if n >= 0 else -1 - n for batch in step for n in batch] for step in zip(*ranks, strict=True)]
+        steps = [
+            [n if n >= 0 else -1 - n for batch in step for n in batch]
+            for step in zip(*ranks, strict=True)
+        ]
         assert padding(lengths, steps) < 0.1
 
 
 def test_copies_are_of_the_length_of_their_step():
     lengths = [100, *[5] * 8]
     ranks = all_ranks(lengths, 2, 2, shuffle=False)
-    assert [[lengths[n if n >= 0 else -1 - n] for n in batches[-1]] for batches in ranks] == [[5], [5]]
+    assert [[lengths[n if n >= 0 else -1 - n] for n in batches[-1]] for batches in ranks] == [
+        [5],
+        [5],
+    ]
 
 
 def test_every_rank_has_its_own_part():
     lengths = lengths_of(64)
     ranks = all_ranks(lengths, 4, 4, shuffle=True, seed=7)
     assert all(
-        not set(a).intersection(b) for step in zip(*ranks, strict=True) for a, b in itertools.combinations(step, 2)
+        not set(a).intersection(b)
+        for step in zip(*ranks, strict=True)
+        for a, b in itertools.combinations(step, 2)
     )
 
 
@@ -196,7 +209,9 @@ class Data(LightningDataModule):
         self.numbers = Numbers()
 
     def train_dataloader(self):
-        return DataLoader(self.numbers, sampler=BucketSampler(lengths_of(20), 4, True), batch_size=None)
+        return DataLoader(
+            self.numbers, sampler=BucketSampler(lengths_of(20), 4, True), batch_size=None
+        )
 
 
 def test_lightning_sets_the_epoch(tmp_path):
@@ -222,4 +237,6 @@ def test_the_running_processes_are_the_ranks():
         sampler = BucketSampler(lengths_of(20), 4, False)
     finally:
         dist.destroy_process_group()
-    assert batches_of(sampler) == batches_of(BucketSampler(lengths_of(20), 4, False, rank=2, num_replicas=3))
+    assert batches_of(sampler) == batches_of(
+        BucketSampler(lengths_of(20), 4, False, rank=2, num_replicas=3)
+    )

@@ -35,5 +35,7 @@ def test_split(text, words):
 def test_words_cover_everything_but_spaces_in_order(text):
     pieces = split_words(text)
     covered = [position for _, start, end in pieces for position in range(start, end)]
-    assert covered == [position for position, character in enumerate(text) if not character.isspace()]
+    assert covered == [
+        position for position, character in enumerate(text) if not character.isspace()
+    ]
     assert all(text[start:end] == word and word for word, start, end in pieces)

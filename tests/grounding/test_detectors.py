@@ -45,7 +45,9 @@ def close(left: list[Detection], right: list[Detection], pixels: int = 2) -> boo
 @pytest.mark.parametrize("size", [(300, 200), (200, 300), (97, 31)])
 def test_center_crops_lie_inside_and_survive_selection(size):
     (found,) = CenterCrops().detect([Image.new("RGB", size)], [[]])
-    assert all(0 <= d.box[0] < d.box[2] <= size[0] and 0 <= d.box[1] < d.box[3] <= size[1] for d in found)
+    assert all(
+        0 <= d.box[0] < d.box[2] <= size[0] and 0 <= d.box[1] < d.box[3] <= size[1] for d in found
+    )
     assert select(found, size, 8, min_side=1) == found
     ends = sorted(found[1:3], key=lambda d: d.box)
     assert (ends[0].box[:2], ends[1].box[2:]) == ((0, 0), size)
@@ -63,7 +65,10 @@ def test_zero_shot_finds_boxes_of_the_phrases_it_is_given(zero_shot, pictures):
 def test_zero_shot_boxes_do_not_depend_on_company(zero_shot, pictures):
     phrases = [["a cat"], ["the astronaut", "a red rocket"], ["rocket"], ["coffee cup"]]
     together = zero_shot.detect(pictures, phrases)
-    alone = [zero_shot.detect([picture], [own])[0] for picture, own in zip(pictures, phrases, strict=True)]
+    alone = [
+        zero_shot.detect([picture], [own])[0]
+        for picture, own in zip(pictures, phrases, strict=True)
+    ]
     for left, right in zip(together, alone, strict=True):
         assert len(left) == len(right) > 0
         if zero_shot.name == "owlv2":  # Grounding DINO pads pictures to the largest of the batch
@@ -104,7 +109,13 @@ def test_zero_shot_identity_follows_the_weights(tiny_owlv2, tmp_path):
 
 @pytest.mark.parametrize(
     ("label", "phrase"),
-    [("red car", "red car"), ("car", "red car"), ("tall man", "a tall man"), ("dog", ""), ("red man car", "red car")],
+    [
+        ("red car", "red car"),
+        ("car", "red car"),
+        ("tall man", "a tall man"),
+        ("dog", ""),
+        ("red man car", "red car"),
+    ],
 )
 def test_label_is_traced_to_its_phrase(label, phrase):
     assert closest_phrase(label, ["a tall man", "red car"]) == phrase
@@ -121,14 +132,18 @@ def test_coco_names_categories(tiny_coco, pictures):
 def test_coco_weights_of_frozen_normalisation_load(tiny_coco, tmp_path):
     state = torch.load(tiny_coco, weights_only=True)
     file = tmp_path / tiny_coco.name
-    torch.save({name: value for name, value in state.items() if "num_batches_tracked" not in name}, file)
+    torch.save(
+        {name: value for name, value in state.items() if "num_batches_tracked" not in name}, file
+    )
     assert CocoDetector(file).model == "fasterrcnn_mobilenet_v3_large_320_fpn"
 
 
 def test_coco_refuses_other_files(tiny_coco, tmp_path):
     with pytest.raises(GroundingError, match="named as torchvision names its weights"):
         CocoDetector(tmp_path / "weights.pth")
-    with pytest.raises(WeightsUnavailable, match="expected the weights of ssdlite320_mobilenet_v3_large"):
+    with pytest.raises(
+        WeightsUnavailable, match="expected the weights of ssdlite320_mobilenet_v3_large"
+    ):
         CocoDetector(tiny_coco, model="ssdlite320_mobilenet_v3_large")
     damaged = tmp_path / tiny_coco.name
     damaged.write_bytes(b"no weights")

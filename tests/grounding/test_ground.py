@@ -28,8 +28,12 @@ class Counting(Detector):
     def identity(self):
         return {"version": self.version}
 
-    def detect(self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
-        self.asked += [(picture.size, tuple(own)) for picture, own in zip(pictures, phrases, strict=True)]
+    def detect(
+        self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]
+    ) -> list[list[Detection]]:
+        self.asked += [
+            (picture.size, tuple(own)) for picture, own in zip(pictures, phrases, strict=True)
+        ]
         if len(self.asked) > self.limit:
             raise KeyboardInterrupt
         return [[self._found(phrase) for phrase in own] for own in phrases]
@@ -75,7 +79,9 @@ def test_crops_are_cut_named_and_indexed(posts, tmp_path):
             with Image.open(tmp_path / "crops" / crop.file) as picture:
                 assert picture.size == (crop.box[2] - crop.box[0], crop.box[3] - crop.box[1])
     assert result.posts[1].crops == result.posts[2].crops
-    assert {file.name for file in (tmp_path / "crops").iterdir()} == {c.file for e in result.entries for c in e.crops}
+    assert {file.name for file in (tmp_path / "crops").iterdir()} == {
+        c.file for e in result.entries for c in e.crops
+    }
     assert (result.detected, result.remembered, result.written) == (3, 0, 6)
 
 
@@ -125,7 +131,12 @@ def test_an_interrupted_run_goes_on(posts, tmp_path):
     assert len(done.asked) == 1
     assert (result.detected, result.remembered) == (1, 2)
     fresh = ground_posts(
-        posts, tmp_path / "other", Counting(), phrases=word_phrases, cache=tmp_path / "other_cache", batch_size=3
+        posts,
+        tmp_path / "other",
+        Counting(),
+        phrases=word_phrases,
+        cache=tmp_path / "other_cache",
+        batch_size=3,
     )
     assert result.entries == fresh.entries
 
@@ -174,5 +185,7 @@ def test_cropper_agrees_with_grounding_posts(posts, tmp_path):
     picture = load_picture(posts[0].image)
     crops = Cropper(Counting(), phrases=word_phrases).crops(picture, posts[0].words)
     (entry,) = ground(posts[:1], tmp_path, Counting()).entries
-    assert [crop.tobytes() for crop in crops] == [picture.crop(crop.box).tobytes() for crop in entry.crops]
+    assert [crop.tobytes() for crop in crops] == [
+        picture.crop(crop.box).tobytes() for crop in entry.crops
+    ]
     assert len(Cropper(CenterCrops(), 3).crops(picture, ())) == 3

@@ -3,12 +3,17 @@
 import pytest
 import torch
 
-from mmie.data.corpus import CorpusError, load_crop_index
+from mmie.data.corpora.base import CorpusError, load_crop_index
 from mmie.grounding.detection import GroundingError
 from mmie.grounding.index import Crop, IndexEntry, from_pth, read_index, to_pth, write_index
 
 FULL = [
-    IndexEntry("0", "../images/a.jpg", ("red çar",), (Crop("a-1.jpg", (1, 2, 30, 40), "red çar", 0.5, "owlv2"),)),
+    IndexEntry(
+        "0",
+        "../images/a.jpg",
+        ("red çar",),
+        (Crop("a-1.jpg", (1, 2, 30, 40), "red çar", 0.5, "owlv2"),),
+    ),
     IndexEntry("1", "../images/b.jpg"),
     IndexEntry("2", "../images/a.jpg", (), (Crop("a-2.jpg"), Crop("a-1.jpg"))),
 ]
@@ -23,7 +28,10 @@ def test_written_and_read(tmp_path):
 
 @pytest.mark.parametrize(
     ("key", "expected"),
-    [("image", {"a.jpg": ["a-1.jpg", "a-2.jpg"]}), ("id", {0: ["a-1.jpg"], 2: ["a-2.jpg", "a-1.jpg"]})],
+    [
+        ("image", {"a.jpg": ["a-1.jpg", "a-2.jpg"]}),
+        ("id", {0: ["a-1.jpg"], 2: ["a-2.jpg", "a-1.jpg"]}),
+    ],
 )
 def test_published_form(tmp_path, key, expected):
     file = tmp_path / "dict.pth"
@@ -34,7 +42,10 @@ def test_published_form(tmp_path, key, expected):
 
 @pytest.mark.parametrize(
     ("key", "published"),
-    [("image", {"a.jpg": ["x.jpg", "y.jpg"], "b.jpg": ["z.jpg"]}), ("id", {0: ["x.jpg"], 7: ["y"]})],
+    [
+        ("image", {"a.jpg": ["x.jpg", "y.jpg"], "b.jpg": ["z.jpg"]}),
+        ("id", {0: ["x.jpg"], 7: ["y"]}),
+    ],
 )
 def test_there_and_back(tmp_path, key, published):
     first, second, index = tmp_path / "a.pth", tmp_path / "b.pth", tmp_path / "index.jsonl"

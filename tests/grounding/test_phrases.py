@@ -2,7 +2,13 @@
 
 import pytest
 
-from mmie.grounding.phrases import MAX_PHRASES, entity_phrases, noun_phrases, phrase_source, word_phrases
+from mmie.grounding.phrases import (
+    MAX_PHRASES,
+    entity_phrases,
+    noun_phrases,
+    phrase_source,
+    word_phrases,
+)
 from mmie.types import Entity, Post, Relation
 
 
@@ -31,7 +37,10 @@ def test_runs_of_words(text, phrases):
     [
         ("I saw a bad dog with a time machine", ["bad dog", "time machine"]),
         ("Donald Trump at CNN with Chris Cuomo", ["Donald Trump", "CNN", "Chris Cuomo"]),
-        ("two small cats , @ someone , http://t.co/1 #OracleArena", ["two small cats", "Oracle Arena"]),
+        (
+            "two small cats , @ someone , http://t.co/1 #OracleArena",
+            ["two small cats", "Oracle Arena"],
+        ),
         ("it / they", []),
     ],
 )
@@ -40,7 +49,9 @@ def test_noun_phrases(text, phrases):
 
 
 @pytest.mark.parametrize("source", [noun_phrases, word_phrases])
-@pytest.mark.parametrize("words", [(), ("",), (" ",), ("#",), ("@", "#"), ("️",), ("a/b/c",), ("東京",), ("#!",)])
+@pytest.mark.parametrize(
+    "words", [(), ("",), (" ",), ("#",), ("@", "#"), ("️",), ("a/b/c",), ("東京",), ("#!",)]
+)
 def test_odd_words_do_no_harm(source, words):
     assert all(phrase.strip() == phrase and phrase for phrase in source(Post("1", words)))
 
@@ -54,7 +65,11 @@ def test_each_phrase_once_and_not_too_many(source):
 
 def test_entities_of_relations():
     head, tail = Entity(0, 2, "PER"), Entity(3, 4, "ORG")
-    both = Post("1", ("Kevin", "Durant", "of", "OKC"), relations=(Relation(head, tail, "x"), Relation(tail, head, "y")))
+    both = Post(
+        "1",
+        ("Kevin", "Durant", "of", "OKC"),
+        relations=(Relation(head, tail, "x"), Relation(tail, head, "y")),
+    )
     assert entity_phrases(both) == ["Kevin Durant", "OKC"]
     assert phrase_source("entities") is entity_phrases
 

@@ -38,12 +38,18 @@ def test_matches_brute_force(seed):
 
 
 def test_phrases_do_not_save_an_overlapping_box():
-    found = [Detection((0, 0, 50, 50), "cat", 0.5, "one"), Detection((1, 1, 50, 50), "animal", 0.9, "one")]
+    found = [
+        Detection((0, 0, 50, 50), "cat", 0.5, "one"),
+        Detection((1, 1, 50, 50), "animal", 0.9, "one"),
+    ]
     assert [detection.phrase for detection in select(found, SIZE, 3)] == ["animal"]
 
 
 def test_boxes_are_clipped_before_small_ones_go():
-    found = [Detection((-50, -10, 20, 200), "", 0.9, "one"), Detection((90, 0, 140, 80), "", 0.8, "one")]
+    found = [
+        Detection((-50, -10, 20, 200), "", 0.9, "one"),
+        Detection((90, 0, 140, 80), "", 0.8, "one"),
+    ]
     assert [detection.box for detection in select(found, SIZE, 3)] == [(0, 0, 20, 80)]
     assert len(select(found, SIZE, 3, min_side=10)) == 2
     assert select([Detection((200, 200, 300, 300), "", 1.0, "one")], SIZE, 3) == []
@@ -51,7 +57,9 @@ def test_boxes_are_clipped_before_small_ones_go():
 
 def test_detectors_take_turns():
     scores = {"sure": (0.99, 0.98, 0.97), "modest": (0.2, 0.3)}
-    found = [Detection((0, 0, 1, 1), "", score, name) for name, own in scores.items() for score in own]
+    found = [
+        Detection((0, 0, 1, 1), "", score, name) for name, own in scores.items() for score in own
+    ]
     assert [(d.detector, d.score) for d in rank(found)] == [
         ("sure", 0.99),
         ("modest", 0.3),

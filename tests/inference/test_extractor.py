@@ -6,21 +6,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers.methods import make_batch
 from PIL import Image
-from tools import make_batch
 
 import mmie
+from mmie.checkpoints import CheckpointError
 from mmie.data import DemoCorpus
 from mmie.data.pictures import load_picture
 from mmie.inference import Extractor, load_pair
-from mmie.inference.extractor import DeviceError, _one_way
-from mmie.inference.formats import to_json
+from mmie.inference.extractor import _one_way
+from mmie.inference.formats.text import to_json
 from mmie.inference.reading import PostError
 from mmie.methods import DGHC, IMM, RAP, MLNet, MLNetPretraining, TextOnly
-from mmie.methods.checkpoints import load_method
+from mmie.methods.loading import load_method
 from mmie.methods.mlnet_pretraining import NoAnswers
-from mmie.methods.transfer import CheckpointError
 from mmie.types import Entity, Mention, Post, Relation, Triple
+from mmie.utils.devices import DeviceError
 
 pd = pytest.importorskip("pandas")
 
@@ -47,7 +48,9 @@ def mentions(extraction):
 def places(post, entities):
     """Entities by characters of the words joined by spaces."""
     starts = np.cumsum([0, *(len(word) + 1 for word in post.words)])
-    return [(starts[e.start], starts[e.end - 1] + len(post.words[e.end - 1]), e.type) for e in entities]
+    return [
+        (starts[e.start], starts[e.end - 1] + len(post.words[e.end - 1]), e.type) for e in entities
+    ]
 
 
 def test_finds_what_the_method_finds(ner, posts, demo_data, tiny_bert, random_pair):
@@ -57,9 +60,9 @@ def test_finds_what_the_method_finds(ner, posts, demo_data, tiny_bert, random_pa
         expected = method(make_batch(data, instances))
     found = ner.extract(posts)
     assert sum(len(extraction.entities) for extraction in found) > len(posts)
-    for instance, answer, extraction in zip(instances, expected, found, strict=True):
-        assert extraction.id == instance.post.id == answer.id
-        assert mentions(extraction) == places(instance.post, answer.entities)
+    for instance, prediction, extraction in zip(instances, expected, found, strict=True):
+        assert extraction.id == instance.post.id == prediction.id
+        assert mentions(extraction) == places(instance.post, prediction.entities)
         assert all(extraction.text[m.start : m.end] == m.text for m in extraction.entities)
 
 
@@ -76,16 +79,22 @@ def test_every_method_answers(method, task, save_checkpoint, posts):
     extractor = Extractor.from_checkpoint(save_checkpoint(method, task, **sizes), device="cpu")
     found = extractor.extract(posts)
     assert [extraction.id for extraction in found] == [post.id for post in posts]
-    assert any(extraction.entities if task == "ner" else extraction.relations for extraction in found)
+    assert any(
+        extraction.entities if task == "ner" else extraction.relations for extraction in found
+    )
 
 
 def test_company_and_windows_change_nothing(random_pair, posts):
     whole = load_pair(random_pair["ner"], random_pair["re"], device="cpu").extract(posts)
-    small = load_pair(random_pair["ner"], random_pair["re"], device="cpu", batch_size=3, window=5, workers=1)
+    small = load_pair(
+        random_pair["ner"], random_pair["re"], device="cpu", batch_size=3, window=5, workers=1
+    )
     for one, other in zip(whole, small.stream(iter(posts)), strict=True):
         assert mentions(one) == mentions(other)
         assert [t.label for t in one.relations] == [t.label for t in other.relations]
-        for mine, theirs in zip((*one.entities, *one.relations), (*other.entities, *other.relations), strict=True):
+        for mine, theirs in zip(
+            (*one.entities, *one.relations), (*other.entities, *other.relations), strict=True
+        ):
             assert mine.probability == pytest.approx(theirs.probability, abs=1e-5)
 
 
@@ -112,13 +121,22 @@ def test_pictures_in_every_form(ner, posts):
     array = np.asarray(load_picture(post.image))
     png = io.BytesIO()
     Image.fromarray(array).save(png, "png")
-    forms = [post.image, str(post.image), post.image.read_bytes(), Image.fromarray(array), array, png.getvalue()]
+    forms = [
+        post.image,
+        str(post.image),
+        post.image.read_bytes(),
+        Image.fromarray(array),
+        array,
+        png.getvalue(),
+    ]
     found = ner.extract([replace(plain, image=form) for form in forms])
     blind = ner.extract([replace(plain, image=None)])[0]
     for extraction in found:
         assert mentions(extraction) == mentions(found[0])
         expected = [mention.probability for mention in found[0].entities]
-        assert [mention.probability for mention in extraction.entities] == pytest.approx(expected, abs=1e-6)
+        assert [mention.probability for mention in extraction.entities] == pytest.approx(
+            expected, abs=1e-6
+        )
     assert [mention.probability for mention in blind.entities] != pytest.approx(expected, abs=1e-3)
 
 
@@ -126,7 +144,11 @@ def test_what_cannot_be_read_is_said(ner, posts, tmp_path):
     (tmp_path / "note.jpg").write_text("no picture")
     bad = [
         Post(text="Jordan lands", image=tmp_path / "missing.jpg"),
-        Post(text="Jordan lands", image=tmp_path / "note.jpg", crops=(b"", np.zeros((4, 4, 2), np.uint8))),
+        Post(
+            text="Jordan lands",
+            image=tmp_path / "note.jpg",
+            crops=(b"", np.zeros((4, 4, 2), np.uint8)),
+        ),
         Post(text=" \n"),
         Post(text="Jordan lands " * 100),
     ]
@@ -143,7 +165,9 @@ def test_offsets_count_in_the_original_text(ner):
     text = "  RT @ann:  Jordan's 🛩️ landed\n\nin  New York!! \ud800"
     (found,) = ner.extract([Post(text=text)])
     assert len(found.text) == len(text)
-    assert all(text[start:end].strip() == text[start:end] != "" for start, end in found.offsets[:-1])
+    assert all(
+        text[start:end].strip() == text[start:end] != "" for start, end in found.offsets[:-1]
+    )
     assert all(text[m.start : m.end] == m.text for m in found.entities if "?" not in m.text)
 
 
@@ -171,7 +195,9 @@ def test_a_pair_gives_triples_between_the_entities_found(pair, posts):
             assert 0 < triple.probability <= 1
 
 
-def test_relations_that_a_post_asks_about_are_all_answered(random_pair, posts, demo_data, tiny_bert):
+def test_relations_that_a_post_asks_about_are_all_answered(
+    random_pair, posts, demo_data, tiny_bert
+):
     data, method = demo_data("re", tiny_bert), load_method(random_pair["re"])
     instances = data.instances["test"]
     with torch.no_grad():
@@ -179,11 +205,15 @@ def test_relations_that_a_post_asks_about_are_all_answered(random_pair, posts, d
     extractor = Extractor.from_checkpoint(random_pair["re"], device="cpu")
     asked = [instance.post for instance in instances]
     found = extractor.extract(asked)
-    for answer, extraction in zip(expected, found, strict=True):
-        label = answer.relations[0].label
-        assert [triple.label for triple in extraction.relations] == ([] if label == "None" else [label])
+    for prediction, extraction in zip(expected, found, strict=True):
+        label = prediction.relations[0].label
+        assert [triple.label for triple in extraction.relations] == (
+            [] if label == "None" else [label]
+        )
     ann, rome = Entity(0, 1, "PER"), Entity(2, 3, "LOC")
-    post = Post(words=("Ann", "saw", "Rome"), relations=(Relation(ann, rome, ""), Relation(rome, ann, "")))
+    post = Post(
+        words=("Ann", "saw", "Rome"), relations=(Relation(ann, rome, ""), Relation(rome, ann, ""))
+    )
     assert len(extractor.extract([post])[0].relations) <= 2
 
 
@@ -191,7 +221,11 @@ def test_a_relation_told_both_ways_goes_along_the_text_unless_the_other_way_is_f
     ann, bob = Mention("Ann", "PER", 0, 3, 1.0), Mention("Bob", "PER", 8, 11, 1.0)
 
     def kept(along, against):
-        triples = [Triple(bob, "peer", ann, against), Triple(ann, "peer", bob, along), Triple(bob, "boss", ann, 0.9)]
+        triples = [
+            Triple(bob, "peer", ann, against),
+            Triple(ann, "peer", bob, along),
+            Triple(bob, "boss", ann, 0.9),
+        ]
         peer, boss = sorted(_one_way(triples), key=lambda triple: triple.label, reverse=True)
         assert boss.label == "boss"
         return peer.head
@@ -208,12 +242,17 @@ def test_a_cropper_stands_in_for_missing_crops(random_pair, posts):
 
     post = replace(next(post for post in posts if post.image is not None), crops=())
     bare = Extractor.from_checkpoint(random_pair["ner"], device="cpu").extract([post])[0]
-    cropped = Extractor.from_checkpoint(random_pair["ner"], device="cpu", cropper=Corners()).extract([post])[0]
+    cropped = Extractor.from_checkpoint(
+        random_pair["ner"], device="cpu", cropper=Corners()
+    ).extract([post])[0]
     assert bare.entities != cropped.entities
 
 
 def test_a_frame(ner, posts, demo_root):
-    rows = [{"said": " ".join(post.words), "seen": str(post.image) if post.image else None} for post in posts]
+    rows = [
+        {"said": " ".join(post.words), "seen": str(post.image) if post.image else None}
+        for post in posts
+    ]
     rows[0]["said"] = float("nan")
     frame = pd.DataFrame(rows, index=[f"row {n}" for n in range(len(rows))])
     answered = ner.extract_frame(frame, text="said", image="seen")
@@ -225,7 +264,9 @@ def test_a_frame(ner, posts, demo_root):
     with pytest.raises(PostError, match="no column 'text'"):
         ner.extract_frame(frame)
     named = frame.rename(columns={"said": "text", "seen": "image"})
-    assert [to_json(found)["entities"] for found in ner.extract(named)] == list(answered["entities"])
+    assert [to_json(found)["entities"] for found in ner.extract(named)] == list(
+        answered["entities"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -243,7 +284,9 @@ def test_what_is_no_post_is_named(post, reason, ner):
 
 
 def test_what_is_no_picture_is_said(ner):
-    posts = [Post(text="Jordan lands", image=image) for image in (5, io.BytesIO(b""), bytearray(b""))]
+    posts = [
+        Post(text="Jordan lands", image=image) for image in (5, io.BytesIO(b""), bytearray(b""))
+    ]
     found = [extraction.problems for extraction in ner.extract(posts)]
     assert found == [(f"image: not a picture: {kind}",) for kind in ("int", "BytesIO", "bytearray")]
 

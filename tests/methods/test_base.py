@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.methods import build_data, build_module, build_trainer, by_words, make_batch
 from lightning.pytorch import Callback
-from tools import build_data, build_module, build_trainer, by_words, make_batch
 from torch.utils.data import DataLoader
 
 from mmie.data.batching import InstanceDataset
 from mmie.methods import RAP, TextOnly
-from mmie.types import Answer, Schema
+from mmie.types import Prediction, Schema
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*in eval mode", "ignore:You are trying to `self.log", "ignore:.*isinstance.treespec"
@@ -47,7 +47,13 @@ def fitted_rates(module, data, folder, **settings):
 @pytest.mark.parametrize("warmup", [0.0, 0.3, 1.0])
 def test_rates_rise_then_fall_linearly_to_0(data, tiny_bert, tmp_path, warmup):
     module = build(
-        data, tiny_bert, RAP, vision_backbone="test_resnet", num_fusion_layers=1, warmup_ratio=warmup, **RATES
+        data,
+        tiny_bert,
+        RAP,
+        vision_backbone="test_resnet",
+        num_fusion_layers=1,
+        warmup_ratio=warmup,
+        **RATES,
     )
     rates = fitted_rates(module, data, tmp_path, max_steps=10, max_epochs=-1)
     rising = round(warmup * 10)
@@ -66,7 +72,9 @@ def test_the_schedule_counts_epochs_and_accumulated_batches(data, tiny_bert, tmp
     module = build(data, tiny_bert, warmup_ratio=0.5, **RATES)
     rates = fitted_rates(module, data, tmp_path, max_epochs=2, accumulate_grad_batches=2)
     assert len(data.train_dataloader()) == 6
-    assert [groups["text"] / 1e-3 for groups in rates] == pytest.approx([0, 1 / 3, 2 / 3, 1, 2 / 3, 1 / 3])
+    assert [groups["text"] / 1e-3 for groups in rates] == pytest.approx(
+        [0, 1 / 3, 2 / 3, 1, 2 / 3, 1 / 3]
+    )
 
 
 def literal_scores(module, batches):
@@ -76,13 +84,15 @@ def literal_scores(module, batches):
     with torch.no_grad():
         for batch in batches:
             losses += module.head.loss(module.encode(batch).states, batch).tolist()
-            for number, answer, entities in zip(batch.index.tolist(), module(batch), batch.entities, strict=True):
+            for number, prediction, entities in zip(
+                batch.index.tolist(), module(batch), batch.entities, strict=True
+            ):
                 if batch.relations:
-                    (relation,) = answer.relations
+                    (relation,) = prediction.relations
                     found |= {(number, relation.label)} if relation.label != "None" else set()
-                    gold |= {(number, batch.relations[batch.ids.index(answer.id)].label)}
+                    gold |= {(number, batch.relations[batch.ids.index(prediction.id)].label)}
                 else:
-                    found |= {(number, entity) for entity in answer.entities}
+                    found |= {(number, entity) for entity in prediction.entities}
                     gold |= {(number, entity) for entity in entities}
     right = len(found & gold)
     return {
@@ -115,18 +125,24 @@ def test_scores_are_of_one_epoch_only(data, tiny_bert, tmp_path):
     assert trainer.validate(module, data, verbose=False) == first
 
 
-def test_extra_losses_are_logged_by_name_and_the_sum_is_what_is_trained_on(data, tiny_bert, tmp_path):
+def test_extra_losses_are_logged_by_name_and_the_sum_is_what_is_trained_on(
+    data, tiny_bert, tmp_path
+):
     module = build(data, tiny_bert, RAP, vision_backbone="test_resnet", num_fusion_layers=1)
     trainer = build_trainer(tmp_path, max_steps=1, limit_train_batches=1, limit_val_batches=0)
     trainer.fit(module, data)
     logged = {name: value.item() for name, value in trainer.callback_metrics.items()}
     assert logged["train/router_loss"] > 0
-    assert logged["train/loss"] == pytest.approx(logged["train/task_loss"] + logged["train/router_loss"])
+    assert logged["train/loss"] == pytest.approx(
+        logged["train/task_loss"] + logged["train/router_loss"]
+    )
 
 
 def test_copies_are_left_out_of_scores_and_loss(data, tiny_bert, tmp_path):
     module = build(data, tiny_bert)
-    dataset = InstanceDataset(by_words(data.instances["train"], 3), data.val_dataloader().dataset.collator)
+    dataset = InstanceDataset(
+        by_words(data.instances["train"], 3), data.val_dataloader().dataset.collator
+    )
     assert dataset[0, [0, -1, 2]].counted.tolist() == [True, False, True]
 
     def scores(*batches):
@@ -140,17 +156,25 @@ def test_copies_are_left_out_of_scores_and_loss(data, tiny_bert, tmp_path):
 
 
 def test_prediction_gives_the_answers_of_every_batch(data, tiny_bert, tmp_path):
-    module, answers = build(data, tiny_bert), []
+    module, predictions = build(data, tiny_bert), []
 
     class Keeper(Callback):
-        def on_predict_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
-            answers.extend(outputs)
+        def on_predict_batch_end(
+            self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0
+        ):
+            predictions.extend(outputs)
 
     build_trainer(tmp_path, callbacks=[Keeper()]).predict(module, data, return_predictions=False)
     with torch.no_grad():
-        assert answers == [answer for batch in data.predict_dataloader() for answer in module.answer(batch)]
-    assert all(isinstance(answer, Answer) for answer in answers)
-    assert sorted(answer.id for answer in answers) == sorted(item.post.id for item in data.instances["test"])
+        assert predictions == [
+            prediction
+            for batch in data.predict_dataloader()
+            for prediction in module.predict(batch)
+        ]
+    assert all(isinstance(prediction, Prediction) for prediction in predictions)
+    assert sorted(prediction.id for prediction in predictions) == sorted(
+        item.post.id for item in data.instances["test"]
+    )
 
 
 def test_words_cut_off_are_answered_with_nothing_and_still_count(demo_root, tiny_bert):
@@ -163,13 +187,17 @@ def test_words_cut_off_are_answered_with_nothing_and_still_count(demo_root, tiny
     )
     assert kept < gold
     for batch in data.val_dataloader():
-        module.task.score(module.metrics["val"], batch, module.head.decode(module.encode(batch).states, batch))
+        module.task.score(
+            module.metrics["val"], batch, module.head.decode(module.encode(batch).states, batch)
+        )
     assert module.metrics["val"].counts[:, 2].sum() == gold
 
 
 def test_more_tokens_than_the_encoder_has_positions(tiny_bert):
     schema = Schema("ner", ("PER",), vocab_size=300, max_tokens=129)
-    with pytest.raises(ValueError, match=r"has 128 positions, data\.max_tokens is 129: lower it by 1"):
+    with pytest.raises(
+        ValueError, match=r"has 128 positions, data\.max_tokens is 129: lower it by 1"
+    ):
         build_module(TextOnly, schema, tiny_bert)
     build_module(TextOnly, replace(schema, max_tokens=128), tiny_bert)
 
@@ -187,7 +215,12 @@ def test_a_batch_of_the_other_task_is_refused_by_name(demo_data, tiny_bert):
 def test_constructor_arguments_are_remembered_however_they_were_given(demo_data, tiny_bert):
     schema = demo_data("ner", tiny_bert).schema
     module = TextOnly(schema, tiny_bert, False, dropout=0.3)
-    assert module.init_args == {"schema": schema, "text_encoder": tiny_bert, "pretrained": False, "dropout": 0.3}
+    assert module.init_args == {
+        "schema": schema,
+        "text_encoder": tiny_bert,
+        "pretrained": False,
+        "dropout": 0.3,
+    }
     module = RAP(schema, "test_resnet", 2, text_encoder=tiny_bert, pretrained=False)
     assert module.init_args["num_fusion_layers"] == 2
     assert module.init_args["vision_backbone"] == "test_resnet"

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from tools import build_data, build_module, encode, make_batch, stir, training_loss
+from helpers.methods import build_data, build_module, encode, make_batch, perturb, training_loss
 
 from mmie.data.demo import write_demo
-from mmie.data.tiny_encoders import write_tiny_roberta
+from mmie.data.demo.tiny_encoders import write_tiny_roberta
 from mmie.methods import DGHC, IMM, RAP, HVPNet, MLNet, RSRNeT, TextOnly
 
-pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log", "ignore:.*in eval mode")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:You are trying to `self.log", "ignore:.*in eval mode"
+)
 
 TINY = {"vision_backbone": "test_resnet"}
 METHODS = {
@@ -33,12 +35,19 @@ def root(tmp_path_factory) -> Path:
     """A small demo corpus with contexts, and a RoBERTa beside the BERT that knows its words."""
     folder = tmp_path_factory.mktemp("demo") / "described"
     write_demo(folder, train=48, valid=16, test=16, context=True)
-    records = [json.loads(line) for line in (folder / "train.jsonl").read_text(encoding="utf-8").splitlines()]
-    write_tiny_roberta(folder / "roberta", [" ".join([*record["words"], record["context"]]) for record in records])
+    records = [
+        json.loads(line)
+        for line in (folder / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    write_tiny_roberta(
+        folder / "roberta", [" ".join([*record["words"], record["context"]]) for record in records]
+    )
     return folder
 
 
-@pytest.fixture(scope="module", params=[(name, task) for name in METHODS for task in TASKS], ids="-".join)
+@pytest.fixture(
+    scope="module", params=[(name, task) for name in METHODS for task in TASKS], ids="-".join
+)
 def setting(request, root):
     """A method with its data: (module, data, eight instances of different words, all with a context)."""
     return build_setting(root, *request.param)
@@ -48,7 +57,7 @@ def build_setting(root, name, task):
     method, arguments = METHODS[name]
     encoder = str(root / ("roberta" if method is RSRNeT else "encoder"))
     data = build_data(root, task, encoder, use_context=True)
-    module = stir(build_module(method, data.schema, encoder, **arguments))
+    module = perturb(build_module(method, data.schema, encoder, **arguments))
     chosen = {instance.post.words: instance for instance in data.instances["train"]}
     return module, data, list(chosen.values())[:8]
 
@@ -56,13 +65,15 @@ def build_setting(root, name, task):
 def test_a_word_of_the_context_changes_the_states_of_the_posts_own_words(setting):
     module, data, posts = setting
     batch = make_batch(data, posts)
-    assert batch.segment_ids.any(1).all()
+    assert batch.token_type_ids.any(1).all()
     changed = batch.input_ids.clone()
     rows = torch.arange(len(posts))
-    second = batch.segment_ids.argmax(1) + 2  # beyond RoBERTa's separator
+    second = batch.token_type_ids.argmax(1) + 2  # beyond RoBERTa's separator
     changed[rows, second] = (changed[rows, second] + 1) % 90 + 10
     assert not torch.equal(changed, batch.input_ids)
-    moved = (encode(module, batch) - encode(module, replace(batch, input_ids=changed))).abs().amax(-1)
+    moved = (
+        (encode(module, batch) - encode(module, replace(batch, input_ids=changed))).abs().amax(-1)
+    )
     assert (moved.masked_fill(~batch.text_mask, torch.inf).amin(1) > 1e-6).all()
 
 
@@ -88,10 +99,12 @@ def test_a_training_step_gives_a_finite_loss_and_finite_gradients(setting):
 
 def test_answers_are_about_the_posts_own_words(setting):
     module, data, posts = setting
-    for answer, post in zip(module(make_batch(data, posts)), posts, strict=True):
-        assert all(0 <= entity.start < entity.end <= len(post.post.words) for entity in answer.entities)
+    for prediction, post in zip(module(make_batch(data, posts)), posts, strict=True):
+        assert all(
+            0 <= entity.start < entity.end <= len(post.post.words) for entity in prediction.entities
+        )
         asked = [] if post.relation is None else [(post.relation.head, post.relation.tail)]
-        assert [(relation.head, relation.tail) for relation in answer.relations] == asked
+        assert [(relation.head, relation.tail) for relation in prediction.relations] == asked
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -99,11 +112,15 @@ def test_tags_are_scored_on_the_posts_own_words_only(root, name):
     module, data, posts = build_setting(root, name, "ner")
     batch = make_batch(data, posts)
     decoded = module.head.decode(encode(module, batch), batch)
-    assert decoded.shape == batch.word_mask.shape == (8, max(len(post.post.words) for post in posts))
-    noise = torch.randn(*batch.segment_ids.shape, module.text.hidden_size)
+    assert (
+        decoded.shape == batch.word_mask.shape == (8, max(len(post.post.words) for post in posts))
+    )
+    noise = torch.randn(*batch.token_type_ids.shape, module.text.hidden_size)
     states = encode(module, batch)
-    elsewhere = torch.where(batch.segment_ids.bool().unsqueeze(-1), noise, states)
-    assert torch.equal(module.head.emissions(elsewhere, batch), module.head.emissions(states, batch))
+    elsewhere = torch.where(batch.token_type_ids.bool().unsqueeze(-1), noise, states)
+    assert torch.equal(
+        module.head.emissions(elsewhere, batch), module.head.emissions(states, batch)
+    )
 
 
 def test_posts_without_a_context_stand_beside_posts_with_one(setting):

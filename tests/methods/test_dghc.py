@@ -4,16 +4,30 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tools import build_data, build_module, by_words, encode, make_batch, noise_like, stir, training_loss, without_views
+from helpers.methods import (
+    build_data,
+    build_module,
+    by_words,
+    encode,
+    make_batch,
+    noise_like,
+    perturb,
+    training_loss,
+    without_views,
+)
 
 from mmie.blocks.prefix_attention import Prefix
 from mmie.blocks.vision import VisualBackbone
 from mmie.methods.dghc import DGHC, Correlation, ViewGates
 
-pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log", "ignore:.*in eval mode")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:You are trying to `self.log", "ignore:.*in eval mode"
+)
 
 BATCH, VIEWS, HIDDEN, LAYERS = 3, 4, 6, 2
-MASK = torch.tensor([[True, True, False, True], [True, False, False, False], [False, False, False, False]])
+MASK = torch.tensor(
+    [[True, True, False, True], [True, False, False, False], [False, False, False, False]]
+)
 BACKBONES = ["test_vit", "test_resnet"]
 
 
@@ -33,8 +47,13 @@ def build(data, tiny_bert):
     """A DGHC whose own layers are stirred, unless told otherwise."""
 
     def build(stirred=True, schema=data.schema, **arguments):
-        module = build_module(DGHC, schema, tiny_bert, **{"vision_backbone": "test_vit", "prompt_dim": 10, **arguments})
-        return stir(module) if stirred else module
+        module = build_module(
+            DGHC,
+            schema,
+            tiny_bert,
+            **{"vision_backbone": "test_vit", "prompt_dim": 10, **arguments},
+        )
+        return perturb(module) if stirred else module
 
     return build
 
@@ -64,7 +83,9 @@ def literal_coefficients(correlation, text, picture):
     """Equations 2 and 3 for one post."""
     match, width = correlation.match.weight, range(len(text))
     product = math.tanh(sum(float(text[i] * match[i] @ picture) for i in width))
-    return torch.tanh(linear(correlation.from_text, text) + linear(correlation.from_picture, picture * product))
+    return torch.tanh(
+        linear(correlation.from_text, text) + linear(correlation.from_picture, picture * product)
+    )
 
 
 @torch.no_grad()
@@ -94,7 +115,10 @@ def test_coefficients_and_correlated_views_equal_equations_2_to_5():
         expected = literal_coefficients(correlation, text[row], views[row, 0])
         torch.testing.assert_close(coefficients[row], expected, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(
-            correlated[row], literal_correlated(correlation, text[row], views[row]), atol=1e-5, rtol=1e-4
+            correlated[row],
+            literal_correlated(correlation, text[row], views[row]),
+            atol=1e-5,
+            rtol=1e-4,
         )
     assert (correlated[~MASK] == 0).all()
 
@@ -117,7 +141,9 @@ def test_gates_equal_equations_6_to_8_over_the_views_that_are_there():
 def test_views_equal_equation_1_one_picture_at_a_time(build, batch, backbone):
     module = build(vision_backbone=backbone)
     timm_model, views = module.vision.model, module.views(batch)
-    mean, std = (torch.tensor(timm_model.pretrained_cfg[name]).view(3, 1, 1) for name in ("mean", "std"))
+    mean, std = (
+        torch.tensor(timm_model.pretrained_cfg[name]).view(3, 1, 1) for name in ("mean", "std")
+    )
     inner, _, outer = module.view_map
     for row in range(2):
         for view in range(VIEWS):
@@ -142,7 +168,7 @@ def test_the_default_backbones_vector_is_its_cls_state_after_the_last_norm(batch
 @torch.no_grad()
 def test_encoding_equals_the_paper_step_by_step(build, batch):
     module = build()
-    text, views = module.read(batch)[:, 0], module.views(batch)
+    text, views = module.encode_text(batch)[:, 0], module.views(batch)
     heads, size = module.text.num_heads, module.text.hidden_size // module.text.num_heads
     pairs = torch.zeros(2, module.text.num_layers, len(batch), heads, VIEWS, size)
     for row in range(len(batch)):
@@ -152,15 +178,17 @@ def test_encoding_equals_the_paper_step_by_step(build, batch):
             for view in range(VIEWS):
                 both = linear(module.projections[layer], gates[view] * correlated[view])
                 pairs[:, layer, row, :, view] = both.view(2, heads, size)
-    expected = module.read(batch, Prefix(pairs[0], pairs[1], batch.view_mask))
+    expected = module.encode_text(batch, Prefix(pairs[0], pairs[1], batch.view_mask))
     encoding = module.encode(batch)
     assert encoding.losses == {}
     torch.testing.assert_close(encoding.states, expected, rtol=1e-4, atol=1e-4)
-    assert (expected - module.read(batch))[batch.attention_mask].abs().max() > 1e-2  # the prefix is heard
+    assert (expected - module.encode_text(batch))[
+        batch.attention_mask
+    ].abs().max() > 1e-2  # the prefix is heard
 
 
 def test_h_is_the_cls_state_of_a_first_pass_or_the_mean_of_the_embeddings(build, batch):
-    assert torch.equal(build().summary(batch), build().read(batch)[:, 0])
+    assert torch.equal(build().summary(batch), build().encode_text(batch)[:, 0])
     module = build(cls_source="embeddings")
     table = module.text.model.embeddings.word_embeddings.weight
     for row in range(len(batch)):
@@ -182,7 +210,7 @@ def test_without_correlation_the_views_are_read_as_they_are(build, batch):
     assert plain.correlation is None
     views = plain.views(batch)
     gated = plain.gates(views, batch.view_mask).unsqueeze(-1) * views
-    expected = plain.read(batch, plain.projections(gated, batch.view_mask))
+    expected = plain.encode_text(batch, plain.projections(gated, batch.view_mask))
     assert torch.equal(plain.encode(batch).states, expected)
     assert not torch.allclose(encode(full, batch), expected, atol=1e-3)
 
@@ -193,8 +221,10 @@ def test_without_gating_every_view_has_its_full_weight(build, batch):
     assert plain.gates is None
     assert (plain.gate_weights(views, batch.view_mask) == 1).all()
     correlated = plain.correlation(plain.summary(batch), views)
-    prefix = plain.projections(correlated.expand(plain.text.num_layers, *views.shape), batch.view_mask)
-    torch.testing.assert_close(plain.encode(batch).states, plain.read(batch, prefix))
+    prefix = plain.projections(
+        correlated.expand(plain.text.num_layers, *views.shape), batch.view_mask
+    )
+    torch.testing.assert_close(plain.encode(batch).states, plain.encode_text(batch, prefix))
     assert not torch.allclose(encode(build(), batch), encode(plain, batch), atol=1e-3)
 
 
@@ -203,12 +233,16 @@ def test_without_crops_the_picture_alone_is_read_and_no_gate_is_left_untrained(b
     alone = replace(batch, pixels=batch.pixels[:, :1], view_mask=batch.view_mask[:, :1])
     assert module.gates is None
     training_loss(module, alone).backward()
-    assert all(p.grad.any() for name, p in module.named_parameters() if not name.endswith("key.bias"))
+    assert all(
+        p.grad.any() for name, p in module.named_parameters() if not name.endswith("key.bias")
+    )
 
 
 @pytest.mark.parametrize("arguments", [{"cls_source": "pooler"}, {"prompt_dim": 0}])
 def test_settings_that_cannot_be_are_refused(build, arguments):
-    with pytest.raises(ValueError, match=r"prompt_dim is .*, cls_source '.*': .*encoder, embeddings"):
+    with pytest.raises(
+        ValueError, match=r"prompt_dim is .*, cls_source '.*': .*encoder, embeddings"
+    ):
         build(**arguments)
 
 
@@ -227,7 +261,7 @@ def test_views_pass_as_they_are_at_the_start_and_the_match_is_not_saturated():
 @torch.no_grad()
 def test_without_any_view_it_reads_the_text_alone(build, batch):
     module = build()
-    expected = module.read(batch)
+    expected = module.encode_text(batch)
     bare = without_views(batch)
     real = batch.attention_mask
     torch.testing.assert_close(module.encode(bare).states[real], expected[real], rtol=0, atol=1e-6)
@@ -243,7 +277,9 @@ def test_a_masked_view_has_no_influence(build, batch):
     mask[0, 1], mask[1, 0] = False, False
     before = replace(batch, view_mask=mask)
     noise = torch.where(mask[..., None, None, None], batch.pixels, noise_like(batch.pixels))
-    assert torch.equal(module.encode(replace(before, pixels=noise)).states, module.encode(before).states)
+    assert torch.equal(
+        module.encode(replace(before, pixels=noise)).states, module.encode(before).states
+    )
     changed = (module.encode(before).states - module.encode(batch).states).abs().amax(dim=(1, 2))
     assert (changed[:2] > 1e-4).all()  # the views counted before
     assert (changed[2:] < 1e-5).all()
@@ -255,8 +291,14 @@ def test_all_is_trained_the_backbone_at_the_rate_of_the_text(build, batch, cls_s
     assert not module.vision.frozen
     training_loss(module, batch).backward()
     still = [name for name, p in module.named_parameters() if p.grad is None or not p.grad.any()]
-    assert [name for name in still if not name.endswith("key.bias")] == []  # their true gradient is 0
-    rates = {parameter: group["lr"] for group in module.parameter_groups() for parameter in group["params"]}
+    assert [
+        name for name in still if not name.endswith("key.bias")
+    ] == []  # their true gradient is 0
+    rates = {
+        parameter: group["lr"]
+        for group in module.parameter_groups()
+        for parameter in group["params"]
+    }
     assert {rates[p] for p in module.vision.parameters()} == {1e-3}
     assert {rates[p] for p in module.view_map.parameters()} == {2e-3}
 
@@ -291,7 +333,7 @@ def test_it_reads_relations_too(demo_data, tiny_bert):
     data = demo_data("re", tiny_bert)
     module = build_module(DGHC, data.schema, tiny_bert, vision_backbone="test_vit", prompt_dim=10)
     batch = make_batch(data, data.instances["train"][:4])
-    assert [len(answer.relations) for answer in module(batch)] == [1] * 4
+    assert [len(prediction.relations) for prediction in module(batch)] == [1] * 4
     assert training_loss(module, batch).isfinite()
 
 

@@ -5,8 +5,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers.methods import (
+    build_module,
+    by_words,
+    make_batch,
+    perturb,
+    same,
+    snapshot,
+    without_pictures,
+    without_views,
+)
 from test_contract import METHODS, TASKS
-from tools import build_module, by_words, make_batch, same, snapshot, stir, without_pictures, without_views
 from torch.nn import functional
 from transformers import AttentionInterface
 
@@ -21,7 +30,13 @@ OWN = {
     "hvpnet": {"gates": "blvs", "prefix_mass": "blwv"},
     "hvpnet_reference": {"gates": "blvs", "prefix_mass": "blwv"},
     "rsrnet": {"gates": "blvs", "prefix_mass": "blwv"},
-    "rap": {"relevance": "b", "routing": "bfuu", "paths": "bfuu", "unprompted": "brc", "prompt_mass": "blwp"},
+    "rap": {
+        "relevance": "b",
+        "routing": "bfuu",
+        "paths": "bfuu",
+        "unprompted": "brc",
+        "prompt_mass": "blwp",
+    },
     "dghc": {"gates": "blv", "correlation": "bd", "prefix_mass": "blwv"},
     "imm": {"learned_similarity": "bb"},
     "mlnet": {"match": "b"},
@@ -39,7 +54,7 @@ def make(request, demo_data):
         encoder = request.getfixturevalue(case.encoder)
         data = demo_data(task, encoder)
         arguments = {"encoder": encoder, **case.arguments, **changes}
-        module = stir(build_module(case.method, data.schema, **arguments))
+        module = perturb(build_module(case.method, data.schema, **arguments))
         posts = by_words(data.instances["train"], 5)
         posts[3] = without_pictures(posts[3])
         return SimpleNamespace(module=module, data=data, posts=posts, batch=make_batch(data, posts))
@@ -55,21 +70,29 @@ def setting(request, make):
 
 def less(setting, view):
     """The batch made of instances that lack a view."""
-    posts = [replace(post, views=(*post.views[:view], None, *post.views[view + 1 :])) for post in setting.posts]
+    posts = [
+        replace(post, views=(*post.views[:view], None, *post.views[view + 1 :]))
+        for post in setting.posts
+    ]
     return make_batch(setting.data, posts)
 
 
-def log_probability(module, batch, answers):
+def log_probability(module, batch, predictions):
     """Of each answer, by the head's own scores."""
     schema = module.schema
     with torch.no_grad():
         states = module.encode(batch).states
         if batch.markers is not None:
-            chosen = [schema.labels.index(answer.relations[0].label) for answer in answers]
+            chosen = [
+                schema.labels.index(prediction.relations[0].label) for prediction in predictions
+            ]
             return module.head.logits(states, batch).log_softmax(-1)[range(len(batch)), chosen]
         ids = {tag: place for place, tag in enumerate(tag_names(schema.labels, schema.tag_scheme))}
         words = batch.word_mask.shape[1]
-        spelled = [entities_to_tags(answer.entities, words, schema.tag_scheme) for answer in answers]
+        spelled = [
+            entities_to_tags(prediction.entities, words, schema.tag_scheme)
+            for prediction in predictions
+        ]
         tags = torch.tensor([[ids[tag] for tag in row] for row in spelled])
         return -module.head.crf.loss(module.head.emissions(states, batch), tags, batch.word_mask)
 
@@ -77,7 +100,13 @@ def log_probability(module, batch, answers):
 def test_every_method_gives_what_its_docstring_says_in_these_shapes(setting):
     found, batch, text = setting.module.diagnose(setting.batch), setting.batch, setting.module.text
     sizes = {"b": 5, "v": batch.view_mask.shape[1], "l": text.num_layers, "d": text.hidden_size}
-    sizes |= {"w": batch.word_mask.shape[1], "s": 4, "p": 4, "f": 2, "u": 3}  # scales, prompt, layers and units of RAP
+    sizes |= {
+        "w": batch.word_mask.shape[1],
+        "s": 4,
+        "p": 4,
+        "f": 2,
+        "u": 3,
+    }  # scales, prompt, layers and units of RAP
     sizes["r"] = sizes["w"] if setting.task == "ner" else 1
     sizes["c"] = found["representation"].shape[-1]
     expected = {**ALL, **OWN.get(setting.name, {})}
@@ -85,7 +114,10 @@ def test_every_method_gives_what_its_docstring_says_in_these_shapes(setting):
         name: tuple(sizes[axis] for axis in axes) for name, axes in expected.items()
     }
     assert all(values.isfinite().all() and not values.requires_grad for values in found.values())
-    assert found["representation"].shape[-1] in (METHODS[setting.name].width, 2 * METHODS[setting.name].width)
+    assert found["representation"].shape[-1] in (
+        METHODS[setting.name].width,
+        2 * METHODS[setting.name].width,
+    )
 
 
 def test_looking_changes_nothing(setting):
@@ -102,20 +134,22 @@ def test_looking_changes_nothing(setting):
     assert all(torch.equal(values, second[name]) for name, values in first.items())
     assert AttentionInterface._global_mapping[PREFIX_ATTENTION] is prefix_attention
     module.eval()
-    answers = module(batch)
+    predictions = module(batch)
     module.diagnose(batch)
-    assert module(batch) == answers
+    assert module(batch) == predictions
     assert torch.is_grad_enabled()
 
 
 def test_leaving_a_view_out_is_answering_the_posts_that_lack_it(setting):
     module, batch = setting.module, setting.batch
-    found, answers = module.diagnose(batch), module(batch)
+    found, predictions = module.diagnose(batch), module(batch)
     with torch.no_grad():
         states = module.encode(batch).states
     for view in range(batch.view_mask.shape[1]):
         lacking = less(setting, view)
-        support = log_probability(module, batch, answers) - log_probability(module, lacking, answers)
+        support = log_probability(module, batch, predictions) - log_probability(
+            module, lacking, predictions
+        )
         torch.testing.assert_close(found["view_support"][:, view], support, rtol=1e-4, atol=1e-5)
         with torch.no_grad():
             others = module.encode(lacking).states
@@ -141,9 +175,13 @@ def test_what_is_classified_gives_the_heads_scores(setting):
     with torch.no_grad():
         states = module.encode(batch).states
         if setting.task == "ner":
-            torch.testing.assert_close(module.head.emission(found), module.head.emissions(states, batch))
+            torch.testing.assert_close(
+                module.head.emission(found), module.head.emissions(states, batch)
+            )
         else:
-            torch.testing.assert_close(module.head.classifier(found[:, 0]), module.head.logits(states, batch))
+            torch.testing.assert_close(
+                module.head.classifier(found[:, 0]), module.head.logits(states, batch)
+            )
 
 
 @pytest.mark.parametrize("name", ["hvpnet", "mlnet"])
@@ -177,7 +215,9 @@ def attend_literally(module, batch, prefix):
         hook.remove()
     size, heads, length = prefix.keys.shape[-1], prefix.keys.shape[2], prefix.keys.shape[3]
     mass = torch.zeros(len(batch), len(layers), heads, batch.word_mask.shape[1], length)
-    for post, layer, head in torch.cartesian_prod(*map(torch.arange, (len(batch), len(layers), heads))).tolist():
+    for post, layer, head in torch.cartesian_prod(
+        *map(torch.arange, (len(batch), len(layers), heads))
+    ).tolist():
         cut = slice(head * size, (head + 1) * size)
         keys = torch.cat([prefix.keys[layer, post, head], caught[layer, "key"][post, :, cut]])
         before = torch.ones(length, dtype=torch.bool)
@@ -207,8 +247,12 @@ def test_the_mass_on_a_prefix_is_the_literal_softmax(make, name):
         return
     mass, views = found["prefix_mass"], batch.view_mask.shape[1]
     expected = torch.zeros(*mass.shape)
-    for view in range(views):  # the positions that a mask of this view alone leaves open are this view's
-        alone = replace(batch, view_mask=torch.arange(views).expand(len(batch), -1) == view, view_index=None)
+    for view in range(
+        views
+    ):  # the positions that a mask of this view alone leaves open are this view's
+        alone = replace(
+            batch, view_mask=torch.arange(views).expand(len(batch), -1) == view, view_index=None
+        )
         with torch.no_grad():
             open_positions = prefix_mask(module, alone)
         expected[..., view] = (literal * open_positions[:, None, :, None]).sum(-1).mean(2)
@@ -249,7 +293,11 @@ def test_gates_sum_to_one_and_are_0_on_masked_views(make, name):
     by_view = gates.transpose(1, 2)  # (batch, views, layers, ...)
     assert not by_view[~batch.view_mask].any()
     assert (by_view[batch.view_mask] > 0).all()
-    total = by_view[batch.view_mask].sum(-1) if gates.ndim == 4 else gates[batch.view_mask.any(1)].sum(-1)
+    total = (
+        by_view[batch.view_mask].sum(-1)
+        if gates.ndim == 4
+        else gates[batch.view_mask.any(1)].sum(-1)
+    )
     torch.testing.assert_close(total, torch.ones_like(total))
     assert gates.std() > 0.01
 
@@ -260,9 +308,15 @@ def test_switched_off_parts_are_not_there(make):
     bare = make("dghc", correlation=False, gating=False)
     found = bare.module.diagnose(bare.batch)
     assert "correlation" not in found
-    assert torch.equal(found["gates"], bare.batch.view_mask.unsqueeze(1).expand_as(found["gates"]).float())
+    assert torch.equal(
+        found["gates"], bare.batch.view_mask.unsqueeze(1).expand_as(found["gates"]).float()
+    )
     bare = make("rap", relevance=False, prompting=False)
-    assert bare.module.diagnose(bare.batch).keys() == ALL.keys() | {"routing", "paths", "unprompted"}
+    assert bare.module.diagnose(bare.batch).keys() == ALL.keys() | {
+        "routing",
+        "paths",
+        "unprompted",
+    }
     bare = make("imm", sw_loss=False, insert_activation=False)
     assert bare.module.diagnose(bare.batch).keys() == ALL.keys()
 
@@ -275,7 +329,10 @@ def test_dghcs_correlation_is_equations_2_and_3(make):
         parts = module.correlation
         for row, found in enumerate(module.diagnose(batch)["correlation"]):
             match = torch.tanh(text[row] @ parts.match.weight @ picture[row])
-            expected = torch.tanh(parts.from_text.weight @ text[row] + parts.from_picture.weight @ picture[row] * match)
+            expected = torch.tanh(
+                parts.from_text.weight @ text[row]
+                + parts.from_picture.weight @ picture[row] * match
+            )
             torch.testing.assert_close(found, expected)
 
 
@@ -284,7 +341,7 @@ def test_raps_routing_is_what_the_path_loss_compares(make):
     module, batch = setting.module, setting.batch
     found = module.diagnose(batch)
     with torch.no_grad():
-        cls = functional.normalize(module.read(batch)[:, 0], dim=-1)
+        cls = functional.normalize(module.encode_text(batch)[:, 0], dim=-1)
         loss = module.encode(batch).losses["router"]
     vectors = functional.normalize(found["routing"].flatten(1), dim=-1)
     difference = (vectors @ vectors.T - cls @ cls.T).square()
@@ -311,7 +368,7 @@ def test_raps_relevance_is_what_opens_its_gate(make):
     setting = make("rap")
     module, batch = setting.module, setting.batch
     with torch.no_grad():
-        gate = module.gate(*module.features(module.read(batch), batch), batch)
+        gate = module.gate(*module.features(module.encode_text(batch), batch), batch)
     torch.testing.assert_close(torch.tanh(module.diagnose(batch)["relevance"]), gate)
 
 
@@ -319,7 +376,9 @@ def test_mlnets_match_opens_its_gate_above_a_half(make):
     setting = make("mlnet")
     module, batch = setting.module, setting.batch
     with torch.no_grad():
-        gate = module.gate(module.read_text(batch), module.read_pictures(module.grid(batch), batch), batch)
+        gate = module.gate(
+            module.read_text(batch), module.read_pictures(module.grid(batch), batch), batch
+        )
     match = module.diagnose(batch)["match"]
     assert torch.equal(match > 0.5, gate > 0.5)
     assert match[3] == 0
@@ -337,8 +396,12 @@ def test_imms_similarities_are_the_cosines_of_every_text_with_every_picture(make
     for text, picture in ((0, 0), (0, 1), (2, 4), (3, 1)):
         pair = [replace(posts[text], views=posts[picture].views)]
         alone = module.diagnose(make_batch(setting.data, pair))["learned_similarity"]
-        torch.testing.assert_close(found["learned_similarity"][text, picture], alone[0, 0], rtol=1e-4, atol=1e-5)
-        cosine = functional.cosine_similarity(vectors["clip_text"][text], vectors["clip_image"][picture], dim=0)
+        torch.testing.assert_close(
+            found["learned_similarity"][text, picture], alone[0, 0], rtol=1e-4, atol=1e-5
+        )
+        cosine = functional.cosine_similarity(
+            vectors["clip_text"][text], vectors["clip_image"][picture], dim=0
+        )
         torch.testing.assert_close(found["clip_similarity"][text, picture], cosine.clamp(min=0))
 
 
@@ -361,7 +424,12 @@ def test_imms_learned_similarity_is_what_its_loss_compares(make):
 def test_a_pretraining_has_no_answer_to_explain(demo_data, tiny_bert):
     data = demo_data("ner", tiny_bert)
     module = build_module(
-        MLNetPretraining, data.schema, tiny_bert, vision_backbone="test_resnet", fusion_layers=1, lstm_size=8
+        MLNetPretraining,
+        data.schema,
+        tiny_bert,
+        vision_backbone="test_resnet",
+        fusion_layers=1,
+        lstm_size=8,
     )
     with pytest.raises(NoAnswers):
         module.diagnose(make_batch(data, by_words(data.instances["train"], 2)))

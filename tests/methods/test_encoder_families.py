@@ -2,12 +2,14 @@
 
 import pytest
 import torch
-from tools import build_module, by_words, encode, make_batch, stir, training_loss
+from helpers.methods import build_module, by_words, encode, make_batch, perturb, training_loss
 
 from mmie.blocks.errors import EncoderUnsuited
 from mmie.methods import HVPNet, TextOnly
 
-pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log", "ignore:.*in eval mode")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:You are trying to `self.log", "ignore:.*in eval mode"
+)
 
 SIZES = {
     "hidden_size": 32,
@@ -54,7 +56,7 @@ def build(method, data, family, **arguments):
 
 
 def seeing(data, family, **arguments):
-    return stir(build(HVPNet, data, family, vision_backbone="test_resnet", **arguments))
+    return perturb(build(HVPNet, data, family, vision_backbone="test_resnet", **arguments))
 
 
 def check_trains(module, batch):
@@ -62,7 +64,9 @@ def check_trains(module, batch):
     loss = training_loss(module, batch)
     loss.backward()
     assert loss.isfinite()
-    assert [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None] == []
+    assert [
+        name for name, p in module.named_parameters() if p.requires_grad and p.grad is None
+    ] == []
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -93,7 +97,11 @@ def test_hvpnet_refuses_an_encoder_that_would_not_see_the_picture(data, family):
 
 @pytest.mark.parametrize("family", sorted(FAMILIES.keys() - UNCHECKPOINTED))
 def test_recomputed_activations_change_no_gradient(data, posts, family):
-    make = seeing if family in READING else lambda *given, **settings: build(TextOnly, *given, **settings)
+    make = (
+        seeing
+        if family in READING
+        else lambda *given, **settings: build(TextOnly, *given, **settings)
+    )
     plain, thrifty = make(data, family), make(data, family, gradient_checkpointing=True)
     for module in (plain, thrifty):
         training_loss(module, make_batch(data, posts)).backward()

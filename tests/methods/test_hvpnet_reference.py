@@ -27,12 +27,20 @@ def model():
     torch.manual_seed(0)
     schema = Schema("ner", ("PER", "LOC"), 60, max_tokens=16, num_objects=CROPS, image_size=64)
     model = HVPNet(
-        schema, variant="reference", text_encoder=BERT, vision_backbone="test_resnet", pretrained=False
+        schema,
+        variant="reference",
+        text_encoder=BERT,
+        vision_backbone="test_resnet",
+        pretrained=False,
     ).eval()
     for parameter in [*model.text.parameters(), *model.visual_prefix.parameters()]:
-        parameter.data += 0.1 * torch.randn_like(parameter)  # so that gates differ and the prefix is heard
+        parameter.data += 0.1 * torch.randn_like(
+            parameter
+        )  # so that gates differ and the prefix is heard
     for module in model.vision.modules():
-        if isinstance(module, nn.BatchNorm2d):  # timm's own starts leave its residual branches and means at 0
+        if isinstance(
+            module, nn.BatchNorm2d
+        ):  # timm's own starts leave its residual branches and means at 0
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.running_mean, std=0.1)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
@@ -50,20 +58,24 @@ def make_batch(view_mask):
         index=torch.arange(BATCH),
         input_ids=ids,
         attention_mask=mask,
-        segment_ids=torch.tensor([0] * 5 + [1] * 4).expand(BATCH, -1) * mask,
+        token_type_ids=torch.tensor([0] * 5 + [1] * 4).expand(BATCH, -1) * mask,
         token_words=mask.long() - 1,
         characters=torch.ones(*words.shape, 1, dtype=torch.long),
         word_starts=words,
         word_mask=torch.ones_like(words, dtype=torch.bool),
         view_mask=view_mask,
-        pixels=torch.randint(0, 256, (BATCH, VIEWS, 3, 64, 64), generator=generator, dtype=torch.uint8),
+        pixels=torch.randint(
+            0, 256, (BATCH, VIEWS, 3, 64, 64), generator=generator, dtype=torch.uint8
+        ),
         tags=words,
     )
 
 
 def pooled_stages(resnet, picture):
     """The four stages of (batch, 3, 64, 64) uint8, each pooled to 2 x 2."""
-    mean, std = (torch.tensor(resnet.pretrained_cfg[name]).view(3, 1, 1) for name in ("mean", "std"))
+    mean, std = (
+        torch.tensor(resnet.pretrained_cfg[name]).view(3, 1, 1) for name in ("mean", "std")
+    )
     features = (picture.float() / 255 - mean) / std
     features = resnet.maxpool(resnet.act1(resnet.bn1(resnet.conv1(features))))
     pooled = []
@@ -79,9 +91,13 @@ def visual_prompt(model, pixels):
     weights = model.visual_prefix.state_dict()
     splits = []
     for view in range(VIEWS):
-        maps = torch.cat(pooled_stages(model.vision.model, pixels[:, view]), dim=1)  # (batch, channels, 2, 2)
+        maps = torch.cat(
+            pooled_stages(model.vision.model, pixels[:, view]), dim=1
+        )  # (batch, channels, 2, 2)
         rows = maps.view(BATCH, 4, -1)
-        inner = torch.tanh(rows @ weights["encoder_conv.0.weight"].T + weights["encoder_conv.0.bias"])
+        inner = torch.tanh(
+            rows @ weights["encoder_conv.0.weight"].T + weights["encoder_conv.0.bias"]
+        )
         outer = inner @ weights["encoder_conv.2.weight"].T + weights["encoder_conv.2.bias"]
         splits.append(outer.split(2 * HIDDEN, dim=-1))  # 4 chunks (batch, 4, 2 hidden)
     pairs = []
@@ -92,8 +108,12 @@ def visual_prompt(model, pixels):
             scores = summary @ weights[f"gates.{layer}.weight"].T + weights[f"gates.{layer}.bias"]
             gate = functional.softmax(functional.leaky_relu(scores), dim=-1)
             mixed.append(sum(gate[:, scale].view(-1, 1, 1) * chunks[scale] for scale in range(4)))
-        keys, values = torch.cat(mixed, dim=1).split(HIDDEN, dim=-1)  # (batch, 4 views, hidden) each
-        pairs.append(tuple(half.contiguous().view(BATCH, HEADS, PREFIX, HEAD) for half in (keys, values)))
+        keys, values = torch.cat(mixed, dim=1).split(
+            HIDDEN, dim=-1
+        )  # (batch, 4 views, hidden) each
+        pairs.append(
+            tuple(half.contiguous().view(BATCH, HEADS, PREFIX, HEAD) for half in (keys, values))
+        )
     return pairs
 
 
@@ -114,19 +134,25 @@ def bert(model, batch, pairs, prefix_mask, shift=PREFIX):
 
     states = weights["embeddings.word_embeddings.weight"][batch.input_ids]
     states = states + weights["embeddings.position_embeddings.weight"][shift : shift + TOKENS]
-    states = states + weights["embeddings.token_type_embeddings.weight"][batch.segment_ids]
+    states = states + weights["embeddings.token_type_embeddings.weight"][batch.token_type_ids]
     states = norm("embeddings.LayerNorm", states)
     text_mask = batch.attention_mask[:, None].expand(-1, HEADS, -1)
-    hidden = ~torch.cat([prefix_mask, text_mask], dim=-1)[:, :, None]  # (batch, heads, 1, prefix + tokens)
+    hidden = ~torch.cat([prefix_mask, text_mask], dim=-1)[
+        :, :, None
+    ]  # (batch, heads, 1, prefix + tokens)
     for layer, (prefix_keys, prefix_values) in enumerate(pairs):
         name = f"encoder.layer.{layer}"
         query, key, value = (
-            heads_of(linear(f"{name}.attention.self.{part}", states)) for part in ("query", "key", "value")
+            heads_of(linear(f"{name}.attention.self.{part}", states))
+            for part in ("query", "key", "value")
         )
         key, value = torch.cat([prefix_keys, key], dim=2), torch.cat([prefix_values, value], dim=2)
         scores = (query @ key.transpose(2, 3) / math.sqrt(HEAD)).masked_fill(hidden, -math.inf)
         read = torch.cat((scores.softmax(-1) @ value).unbind(1), dim=-1)  # (batch, tokens, hidden)
-        states = norm(f"{name}.attention.output.LayerNorm", states + linear(f"{name}.attention.output.dense", read))
+        states = norm(
+            f"{name}.attention.output.LayerNorm",
+            states + linear(f"{name}.attention.output.dense", read),
+        )
         inner = functional.gelu(linear(f"{name}.intermediate.dense", states))
         states = norm(f"{name}.output.LayerNorm", states + linear(f"{name}.output.dense", inner))
     return states
@@ -148,8 +174,10 @@ def test_last_hidden_state_equals_the_published_computation(model):
         bert(model, batch, pairs, ALL, shift=0),
         bert(model, batch, upside_down, ALL),
     ):
-        assert (states - other)[real].abs().max() > 1e-2  # the prefix, the shift and the picture are heard
-    gates = model.visual_prefix.gate_weights(model.look(batch))
+        assert (states - other)[
+            real
+        ].abs().max() > 1e-2  # the prefix, the shift and the picture are heard
+    gates = model.visual_prefix.gate_weights(model.encode_images(batch))
     assert gates.std(dim=-1).mean() > 1e-2
 
 
@@ -160,7 +188,9 @@ def test_a_missing_crop_is_left_out_of_it(model):
     prefix_mask = ALL.clone()
     for head in range(HEADS):
         for position in range(PREFIX):
-            row = (head * PREFIX + position) * HEAD // HIDDEN  # of the (prefix, hidden) matrix that was viewed
+            row = (
+                (head * PREFIX + position) * HEAD // HIDDEN
+            )  # of the (prefix, hidden) matrix that was viewed
             prefix_mask[:, head, position] = view_mask[:, row // 4]
     expected = bert(model, batch, visual_prompt(model, batch.pixels), prefix_mask)
     assert (model.encode(batch).states - expected)[batch.attention_mask].abs().max() < 1e-5

@@ -9,14 +9,14 @@ import huggingface_hub.constants
 import pytest
 import timm
 import torch
-from tools import (
+from helpers.methods import (
     build_module,
     by_words,
     encode,
     make_batch,
     noise_like,
+    perturb,
     snapshot,
-    stir,
     train,
     training_loss,
     without_views,
@@ -49,7 +49,7 @@ def batch(data):
 def build(data, tiny_bert):
     def build(stirred=True, encoder=tiny_bert, **changes):
         module = build_module(IMM, data.schema, encoder, **{"patch_size": 16, **changes})
-        return stir(module) if stirred else module
+        return perturb(module) if stirred else module
 
     return build
 
@@ -87,7 +87,8 @@ def literal_matching(text, pictures, similarity):
     scores = [[cosine(t, v) / TAU for v in pictures] for t in text]
     turned = [[cosine(t, v) / TAU for t in text] for v in pictures]
     return (
-        literal_divergence(scores, similarity) + literal_divergence(turned, list(zip(*similarity, strict=True)))
+        literal_divergence(scores, similarity)
+        + literal_divergence(turned, list(zip(*similarity, strict=True)))
     ) / 2
 
 
@@ -105,7 +106,8 @@ def literal_attention(layer, states):
     """MHA of one post's vectors, head by head."""
     attention, size = layer.attention.self, layer.attention.self.attention_head_size
     queries, keys, values = (
-        [linear(part, state) for state in states] for part in (attention.query, attention.key, attention.value)
+        [linear(part, state) for state in states]
+        for part in (attention.query, attention.key, attention.value)
     )
     results = []
     for query in queries:
@@ -113,7 +115,9 @@ def literal_attention(layer, states):
         for start in range(0, len(query), size):
             head = slice(start, start + size)
             weights = softmax([(query[head] @ key[head]).item() / math.sqrt(size) for key in keys])
-            heads.append(sum(weight * value[head] for weight, value in zip(weights, values, strict=True)))
+            heads.append(
+                sum(weight * value[head] for weight, value in zip(weights, values, strict=True))
+            )
         results.append(linear(layer.attention.output.dense, torch.cat(heads)))
     return results
 
@@ -128,7 +132,9 @@ def literal_feed_forward(inner, outer, state, phi_keys=(), phi_values=()):
 
 def literal_half_block(layer, states, before):
     """Equation 3: what goes beside and what goes into the feed-forward."""
-    attended = literal_attention(layer, states if before is None else [before(state) for state in states])
+    attended = literal_attention(
+        layer, states if before is None else [before(state) for state in states]
+    )
     added = [state + change for state, change in zip(states, attended, strict=True)]
     normed = [norm(layer.attention.output.LayerNorm, state) for state in added]
     return (normed if before is None else added), normed
@@ -152,10 +158,16 @@ def literal_encode(module, text, pictures, is_pre):
             own = layer if index < shared else visual.blocks[index - shared]
             visual_beside, visual_inputs = literal_half_block(own, pictures, visual_before)
             if index < shared:
-                inner, outer = visual.feed_forwards[index].intermediate.dense, visual.feed_forwards[index].output
+                inner, outer = (
+                    visual.feed_forwards[index].intermediate.dense,
+                    visual.feed_forwards[index].output,
+                )
             else:
                 slots = module.slots[index - shared]
-                picked = [mix(softmax([(t @ v).item() for v in visual_inputs]), visual_inputs) for t in inputs]
+                picked = [
+                    mix(softmax([(t @ v).item() for v in visual_inputs]), visual_inputs)
+                    for t in inputs
+                ]
                 phi_keys = [slots.key.weight @ vector for vector in picked]
                 phi_values = [slots.value.weight @ vector for vector in picked]
             if index >= shared and index < len(layers) - 1:
@@ -166,7 +178,10 @@ def literal_encode(module, text, pictures, is_pre):
                 visual_before = norm_of(own) if is_pre else None
         dense = layer.intermediate.dense, layer.output.dense
         text = literal_join(
-            layer, beside, [literal_feed_forward(*dense, s, phi_keys, phi_values) for s in inputs], is_pre
+            layer,
+            beside,
+            [literal_feed_forward(*dense, s, phi_keys, phi_values) for s in inputs],
+            is_pre,
         )
         before = norm_of(layer) if is_pre else None
     return torch.stack([before(state) for state in text] if is_pre else text)
@@ -187,26 +202,37 @@ def literal_patches(module, picture):
     for top in range(0, picture.shape[1], side):
         for left in range(0, picture.shape[2], side):
             patch = scaled[:, top : top + side, left : left + side]
-            tokens.append((module.projection.weight * patch).sum((1, 2, 3)) + module.projection.bias)
+            tokens.append(
+                (module.projection.weight * patch).sum((1, 2, 3)) + module.projection.bias
+            )
     places = module.positions.weight
-    return [norm(module.norm, t + p + module.kind.weight[0]) for t, p in zip(tokens, places, strict=True)]
+    return [
+        norm(module.norm, t + p + module.kind.weight[0])
+        for t, p in zip(tokens, places, strict=True)
+    ]
 
 
 def test_divergence_is_that_of_equations_6_to_8():
     scores, similarity = random(4, 4), random(4, 4, seed=1).relu()
     similarity[2] = 0
     expected = literal_divergence(scores.tolist(), similarity.tolist())
-    assert divergence(scores, similarity, everyone(scores)).item() == pytest.approx(expected, rel=1e-9)
+    assert divergence(scores, similarity, everyone(scores)).item() == pytest.approx(
+        expected, rel=1e-9
+    )
 
 
 def test_matching_is_the_mean_of_both_directions():
-    text, pictures, similarity = random(4, HIDDEN), random(4, HIDDEN, seed=1), random(4, 4, seed=2).relu()
+    text, pictures, similarity = (
+        random(4, HIDDEN),
+        random(4, HIDDEN, seed=1),
+        random(4, 4, seed=2).relu(),
+    )
     expected = literal_matching(text, pictures, similarity.tolist())
     loss = matching_loss(text, pictures, similarity, TAU, everyone(text))
     assert loss.item() == pytest.approx(expected, rel=1e-9)
-    assert matching_loss(5 * text, pictures, similarity, TAU, everyone(text)).item() == pytest.approx(
-        expected, rel=1e-9
-    )
+    assert matching_loss(
+        5 * text, pictures, similarity, TAU, everyone(text)
+    ).item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_matching_is_lowest_where_pairs_match():
@@ -227,7 +253,10 @@ def test_slots_are_hidden_units_keyed_and_valued_by_the_picked_knowledge():
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 0, 0, 0]]).bool()
     inserted = slots(text, pictures, mask)
     for post in range(POSTS):
-        picked = [mix(softmax([(t @ v).item() for v in pictures[post]]), pictures[post]) for t in text[post]]
+        picked = [
+            mix(softmax([(t @ v).item() for v in pictures[post]]), pictures[post])
+            for t in text[post]
+        ]
         torch.testing.assert_close(slots.select(text, pictures)[post], torch.stack(picked))
         for token in range(TOKENS):
             expected = torch.zeros(HIDDEN, dtype=torch.float64)
@@ -257,8 +286,12 @@ def test_states_are_those_of_the_literal_blocks(build, batch, order, data):
     with torch.no_grad():
         for post in (0, 1):
             ids = batch.input_ids[post, batch.attention_mask[post]]
-            pictures = literal_patches(module.visual.patches, batch.pixels[post, 0]) if post == 0 else None
-            expected = literal_encode(module, list(embeddings(ids[None])[0]), pictures, order == "pre")
+            pictures = (
+                literal_patches(module.visual.patches, batch.pixels[post, 0]) if post == 0 else None
+            )
+            expected = literal_encode(
+                module, list(embeddings(ids[None])[0]), pictures, order == "pre"
+            )
             torch.testing.assert_close(states[post, : len(ids)], expected)
             if post == 0:
                 blind = literal_encode(module, list(embeddings(ids[None])[0]), None, order == "pre")
@@ -270,12 +303,20 @@ def test_semantic_loss_compares_start_tokens_and_means_of_posts_with_a_picture(b
     posts = len(batch)
     batch.view_mask[2, 0] = False
     vectors = {"clip_text": random(posts, 3), "clip_image": random(posts, 3, seed=1)}
-    text, pictures = random(posts, batch.input_ids.shape[1], 16, seed=2), random(2 * posts, 5, 16, seed=3)
+    text, pictures = (
+        random(posts, batch.input_ids.shape[1], 16, seed=2),
+        random(2 * posts, 5, 16, seed=3),
+    )
     seen = [post for post in range(posts) if post != 2]
-    similarity = [[max(0.0, cosine(vectors["clip_text"][i], vectors["clip_image"][j])) for j in seen] for i in seen]
+    similarity = [
+        [max(0.0, cosine(vectors["clip_text"][i], vectors["clip_image"][j])) for j in seen]
+        for i in seen
+    ]
     words = [text[i, batch.text_mask[i]].mean(0) for i in seen]
     patches = [pictures[posts + i, 1:].mean(0) for i in seen]
-    sentence = literal_matching([text[i, 0] for i in seen], [pictures[i, 0] for i in seen], similarity)
+    sentence = literal_matching(
+        [text[i, 0] for i in seen], [pictures[i, 0] for i in seen], similarity
+    )
     expected = 0.3 * sentence + 0.9 * literal_matching(words, patches, similarity)
     loss = module.semantic_loss(text, pictures, replace(batch, features=vectors))
     assert loss.item() == pytest.approx(expected, rel=1e-9)
@@ -287,7 +328,10 @@ def test_similarity_without_clip_is_ones_own_picture(build, batch):
 
 def test_clip_without_its_vectors_says_what_to_do(build, batch):
     module = build(clip="openai/clip")
-    with pytest.raises(MmieError, match=r"'openai/clip', but the batch lacks its vectors clip_text, clip_image.*null"):
+    with pytest.raises(
+        MmieError,
+        match=r"'openai/clip', but the batch lacks its vectors clip_text, clip_image.*null",
+    ):
         training_loss(module, batch)
     only = replace(batch, features={"clip_text": random(len(batch), 3).float()})
     with pytest.raises(MmieError, match="vectors clip_image "):
@@ -313,18 +357,20 @@ def test_it_starts_as_the_text_encoder(demo_data, encoder, request):
     module = build_module(IMM, data.schema, folder, patch_size=16)
     batch = make_batch(data, by_words(data.instances["train"], 6))
     with torch.no_grad():
-        expected = module.read(batch)
+        expected = module.encode_text(batch)
     assert torch.equal(encode(module, batch), expected)
-    assert torch.equal(encode(stir(module), without_views(batch)), expected)
+    assert torch.equal(encode(perturb(module), without_views(batch)), expected)
     assert (encode(module, batch) - expected).abs().max() > 1e-3
 
 
 def test_pre_norm_puts_the_norms_elsewhere(build, batch):
     module = build(stirred=False, norm="pre")
     with torch.no_grad():
-        assert (encode(module, batch) - module.read(batch)).abs().max() > 1e-5
+        assert (encode(module, batch) - module.encode_text(batch)).abs().max() > 1e-5
     deep = {**module.text.config.to_dict(), "initializer_range": 0.3}
-    states = [encode(build(stirred=False, encoder=deep, norm=order), batch) for order in ("pre", "post")]
+    states = [
+        encode(build(stirred=False, encoder=deep, norm=order), batch) for order in ("pre", "post")
+    ]
     assert (states[0] - states[1]).abs().max() > 0.1
 
 
@@ -343,7 +389,9 @@ def test_a_masked_picture_has_no_influence(build, batch):
     noisy[1] = noise_like(noisy[1])
     assert torch.equal(encode(module, replace(batch, pixels=noisy)), encode(module, batch))
     assert torch.equal(encode(module, batch)[1], encode(module, without_views(batch))[1])
-    assert torch.equal(training_loss(module, replace(batch, pixels=noisy)), training_loss(module, batch))
+    assert torch.equal(
+        training_loss(module, replace(batch, pixels=noisy)), training_loss(module, batch)
+    )
 
 
 def test_losses_are_there_in_training_only_and_weighted(build, batch):
@@ -382,11 +430,15 @@ def test_augmented_views_are_crops_of_8_to_100_percent_at_4_to_3_flipped_or_not(
     """A picture whose red is the column and whose green is the row tells what was cut out of it."""
     size, count = 64, 400
     ramp = 4.0 * torch.arange(size)
-    picture = torch.stack([ramp.expand(size, size), ramp.unsqueeze(1).expand(size, size), torch.zeros(size, size)])
+    picture = torch.stack(
+        [ramp.expand(size, size), ramp.unsqueeze(1).expand(size, size), torch.zeros(size, size)]
+    )
     torch.manual_seed(0)
     views = augment(picture.to(torch.uint8).expand(count, -1, -1, -1), size)
     assert views.shape == (count, 3, size, size)
-    slope = (views[:, 0, 32, 48] - views[:, 0, 32, 16]) / 4 / 32  # columns of the picture in one of the view
+    slope = (
+        (views[:, 0, 32, 48] - views[:, 0, 32, 16]) / 4 / 32
+    )  # columns of the picture in one of the view
     width, height = slope.abs(), (views[:, 1, 48, 32] - views[:, 1, 16, 32]) / 4 / 32
     assert width.max() < 1.01
     assert height.max() < 1.01
@@ -416,7 +468,9 @@ def test_the_picture_path_starts_as_a_copy_and_shares_attention_and_norms(build)
     module = build(stirred=False, encoder=deep, num_shared_layers=1, freeze_text=True)
     layers, visual = module.layers, module.visual
     assert [len(visual.feed_forwards), len(visual.blocks), len(module.slots)] == [1, 3, 3]
-    torch.testing.assert_close(visual.feed_forwards[0].intermediate.dense.weight, layers[0].intermediate.dense.weight)
+    torch.testing.assert_close(
+        visual.feed_forwards[0].intermediate.dense.weight, layers[0].intermediate.dense.weight
+    )
     torch.testing.assert_close(visual.feed_forwards[0].output.weight, layers[0].output.dense.weight)
     for copied, layer in zip(visual.blocks[:-1], layers[1:3], strict=True):
         pairs = zip(copied.parameters(), layer.parameters(), strict=True)
@@ -426,15 +480,23 @@ def test_the_picture_path_starts_as_a_copy_and_shares_attention_and_norms(build)
     module.train()
     assert all(part.training for part in visual.modules())
     shared = [name for name in module.state_dict() if ".query." in name]
-    assert len(shared) == 2 * (4 + 3)  # weight and bias; the picture has attention of its own in the IA only
+    assert len(shared) == 2 * (
+        4 + 3
+    )  # weight and bias; the picture has attention of its own in the IA only
 
 
-@pytest.mark.parametrize("switches", [{"sw_loss": False}, {"insert_activation": False}, {"norm": "pre"}, {}])
+@pytest.mark.parametrize(
+    "switches", [{"sw_loss": False}, {"insert_activation": False}, {"norm": "pre"}, {}]
+)
 @pytest.mark.parametrize("gradient_checkpointing", [False, True])
 def test_every_parameter_gets_a_gradient(build, batch, switches, gradient_checkpointing):
     module = build(**switches, gradient_checkpointing=gradient_checkpointing)
     training_loss(module, batch).backward()
-    dead = [n for n, p in module.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    dead = [
+        n
+        for n, p in module.named_parameters()
+        if p.requires_grad and (p.grad is None or not p.grad.any())
+    ]
     assert [name for name in dead if not name.endswith("key.bias")] == []
 
 
@@ -458,7 +520,7 @@ def test_without_inserting_the_states_are_the_text_encoders(build, batch):
     for switches in ({"insert_activation": False}, {"insert_activation": False, "sw_loss": False}):
         module = build(**switches)
         with torch.no_grad():
-            assert torch.equal(encode(module, batch), module.read(batch))
+            assert torch.equal(encode(module, batch), module.encode_text(batch))
         assert training_loss(module, batch).isfinite()
     assert module.visual is None
     assert {name.split(".")[0] for name, _ in module.named_parameters()} == {"text", "head"}
@@ -486,11 +548,17 @@ def test_bfloat16_and_a_batch_of_one(build, data, batch):
     [
         ({"norm": "middle"}, "norm is 'middle', expected post or pre"),
         ({"temperature": 0.0}, "temperature is 0.0, expected above 0"),
-        ({"num_shared_layers": 0}, "num_shared_layers is 0, the text encoder has 2 layers: expected 1 to 1"),
+        (
+            {"num_shared_layers": 0},
+            "num_shared_layers is 0, the text encoder has 2 layers: expected 1 to 1",
+        ),
         ({"num_shared_layers": 2}, "num_shared_layers is 2"),
         ({"patch_size": 24}, "pictures are 64 pixels wide, patch_size is 24: it must divide them"),
         ({"patch_size": 0}, "patch_size is 0"),
-        ({"encoder": {"model_type": "distilbert", "dim": 16, "n_heads": 2, "n_layers": 2}}, "use one of the BERT"),
+        (
+            {"encoder": {"model_type": "distilbert", "dim": 16, "n_heads": 2, "n_layers": 2}},
+            "use one of the BERT",
+        ),
     ],
 )
 def test_what_cannot_work_says_so(build, changes, message):
@@ -503,7 +571,11 @@ def save_vit(folder, name="test_vit"):
     torch.manual_seed(3)
     model = timm.create_model(name, pretrained=False)
     settings = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "num_classes": 1000}
-    config = {"architecture": name, "num_classes": 1000, "pretrained_cfg": {**model.pretrained_cfg, **settings}}
+    config = {
+        "architecture": name,
+        "num_classes": 1000,
+        "pretrained_cfg": {**model.pretrained_cfg, **settings},
+    }
     (folder / "config.json").write_text(json.dumps(config))
     torch.save(model.state_dict(), folder / "pytorch_model.bin")
 
@@ -538,7 +610,9 @@ def test_patches_of_another_size_are_resampled(build, tmp_path):
 def test_a_vit_of_another_width_leaves_the_patches_random(build, tmp_path):
     save_vit(tmp_path)
     module = build()
-    narrow = type(module.text)({**module.text.config.to_dict(), "hidden_size": 32}, pretrained=False)
+    narrow = type(module.text)(
+        {**module.text.config.to_dict(), "hidden_size": 32}, pretrained=False
+    )
     with pytest.warns(UserWarning, match="is 64 wide, the text encoder 32: it starts random"):
         PatchEmbedding(narrow, 64, 16, str(tmp_path))
 

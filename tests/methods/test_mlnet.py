@@ -5,7 +5,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tools import build_module, by_words, encode, make_batch, stir, training_loss, without_pictures, without_views
+from helpers.methods import (
+    build_module,
+    by_words,
+    encode,
+    make_batch,
+    perturb,
+    training_loss,
+    without_pictures,
+    without_views,
+)
 from torch import nn
 
 from mmie.methods.mlnet import FusedAttention, FusionLayer, Match, MLNet, RegionLayer
@@ -41,7 +50,7 @@ def batch(data):
 def build(data, tiny_bert):
     def build(stirred=True, **changes):
         module = build_module(MLNet, data.schema, tiny_bert, **{**TINY, **changes})
-        return stir(module) if stirred else module
+        return perturb(module) if stirred else module
 
     return build
 
@@ -62,7 +71,10 @@ def norm(layer, vector):
 def literal_attention(layer, states, mask, memory, memory_mask):
     """Equations 2 and 3 with fused keys and values, for one post."""
     summary = mean(states[mask])
-    pairs = [torch.tanh(linear(layer.pair, m) + linear(layer.pair_summary, summary)) for m in memory[memory_mask]]
+    pairs = [
+        torch.tanh(linear(layer.pair, m) + linear(layer.pair_summary, summary))
+        for m in memory[memory_mask]
+    ]
     if not pairs:
         return torch.zeros_like(states)
     size, results = HIDDEN // HEADS, []
@@ -70,8 +82,13 @@ def literal_attention(layer, states, mask, memory, memory_mask):
         query, joined = linear(layer.query, state), []
         for head in range(HEADS):
             part = slice(head * size, (head + 1) * size)
-            scores = [math.exp((query[part] @ pair[:HIDDEN][part]).item() / math.sqrt(size)) for pair in pairs]
-            weighted = [w / sum(scores) * pair[HIDDEN:][part] for w, pair in zip(scores, pairs, strict=True)]
+            scores = [
+                math.exp((query[part] @ pair[:HIDDEN][part]).item() / math.sqrt(size))
+                for pair in pairs
+            ]
+            weighted = [
+                w / sum(scores) * pair[HIDDEN:][part] for w, pair in zip(scores, pairs, strict=True)
+            ]
             joined.append(sum(weighted))
         results.append(linear(layer.output, torch.cat(joined)))
     return torch.stack(results)
@@ -83,7 +100,9 @@ def test_fused_attention_equals_loops():
     text, regions = torch.randn(POSTS, TOKENS, HIDDEN), torch.randn(POSTS, REGIONS, HIDDEN)
     attended = layer(text, MASK, regions, REGION_MASK)
     for post in range(POSTS):
-        expected = literal_attention(layer, text[post], MASK[post], regions[post], REGION_MASK[post])
+        expected = literal_attention(
+            layer, text[post], MASK[post], regions[post], REGION_MASK[post]
+        )
         torch.testing.assert_close(attended[post], expected)
     assert not attended[2].any()
 
@@ -91,7 +110,9 @@ def test_fused_attention_equals_loops():
 @pytest.mark.usefixtures("_double")
 def test_the_summary_moves_keys_as_well_as_values():
     layer = FusedAttention(HIDDEN, HEADS)
-    loss = layer(torch.randn(1, TOKENS, HIDDEN), MASK[:1], torch.randn(1, REGIONS, HIDDEN), REGION_MASK[:1])
+    loss = layer(
+        torch.randn(1, TOKENS, HIDDEN), MASK[:1], torch.randn(1, REGIONS, HIDDEN), REGION_MASK[:1]
+    )
     loss.square().sum().backward()
     keys, values = layer.pair_summary.weight.grad.chunk(2)
     assert keys.abs().max() > 1e-6
@@ -106,10 +127,14 @@ def test_fusion_layer_equals_its_two_equations():
     gate = torch.tensor([1.0, 0.0, 1.0])
     fused, read = layer(text, regions, MASK, REGION_MASK, gate)
     for post in range(POSTS):
-        looked = literal_attention(layer.regions_to_text, regions[post], REGION_MASK[post], text[post], MASK[post])
+        looked = literal_attention(
+            layer.regions_to_text, regions[post], REGION_MASK[post], text[post], MASK[post]
+        )
         views = torch.stack([norm(layer.norm, v) for v in regions[post] + looked])
         torch.testing.assert_close(read[post], views)
-        seen = literal_attention(layer.text_to_regions, text[post], MASK[post], views, REGION_MASK[post])
+        seen = literal_attention(
+            layer.text_to_regions, text[post], MASK[post], views, REGION_MASK[post]
+        )
         torch.testing.assert_close(fused[post], text[post] + gate[post] * layer.scale * seen)
     assert torch.equal(fused[1:], text[1:])
 
@@ -128,7 +153,9 @@ def test_region_layer_is_a_transformer_layer_of_torch():
             getattr(torchs.linear2, name).copy_(getattr(layer.feed_forward[2], name))
     regions = torch.randn(2, REGIONS, HIDDEN)
     expected = torchs(regions, src_key_padding_mask=~REGION_MASK[:2])
-    torch.testing.assert_close(layer(regions, REGION_MASK[:2])[REGION_MASK[:2]], expected[REGION_MASK[:2]])
+    torch.testing.assert_close(
+        layer(regions, REGION_MASK[:2])[REGION_MASK[:2]], expected[REGION_MASK[:2]]
+    )
 
 
 @pytest.mark.usefixtures("_double")
@@ -152,7 +179,7 @@ def test_match_equals_loops_and_a_picture_is_let_in_at_the_start():
 
 def test_regions_are_the_places_of_the_grid_view_by_view(build, batch):
     module = build(visual_layers=0)
-    (maps,) = module.look(batch)
+    (maps,) = module.encode_images(batch)
     grid, mask = module.grid(batch), module.region_mask(module.grid(batch), batch)
     posts, views, _, height, width = maps.shape
     assert grid.shape == (posts, views * height * width, module.vision.channels[0])
@@ -171,13 +198,15 @@ def test_it_starts_at_the_plain_text_encoder(build, batch):
     for fusion in ("early", "late"):
         module = build(stirred=False, fusion=fusion)
         with torch.no_grad():
-            states, _ = module.fuse(module.read_text(batch), module.read_pictures(module.grid(batch), batch), batch)
-            assert torch.equal(states, module.read(batch))
+            states, _ = module.fuse(
+                module.read_text(batch), module.read_pictures(module.grid(batch), batch), batch
+            )
+            assert torch.equal(states, module.encode_text(batch))
 
 
 def test_without_a_picture_or_with_a_closed_gate_nothing_is_added_to_the_text(build, batch):
     module = build(char_embedding=False)
-    plain = module.bilstm(module.read(batch), batch.attention_mask)
+    plain = module.bilstm(module.encode_text(batch), batch.attention_mask)
     assert not torch.allclose(encode(module, batch)[:5], plain[:5], atol=1e-4)
     assert torch.equal(encode(module, batch)[5], plain[5])
     assert torch.equal(encode(module, without_views(batch)), plain)
@@ -195,14 +224,18 @@ def test_the_gate_is_the_scores_side_of_a_half_and_hands_its_gradient_to_the_sco
     assert gate.tolist() == [float(score > 0.5) for score in scores[:5]] + [0.0]
     assert set(gate[:5].tolist()) == {0.0, 1.0}
     weights = torch.arange(1.0, 7.0)
-    (hard,) = torch.autograd.grad((gate * weights).sum(), module.match.score.bias, retain_graph=True)
+    (hard,) = torch.autograd.grad(
+        (gate * weights).sum(), module.match.score.bias, retain_graph=True
+    )
     (soft,) = torch.autograd.grad((scores * weights)[:5].sum(), module.match.score.bias)
     torch.testing.assert_close(hard, soft)
 
 
 def test_match_loss_pairs_each_post_with_its_picture_and_with_the_next_posts(build, batch):
     module = build()
-    batch = replace(batch, view_mask=batch.view_mask & torch.tensor([1, 1, 0, 1, 1, 1]).bool().unsqueeze(1))
+    batch = replace(
+        batch, view_mask=batch.view_mask & torch.tensor([1, 1, 0, 1, 1, 1]).bool().unsqueeze(1)
+    )
     text, regions = module.read_text(batch), module.read_pictures(module.grid(batch), batch)
     words, pictures = module.summaries(text, regions, batch)
     rows = [0, 1, 3, 4]
@@ -210,7 +243,9 @@ def test_match_loss_pairs_each_post_with_its_picture_and_with_the_next_posts(bui
     for place, row in enumerate(rows):
         other = rows[(place + 1) % len(rows)]
         for picture, label in ((row, 1.0), (other, 0.0)):
-            chance = module.match(words[row : row + 1], pictures[picture : picture + 1]).sigmoid().item()
+            chance = (
+                module.match(words[row : row + 1], pictures[picture : picture + 1]).sigmoid().item()
+            )
             losses.append(-math.log(chance) if label else -math.log(1 - chance) / 2)
     loss = module.match_loss(text, regions, batch)
     assert loss.item() == pytest.approx(sum(losses) / (4 + 4 / 2), rel=1e-4)
@@ -233,7 +268,9 @@ def test_the_match_loss_needs_training_two_pictures_and_a_weight(build, data, ba
     assert build(match_weight=0.2).train().encode(batch).losses["match"] > losses["match"]
     assert build(match_weight=0.0).train().encode(batch).losses == {}
     assert build().eval().encode(batch).losses == {}
-    one = make_batch(data, [data.instances["train"][0], without_pictures(data.instances["train"][1])])
+    one = make_batch(
+        data, [data.instances["train"][0], without_pictures(data.instances["train"][1])]
+    )
     assert module.encode(one).losses["match"] == 0
     assert module.encode(without_views(batch)).losses["match"] == 0
 
@@ -254,7 +291,7 @@ def test_the_gate_learns_which_pictures_belong(build, data):
 
 def test_every_piece_of_a_word_gets_its_characters_and_nothing_else_does(build, batch):
     module = build()
-    spelled, words = module.spell(batch), module.characters(batch.characters)
+    spelled, words = module.embed_characters(batch), module.characters(batch.characters)
     assert (batch.token_words.diff(dim=1) == 0).any()
     for post in range(len(batch)):
         for token, word in enumerate(batch.token_words[post].tolist()):
@@ -265,7 +302,9 @@ def test_every_piece_of_a_word_gets_its_characters_and_nothing_else_does(build, 
 def test_characters_are_read_unless_switched_off(build, batch):
     other = replace(batch, characters=torch.where(batch.characters > 0, 98, 0))
     with_characters, without = build(), build(char_embedding=False)
-    assert not torch.allclose(encode(with_characters, other), encode(with_characters, batch), atol=1e-4)
+    assert not torch.allclose(
+        encode(with_characters, other), encode(with_characters, batch), atol=1e-4
+    )
     assert torch.equal(encode(without, other), encode(without, batch))
     assert not any("characters" in name for name, _ in without.named_parameters())
 
@@ -277,7 +316,7 @@ def test_picture_and_text_meet_in_the_last_layers(build, batch, layers):
     embedded = module.read_text(without_views(batch))
     assert torch.equal(module.read_text(batch), embedded)
     hidden = module.text.model(
-        batch.input_ids, batch.attention_mask, batch.segment_ids, output_hidden_states=True
+        batch.input_ids, batch.attention_mask, batch.token_type_ids, output_hidden_states=True
     ).hidden_states
     plain = build(fusion_layers=layers, char_embedding=False)
     torch.testing.assert_close(plain.read_text(batch), hidden[2 - layers])
@@ -286,9 +325,15 @@ def test_picture_and_text_meet_in_the_last_layers(build, batch, layers):
 def test_late_fusion_adds_to_the_last_states(build, batch):
     module = build(fusion="late", fusion_layers=2)
     text, regions = module.read_text(batch), module.read_pictures(module.grid(batch), batch)
-    torch.testing.assert_close(build(fusion="late", char_embedding=False).read_text(batch), module.read(batch))
+    torch.testing.assert_close(
+        build(fusion="late", char_embedding=False).read_text(batch), module.encode_text(batch)
+    )
     assert len(module.fusions) == 1
-    masks = (batch.attention_mask, module.region_mask(regions, batch), module.gate(text, regions, batch))
+    masks = (
+        batch.attention_mask,
+        module.region_mask(regions, batch),
+        module.gate(text, regions, batch),
+    )
     expected, _ = module.fusions[0](text, regions, *masks)
     torch.testing.assert_close(module.fuse(text, regions, batch)[0], expected)
     early = build(fusion="early", fusion_layers=1)
@@ -311,7 +356,11 @@ def test_wrong_switches_are_refused(build, wrong, message):
 
 def test_head_and_lstm_train_at_the_heads_rate(build):
     module = build(text_lr=1e-3, fusion_lr=2e-3, head_lr=3e-3)
-    rates = {parameter: group["lr"] for group in module.parameter_groups() for parameter in group["params"]}
+    rates = {
+        parameter: group["lr"]
+        for group in module.parameter_groups()
+        for parameter in group["params"]
+    }
     expected = {"text": 1e-3, "head": 3e-3, "bilstm": 3e-3}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
@@ -319,11 +368,17 @@ def test_head_and_lstm_train_at_the_heads_rate(build):
     assert module.head.emission.in_features == 32
 
 
-@pytest.mark.parametrize("changes", [{}, {"fusion": "late"}, {"fusion_layers": 2}], ids=["early", "late", "all"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"fusion": "late"}, {"fusion_layers": 2}], ids=["early", "late", "all"]
+)
 def test_every_trainable_parameter_gets_a_gradient(build, batch, changes):
     module = build(**changes)
     training_loss(module, batch).backward()
-    dead = [n for n, p in module.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    dead = [
+        n
+        for n, p in module.named_parameters()
+        if p.requires_grad and (p.grad is None or not p.grad.any())
+    ]
     assert [name for name in dead if not name.endswith("key.bias")] == []
 
 
@@ -338,16 +393,23 @@ def test_it_runs_in_bfloat16(build, batch):
 
 
 def test_fused_layers_are_recomputed_with_gradient_checkpointing(build, batch):
-    settings = {"fusion_layers": 2, "char_embedding": False}  # its LSTM is no layer of the text encoder
+    settings = {
+        "fusion_layers": 2,
+        "char_embedding": False,
+    }  # its LSTM is no layer of the text encoder
     plain, thrifty = build(**settings), build(**settings, gradient_checkpointing=True)
     saved = []
     for module in (plain, thrifty):
         sizes = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda t, s=sizes: s.append(t.numel()) or t, lambda t: t):
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t, s=sizes: s.append(t.numel()) or t, lambda t: t
+        ):
             loss = training_loss(module, batch)
         loss.backward()
         saved.append(sum(sizes))
     assert saved[1] < 0.7 * saved[0]
-    for (name, left), (_, right) in zip(plain.named_parameters(), thrifty.named_parameters(), strict=True):
+    for (name, left), (_, right) in zip(
+        plain.named_parameters(), thrifty.named_parameters(), strict=True
+    ):
         if left.requires_grad:
             torch.testing.assert_close(left.grad, right.grad, msg=name)

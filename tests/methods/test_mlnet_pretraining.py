@@ -5,17 +5,28 @@ from dataclasses import replace
 
 import pytest
 import torch
-from command import metrics, run, succeed, tiny
-from tools import build_data, build_module, build_trainer, by_words, make_batch, stir, without_pictures, without_views
+from helpers.command import metrics, run, succeed, tiny
+from helpers.methods import (
+    build_data,
+    build_module,
+    build_trainer,
+    by_words,
+    make_batch,
+    perturb,
+    without_pictures,
+    without_views,
+)
 
+from mmie.methods.initialisation import initialise_from
 from mmie.methods.mlnet import MLNet
 from mmie.methods.mlnet_pretraining import MLNetPretraining, NoAnswers
-from mmie.methods.transfer import initialise_from
 
 MASK_ID = 8
 TINY = {"vision_backbone": "test_resnet", "fusion_layers": 1}
 
-pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log", "ignore:.*in eval mode")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:You are trying to `self.log", "ignore:.*in eval mode"
+)
 
 
 @pytest.fixture(params=["ner", "re"])
@@ -33,7 +44,7 @@ def batch(data):
 def build(data, tiny_bert):
     def build(stirred=True, **changes):
         module = build_module(MLNetPretraining, data.schema, tiny_bert, **{**TINY, **changes})
-        return stir(module) if stirred else module
+        return perturb(module) if stirred else module
 
     return build
 
@@ -69,7 +80,9 @@ def test_chosen_pieces_are_masked_replaced_or_kept_and_the_others_stay(build, da
 def test_the_characters_of_touched_words_are_hidden_and_of_no_others(build, batch):
     chosen = chosen_by(batch.text_mask, 0.3, seeded())
     hidden = build().hide_words(batch, chosen)
-    touched = {(post, batch.token_words[post, token].item()) for post, token in chosen.nonzero().tolist()}
+    touched = {
+        (post, batch.token_words[post, token].item()) for post, token in chosen.nonzero().tolist()
+    }
     assert 0 < len(touched) < batch.word_mask.sum()
     for post in range(len(batch)):
         for word in range(batch.characters.shape[1]):
@@ -106,7 +119,9 @@ def test_word_loss_is_the_mean_negative_log_likelihood_of_the_chosen_pieces(buil
     table, pieces, losses = module.text.model.embeddings.word_embeddings.weight, module.pieces, []
     for post, token in chosen.nonzero().tolist():
         transformed = pieces.norm(torch.nn.functional.gelu(pieces.transform(states[post, token])))
-        scores = [(transformed @ row + bias).item() for row, bias in zip(table, pieces.bias, strict=True)]
+        scores = [
+            (transformed @ row + bias).item() for row, bias in zip(table, pieces.bias, strict=True)
+        ]
         highest = max(scores)
         total = highest + math.log(sum(math.exp(score - highest) for score in scores))
         losses.append(total - scores[batch.input_ids[post, token]])
@@ -147,7 +162,11 @@ def test_the_losses_are_the_three_tasks(build, batch):
 def test_every_trainable_parameter_gets_a_gradient_and_the_classifier_none(build, batch):
     module = build(region_ratio=0.5).train()
     module.training_step(batch, 0).backward()
-    dead = [n for n, p in module.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    dead = [
+        n
+        for n, p in module.named_parameters()
+        if p.requires_grad and (p.grad is None or not p.grad.any())
+    ]
     assert [name for name in dead if not name.endswith("key.bias")] == []
     frozen = {name.split(".")[0] for name, p in module.named_parameters() if not p.requires_grad}
     assert frozen == {"vision", "classifier"}
@@ -161,7 +180,9 @@ def test_predictors_share_the_encoders_embeddings_and_train_at_the_heads_rate(bu
     assert not any(name.startswith(("head.", "bilstm.")) for name, _ in module.named_parameters())
     assert module.embeddings is module.text.model.get_input_embeddings().weight
     rates = {p: group["lr"] for group in module.parameter_groups() for p in group["params"]}
-    assert {rates[p] for part in (module.pieces, module.objects) for p in part.parameters()} == {3e-3}
+    assert {rates[p] for part in (module.pieces, module.objects) for p in part.parameters()} == {
+        3e-3
+    }
     assert rates[module.embeddings] == 1e-3
 
 
@@ -173,7 +194,9 @@ def test_mlnet_takes_over_all_but_its_head_and_lstm(build, data, batch, tiny_ber
     line = initialise_from(method, tmp_path / "pretrained.ckpt")
     new = line.partition("new: ")[2].partition("; left in")[0]
     assert {part.split(".")[0] for part in new.split(", ")} == {"bilstm", "head"}
-    states, _ = method.fuse(method.read_text(batch), method.read_pictures(method.grid(batch), batch), batch)
+    states, _ = method.fuse(
+        method.read_text(batch), method.read_pictures(method.grid(batch), batch), batch
+    )
     assert torch.equal(states, module.encode(batch).states)
 
 
@@ -191,7 +214,9 @@ def test_hidden_pieces_and_regions_are_learnt(build, data):
     assert all(history[-1][name] < 0.3 * history[0][name] for name in ("mlm", "mvm"))
 
 
-def test_a_fit_logs_losses_and_validation_hides_the_same_in_every_epoch(demo_root, tiny_bert, tmp_path):
+def test_a_fit_logs_losses_and_validation_hides_the_same_in_every_epoch(
+    demo_root, tiny_bert, tmp_path
+):
     data = build_data(demo_root, "ner", tiny_bert)
     module = build_module(MLNetPretraining, data.schema, tiny_bert, **TINY)
     trainer = build_trainer(tmp_path, max_epochs=1)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from tools import build_module, by_words, encode, make_batch, stir, without_views
+from helpers.methods import build_module, by_words, encode, make_batch, perturb, without_views
 from torch import nn
 
 from mmie.methods import RAP
@@ -52,7 +52,8 @@ def softmax(scores):
 
 def mix(weights, vectors):
     return sum(
-        (weight * vector for weight, vector in zip(weights, vectors, strict=True)), torch.zeros(vectors[0].shape)
+        (weight * vector for weight, vector in zip(weights, vectors, strict=True)),
+        torch.zeros(vectors[0].shape),
     )
 
 
@@ -62,7 +63,10 @@ def linear(layer, vector):
 
 
 def literal_compare(left, right, layer):
-    scaled = linear(layer, torch.tensor([(a - b) ** 2 for a, b in zip(left.tolist(), right.tolist(), strict=True)]))
+    scaled = linear(
+        layer,
+        torch.tensor([(a - b) ** 2 for a, b in zip(left.tolist(), right.tolist(), strict=True)]),
+    )
     return scaled / math.sqrt(dot(scaled, scaled))
 
 
@@ -78,7 +82,10 @@ def literal_attended(word, views):
 def literal_propagate(relevance, nodes):
     """Two rounds over the nodes of one post."""
     for _ in range(2):
-        edges = [softmax([dot(linear(relevance.source, s), linear(relevance.target, t)) for t in nodes]) for s in nodes]
+        edges = [
+            softmax([dot(linear(relevance.source, s), linear(relevance.target, t)) for t in nodes])
+            for s in nodes
+        ]
         nodes = [linear(relevance.update, mix(weights, nodes)).relu() for weights in edges]
     return nodes
 
@@ -163,9 +170,14 @@ def test_attention_is_even_where_no_view_points_the_words_way():
 
 
 def test_a_masked_views_vector_is_not_attended_to(text, views):
-    relevance, other = Relevance(HIDDEN), torch.where(VIEW_MASK.unsqueeze(-1), views, torch.randn_like(views))
+    relevance, other = (
+        Relevance(HIDDEN),
+        torch.where(VIEW_MASK.unsqueeze(-1), views, torch.randn_like(views)),
+    )
     assert not torch.equal(other, views)
-    torch.testing.assert_close(relevance.attended(text, other, VIEW_MASK), relevance.attended(text, views, VIEW_MASK))
+    torch.testing.assert_close(
+        relevance.attended(text, other, VIEW_MASK), relevance.attended(text, views, VIEW_MASK)
+    )
 
 
 def test_messages_over_the_relevance_graph():
@@ -186,9 +198,15 @@ def test_beta(text, views):
     for post in range(POSTS):
         seen = rows(views[post], VIEW_MASK[post])
         whole_text = literal_pool(relevance.text_pooling, rows(text[post], MASK[post]))
-        nodes = [literal_compare(whole_text, literal_pool(relevance.view_pooling, seen), relevance.compare_global)]
+        nodes = [
+            literal_compare(
+                whole_text, literal_pool(relevance.view_pooling, seen), relevance.compare_global
+            )
+        ]
         for word in rows(text[post], WORDS[post]):
-            nodes.append(literal_compare(word, literal_attended(word, seen), relevance.compare_local))
+            nodes.append(
+                literal_compare(word, literal_attended(word, seen), relevance.compare_local)
+            )
         global_node = literal_propagate(relevance, nodes)[0]
         assert beta[post].item() == pytest.approx(linear(relevance.score, global_node).item())
 
@@ -208,7 +226,9 @@ def test_fsru(text, views):
     for post in range(POSTS):
         states = rows(text[post], MASK[post])
         attended = literal_attention(unit.attention, states, states)
-        for found, state, other in zip(rows(result[post], MASK[post]), states, attended, strict=True):
+        for found, state, other in zip(
+            rows(result[post], MASK[post]), states, attended, strict=True
+        ):
             inner = literal_norm(unit.norm_attention, state + other)
             wanted = literal_norm(unit.norm, literal_feed_forward(unit.feed_forward, inner) + inner)
             torch.testing.assert_close(found, wanted)
@@ -220,8 +240,14 @@ def test_cfu(text, views):
     for post in range(POSTS):
         states, seen = rows(text[post], MASK[post]), rows(views[post], VIEW_MASK[post])
         queries = [literal_norm(unit.norm_attention, state) for state in states]
-        attended = literal_attention(unit.attention, queries, seen) if seen else [torch.zeros(HIDDEN)] * len(states)
-        for found, state, other in zip(rows(result[post], MASK[post]), states, attended, strict=True):
+        attended = (
+            literal_attention(unit.attention, queries, seen)
+            if seen
+            else [torch.zeros(HIDDEN)] * len(states)
+        )
+        for found, state, other in zip(
+            rows(result[post], MASK[post]), states, attended, strict=True
+        ):
             fused = state + gate[post] * other
             wanted = fused + literal_feed_forward(unit.feed_forward, literal_norm(unit.norm, fused))
             torch.testing.assert_close(found, wanted)
@@ -269,7 +295,9 @@ def test_dynamic_fusion(text, views, normalize, num_layers, units):
     assert (routing == 0).any()  # some path is shut, else the rectifier is not seen
     for post in range(POSTS):
         states = text[post, : MASK[post].sum()]
-        wanted, paths = literal_fusion(fusion, states, views[post], VIEW_MASK[post], gate[post], normalize)
+        wanted, paths = literal_fusion(
+            fusion, states, views[post], VIEW_MASK[post], gate[post], normalize
+        )
         torch.testing.assert_close(fused[post, : len(states)], wanted)
         torch.testing.assert_close(routing[post], torch.tensor(paths))
 
@@ -284,7 +312,9 @@ def test_all_paths_start_open(text, views):
 
 def test_a_unit_that_no_path_reaches_gets_the_first_units_output():
     fusion = DynamicFusion(HIDDEN, HEADS, 2, ("rau", "fsru", "cfu"), True)
-    weights = torch.tensor([[[0.0, 0.2], [0.0, 0.0], [0.0, 0.6]]], requires_grad=True)  # (batch, units, targets)
+    weights = torch.tensor(
+        [[[0.0, 0.2], [0.0, 0.0], [0.0, 0.6]]], requires_grad=True
+    )  # (batch, units, targets)
     shares = fusion.normalized(weights)
     torch.testing.assert_close(shares, torch.tensor([[[1.0, 0.25], [0.0, 0.0], [0.0, 0.75]]]))
     (shares * torch.randn_like(shares)).sum().backward()
@@ -310,24 +340,33 @@ def rap(demo_data, tiny_bert):
     data = demo_data("ner", tiny_bert)
     settings = {"vision_backbone": "test_resnet", "num_fusion_layers": 2, "prompt_length": 3}
     torch.set_default_dtype(torch.float32)
-    module = stir(build_module(RAP, data.schema, tiny_bert, **settings)).double()
+    module = perturb(build_module(RAP, data.schema, tiny_bert, **settings)).double()
     torch.set_default_dtype(torch.float64)
     return module, make_batch(data, by_words(data.instances["train"], 5))
 
 
 def test_the_prompt(rap):
     module, batch = rap
-    mask, hidden, layers, heads = batch.attention_mask, module.text.hidden_size, module.text.num_layers, 4
+    mask, hidden, layers, heads = (
+        batch.attention_mask,
+        module.text.hidden_size,
+        module.text.num_layers,
+        4,
+    )
     fused = torch.randn(*mask.shape, hidden)
     prefix = module.prompt(fused, mask)
     assert prefix.mask is None
-    assert prefix.keys.shape == prefix.values.shape == (layers, len(batch), heads, 3, hidden // heads)
+    assert (
+        prefix.keys.shape == prefix.values.shape == (layers, len(batch), heads, 3, hidden // heads)
+    )
     for post in range(len(batch)):
         states = rows(fused[post], mask[post])
         for place in range(3):
             weights, bias = module.length_map.weight[place], module.length_map.bias[place].item()
             mapped = mix(weights[: len(states)].tolist(), states) + bias
-            prompt = module.prompt_out(torch.relu(module.prompt_in(mapped)))  # (2 * layers * hidden,)
+            prompt = module.prompt_out(
+                torch.relu(module.prompt_in(mapped))
+            )  # (2 * layers * hidden,)
             for layer in range(layers):
                 for which, found in enumerate((prefix.keys, prefix.values)):
                     first = (2 * layer + which) * hidden
@@ -341,25 +380,29 @@ def test_padding_has_no_part_in_the_prompt(rap):
     assert not mask.all()
     fused = torch.randn(*mask.shape, module.text.hidden_size)
     other = torch.where(mask.unsqueeze(-1), fused, torch.randn_like(fused))
-    torch.testing.assert_close(module.prompt(fused, mask).keys, module.prompt(other, mask).keys, rtol=0, atol=0)
+    torch.testing.assert_close(
+        module.prompt(fused, mask).keys, module.prompt(other, mask).keys, rtol=0, atol=0
+    )
 
 
 def test_encode_is_two_passes_of_one_encoder(rap):
     module, batch = rap
-    first = module.read(batch)
+    first = module.encode_text(batch)
     text, views = module.features(first, batch)
-    (pooled,) = module.look(batch)
+    (pooled,) = module.encode_images(batch)
     torch.testing.assert_close(text, module.text_map(first))
     torch.testing.assert_close(views[batch.view_mask], module.view_map(pooled[batch.view_mask]))
     assert (views[~batch.view_mask] == 0).all()
     beta = module.relevance(text, batch.attention_mask, batch.text_mask, views, batch.view_mask)
     fused, routing = module.fusion(text, batch.attention_mask, views, batch.view_mask, beta.tanh())
     encoding = module.encode(batch)
-    wanted = module.read(batch, module.prompt(fused, batch.attention_mask))
+    wanted = module.encode_text(batch, module.prompt(fused, batch.attention_mask))
     torch.testing.assert_close(encoding.states, wanted)
     assert not torch.allclose(encoding.states, first, atol=1e-3)
     assert encoding.losses.keys() == {"router"}
-    torch.testing.assert_close(encoding.losses["router"], 1.5 * module.router_loss(routing, first[:, 0]))
+    torch.testing.assert_close(
+        encoding.losses["router"], 1.5 * module.router_loss(routing, first[:, 0])
+    )
 
 
 def test_the_router_loss_is_the_mean_over_pairs(rap):

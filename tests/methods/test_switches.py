@@ -5,7 +5,17 @@ from inspect import signature
 
 import pytest
 import torch
-from tools import build_module, by_words, encode, make_batch, snapshot, stir, train, training_loss, without_views
+from helpers.methods import (
+    build_module,
+    by_words,
+    encode,
+    make_batch,
+    perturb,
+    snapshot,
+    train,
+    training_loss,
+    without_views,
+)
 from torch import nn
 
 from mmie.blocks.visual_prefix import PyramidPrefix, ReferencePrefix
@@ -66,7 +76,9 @@ class TestHVPNet:
     def test_use_image_false_is_text_only_exactly(self, build, batch):
         module = build(HVPNet, use_image=False, **TINY)
         text_only = take_over(build(TextOnly, seed=1), module)
-        assert names(module) - names(text_only) == {name for name in names(module) if name.startswith("vision.")}
+        assert names(module) - names(text_only) == {
+            name for name in names(module) if name.startswith("vision.")
+        }
         assert torch.equal(encode(module, batch), encode(text_only, batch))
         assert torch.equal(training_loss(module, batch), training_loss(text_only, batch))
 
@@ -88,9 +100,9 @@ class TestHVPNet:
         assert (paper.position_shift, reference.position_shift) == (0, 16)
         bare = without_views(batch)
         with torch.no_grad():
-            shifted = reference.read(bare, position_shift=16)
+            shifted = reference.encode_text(bare, position_shift=16)
         torch.testing.assert_close(encode(reference, bare), shifted, rtol=0, atol=1e-6)
-        assert not torch.allclose(shifted, reference.read(bare), atol=1e-3)
+        assert not torch.allclose(shifted, reference.encode_text(bare), atol=1e-3)
 
     def test_the_prefix_has_four_positions_a_view_in_every_layer(self, build, batch):
         for variant in ("paper", "reference"):
@@ -98,40 +110,54 @@ class TestHVPNet:
             assert prefix.keys.shape == prefix.values.shape == (2, len(batch), 4, 16, 16)
 
     def test_mapping(self, build, batch):
-        dynamic, fixed = stir(build(HVPNet, **TINY)), build(HVPNet, mapping="one_to_three", **TINY)
+        dynamic, fixed = (
+            perturb(build(HVPNet, **TINY)),
+            build(HVPNet, mapping="one_to_three", **TINY),
+        )
         assert prefixes_gone(dynamic, fixed) == {"visual_prefix.gates"}
         take_over(fixed, dynamic)
         assert not torch.allclose(encode(fixed, batch), encode(dynamic, batch), atol=1e-5)
         for stage in range(4):  # of two layers, the first reads stage 2 and the second stage 4
-            maps = dynamic.look(batch)
+            maps = dynamic.encode_images(batch)
             before = fixed.visual_prefix(maps, batch.view_mask).keys
             maps[stage] = maps[stage] + 1
-            moved = (fixed.visual_prefix(maps, batch.view_mask).keys - before).abs().amax(dim=(1, 2, 3, 4))
+            moved = (
+                (fixed.visual_prefix(maps, batch.view_mask).keys - before)
+                .abs()
+                .amax(dim=(1, 2, 3, 4))
+            )
             assert (moved > 0).tolist() == [stage == 1, stage == 3]
 
     @pytest.mark.parametrize("scales", [(4,), (2, 3), [1, 2, 3, 4]])
     def test_scales(self, build, batch, scales):
-        module = stir(build(HVPNet, scales=scales, **TINY))
+        module = perturb(build(HVPNet, scales=scales, **TINY))
         widths = [layer.in_features for layer in module.visual_prefix.convolutions]
         assert widths == [module.vision.channels[scale - 1] for scale in scales]
         assert [gate.out_features for gate in module.visual_prefix.gates] == (
             [len(scales)] * 2 if len(scales) > 1 else []
         )
         for stage in range(4):
-            maps = module.look(batch)
+            maps = module.encode_images(batch)
             before = module.visual_prefix(maps, batch.view_mask).keys
             maps[stage] = maps[stage] + 1
-            assert torch.equal(module.visual_prefix(maps, batch.view_mask).keys, before) == (stage + 1 not in scales)
+            assert torch.equal(module.visual_prefix(maps, batch.view_mask).keys, before) == (
+                stage + 1 not in scales
+            )
 
     @pytest.mark.parametrize("variant", ["paper", "reference"])
     def test_activation(self, build, batch, variant):
-        leaky, selu = (stir(build(HVPNet, activation=a, variant=variant, **TINY)) for a in ("leaky_relu", "selu"))
+        leaky, selu = (
+            perturb(build(HVPNet, activation=a, variant=variant, **TINY))
+            for a in ("leaky_relu", "selu")
+        )
         assert names(leaky) == names(selu)
         assert not torch.equal(encode(leaky, batch), encode(selu, batch))
 
     def test_crop_activation_is_of_the_crops_alone(self, build, batch):
         arguments = {"variant": "reference", "activation": "selu", **TINY}
-        alike, other = (stir(build(HVPNet, crop_activation=a, **arguments)) for a in (None, "leaky_relu"))
+        alike, other = (
+            perturb(build(HVPNet, crop_activation=a, **arguments)) for a in (None, "leaky_relu")
+        )
         assert names(alike) == names(other)
         assert not torch.equal(encode(alike, batch), encode(other, batch))
         no_crops = batch.view_mask.clone()
@@ -168,17 +194,26 @@ class TestHVPNet:
     def test_a_shift_that_the_encoder_has_no_positions_for(self, build, data):
         build(HVPNet, schema=replace(data.schema, max_tokens=112), variant="reference", **TINY)
         build(HVPNet, schema=replace(data.schema, max_tokens=113), **TINY)
-        with pytest.raises(ValueError, match=r"data\.max_tokens is 113 and starts 16 positions late: lower it by 1"):
+        with pytest.raises(
+            ValueError, match=r"data\.max_tokens is 113 and starts 16 positions late: lower it by 1"
+        ):
             build(HVPNet, schema=replace(data.schema, max_tokens=113), variant="reference", **TINY)
 
 
 class TestRSRNeT:
     def test_its_defaults_are_the_papers(self):
-        defaults = {name: parameter.default for name, parameter in signature(RSRNeT.__init__).parameters.items()}
+        defaults = {
+            name: parameter.default
+            for name, parameter in signature(RSRNeT.__init__).parameters.items()
+        }
         assert defaults["text_encoder"] == "xlm-roberta-base"
         assert defaults["vision_backbone"] == "resnest50d"
         assert defaults["pooling"] == "cls"
-        assert (defaults["variant"], defaults["mapping"], defaults["scales"]) == ("paper", "dynamic", (1, 2, 3, 4))
+        assert (defaults["variant"], defaults["mapping"], defaults["scales"]) == (
+            "paper",
+            "dynamic",
+            (1, 2, 3, 4),
+        )
 
     @pytest.mark.parametrize(
         ("arguments", "theirs"),
@@ -191,8 +226,10 @@ class TestRSRNeT:
         ],
     )
     def test_it_is_hvpnet_with_selu_gates(self, build, batch, arguments, theirs):
-        ours = stir(build(RSRNeT, **TINY, **arguments))
-        other = stir(build(HVPNet, activation="selu", pooling="cls", **TINY, **arguments, **theirs))
+        ours = perturb(build(RSRNeT, **TINY, **arguments))
+        other = perturb(
+            build(HVPNet, activation="selu", pooling="cls", **TINY, **arguments, **theirs)
+        )
         assert names(ours) == names(other)
         assert torch.equal(encode(ours, batch), encode(other, batch))
 
@@ -202,7 +239,7 @@ class TestRAP:
     def test_num_fusion_layers(self, build, batch, layers):
         module = build(RAP, **{**SMALL_RAP, "num_fusion_layers": layers})
         assert len(module.fusion.layers) == layers
-        first = module.read(batch)
+        first = module.encode_text(batch)
         text, views = module.features(first, batch)
         gate = module.gate(text, views, batch)
         assert module.fusion(text, batch.attention_mask, views, batch.view_mask, gate)[1].shape == (
@@ -221,7 +258,7 @@ class TestRAP:
     def test_units_minus_one(self, build, batch, left_out):
         kinds = {"rau": RAU, "fsru": FSRU, "cfu": CFU}
         units = [unit for unit in kinds if unit != left_out]
-        module = stir(build(RAP, units=units, **SMALL_RAP))
+        module = perturb(build(RAP, units=units, **SMALL_RAP))
         for layer in module.fusion.layers:
             assert [type(unit) for unit in layer] == [kinds[unit] for unit in units]
         training_loss(module, batch).backward()
@@ -234,10 +271,10 @@ class TestRAP:
         assert not any(name.startswith(("view_map", "relevance")) for name in names(module))
 
     def test_relevance(self, build, batch):
-        full, module = stir(build(RAP, **SMALL_RAP)), build(RAP, relevance=False, **SMALL_RAP)
+        full, module = perturb(build(RAP, **SMALL_RAP)), build(RAP, relevance=False, **SMALL_RAP)
         assert {name.split(".")[0] for name in prefixes_gone(full, module)} == {"relevance"}
         take_over(module, full)
-        text, views = module.features(module.read(batch), batch)
+        text, views = module.features(module.encode_text(batch), batch)
         assert torch.equal(module.gate(text, views, batch), torch.ones(4))
         gate = full.gate(text, views, batch)
         assert gate.shape == (4,)
@@ -246,7 +283,9 @@ class TestRAP:
         assert not torch.equal(encode(module, batch), encode(full, batch))
 
     def test_normalize_paths(self, build, batch):
-        plain, shares = (stir(build(RAP, normalize_paths=on, **SMALL_RAP)) for on in (False, True))
+        plain, shares = (
+            perturb(build(RAP, normalize_paths=on, **SMALL_RAP)) for on in (False, True)
+        )
         assert names(plain) == names(shares)
         weights = torch.rand(2, 3, 3) + 0.1
         assert torch.equal(plain.fusion.normalized(weights), weights)
@@ -254,7 +293,9 @@ class TestRAP:
         assert not torch.equal(encode(plain, batch), encode(shares, batch))
 
     def test_path_weight_scales_the_router_loss_and_nothing_else(self, build, batch):
-        none, one, two = (build(RAP, path_weight=weight, **SMALL_RAP).train(False) for weight in (0.0, 1.0, 2.0))
+        none, one, two = (
+            build(RAP, path_weight=weight, **SMALL_RAP).train(False) for weight in (0.0, 1.0, 2.0)
+        )
         assert none.encode(batch).losses == {}
         losses = [module.encode(batch).losses["router"] for module in (one, two)]
         assert losses[0] > 0
@@ -263,11 +304,11 @@ class TestRAP:
         assert names(none) == names(two)
 
     def test_prompting(self, build, batch):
-        full, module = stir(build(RAP, **SMALL_RAP)), build(RAP, prompting=False, **SMALL_RAP)
+        full, module = perturb(build(RAP, **SMALL_RAP)), build(RAP, prompting=False, **SMALL_RAP)
         gone = {name.split(".")[0] for name in prefixes_gone(full, module)}
         assert gone == {"length_map", "prompt_in", "prompt_out"}
         take_over(module, full)
-        text, views = module.features(module.read(batch), batch)
+        text, views = module.features(module.encode_text(batch), batch)
         gate = module.gate(text, views, batch)
         fused, _ = module.fusion(text, batch.attention_mask, views, batch.view_mask, gate)
         torch.testing.assert_close(encode(module, batch), fused)
@@ -286,8 +327,12 @@ class TestRAP:
 
 class TestVision:
     @pytest.mark.parametrize(("method", "arguments"), [(HVPNet, TINY), (RAP, SMALL_RAP)])
-    def test_a_backbone_that_is_not_frozen_trains_at_the_text_rate(self, build, batch, method, arguments):
-        module = build(method, freeze_vision=False, text_lr=1e-3, fusion_lr=2e-3, head_lr=3e-3, **arguments)
+    def test_a_backbone_that_is_not_frozen_trains_at_the_text_rate(
+        self, build, batch, method, arguments
+    ):
+        module = build(
+            method, freeze_vision=False, text_lr=1e-3, fusion_lr=2e-3, head_lr=3e-3, **arguments
+        )
         frozen = build(method, **arguments)
         assert names(module) == names(frozen)
         for name, parameter in module.vision.named_parameters():
@@ -295,20 +340,33 @@ class TestVision:
                 nn.init.ones_(parameter)  # timm starts residual branches shut
         training_loss(module, batch).backward()
         gradients = {name: p.grad for name, p in module.vision.named_parameters()}
-        assert [name for name, gradient in gradients.items() if gradient is None or not gradient.any()] == []
+        assert [
+            name for name, gradient in gradients.items() if gradient is None or not gradient.any()
+        ] == []
         assert module.vision.model.training
         rates = {p: group["lr"] for group in module.parameter_groups() for p in group["params"]}
         assert {rates[p] for p in module.vision.parameters()} == {1e-3}
         before = snapshot(module.vision)
         train(module, batch, 1)
-        moved = {name for name, value in snapshot(module.vision).items() if not torch.equal(value, before[name])}
+        moved = {
+            name
+            for name, value in snapshot(module.vision).items()
+            if not torch.equal(value, before[name])
+        }
         assert moved >= {name for name, _ in module.vision.named_parameters()}
         assert any(name.endswith("running_mean") for name in moved)
         assert not moved & {"mean", "std"}
 
     def test_a_vision_transformers_positions_do_not_decay(self, build):
-        module = build(RAP, **{**SMALL_RAP, "vision_backbone": "test_vit"}, freeze_vision=False, weight_decay=0.1)
-        decay = {p: group["weight_decay"] for group in module.parameter_groups() for p in group["params"]}
+        module = build(
+            RAP,
+            **{**SMALL_RAP, "vision_backbone": "test_vit"},
+            freeze_vision=False,
+            weight_decay=0.1,
+        )
+        decay = {
+            p: group["weight_decay"] for group in module.parameter_groups() for p in group["params"]
+        }
         model = module.vision.model
         assert decay[model.pos_embed] == decay[model.cls_token] == 0
         assert decay[model.blocks[0].attn.qkv.weight] == 0.1
@@ -338,7 +396,10 @@ class TestShared:
 
     def test_learning_rates_and_decay_go_to_their_groups(self, build):
         module = build(RAP, text_lr=1.0, fusion_lr=2.0, head_lr=3.0, weight_decay=0.5, **SMALL_RAP)
-        groups = {group["name"]: (group["lr"], group["weight_decay"]) for group in module.parameter_groups()}
+        groups = {
+            group["name"]: (group["lr"], group["weight_decay"])
+            for group in module.parameter_groups()
+        }
         assert groups == {
             f"{name}{kind}": (rate, decay)
             for name, rate in (("text", 1.0), ("fusion", 2.0), ("head", 3.0))
@@ -346,9 +407,19 @@ class TestShared:
         }
 
     def test_defaults_are_the_papers(self):
-        defaults = {name: parameter.default for name, parameter in signature(TextOnly.__init__).parameters.items()}
-        assert (defaults["weight_decay"], defaults["warmup_ratio"], defaults["text_lr"]) == (0.01, 0.1, 3e-5)
-        rap = {name: parameter.default for name, parameter in signature(RAP.__init__).parameters.items()}
+        defaults = {
+            name: parameter.default
+            for name, parameter in signature(TextOnly.__init__).parameters.items()
+        }
+        assert (defaults["weight_decay"], defaults["warmup_ratio"], defaults["text_lr"]) == (
+            0.01,
+            0.1,
+            3e-5,
+        )
+        rap = {
+            name: parameter.default
+            for name, parameter in signature(RAP.__init__).parameters.items()
+        }
         assert (rap["num_fusion_layers"], rap["prompt_length"], rap["path_weight"]) == (3, 16, 1.5)
         assert (rap["vision_backbone"], rap["units"]) == ("resnet101", ("rau", "fsru", "cfu"))
 
@@ -356,4 +427,7 @@ class TestShared:
         free, frozen = build(TextOnly), build(TextOnly, freeze_text=True)
         assert names(free) == names(frozen)
         assert {group["name"] for group in frozen.parameter_groups()} == {"head", "head_no_decay"}
-        assert {group["name"].split("_")[0] for group in free.parameter_groups()} == {"text", "head"}
+        assert {group["name"].split("_")[0] for group in free.parameter_groups()} == {
+            "text",
+            "head",
+        }

@@ -9,7 +9,6 @@ import torch
 from scipy import stats
 
 from mmie.metrics import RelationF1, micro
-from mmie.reports.runs import Answer
 from mmie.reports.statistics import (
     confusion,
     difference,
@@ -22,27 +21,36 @@ from mmie.reports.statistics import (
     spread,
     types_of,
 )
+from mmie.runs.reading import PredictionRecord
 from mmie.types import Entity
 
 TYPES = ("PER", "LOC")
 
 
-def answer(gold, predicted, name="1", words=("a", "b", "c", "d"), image=None):
+def prediction(gold, predicted, name="1", words=("a", "b", "c", "d"), image=None):
     """An answer from (start, type) pairs of entities of one word."""
-    entities = [tuple(Entity(start, start + 1, kind) for start, kind in given) for given in (gold, predicted)]
-    return Answer(name, tuple(words), image, *entities)
+    entities = [
+        tuple(Entity(start, start + 1, kind) for start, kind in given)
+        for given in (gold, predicted)
+    ]
+    return PredictionRecord(name, tuple(words), image, *entities)
 
 
 def random_answers(seed, posts=40, quality=0.6):
     """Answers to posts whose gold does not depend on the seed."""
     golds, draws = random.Random(0), random.Random(seed)
-    answers = []
+    predictions = []
     for number in range(posts):
         gold = [(place, golds.choice(TYPES)) for place in range(4) if golds.random() < 0.5]
-        found = [(place, kind if draws.random() < quality else draws.choice(TYPES)) for place, kind in gold]
-        found += [(place, "PER") for place in range(4) if draws.random() < 0.1 and place not in dict(gold)]
-        answers.append(answer(gold, found, str(number)))
-    return answers
+        found = [
+            (place, kind if draws.random() < quality else draws.choice(TYPES))
+            for place, kind in gold
+        ]
+        found += [
+            (place, "PER") for place in range(4) if draws.random() < 0.1 and place not in dict(gold)
+        ]
+        predictions.append(prediction(gold, found, str(number)))
+    return predictions
 
 
 def literal_f1(counts):
@@ -50,12 +58,12 @@ def literal_f1(counts):
 
 
 def test_counts_of_instances_of_one_post_are_added_up():
-    answers = [
-        answer([(0, "PER")], [(0, "PER")], "x"),
-        answer([(1, "LOC")], [(1, "PER"), (2, "PER")], "y"),
-        answer([(2, "PER")], [], "x"),
+    predictions = [
+        prediction([(0, "PER")], [(0, "PER")], "x"),
+        prediction([(1, "LOC")], [(1, "PER"), (2, "PER")], "y"),
+        prediction([(2, "PER")], [], "x"),
     ]
-    assert post_counts(answers).tolist() == [[1, 1, 2], [0, 2, 1]]
+    assert post_counts(predictions).tolist() == [[1, 1, 2], [0, 2, 1]]
 
 
 def test_relations_are_scored_as_the_metric_of_relations_scores_them():
@@ -64,13 +72,20 @@ def test_relations_are_scored_as_the_metric_of_relations_scores_them():
     gold, found = ([draws.choice(labels) for _ in range(60)] for _ in range(2))
     as_entity = {label: () if label == "None" else (Entity(0, 1, label),) for label in labels}
     pairs = enumerate(zip(gold, found, strict=True))
-    answers = [Answer(str(n), ("x",), None, as_entity[right], as_entity[given]) for n, (right, given) in pairs]
+    predictions = [
+        PredictionRecord(str(n), ("x",), None, as_entity[right], as_entity[given])
+        for n, (right, given) in pairs
+    ]
     metric = RelationF1(labels)
-    metric.update(*(torch.tensor([labels.index(label) for label in given]) for given in (found, gold)))
+    metric.update(
+        *(torch.tensor([labels.index(label) for label in given]) for given in (found, gold))
+    )
     expected = {name: value.item() for name, value in metric.compute().items()}
-    assert micro(post_counts(answers)).f1 == pytest.approx(expected["f1"])
+    assert micro(post_counts(predictions)).f1 == pytest.approx(expected["f1"])
     for label in ("a", "b"):
-        assert scores_by_type(answers, ("a", "b"))[label].f1 == pytest.approx(expected[f"f1/{label}"])
+        assert scores_by_type(predictions, ("a", "b"))[label].f1 == pytest.approx(
+            expected[f"f1/{label}"]
+        )
 
 
 def test_spread_is_mean_and_sample_deviation():
@@ -81,30 +96,36 @@ def test_spread_is_mean_and_sample_deviation():
 
 
 def test_types_are_ordered_by_their_gold():
-    run = [answer([(0, "A"), (1, "B")], [(2, "Z")]), answer([(0, "B")], [])]
+    run = [prediction([(0, "A"), (1, "B")], [(2, "Z")]), prediction([(0, "B")], [])]
     assert types_of([run]) == ["B", "A", "Z"]
 
 
 def test_confusions_are_added_up_over_runs():
-    first = [answer([(0, "PER"), (1, "LOC")], [(0, "LOC"), (2, "PER")])]
-    second = [answer([(0, "PER"), (1, "LOC")], [(0, "PER"), (1, "LOC")])]
+    first = [prediction([(0, "PER"), (1, "LOC")], [(0, "LOC"), (2, "PER")])]
+    second = [prediction([(0, "PER"), (1, "LOC")], [(0, "PER"), (1, "LOC")])]
     assert confusion([first, second], TYPES) == [[1, 1, 0], [0, 1, 1], [1, 0, 0]]
 
 
 def test_slices_against_a_literal_version():
-    answers = random_answers(1)
-    found = sliced(answers, lambda given, entity: "early" if entity.start < 2 else "late")
+    predictions = random_answers(1)
+    found = sliced(predictions, lambda given, entity: "early" if entity.start < 2 else "late")
     for name, places in (("early", (0, 1)), ("late", (2, 3))):
         counts = Counter()
-        for given in answers:
-            gold, predicted = ({e for e in es if e.start in places} for es in (given.gold, given.predicted))
+        for given in predictions:
+            gold, predicted = (
+                {e for e in es if e.start in places} for es in (given.gold, given.predicted)
+            )
             counts += Counter(tp=len(gold & predicted), predicted=len(predicted), gold=len(gold))
-        assert found[name].f1 == pytest.approx(2 * counts["tp"] / (counts["predicted"] + counts["gold"]))
+        assert found[name].f1 == pytest.approx(
+            2 * counts["tp"] / (counts["predicted"] + counts["gold"])
+        )
         assert found[name].support == counts["gold"]
 
 
 def test_differences_agree_with_scipy():
-    first, second = (post_counts(random_answers(seed, 60, quality)) for seed, quality in ((1, 0.75), (2, 0.6)))
+    first, second = (
+        post_counts(random_answers(seed, 60, quality)) for seed, quality in ((1, 0.75), (2, 0.6))
+    )
 
     def statistic(a, b):
         return literal_f1(a) - literal_f1(b)
@@ -117,11 +138,18 @@ def test_differences_agree_with_scipy():
         return statistic(first.numpy()[drawn], second.numpy()[drawn])
 
     interval = stats.bootstrap(
-        (places,), by_place, vectorized=False, n_resamples=4_000, method="percentile", rng=np.random.default_rng(0)
+        (places,),
+        by_place,
+        vectorized=False,
+        n_resamples=4_000,
+        method="percentile",
+        rng=np.random.default_rng(0),
     ).confidence_interval
     assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=0.01)
 
-    def swapped(a, b):  # each post is its place; beyond the number of posts it is the second system's answer
+    def swapped(
+        a, b
+    ):  # each post is its place; beyond the number of posts it is the second system's answer
         both = np.concatenate([first.numpy(), second.numpy()])
         return statistic(both[a.astype(int)], both[b.astype(int)])
 
@@ -137,9 +165,13 @@ def test_differences_agree_with_scipy():
 
 
 def test_seeds_are_pooled_by_post_so_that_copies_are_no_evidence():
-    first, second = (post_counts(random_answers(seed, 30, quality)) for seed, quality in ((1, 0.7), (2, 0.6)))
+    first, second = (
+        post_counts(random_answers(seed, 30, quality)) for seed, quality in ((1, 0.7), (2, 0.6))
+    )
     once = difference(("x", {1: first}), ("y", {1: second}), 2_000)
-    copied = difference(("x", dict.fromkeys(range(5), first)), ("y", dict.fromkeys(range(5), second)), 2_000)
+    copied = difference(
+        ("x", dict.fromkeys(range(5), first)), ("y", dict.fromkeys(range(5), second)), 2_000
+    )
     assert copied.p_bootstrap == once.p_bootstrap
     assert copied.p_randomization == once.p_randomization
     assert (copied.low, copied.high) == pytest.approx((once.low, once.high))
@@ -159,10 +191,20 @@ def test_p_values_are_adjusted_as_holm_says():
 
 def test_disagreement_is_ranked_by_errors_then_by_variety():
     gold = [(0, "PER"), (1, "LOC")]
-    agreed = answer(gold, [(0, "LOC")])
+    agreed = prediction(gold, [(0, "LOC")])
     systems = {
-        "a": [agreed, answer(gold, gold), answer(gold, gold), answer(gold, [(0, "PER")])],
-        "b": [agreed, answer(gold, [(0, "LOC"), (1, "PER")]), answer(gold, [(0, "PER")]), answer(gold, [(1, "LOC")])],
+        "a": [
+            agreed,
+            prediction(gold, gold),
+            prediction(gold, gold),
+            prediction(gold, [(0, "PER")]),
+        ],
+        "b": [
+            agreed,
+            prediction(gold, [(0, "LOC"), (1, "PER")]),
+            prediction(gold, [(0, "PER")]),
+            prediction(gold, [(1, "LOC")]),
+        ],
     }
     assert disagreements(systems, 5) == [1, 2, 3]
     assert disagreements(systems, 1) == [1]

@@ -14,22 +14,24 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["mmie.data", "mmie.inference", "mmie.grounding", "mmie.reports"]):
-    from mmie.data.contexts import read_contexts
-    from mmie.data.corpus import load_crop_index
-    from mmie.data.jsonl import JsonlCorpus
-    from mmie.data.mnre import MNRE
+with atheris.instrument_imports(
+    include=["mmie.data", "mmie.inference", "mmie.grounding", "mmie.reports"]
+):
+    from mmie.data.corpora.base import load_crop_index
+    from mmie.data.corpora.contexts import read_contexts
+    from mmie.data.corpora.jsonl import JsonlCorpus
+    from mmie.data.corpora.mnre import MNRE
+    from mmie.data.corpora.twitter import Twitter2017
     from mmie.data.pictures import PictureError, load_picture, to_view
     from mmie.data.sources import read_source
-    from mmie.data.twitter import Twitter2017
     from mmie.data.words import split_words
     from mmie.grounding.index import read_index
-    from mmie.inference.formats import read_jsonl
-    from mmie.reports.runs import read_answer_file
+    from mmie.inference.formats.text import read_jsonl
+    from mmie.runs.reading import read_prediction_file
     from mmie.types import MmieError
 
 import test_hostile_readers as cases
-from hostile import check_post
+from helpers.hostile import check_post
 from test_hostile_pictures import SOURCES
 
 FOLDER = Path(tempfile.mkdtemp())
@@ -78,11 +80,14 @@ TARGETS: tuple[tuple[Callable[[bytes], None], bytes], ...] = (
     (fuzz_corpus(Twitter2017, "train.txt"), cases.TWEETS.encode()),
     (fuzz_file("posts.jsonl", cases.read_all), cases.json_bytes(cases.TEXT_POST)),
     (fuzz_file("posts.csv", cases.read_all), cases.TABLE),
-    (fuzz_file("posts.tsv", lambda file: list(read_source(str(file)))), cases.TABLE.replace(b",", b"\t")),
+    (
+        fuzz_file("posts.tsv", lambda file: list(read_source(str(file)))),
+        cases.TABLE.replace(b",", b"\t"),
+    ),
     (fuzz_file("contexts.json", read_contexts), b'{"1": "a jet"}'),
     (fuzz_file("found.jsonl", lambda file: list(read_jsonl(file))), cases.json_bytes(cases.FOUND)),
     (fuzz_file("index.jsonl", read_index), cases.json_bytes(cases.ENTRY)),
-    (fuzz_file("predictions.jsonl", read_answer_file), cases.json_bytes(*cases.ANSWERS)),
+    (fuzz_file("predictions.jsonl", read_prediction_file), cases.json_bytes(*cases.ANSWERS)),
     (fuzz_file("index.pth", lambda file: load_crop_index([file])), cases.pickled({"1": ["a.jpg"]})),
     (fuzz_words, "It's @ann! 東京 https://t.co/a1".encode()),
     *((fuzz_picture, whole) for whole in SOURCES.values()),

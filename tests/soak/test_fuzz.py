@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import one_thread
+from helpers.command import one_thread
 
 HARNESS = Path(__file__).with_name("fuzz_readers.py")
 
@@ -13,8 +13,16 @@ HARNESS = Path(__file__).with_name("fuzz_readers.py")
 def test_readers_and_pictures(tmp_path, rounds):
     pytest.importorskip("atheris", reason="pip install atheris")
     runs = rounds(3_000, 200_000)
-    line = [sys.executable, str(HARNESS), f"-runs={runs}", "-seed=1", f"-artifact_prefix={tmp_path}/"]
-    ended = subprocess.run(line, capture_output=True, text=True, env=one_thread(), cwd=tmp_path, check=False)
+    line = [
+        sys.executable,
+        str(HARNESS),
+        f"-runs={runs}",
+        "-seed=1",
+        f"-artifact_prefix={tmp_path}/",
+    ]
+    ended = subprocess.run(
+        line, capture_output=True, text=True, env=one_thread(), cwd=tmp_path, check=False
+    )
     crashes = [file.read_bytes()[:200] for file in tmp_path.iterdir()]
     assert ended.returncode == 0, (crashes, ended.stderr[-3000:])
     assert f"Done {runs} runs" in ended.stderr

@@ -5,10 +5,11 @@ import random
 
 import pytest
 import yaml
-from command import CONFIGS, run
-from hostile import ODD_VALUES
+from helpers.command import run
+from helpers.hostile import ODD_VALUES
+from helpers.paths import CONFIGS
 
-from mmie.reports.runs import RunError, find_runs
+from mmie.runs.reading import RunError, find_runs
 
 ODD_SETTINGS = (
     *(value for value in ODD_VALUES if value == value and not isinstance(value, str)),
@@ -66,7 +67,13 @@ BROKEN = (
 
 def leaves(tree, path=()):
     """Paths of all values of a tree that lie no deeper than those of a configuration do."""
-    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
+    for key, value in (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, list)
+        else ()
+    ):
         yield (*path, key)
         if len(path) < 8:
             yield from leaves(value, (*path, key))
@@ -96,10 +103,18 @@ def mutant(config: dict, rng: random.Random) -> dict:
 def config(demo_root, tiny_bert):
     """A sound configuration that trains for no epoch."""
     settings = yaml.safe_load((CONFIGS / "demo_hvpnet.yaml").read_text(encoding="utf-8"))
-    settings["data"]["corpus"] = {"class_path": "mmie.data.JsonlCorpus", "init_args": {"root": str(demo_root)}}
+    settings["data"]["corpus"] = {
+        "class_path": "mmie.data.JsonlCorpus",
+        "init_args": {"root": str(demo_root)},
+    }
     settings["model"]["init_args"]["text_encoder"] = tiny_bert
     settings["data"].update(batch_size=4, num_workers=0)
-    settings["trainer"] = {**settings.get("trainer", {}), "max_epochs": 0, "accelerator": "cpu", "devices": 1}
+    settings["trainer"] = {
+        **settings.get("trainer", {}),
+        "max_epochs": 0,
+        "accelerator": "cpu",
+        "devices": 1,
+    }
     return settings
 
 
@@ -108,7 +123,10 @@ def check(ended, text: str) -> None:
     assert ended.status in (0, 1, 2), text
     lines = [line for line in ended.err.splitlines() if not line.startswith("warning: ")]
     if ended.status:
-        assert [line.startswith("mmie: ") for line in lines if line.strip()] == [True], (text, ended.err)
+        assert [line.startswith("mmie: ") for line in lines if line.strip()] == [True], (
+            text,
+            ended.err,
+        )
         assert len(lines[-1]) < 2000
 
 
@@ -187,7 +205,9 @@ def test_wrong_command_lines(line, tmp_path, monkeypatch):
 
 def test_a_tree_that_swells(tmp_path):
     """Nine references to nine references, nine times over, are not spelled out."""
-    swollen = [f"a{n}: &a{n} {{{', '.join(f'k{k}: *a{n - 1}' for k in range(9))}}}" for n in range(1, 10)]
+    swollen = [
+        f"a{n}: &a{n} {{{', '.join(f'k{k}: *a{n - 1}' for k in range(9))}}}" for n in range(1, 10)
+    ]
     lines = ["a0: &a0 {x: 1}", *swollen]
     file = tmp_path / "config.yaml"
     file.write_text("\n".join(lines), encoding="utf-8")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hostile import damaged, few
+from helpers.hostile import damaged, few
 from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
@@ -61,7 +61,11 @@ def picture_of(mode: str, size: tuple[int, int] = (23, 17)) -> Image.Image:
     whole = Image.fromarray(noise, "RGBA")
     if mode in ("La", "RGBa", "PA", "LAB", "HSV", "YCbCr", "RGBX") or ";" in mode:
         return Image.frombytes(mode, size, noise.tobytes()[: len(Image.new(mode, size).tobytes())])
-    return whole.convert("RGB").convert(mode) if mode in ("CMYK", "I", "F", "P", "1", "L") else whole.convert(mode)
+    return (
+        whole.convert("RGB").convert(mode)
+        if mode in ("CMYK", "I", "F", "P", "1", "L")
+        else whole.convert(mode)
+    )
 
 
 def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
@@ -77,9 +81,15 @@ def with_exif(kind: str) -> bytes:
     return saved(picture_of("RGB"), kind, exif=exif)
 
 
-SOURCES = {f"{kind} {mode}": saved(picture_of(mode), kind) for kind, modes in FORMATS.items() for mode in modes}
+SOURCES = {
+    f"{kind} {mode}": saved(picture_of(mode), kind)
+    for kind, modes in FORMATS.items()
+    for mode in modes
+}
 SOURCES |= {f"{kind} with EXIF": with_exif(kind) for kind in ("JPEG", "PNG", "WEBP", "TIFF")}
-SOURCES["animated"] = saved(picture_of("P"), "GIF", save_all=True, append_images=[picture_of("P", (23, 17))] * 3)
+SOURCES["animated"] = saved(
+    picture_of("P"), "GIF", save_all=True, append_images=[picture_of("P", (23, 17))] * 3
+)
 SOURCES["transparent index"] = saved(picture_of("P"), "PNG", transparency=3)
 SOURCES["transparent bytes"] = saved(picture_of("P"), "PNG", transparency=bytes(range(9)))
 SOURCES["transparent colour"] = saved(picture_of("RGB"), "PNG", transparency=(1, 2, 3))
@@ -106,14 +116,25 @@ def try_picture(source: object, max_pixels: int = 10_000) -> str:
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )
 
 
 def bomb(width: int, height: int, chunks: bytes = b"") -> bytes:
     """A PNG of few bytes that claims to be a large picture."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     pixels = zlib.compress(b"\0" * 1_000_000, 9)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunks + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunks
+        + chunk(b"IDAT", pixels)
+        + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -122,7 +143,9 @@ def test_every_kind_is_read(name):
     assert try_picture(SOURCES[name]) == ""
 
 
-@pytest.mark.parametrize(("mode", "size"), list(itertools.product(MODES, [(1, 1), (1, 3000), (3000, 1), (2, 2)])))
+@pytest.mark.parametrize(
+    ("mode", "size"), list(itertools.product(MODES, [(1, 1), (1, 3000), (3000, 1), (2, 2)]))
+)
 def test_every_mode_and_extreme_shape(mode, size):
     assert try_picture(picture_of(mode, size)) == ""
 
@@ -156,7 +179,9 @@ def test_damaged_exif(choice, kind):
 
 @pytest.mark.filterwarnings("ignore")
 @few()
-@given(data=st.binary(max_size=200), start=st.sampled_from([whole[:24] for whole in SOURCES.values()]))
+@given(
+    data=st.binary(max_size=200), start=st.sampled_from([whole[:24] for whole in SOURCES.values()])
+)
 @example(data=b"", start=b"")
 def test_what_only_begins_like_a_picture(data, start):
     try_picture(start + data)
@@ -167,20 +192,31 @@ def test_what_only_begins_like_a_picture(data, start):
 @given(
     kind=st.sampled_from([np.uint8, np.int64, np.float32, np.bool_, np.uint16]),
     shape=st.lists(st.integers(0, 5), max_size=5),
-    wrong=st.sampled_from([Path("a\0b"), Path("x" * 5000), Path("/"), "", b"", Path("/dev/null"), "\ud800"]),
+    wrong=st.sampled_from(
+        [Path("a\0b"), Path("x" * 5000), Path("/"), "", b"", Path("/dev/null"), "\ud800"]
+    ),
 )
 def test_arrays_and_paths(kind, shape, wrong):
     reason = try_picture(np.zeros(shape, kind))
-    is_picture = kind == np.uint8 and len(shape) in (2, 3) and (shape[2:] or [1])[0] in (1, 3, 4) and 0 not in shape
+    is_picture = (
+        kind == np.uint8
+        and len(shape) in (2, 3)
+        and (shape[2:] or [1])[0] in (1, 3, 4)
+        and 0 not in shape
+    )
     assert (reason == "") == is_picture
     assert try_picture(wrong)
 
 
-@pytest.mark.parametrize("size", [(101, 100), (20_000, 20_000), (2**31 - 1, 2**31 - 1), (1, 2**31 - 1)])
+@pytest.mark.parametrize(
+    "size", [(101, 100), (20_000, 20_000), (2**31 - 1, 2**31 - 1), (1, 2**31 - 1)]
+)
 def test_bomb(size, tmp_path):
     assert try_picture(bomb(*size)).startswith("more than")
     (tmp_path / "bomb.png").write_bytes(bomb(*size))
-    assert audit_pictures([tmp_path / "bomb.png"], 10_000)[tmp_path / "bomb.png"].startswith("more than")
+    assert audit_pictures([tmp_path / "bomb.png"], 10_000)[tmp_path / "bomb.png"].startswith(
+        "more than"
+    )
 
 
 def test_bomb_of_a_text():
@@ -192,7 +228,9 @@ def test_bomb_of_a_text():
 def test_bomb_within_an_icon():
     """What an icon holds may be larger than the icon says."""
     inner = saved(Image.new("RGB", (400, 400)), "PNG")
-    header = struct.pack("<HHH", 0, 1, 1) + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inner), 22)
+    header = struct.pack("<HHH", 0, 1, 1) + struct.pack(
+        "<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inner), 22
+    )
     assert try_picture(header + inner).startswith("more than")
 
 

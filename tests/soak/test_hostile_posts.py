@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile import ODD_TEXTS, check_line, clean_texts, few, mutated, texts
+from helpers.hostile import ODD_TEXTS, check_line, clean_texts, few, mutated, texts
 from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
@@ -23,8 +23,8 @@ from mmie.grounding.detection import Detection
 from mmie.grounding.phrases import noun_phrases, word_phrases
 from mmie.grounding.selection import select
 from mmie.inference import load_extractor
-from mmie.inference.formats import from_json, to_json
-from mmie.inference.job import extract_to_file
+from mmie.inference.formats.text import from_json, to_json
+from mmie.inference.jobs.local import extract_to_file
 from mmie.inference.pairs import plausible_pairs
 from mmie.inference.reading import PostError
 from mmie.tags import entities_to_tags, tags_to_entities
@@ -66,25 +66,38 @@ def test_words_part_a_text(text):
     places = [0, *(place for _, *span in pieces for place in span), len(text)]
     assert places == sorted(places)
     assert all(word and text[start:end] == word for word, start, end in pieces)
-    assert not any(re.search(r"\S", text[gap:start]) for gap, start in zip(places[::2], places[1::2], strict=True))
+    assert not any(
+        re.search(r"\S", text[gap:start])
+        for gap, start in zip(places[::2], places[1::2], strict=True)
+    )
     for (_, _, end), (word, start, _) in pairwise(pieces):
         assert end < start or not unicodedata.category(word[0]).startswith("M")
 
 
 @pytest.fixture(scope="session")
 def tokenizers(tiny_bert, tiny_roberta):
-    return [WordTokenizer.from_source(source, max_tokens=16) for source in (tiny_bert, tiny_roberta)]
+    return [
+        WordTokenizer.from_source(source, max_tokens=16) for source in (tiny_bert, tiny_roberta)
+    ]
 
 
 words = st.lists(clean_texts.filter(bool), min_size=1, max_size=30).map(tuple)
 
 
 @few(4)
-@given(choice=st.data(), spelled=words, context=st.none() | clean_texts, types=st.sampled_from([TYPES, ["None", "at"]]))
+@given(
+    choice=st.data(),
+    spelled=words,
+    context=st.none() | clean_texts,
+    types=st.sampled_from([TYPES, ["None", "at"]]),
+)
 def test_posts_are_encoded(tokenizers, choice, spelled, context, types):
     """Every word keeps its place, nothing is longer than it may be, and entities stay on their words."""
     places = st.tuples(st.integers(0, len(spelled) - 1), st.integers(1, 4))
-    spans = [Entity(a, min(a + b, len(spelled)), "PER") for a, b in choice.draw(st.tuples(places, places))]
+    spans = [
+        Entity(a, min(a + b, len(spelled)), "PER")
+        for a, b in choice.draw(st.tuples(places, places))
+    ]
     task = "ner" if types is TYPES else "re"
     relations = () if task == "ner" else (Relation(*spans, "at"),)
     post = Post("1", spelled, context=context, entities=tuple(spans[:1]), relations=relations)
@@ -102,7 +115,9 @@ def test_posts_are_encoded(tokenizers, choice, spelled, context, types):
         if task == "re":
             assert [text.token_words[place] for place in text.markers] == [-1, -1]
         else:
-            spelled_tags = ["O" if tag == 0 else f"{'BI'[(tag - 1) % 2]}-PER" for tag in instances[0].tags]
+            spelled_tags = [
+                "O" if tag == 0 else f"{'BI'[(tag - 1) % 2]}-PER" for tag in instances[0].tags
+            ]
             cut = min(spans[0].end, len(text.word_starts))
             wanted = [Entity(spans[0].start, cut, "PER")] if spans[0].start < cut else []
             assert tags_to_entities(spelled_tags) == wanted
@@ -124,7 +139,13 @@ edges = st.integers(-(10**6), 10**6)
 @few(4)
 @given(
     found=st.lists(
-        st.builds(Detection, st.tuples(edges, edges, edges, edges), texts, st.floats(0, 1), st.sampled_from("ab")),
+        st.builds(
+            Detection,
+            st.tuples(edges, edges, edges, edges),
+            texts,
+            st.floats(0, 1),
+            st.sampled_from("ab"),
+        ),
         max_size=8,
     ),
     size=st.tuples(st.integers(1, 500), st.integers(1, 500)),
@@ -189,7 +210,10 @@ odd_pictures = st.sampled_from(
 @few(25)
 @given(
     st.lists(
-        st.tuples(texts, odd_pictures, st.lists(odd_pictures.filter(lambda p: p is not None), max_size=4)), max_size=4
+        st.tuples(
+            texts, odd_pictures, st.lists(odd_pictures.filter(lambda p: p is not None), max_size=4)
+        ),
+        max_size=4,
     )
 )
 def test_hostile_posts_are_answered(extractor, posts):
@@ -209,7 +233,10 @@ def test_long_texts_are_answered(extractor, text):
     (extraction,) = extractor.extract([Post(text=text)])
     assert time.process_time() - started < SECONDS
     check_extraction(extraction)
-    if len(extraction.offsets) > 64 and len(text.translate(dict.fromkeys([0, 1, 2, 0x200B]))) > 10_000:
+    if (
+        len(extraction.offsets) > 64
+        and len(text.translate(dict.fromkeys([0, 1, 2, 0x200B]))) > 10_000
+    ):
         assert any(problem.startswith("text: only the first") for problem in extraction.problems)
 
 
@@ -218,11 +245,26 @@ def test_long_texts_are_answered(extractor, text):
 def test_posts_that_contradict_themselves(classifier, spelled, choice):
     """What lies outside the words is refused by name; nothing else is raised."""
     offset = st.integers(-2, 7)
-    entities = tuple(choice.draw(st.lists(st.builds(Entity, offset, offset, st.sampled_from(["", "PER"])), max_size=3)))
+    entities = tuple(
+        choice.draw(
+            st.lists(st.builds(Entity, offset, offset, st.sampled_from(["", "PER"])), max_size=3)
+        )
+    )
     offsets = tuple(choice.draw(st.lists(st.tuples(offset, offset), max_size=5)))
     text = choice.draw(st.none() | texts)
-    relations = tuple(Relation(*pair, "x") for pair in pairwise(entities)) if choice.draw(st.booleans()) else ()
-    post = Post("7", spelled, entities=entities, relations=relations, text=text, offsets=offsets if text else ())
+    relations = (
+        tuple(Relation(*pair, "x") for pair in pairwise(entities))
+        if choice.draw(st.booleans())
+        else ()
+    )
+    post = Post(
+        "7",
+        spelled,
+        entities=entities,
+        relations=relations,
+        text=text,
+        offsets=offsets if text else (),
+    )
     is_sound = all(0 <= entity.start < entity.end <= len(spelled) for entity in entities)
     try:
         (extraction,) = classifier.extract([post])
@@ -237,9 +279,16 @@ def test_posts_that_contradict_themselves(classifier, spelled, choice):
 def test_pairs_of_many_entities(classifier):
     """400 pairs are asked about; 25 million are not made."""
     count = 5000
-    post = Post("1", ("Ann",) * count, entities=tuple(Entity(place, place + 1, "PER") for place in range(count)))
+    post = Post(
+        "1",
+        ("Ann",) * count,
+        entities=tuple(Entity(place, place + 1, "PER") for place in range(count)),
+    )
     (extraction,) = classifier.extract([post])
-    assert f"relations: only 400 of {count * (count - 1)} pairs of entities were asked about" in extraction.problems
+    assert (
+        f"relations: only 400 of {count * (count - 1)} pairs of entities were asked about"
+        in extraction.problems
+    )
 
 
 @few()
@@ -264,7 +313,9 @@ LINE = {"id": "1", "text": "Jordan lands in Rome", "image": "images/absent.jpg"}
 @given(st.lists(mutated(LINE).map(json.dumps) | clean_texts, min_size=1, max_size=9))
 def test_a_job_accounts_for_every_line(extractor, tmp_path, lines):
     source, out = tmp_path / "posts.jsonl", tmp_path / "found.jsonl"
-    source.write_text("\n".join(line.replace("\n", " ") for line in lines), encoding="utf-8", newline="")
+    source.write_text(
+        "\n".join(line.replace("\n", " ") for line in lines), encoding="utf-8", newline=""
+    )
     outcome = extract_to_file(extractor, str(source), out, overwrite=True)
     found = read_jsonl(out)
     bad = [] if outcome.errors is None else read_jsonl(outcome.errors)

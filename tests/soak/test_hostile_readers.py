@@ -8,21 +8,31 @@ from pathlib import Path
 
 import pytest
 import torch
-from hostile import check_line, check_post, clean_texts, damaged, few, json_values, lines_of, mutated, texts
+from helpers.hostile import (
+    check_line,
+    check_post,
+    clean_texts,
+    damaged,
+    few,
+    json_values,
+    lines_of,
+    mutated,
+    texts,
+)
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mmie.data.contexts import read_contexts
-from mmie.data.corpus import Corpus, CorpusError, load_crop_index
-from mmie.data.jsonl import JsonlCorpus
-from mmie.data.mnre import MNRE
+from mmie.data.corpora.base import Corpus, CorpusError, load_crop_index
+from mmie.data.corpora.contexts import read_contexts
+from mmie.data.corpora.jsonl import JsonlCorpus
+from mmie.data.corpora.mnre import MNRE
+from mmie.data.corpora.twitter import Twitter2017
 from mmie.data.sources import BadPost, SourceError, read_source
-from mmie.data.twitter import Twitter2017
 from mmie.grounding.cache import _read as read_journal
 from mmie.grounding.detection import GroundingError
 from mmie.grounding.index import read_index, to_pth, write_index
-from mmie.inference.formats import FormatError, read_jsonl, to_conll, to_json
-from mmie.reports.runs import RunError, read_answer_file, read_run
+from mmie.inference.formats.text import FormatError, read_jsonl, to_conll, to_json
+from mmie.runs.reading import RunError, read_prediction_file, read_run
 from mmie.types import Post
 
 POST = {
@@ -32,9 +42,15 @@ POST = {
     "crops": ["crops/7_0.jpg"],
     "context": "a jet",
     "entities": [{"start": 0, "end": 1, "type": "PER"}, {"start": 3, "end": 4, "type": "LOC"}],
-    "relations": [{"head": {"start": 0, "end": 1}, "tail": {"start": 3, "end": 4}, "label": "/per/loc/at"}],
+    "relations": [
+        {"head": {"start": 0, "end": 1}, "tail": {"start": 3, "end": 4}, "label": "/per/loc/at"}
+    ],
 }
-TEXT_POST = {"id": 8, "text": "Ann's in New York.", "entities": [{"start": 0, "end": 3, "type": "PER"}]}
+TEXT_POST = {
+    "id": 8,
+    "text": "Ann's in New York.",
+    "entities": [{"start": 0, "end": 3, "type": "PER"}],
+}
 INSTANCE = {
     "token": ["Ann", "in", "Rome"],
     "h": {"name": "Ann", "pos": [0, 1]},
@@ -61,7 +77,15 @@ ENTRY = {
     "id": "7",
     "image": "../images/7.jpg",
     "phrases": ["red car"],
-    "crops": [{"file": "1f.jpg", "box": [1, 2, 90, 80], "phrase": "red car", "score": 0.4, "detector": "owl"}],
+    "crops": [
+        {
+            "file": "1f.jpg",
+            "box": [1, 2, 90, 80],
+            "phrase": "red car",
+            "score": 0.4,
+            "detector": "owl",
+        }
+    ],
 }
 RELATION = {
     "head": {"start": 0, "end": 1, "type": ""},
@@ -69,8 +93,20 @@ RELATION = {
     "label": "/per/loc/at",
 }
 ANSWERS = [
-    {"id": "1", "words": ["Ann"], "image": None, "gold": [{"start": 0, "end": 1, "type": "PER"}], "predicted": []},
-    {"id": "2", "words": ["Ann", "Rome"], "image": "a.jpg", "gold": RELATION, "predicted": RELATION},
+    {
+        "id": "1",
+        "words": ["Ann"],
+        "image": None,
+        "gold": [{"start": 0, "end": 1, "type": "PER"}],
+        "predicted": [],
+    },
+    {
+        "id": "2",
+        "words": ["Ann", "Rome"],
+        "image": "a.jpg",
+        "gold": RELATION,
+        "predicted": RELATION,
+    },
 ]
 
 
@@ -88,7 +124,9 @@ def pickled(value) -> bytes:
 
 def json_lines(*records):
     """Files of JSON lines: each a record that was mutated, or any value."""
-    line = st.one_of(*(mutated(record).map(json.dumps) for record in records), json_values.map(json.dumps))
+    line = st.one_of(
+        *(mutated(record).map(json.dumps) for record in records), json_values.map(json.dumps)
+    )
     whole = st.lists(line, min_size=1, max_size=3).map(lambda lines: "\n".join(lines).encode())
     return whole | damaged(json_bytes(*records)) | st.binary(max_size=40)
 
@@ -144,7 +182,10 @@ def test_nesting_of_any_depth(tmp_path, depth):
 
 
 @few()
-@given(data=json_lines(INSTANCE) | mutated(INSTANCE).map(lambda record: repr(record).encode(errors="replace")))
+@given(
+    data=json_lines(INSTANCE)
+    | mutated(INSTANCE).map(lambda record: repr(record).encode(errors="replace"))
+)
 @example(data=(b"1" * 400) + b" + 1j")
 @example(data=b"1" * 5000)
 @example(data=b"1" + b"+1" * 50_000)
@@ -159,7 +200,10 @@ def test_mnre(tmp_path, data):
 
 
 @few()
-@given(data=damaged(TWEETS.encode()) | clean_texts.map(lambda text: f"IMGID:{text}\n{text}\tO\n".encode()))
+@given(
+    data=damaged(TWEETS.encode())
+    | clean_texts.map(lambda text: f"IMGID:{text}\n{text}\tO\n".encode())
+)
 def test_twitter(tmp_path, data):
     (tmp_path / "train.txt").write_bytes(data)
     lines = [line.removesuffix(b"\r") for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n")]
@@ -170,7 +214,10 @@ def test_twitter(tmp_path, data):
 
 def read_all(source: Path) -> tuple[list[Post], list[BadPost]]:
     items = list(read_source(str(source)))
-    posts, bad = [i for i in items if isinstance(i, Post)], [i for i in items if isinstance(i, BadPost)]
+    posts, bad = (
+        [i for i in items if isinstance(i, Post)],
+        [i for i in items if isinstance(i, BadPost)],
+    )
     for post in posts:
         check_post(post, source if source.is_dir() else source.parent)
     for item in bad:
@@ -194,7 +241,10 @@ TABLE = b'id,text,image\n1,"Ann, in Rome",a.jpg\n2,"two\nlines",\n3,"he said ""h
 
 
 @few()
-@given(data=damaged(TABLE) | st.binary(max_size=60).map(lambda rows: b"text,id\n" + rows), tabs=st.booleans())
+@given(
+    data=damaged(TABLE) | st.binary(max_size=60).map(lambda rows: b"text,id\n" + rows),
+    tabs=st.booleans(),
+)
 @example(data=b"t" * 2**24 + b"ext\n", tabs=False)
 @example(data=b"text,text\na,b\n", tabs=False)
 def test_source_of_a_table(tmp_path, data, tabs):
@@ -207,12 +257,16 @@ def test_source_of_a_table(tmp_path, data, tabs):
 
 
 @few()
-@given(rows=st.lists(clean_texts, min_size=1, max_size=5), cut=st.integers(0, 3), tabs=st.booleans())
+@given(
+    rows=st.lists(clean_texts, min_size=1, max_size=5), cut=st.integers(0, 3), tabs=st.booleans()
+)
 def test_no_row_of_a_table_is_swallowed(tmp_path, rows, cut, tabs):
     """Where a quote is left open, what follows is part of one field: that must be said."""
     file = tmp_path / ("posts.tsv" if tabs else "posts.csv")
     stream = io.StringIO(newline="")
-    table = csv.writer(stream, delimiter="\t" if tabs else ",", quoting=csv.QUOTE_ALL, lineterminator="\n")
+    table = csv.writer(
+        stream, delimiter="\t" if tabs else ",", quoting=csv.QUOTE_ALL, lineterminator="\n"
+    )
     table.writerows([["text"], *([text] for text in rows)])
     file.write_bytes(stream.getvalue().encode())
     posts, bad = read_all(file)
@@ -225,7 +279,10 @@ def test_no_row_of_a_table_is_swallowed(tmp_path, rows, cut, tabs):
 
 
 @few()
-@given(data=damaged(json.dumps({"1": "a jet", "2": "a boat"}).encode()) | json_values.map(json.dumps).map(str.encode))
+@given(
+    data=damaged(json.dumps({"1": "a jet", "2": "a boat"}).encode())
+    | json_values.map(json.dumps).map(str.encode)
+)
 @example(data=b'{"1": "a jet", "1": "a boat"}')
 @example(data=json.dumps({2000 * "w": None}).encode())
 def test_contexts(tmp_path, data):
@@ -244,9 +301,17 @@ def test_contexts(tmp_path, data):
 @few()
 @given(data=json_lines(FOUND))
 @example(data=json.dumps({**FOUND, "entities": 2 * FOUND["entities"]}).encode())
-@example(data=json.dumps({**FOUND, "entities": [{**FOUND["entities"][0], "type": [2000 * "w"]}]}).encode())
+@example(
+    data=json.dumps(
+        {**FOUND, "entities": [{**FOUND["entities"][0], "type": [2000 * "w"]}]}
+    ).encode()
+)
 @example(data=json.dumps({**FOUND, "id": 2000 * "w", "entities": 2 * FOUND["entities"]}).encode())
-@example(data=json.dumps({**FOUND, "entities": [{**FOUND["entities"][0], "type": 2000 * "w"}] * 2}).encode())
+@example(
+    data=json.dumps(
+        {**FOUND, "entities": [{**FOUND["entities"][0], "type": 2000 * "w"}] * 2}
+    ).encode()
+)
 def test_what_was_found(tmp_path, data):
     file = tmp_path / "found.jsonl"
     file.write_bytes(data)
@@ -273,7 +338,9 @@ def _is_twitter(text: str) -> bool:
     """Whether all types are those that the layout knows and the id is one that a picture can be named after."""
     tags = {line.rpartition("\t")[2][2:] for line in text.split("\n")[1:] if "\t" in line}
     identifier = text.split("\n")[0].removeprefix("IMGID:")
-    return tags <= {"", "PER", "LOC", "ORG", "MISC"} and identifier.isalnum() and len(identifier) < 100
+    return (
+        tags <= {"", "PER", "LOC", "ORG", "MISC"} and identifier.isalnum() and len(identifier) < 100
+    )
 
 
 @few()
@@ -299,7 +366,9 @@ def test_index_of_crops(tmp_path, data):
 
 
 @few()
-@given(data=json_lines({"key": "ab", "size": [40, 30], "found": [[[1, 2, 3, 4], "car", 0.5, "owl"]]}))
+@given(
+    data=json_lines({"key": "ab", "size": [40, 30], "found": [[[1, 2, 3, 4], "car", 0.5, "owl"]]})
+)
 @example(data=b'{"key": [], "size": [1, 2], "found": []}')
 @example(data=b'{"key": "a", "size": [Infinity, 2], "found": []}')
 def test_journal_of_detections(tmp_path, data):
@@ -312,7 +381,10 @@ def test_journal_of_detections(tmp_path, data):
 
 
 @few(4)
-@given(value=json_values | st.dictionaries(texts | st.integers(), st.lists(texts) | json_values), data=st.binary())
+@given(
+    value=json_values | st.dictionaries(texts | st.integers(), st.lists(texts) | json_values),
+    data=st.binary(),
+)
 def test_published_index(tmp_path, value, data):
     file = tmp_path / "index.pth"
     torch.save(value, file)
@@ -332,15 +404,15 @@ def test_answers_of_a_run(tmp_path, data):
     file = tmp_path / "predictions.jsonl"
     file.write_bytes(data)
     try:
-        answers = read_answer_file(file)
+        predictions = read_prediction_file(file)
     except RunError as error:
         check_line(error, file)
         return
-    for answer in answers:
-        for entity in (*answer.gold, *answer.predicted, *answer.arguments):
-            assert 0 <= entity.start < entity.end <= len(answer.words)
+    for prediction in predictions:
+        for entity in (*prediction.gold, *prediction.predicted, *prediction.arguments):
+            assert 0 <= entity.start < entity.end <= len(prediction.words)
             assert isinstance(entity.type, str)
-        assert all(isinstance(word, str) for word in answer.words)
+        assert all(isinstance(word, str) for word in prediction.words)
 
 
 @pytest.fixture(scope="session")
@@ -352,7 +424,10 @@ def run_files() -> dict[str, object]:
         "config.yaml": {
             "seed_everything": 1,
             "model": {"class_path": "mmie.methods.HVPNet", "init_args": {"lr": 0.1}},
-            "data": {"task": "ner", "corpus": {"class_path": "mmie.data.JsonlCorpus", "init_args": {"root": "demo"}}},
+            "data": {
+                "task": "ner",
+                "corpus": {"class_path": "mmie.data.JsonlCorpus", "init_args": {"root": "demo"}},
+            },
             "trainer": {"max_epochs": 1},
         },
         "metrics.json": {
@@ -375,11 +450,16 @@ def test_run_folder(tmp_path, run_files, choice):
     except RunError as error:
         check_line(error, tmp_path)
     else:
-        assert all(isinstance(value, float | int) for value in (*run.scores.values(), *run.other_pictures.values()))
+        assert all(
+            isinstance(value, float | int)
+            for value in (*run.scores.values(), *run.other_pictures.values())
+        )
         assert all(isinstance(name, str) for name in (run.method, run.corpus, run.pictures))
 
 
-@pytest.mark.parametrize("text", ["a: &a [*a]", "a: &a {b: *a}", "[" * 20_000, "!!python/object/apply:os.getpid []"])
+@pytest.mark.parametrize(
+    "text", ["a: &a [*a]", "a: &a {b: *a}", "[" * 20_000, "!!python/object/apply:os.getpid []"]
+)
 def test_run_folder_of_no_tree(tmp_path, run_files, text):
     config = run_files["config.yaml"] | {"model": None}
     lines = [f"{key}: {json.dumps(value)}" for key, value in config.items() if value is not None]

@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 import torch
-from command import metrics, predictions, read_jsonl, succeed, tiny, write_jsonl
+from helpers.command import metrics, predictions, read_jsonl, succeed, tiny, write_jsonl
+from helpers.methods import build_data, build_module, build_trainer, without_pictures
 from lightning.pytorch import Callback
 from test_contract import METHODS, TASKS
-from tools import build_data, build_module, build_trainer, without_pictures
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 LONG = " ".join(f"word{number}" for number in range(300)).split()
@@ -26,7 +26,9 @@ class Finite(Callback):
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         gradients = {name: p.grad for name, p in pl_module.named_parameters() if p.grad is not None}
-        wrong = [name for name, gradient in gradients.items() if not values_of(gradient).isfinite().all()]
+        wrong = [
+            name for name, gradient in gradients.items() if not values_of(gradient).isfinite().all()
+        ]
         assert wrong == [], f"gradients of step {trainer.global_step}"
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
@@ -46,9 +48,13 @@ def test_a_long_fit_in_bf16_has_no_nan(name, task, rounds, demo_root, tmp_path, 
     train = data.instances["train"]
     train[::3] = map(without_pictures, train[::3])
     data.instances["train"] = train[: rounds(8, len(train))]
-    module = build_module(case.method, data.schema, encoder, **case.arguments, text_lr=2e-3, fusion_lr=2e-3)
+    module = build_module(
+        case.method, data.schema, encoder, **case.arguments, text_lr=2e-3, fusion_lr=2e-3
+    )
     finite, steps = Finite(), rounds(3, 2000)
-    trainer = build_trainer(tmp_path, max_steps=steps, max_epochs=-1, precision="bf16-mixed", callbacks=[finite])
+    trainer = build_trainer(
+        tmp_path, max_steps=steps, max_epochs=-1, precision="bf16-mixed", callbacks=[finite]
+    )
     trainer.fit(module, data)
     assert finite.steps == steps
     scores = trainer.validate(module, data, verbose=False)[0]
@@ -58,7 +64,10 @@ def test_a_long_fit_in_bf16_has_no_nan(name, task, rounds, demo_root, tmp_path, 
 def post(number, words, entities, relations=(), **pictures):
     """A line of a corpus; entities and relations are of word numbers, types and labels."""
     spans = [{"start": start, "end": end, "type": kind} for start, end, kind in entities]
-    pairs = [{"head": spans[head], "tail": spans[tail], "label": label} for head, tail, label in relations]
+    pairs = [
+        {"head": spans[head], "tail": spans[tail], "label": label}
+        for head, tail, label in relations
+    ]
     return {"id": str(number), "words": words, "entities": spans, "relations": pairs, **pictures}
 
 
@@ -67,7 +76,13 @@ def odd_posts(pictures):
     both = [(0, 1, "PER"), (1, 2, "LOC")]
     return [
         post(1, ["Jordan"], [(0, 1, "PER")], **pictures),
-        post(2, LONG, [(0, 1, "PER"), (290, 295, "LOC")], [(0, 1, "/per/loc/at"), (1, 0, "None")], **pictures),
+        post(
+            2,
+            LONG,
+            [(0, 1, "PER"), (290, 295, "LOC")],
+            [(0, 1, "/per/loc/at"), (1, 0, "None")],
+            **pictures,
+        ),
         post(3, LONG, [(280, 300, "LOC"), (250, 260, "PER")], [(1, 0, "/per/loc/at")]),
         post(4, ["Jordan", "Phoenix"], both, [(0, 1, "/per/loc/at"), (0, 0, "None")], **pictures),
         post(5, ["\ufe0f"], [(0, 1, "PER")]),
@@ -87,8 +102,17 @@ def odd_corpus(request, demo_root, tmp_path_factory):
     (folder / "images").mkdir()
     for image in pictures.values():
         (folder / image).write_bytes((demo_root / image).read_bytes())
-    new = post(9, ["Jordan", "sings", "Unheard"], [(0, 1, "PER"), (2, 3, "SONG")], [(0, 1, "/per/song/sings")])
-    for split, posts in (("train", odd_posts(pictures)), ("valid", [*odd_posts(pictures), new]), ("test", [new])):
+    new = post(
+        9,
+        ["Jordan", "sings", "Unheard"],
+        [(0, 1, "PER"), (2, 3, "SONG")],
+        [(0, 1, "/per/song/sings")],
+    )
+    for split, posts in (
+        ("train", odd_posts(pictures)),
+        ("valid", [*odd_posts(pictures), new]),
+        ("test", [new]),
+    ):
         write_jsonl(folder / f"{split}.jsonl", posts)
     return folder
 
@@ -98,12 +122,24 @@ def odd_corpus(request, demo_root, tmp_path_factory):
 def test_odd_posts_are_trained_on_scored_and_answered(odd_corpus, task, size, rounds, tmp_path):
     names = [name for name in METHODS if name != "hvpnet_reference"]
     for name in ["rap", *[other for other in names if other != "rap"]][: rounds(1, len(names))]:
-        options = [*tiny(name, odd_corpus, tmp_path / name), f"--data.task={task}", f"--data.batch_size={size}"]
-        succeed("fit", *options, "--trainer.precision=bf16-mixed", "--trainer.max_epochs=2", "--data.max_tokens=32")
+        options = [
+            *tiny(name, odd_corpus, tmp_path / name),
+            f"--data.task={task}",
+            f"--data.batch_size={size}",
+        ]
+        succeed(
+            "fit",
+            *options,
+            "--trainer.precision=bf16-mixed",
+            "--trainer.max_epochs=2",
+            "--data.max_tokens=32",
+        )
         epochs = metrics(tmp_path / name)["fit"]["epochs"]
         assert all(torch.tensor(list(epoch.values())).isfinite().all() for epoch in epochs), name
         succeed("test", *options, "--data.max_tokens=32")
         (line,) = predictions(tmp_path / name)
         assert (line["id"], line["words"]) == ("9", ["Jordan", "sings", "Unheard"])
         scores = metrics(tmp_path / name)["test"]
-        assert scores["test/recall"] < 1, "gold of a type that training lacks counts, and is never found"
+        assert scores["test/recall"] < 1, (
+            "gold of a type that training lacks counts, and is never found"
+        )

@@ -11,12 +11,21 @@ import time
 import pytest
 import torch
 import torch.distributed as dist
-from command import check_same_answers, finish, metrics, read_jsonl, start, succeed, tiny, write_jsonl
-from fits import begin_together, end, outcome_of, wait_for
+from helpers.command import (
+    check_same_predictions,
+    finish,
+    metrics,
+    read_jsonl,
+    start,
+    succeed,
+    tiny,
+    write_jsonl,
+)
+from helpers.fits import begin_together, end, outcome_of, wait_for
 from safetensors import safe_open
 
-from mmie.training import feature_store
-from mmie.training.feature_store import RowStore
+from mmie.training.features import cache as feature_store
+from mmie.training.features.cache import FeatureCache
 
 STORED = ("rap", "hvpnet", "mlnet")
 """Methods with a frozen backbone, whose features are kept."""
@@ -48,8 +57,14 @@ def corpus(demo_root, tmp_path_factory):
 
 @pytest.mark.parametrize("task", ["ner", "re"])
 def test_any_number_of_processes_scores_and_answers_as_one(corpus, tmp_path, task):
-    options = [*tiny("text_only", corpus, tmp_path / "1"), f"--data.task={task}", "--data.batch_size=2"]
-    succeed("fit", *options, "--model.text_lr=0.003", "--model.head_lr=0.02", "--trainer.max_epochs=3")
+    options = [
+        *tiny("text_only", corpus, tmp_path / "1"),
+        f"--data.task={task}",
+        "--data.batch_size=2",
+    ]
+    succeed(
+        "fit", *options, "--model.text_lr=0.003", "--model.head_lr=0.02", "--trainer.max_epochs=3"
+    )
     succeed("test", *options)
     one = metrics(tmp_path / "1")["test"]
     assert 0 < one["test/f1"] < 1, "all or nothing would hide a sample that counts twice"
@@ -59,7 +74,7 @@ def test_any_number_of_processes_scores_and_answers_as_one(corpus, tmp_path, tas
         many = metrics(tmp_path / str(count))["test"]
         assert many.pop("test/loss") == pytest.approx(one["test/loss"], rel=1e-5)
         assert many == {name: value for name, value in one.items() if name != "test/loss"}
-        check_same_answers(tmp_path / "1", tmp_path / str(count))
+        check_same_predictions(tmp_path / "1", tmp_path / str(count))
 
 
 def first_gradients(run_dir):
@@ -69,7 +84,9 @@ def first_gradients(run_dir):
     which place, depends on the layout.
     """
     (state,) = torch.load(run_dir / "last.ckpt", weights_only=True)["optimizer_states"]
-    return [rows_of(part) if "rows" in part else part["exp_avg"] for part in state["state"].values()]
+    return [
+        rows_of(part) if "rows" in part else part["exp_avg"] for part in state["state"].values()
+    ]
 
 
 def rows_of(part):
@@ -86,24 +103,37 @@ def test_gradients_are_those_of_one_process_with_the_joint_batch(corpus, tmp_pat
             "--trainer.limit_val_batches=1",
             *STILL.get(method, []),
         ]
-        options = [*tiny(method, corpus, tmp_path / method), *step, f"--model.text_encoder={quiet(corpus, tmp_path)}"]
+        options = [
+            *tiny(method, corpus, tmp_path / method),
+            *step,
+            f"--model.text_encoder={quiet(corpus, tmp_path)}",
+        ]
         succeed("fit", *options, "--data.batch_size=8", f"--run_dir={tmp_path / method / '1'}")
         expected = first_gradients(tmp_path / method / "1")
         for count in (2, 4):
             run_dir = tmp_path / method / str(count)
-            together(count, "fit", *options, f"--data.batch_size={8 // count}", f"--run_dir={run_dir}")
+            together(
+                count, "fit", *options, f"--data.batch_size={8 // count}", f"--run_dir={run_dir}"
+            )
             gradients = first_gradients(run_dir)
             assert len(gradients) == len(expected) > 10
             for gradient, one in zip(gradients, expected, strict=True):
-                torch.testing.assert_close(gradient, one, rtol=1e-3, atol=1e-6, msg=f"{method}, {count} processes")
+                torch.testing.assert_close(
+                    gradient, one, rtol=1e-3, atol=1e-6, msg=f"{method}, {count} processes"
+                )
 
 
 @pytest.mark.parametrize("method", ["imm", "mlnet"])
-def test_a_process_whose_posts_have_no_picture_compares_those_of_the_others(corpus, tmp_path, method):
+def test_a_process_whose_posts_have_no_picture_compares_those_of_the_others(
+    corpus, tmp_path, method
+):
     without = shutil.copytree(corpus, tmp_path / "corpus")
     posts = read_jsonl(corpus / "train.jsonl")
     assert all(post["image"] for post in posts)
-    write_jsonl(without / "train.jsonl", [{**post, "image": None} if n % 2 else post for n, post in enumerate(posts)])
+    write_jsonl(
+        without / "train.jsonl",
+        [{**post, "image": None} if n % 2 else post for n, post in enumerate(posts)],
+    )
     options = tiny(method, without, tmp_path / "run")
     together(2, "fit", *options, "--data.batch_size=1", "--trainer.limit_val_batches=1")
     assert metrics(tmp_path / "run")["fit"]
@@ -119,10 +149,17 @@ def quiet(corpus, folder):
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_a_fit_of_several_processes_builds_each_row_of_its_store_once(corpus, tmp_path, count, rounds):
+def test_a_fit_of_several_processes_builds_each_row_of_its_store_once(
+    corpus, tmp_path, count, rounds
+):
     for method in STORED[: rounds(1, len(STORED))]:
         store = tmp_path / method
-        together(count, "fit", *tiny(method, corpus, tmp_path / f"{method}_run"), f"--feature_store={store}")
+        together(
+            count,
+            "fit",
+            *tiny(method, corpus, tmp_path / f"{method}_run"),
+            f"--feature_store={store}",
+        )
         keys = [key for file in store.glob("*/*.safetensors") for key in keys_of(file)]
         assert len(keys) > 50
         assert len(keys) == len(set(keys))
@@ -139,7 +176,7 @@ def fill_late(rank, count, port, root):
     dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=count)
     time.sleep(0.3 * rank)
     feature_store._SHARD_BYTES = 1  # a shard a batch
-    store = RowStore(root, "rows", {})
+    store = FeatureCache(root, "rows", {})
     sources = {f"key{number}": number for number in range(40)}
     store.fill(sources, list, lambda some: torch.tensor(some).unsqueeze(1), batch_size=3)
     assert torch.equal(store.rows(list(sources)).squeeze(1), torch.arange(40).half())
@@ -152,7 +189,10 @@ def test_a_process_that_is_late_leaves_no_row_out_and_none_is_built_twice(tmp_pa
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=fill_late, args=(rank, count, port, tmp_path)) for rank in range(count)]
+    processes = [
+        context.Process(target=fill_late, args=(rank, count, port, tmp_path))
+        for rank in range(count)
+    ]
     for process in processes:
         process.start()
     assert [end(process) for process in processes] == [0] * count
@@ -164,12 +204,17 @@ def test_a_process_that_is_late_leaves_no_row_out_and_none_is_built_twice(tmp_pa
 def test_a_process_that_dies_ends_the_others_which_say_so(corpus, tmp_path, dying, rounds, capfd):
     for number in range(rounds(1, 10)):
         run_dir = tmp_path / str(number)
-        processes = begin_together(2, "fit", *tiny("rap", corpus, run_dir), "--trainer.max_epochs=30")
+        processes = begin_together(
+            2, "fit", *tiny("rap", corpus, run_dir), "--trainer.max_epochs=30"
+        )
         wait_for(run_dir / "last.ckpt", processes)
         time.sleep(random.Random(number).uniform(0, 2))
         processes[dying].kill()
         assert end(processes[1 - dying], 60) == 1
-        assert f"mmie: another process of the run has ended, see its message; --ckpt_path {run_dir}" in told(capfd)
+        assert (
+            f"mmie: another process of the run has ended, see its message; --ckpt_path {run_dir}"
+            in told(capfd)
+        )
         end(processes[dying])
 
 
@@ -182,13 +227,17 @@ def test_processes_that_all_get_sigterm_end_at_once(corpus, tmp_path, rounds, ca
     """As a cluster ends them."""
     for number in range(rounds(1, 20)):
         run_dir = tmp_path / str(number)
-        processes = begin_together(2, "fit", *tiny("rap", corpus, run_dir), "--trainer.max_epochs=30")
+        processes = begin_together(
+            2, "fit", *tiny("rap", corpus, run_dir), "--trainer.max_epochs=30"
+        )
         wait_for(run_dir / "last.ckpt", processes)
         time.sleep(random.Random(number).uniform(0, 2))
         for process in processes:
             process.terminate()
         assert [end(process, 60) for process in processes] == [1, 0]
-        assert f"mmie: ended by SIGTERM; --ckpt_path {run_dir / 'last.ckpt'} continues it" in told(capfd)
+        assert f"mmie: ended by SIGTERM; --ckpt_path {run_dir / 'last.ckpt'} continues it" in told(
+            capfd
+        )
 
 
 def test_processes_that_the_command_started_end_with_it(corpus, tmp_path, rounds):
@@ -206,7 +255,10 @@ def test_processes_that_the_command_started_end_with_it(corpus, tmp_path, rounds
         process.send_signal(signal.SIGTERM)
         outcome = finish(process)  # waits for the standard error that both hold
         assert outcome.status == 1
-        assert f"mmie: ended by SIGTERM; --ckpt_path {run_dir / 'last.ckpt'} continues it" in outcome.err
+        assert (
+            f"mmie: ended by SIGTERM; --ckpt_path {run_dir / 'last.ckpt'} continues it"
+            in outcome.err
+        )
 
 
 def test_a_killed_fit_of_two_processes_goes_on_to_the_same_end(corpus, tmp_path, rounds):

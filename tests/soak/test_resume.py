@@ -8,8 +8,8 @@ import time
 
 import pytest
 import torch
-from command import run, tiny
-from fits import begin, complete, die_at_change, end, list_changes, outcome_of, wait_for
+from helpers.command import run, tiny
+from helpers.fits import begin, complete, die_at_change, end, list_changes, outcome_of, wait_for
 
 from mmie.training.loggers import RunCSVLogger
 
@@ -22,7 +22,11 @@ class Fits:
     def __init__(self, corpus, folder):
         self.corpus, self.folder = corpus, folder
         started = time.monotonic()
-        process = begin("fit", *self.options("alone"), prepare=list_changes(folder / "changes", *self.places("alone")))
+        process = begin(
+            "fit",
+            *self.options("alone"),
+            prepare=list_changes(folder / "changes", *self.places("alone")),
+        )
         assert end(process) == 0
         self.seconds = time.monotonic() - started
         self.changes = (folder / "changes").read_text().splitlines()
@@ -83,7 +87,9 @@ def test_killed_while_it_writes_it_goes_on_to_the_same_end(fits, rounds):
         draw = random.Random(number)
         name = f"writing_{number}"
         change, delay = draw.randrange(len(fits.changes)), draw.choice([0, draw.uniform(0, 0.01)])
-        process = begin(*fits.go_on(name), prepare=die_at_change(change + 1, delay, *fits.places(name)))
+        process = begin(
+            *fits.go_on(name), prepare=die_at_change(change + 1, delay, *fits.places(name))
+        )
         assert end(process) in (0, -signal.SIGKILL), fits.changes[change]
         fits.check(name)
         complete(*fits.go_on(name))
@@ -91,9 +97,13 @@ def test_killed_while_it_writes_it_goes_on_to_the_same_end(fits, rounds):
 
 
 def test_killed_before_a_checkpoint_is_renamed_it_has_the_one_before(fits):
-    renames = [place for place, line in enumerate(fits.changes) if "rename" in line and "last.ckpt" in line]
+    renames = [
+        place for place, line in enumerate(fits.changes) if "rename" in line and "last.ckpt" in line
+    ]
     assert len(renames) == 3
-    process = begin(*fits.go_on("between"), prepare=die_at_change(renames[1] + 1, 0, *fits.places("between")))
+    process = begin(
+        *fits.go_on("between"), prepare=die_at_change(renames[1] + 1, 0, *fits.places("between"))
+    )
     assert end(process) == -signal.SIGKILL
     assert len(list((fits.folder / "between").glob(".*.ckpt"))) == 1
     assert torch.load(fits.folder / "between" / "last.ckpt", weights_only=True)["epoch"] == 0
@@ -112,7 +122,10 @@ def test_stopped_by_sigterm_it_fails_says_how_to_go_on_and_does(fits, rounds, ca
         told = capfd.readouterr().err
         if status != 0:  # else it had ended before
             assert status == 1
-            assert f"mmie: ended by SIGTERM; --ckpt_path {fits.folder / name / 'last.ckpt'} continues it" in told
+            assert (
+                f"mmie: ended by SIGTERM; --ckpt_path {fits.folder / name / 'last.ckpt'} continues it"
+                in told
+            )
         complete(*fits.go_on(name))
         fits.ended_as_if_left_alone(name)
 
@@ -149,7 +162,9 @@ def test_the_log_has_the_scores_that_a_kill_kept_from_it(tmp_path):
     logger.log_metrics({"epoch": 0, "val/f1": 0.5}, 4)
     logger.log_metrics({"epoch": 1, "train/loss_step": 3.0}, 7)
     logger.save()
-    epochs = [{"epoch": 0, "seconds": 1.0, "train/loss": 2.0, "train/loss_step": 1.0, "val/f1": 0.5}]
+    epochs = [
+        {"epoch": 0, "seconds": 1.0, "train/loss": 2.0, "train/loss_step": 1.0, "val/f1": 0.5}
+    ]
     RunCSVLogger(tmp_path, 5, epochs).save()
     assert (tmp_path / "metrics.csv").read_text().splitlines() == [
         "epoch,step,train/loss,val/f1",

@@ -8,8 +8,8 @@ import zipfile
 
 import pytest
 import torch
-from command import run, tiny
-from hostile import Payload, check_line, few, malicious_pickle, mutated
+from helpers.command import run, tiny
+from helpers.hostile import Payload, check_line, few, malicious_pickle, mutated
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoConfig
@@ -17,17 +17,17 @@ from transformers import AutoConfig
 from mmie.blocks.errors import WeightsUnavailable
 from mmie.blocks.text_encoder import TextEncoder
 from mmie.blocks.vision import VisualBackbone
-from mmie.data.corpus import CorpusError, load_crop_index
+from mmie.checkpoints import CheckpointError, read_checkpoint
+from mmie.data.corpora.base import CorpusError, load_crop_index
+from mmie.data.corpora.jsonl import JsonlCorpus
+from mmie.data.corpora.mnre import MNRE
+from mmie.data.corpora.twitter import Twitter2017
 from mmie.data.encoding import TokenizerError, WordTokenizer
-from mmie.data.jsonl import JsonlCorpus
-from mmie.data.mnre import MNRE
 from mmie.data.sources import BadPost, read_source
-from mmie.data.twitter import Twitter2017
 from mmie.grounding.detectors import build_detector
 from mmie.grounding.index import from_pth
 from mmie.inference import load_extractor
-from mmie.methods.checkpoints import load_method
-from mmie.methods.transfer import CheckpointError, read_checkpoint
+from mmie.methods.loading import load_method
 from mmie.types import MmieError, Post
 
 
@@ -47,7 +47,11 @@ def legacy(target) -> bytes:
 
 def _saved(target, zip_format: bool) -> bytes:
     file = target.with_name("saved")
-    torch.save({"mmie": {"schema": Payload(target)}, "a": ["b.jpg"]}, file, _use_new_zipfile_serialization=zip_format)
+    torch.save(
+        {"mmie": {"schema": Payload(target)}, "a": ["b.jpg"]},
+        file,
+        _use_new_zipfile_serialization=zip_format,
+    )
     return file.read_bytes()
 
 
@@ -55,9 +59,14 @@ def disguised(target) -> bytes:
     """A sound file whose pickle was exchanged."""
     file = target.with_name("sound")
     torch.save({"weight": torch.zeros(3)}, file)
-    with zipfile.ZipFile(file) as old, zipfile.ZipFile(target.with_name("new"), "w", zipfile.ZIP_STORED) as new:
+    with (
+        zipfile.ZipFile(file) as old,
+        zipfile.ZipFile(target.with_name("new"), "w", zipfile.ZIP_STORED) as new,
+    ):
         for name in old.namelist():
-            new.writestr(name, malicious_pickle(target) if name.endswith("data.pkl") else old.read(name))
+            new.writestr(
+                name, malicious_pickle(target) if name.endswith("data.pkl") else old.read(name)
+            )
     return target.with_name("new").read_bytes()
 
 
@@ -119,7 +128,9 @@ def test_weights_run_nothing(bait, tiny_bert, tmp_path):
     (folder / "pytorch_model.bin").write_bytes(bait.read_bytes())
     with pytest.raises(WeightsUnavailable):
         TextEncoder(str(folder))
-    (folder / "config.json").write_text(json.dumps({"architecture": "test_resnet", "num_classes": 10}))
+    (folder / "config.json").write_text(
+        json.dumps({"architecture": "test_resnet", "num_classes": 10})
+    )
     with pytest.raises(WeightsUnavailable):
         VisualBackbone(folder, pretrained=True)
     with pytest.raises(MmieError):
@@ -163,7 +174,10 @@ LEADING_OUT = [
 @pytest.mark.parametrize("name", LEADING_OUT)
 def test_no_picture_outside(outside, name):
     name = name.replace("{secret}", str(outside.parent / "secret"))
-    lines = [json.dumps({"id": 1, "text": "a", key: value}) for key, value in (("image", name), ("crops", [name]))]
+    lines = [
+        json.dumps({"id": 1, "text": "a", key: value})
+        for key, value in (("image", name), ("crops", [name]))
+    ]
     (outside / "train.jsonl").write_text("\n".join(lines))
     (outside / "posts.csv").write_text(f"text,image\na,{name}\n")
     corpus = JsonlCorpus(outside, strict=False)
@@ -180,7 +194,9 @@ def test_no_picture_outside_the_published_layouts(tmp_path, name):
     torch.save({"1.jpg": [name], "0": [name]}, tmp_path / "twitter2017_train_dict.pth")
     corpus = Twitter2017(tmp_path, strict=False)
     with pytest.warns(UserWarning, match="malformed posts skipped"):
-        assert all(post.image.is_relative_to(tmp_path) and not post.crops for post in corpus.posts("train"))
+        assert all(
+            post.image.is_relative_to(tmp_path) and not post.crops for post in corpus.posts("train")
+        )
 
 
 def test_folder_of_posts(outside):
@@ -193,7 +209,9 @@ def test_folder_of_posts(outside):
     (outside / "5.txt").symlink_to(outside / "absent")
     (outside / "6.txt").write_text("another text")
     items = list(read_source(str(outside)))
-    assert [type(item) for item in items] == [BadPost] * 5 + [Post] + [BadPost] * 3  # pictures alone are posts, too
+    assert [type(item) for item in items] == [BadPost] * 5 + [Post] + [
+        BadPost
+    ] * 3  # pictures alone are posts, too
     assert "secret" not in "".join(str(item) for item in items if isinstance(item, Post))
 
 
@@ -205,7 +223,15 @@ def test_files_of_a_tokenizer_stay_in_their_folder(name):
 
 def test_files_of_a_tokenizer_are_texts(tiny_bert):
     files = WordTokenizer.from_source(tiny_bert).to_files()
-    for wrong in (None, b"{}", "", "{", "[]", "null", '{"auto_map": {"AutoTokenizer": ["evil.Evil", null]}}'):
+    for wrong in (
+        None,
+        b"{}",
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"auto_map": {"AutoTokenizer": ["evil.Evil", null]}}',
+    ):
         with pytest.raises(TokenizerError):
             WordTokenizer.from_files({**files, "tokenizer.json": wrong})
 
@@ -223,7 +249,9 @@ def test_checkpoints_that_say_something_else(checkpoint, tmp_path, choice, part)
     if part == "state_dict":
         names = choice.draw(st.sets(st.sampled_from(sorted(content[part])), max_size=2))
         content[part] = {
-            name: choice.draw(st.sampled_from([None, torch.zeros(0), tensor.double()])) if name in names else tensor
+            name: choice.draw(st.sampled_from([None, torch.zeros(0), tensor.double()]))
+            if name in names
+            else tensor
             for name, tensor in content[part].items()
         }
     else:
@@ -243,10 +271,14 @@ def test_checkpoints_that_say_something_else(checkpoint, tmp_path, choice, part)
 def test_damaged_checkpoints(random_pair, tmp_path, choice):
     content = bytearray(random_pair["ner"].read_bytes())
     for _ in range(choice.draw(st.integers(1, 6))):
-        area = choice.draw(st.sampled_from([3000, len(content)]))  # the pickle lies at the beginning
+        area = choice.draw(
+            st.sampled_from([3000, len(content)])
+        )  # the pickle lies at the beginning
         content[choice.draw(st.integers(0, area - 1))] = choice.draw(st.integers(0, 255))
     file = tmp_path / "a.ckpt"
-    file.write_bytes(bytes(content[: choice.draw(st.just(len(content)) | st.integers(0, len(content)))]))
+    file.write_bytes(
+        bytes(content[: choice.draw(st.just(len(content)) | st.integers(0, len(content)))])
+    )
     try:
         read_checkpoint(file)
     except CheckpointError as error:

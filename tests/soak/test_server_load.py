@@ -11,13 +11,22 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from command import finish, start
+from helpers.command import finish, start
 from PIL import Image
 
 POSTS = 8
 MAX_BODY = 2**20
-LIMITS = {"max_body": MAX_BODY, "max_held": 8 * MAX_BODY, "max_waiting": 64, "head_seconds": 2, "body_seconds": 2}
-LINES = [f"--limits.{name}={value}" for name, value in {**LIMITS, "answer_seconds": 10, "max_connections": 256}.items()]
+LIMITS = {
+    "max_body": MAX_BODY,
+    "max_held": 8 * MAX_BODY,
+    "max_waiting": 64,
+    "head_seconds": 2,
+    "body_seconds": 2,
+}
+LINES = [
+    f"--limits.{name}={value}"
+    for name, value in {**LIMITS, "answer_seconds": 10, "max_connections": 256}.items()
+]
 ANSWERED = {200, 503, 504}
 
 
@@ -38,7 +47,9 @@ def picture():
 
 
 IMAGE = picture()
-SOUND = request([{"text": f"Jordan lands in Phoenix, number {n}", "image": IMAGE} for n in range(POSTS)])
+SOUND = request(
+    [{"text": f"Jordan lands in Phoenix, number {n}", "image": IMAGE} for n in range(POSTS)]
+)
 HOSTILE = {
     "no JSON": (head(9) + b'{"posts":', {400, 422, 503}),
     "no post": (request([{"image": IMAGE}]), {422, 503}),
@@ -99,7 +110,9 @@ async def flood(port, rate, seconds):
 
     begin, tasks = time.monotonic(), []
     while (late := time.monotonic() - begin) < seconds:
-        tasks.extend(asyncio.ensure_future(send(next(kinds))) for _ in range(int(rate * late) - len(tasks)))
+        tasks.extend(
+            asyncio.ensure_future(send(next(kinds))) for _ in range(int(rate * late) - len(tasks))
+        )
         await asyncio.sleep(0.005)
     await asyncio.gather(*tasks)
     return outcomes
@@ -107,19 +120,25 @@ async def flood(port, rate, seconds):
 
 def most_memory(process):
     """Most resident bytes of a process so far."""
-    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())[1])
+    return 1024 * int(
+        re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())[1]
+    )
 
 
 @pytest.fixture
 def server(random_pair):
-    process = start(["serve", *(f"--{task}={file}" for task, file in random_pair.items()), "--port=0", *LINES])
+    process = start(
+        ["serve", *(f"--{task}={file}" for task, file in random_pair.items()), "--port=0", *LINES]
+    )
     port = int(process.stdout.readline().rsplit(":", 1)[1])
     yield process, port
     process.terminate()
     finish(process)
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory of a process is read from /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="memory of a process is read from /proc"
+)
 def test_it_answers_or_refuses_ten_times_what_it_can_do(server, rounds):
     process, port = server
     can = asyncio.run(capacity(port, rounds(1, 5)))
@@ -128,7 +147,8 @@ def test_it_answers_or_refuses_ten_times_what_it_can_do(server, rounds):
     outcomes = asyncio.run(flood(port, 10 * can, seconds))
     grown = most_memory(process) - before
     print(
-        f"answered {can:.0f} requests/s; of {sum(outcomes.values()) / seconds:.0f}/s for {seconds} s:", dict(outcomes)
+        f"answered {can:.0f} requests/s; of {sum(outcomes.values()) / seconds:.0f}/s for {seconds} s:",
+        dict(outcomes),
     )
     print(f"{grown / 2**20:.0f} MiB more than before")
     expected = {"sound": ANSWERED, **{kind: statuses for kind, (_, statuses) in HOSTILE.items()}}

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 import torch
-from command import (
+from helpers.command import (
     REPOSITORY,
-    check_same_answers,
+    check_same_predictions,
     finish,
     metrics,
     one_thread,
@@ -80,11 +80,22 @@ def run_on_two(lines):
     """Run several commands, one after the other, in two processes that know of each other."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "NODE_RANK": "0"}
+        where = {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(free.getsockname()[1]),
+            "NODE_RANK": "0",
+        }
     command = [sys.executable, "-c", SEQUENCE]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    pipes = {
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.PIPE,
+        "text": True,
+    }
     processes = [
-        subprocess.Popen(command, cwd=REPOSITORY, env=one_thread(LOCAL_RANK=str(rank), **where), **pipes)
+        subprocess.Popen(
+            command, cwd=REPOSITORY, env=one_thread(LOCAL_RANK=str(rank), **where), **pipes
+        )
         for rank in range(2)
     ]
     try:
@@ -102,28 +113,39 @@ def run_on_two(lines):
 @pytest.mark.parametrize("task", TASKS)
 def test_two_processes_score_as_one(scored, task):
     for command, prefix in (("test", "test"), ("validate", "val")):
-        one, two = (metrics(scored / f"{command}_{task}_{processes}")[command] for processes in (1, 2))
+        one, two = (
+            metrics(scored / f"{command}_{task}_{processes}")[command] for processes in (1, 2)
+        )
         losses = one.pop(f"{prefix}/loss"), two.pop(f"{prefix}/loss")
         assert one == two
-        assert losses[0] == pytest.approx(losses[1], rel=1e-5)  # other company in a batch, other last digits
+        assert losses[0] == pytest.approx(
+            losses[1], rel=1e-5
+        )  # other company in a batch, other last digits
         assert 0 < one[f"{prefix}/f1"] < 1, "all or nothing would hide a sample that counts twice"
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_two_processes_answer_as_one(scored, corpus, task):
     posts = read_jsonl(corpus / "test.jsonl")
-    instances = [post["id"] for post in posts for _ in range(1 if task == "ner" else len(post["relations"]))]
+    instances = [
+        post["id"] for post in posts for _ in range(1 if task == "ner" else len(post["relations"]))
+    ]
     assert len(instances) % 8 != 0
-    one, *others = (scored / f"{command}_{task}_{count}" for command in ("test", "predict") for count in (1, 2))
+    one, *others = (
+        scored / f"{command}_{task}_{count}" for command in ("test", "predict") for count in (1, 2)
+    )
     for other in others:
-        check_same_answers(one, other)
+        check_same_predictions(one, other)
     assert [line["id"] for line in predictions(scored / f"predict_{task}_2")] == instances
 
 
 def test_two_processes_train_one_model(corpus, tmp_path):
     """As a user starts it: Lightning starts the second process by itself."""
     options = tiny("rap", corpus, tmp_path / "run")
-    digests = ["--trainer.callbacks=command.WeightDigest", f"--trainer.callbacks.folder={tmp_path}"]
+    digests = [
+        "--trainer.callbacks=helpers.command.WeightDigest",
+        f"--trainer.callbacks.folder={tmp_path}",
+    ]
     outcome = finish(start(["fit", *options, *TWO, *digests, "--trainer.max_epochs=2"]))
     assert outcome.status == 0, outcome.err
     digest = {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()}

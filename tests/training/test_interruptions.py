@@ -1,6 +1,6 @@
 import pytest
+from helpers.methods import build_trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from tools import build_trainer
 
 from mmie.training.interruptions import RunEnded, ended_from_outside
 

@@ -1,7 +1,7 @@
 """A test with other pictures must leave the main test as it was."""
 
 import pytest
-from command import metrics, predictions, read_jsonl, succeed, tiny
+from helpers.command import metrics, predictions, read_jsonl, succeed, tiny
 
 from mmie.training.picture_tests import joined_tests, picture_suffix
 
@@ -68,9 +68,13 @@ def test_the_pictures_of_the_training_make_the_main_test(tmp_path):
 
 def test_tests_of_another_checkpoint_are_dropped():
     once = joined_tests({}, {"test/f1": 0.5, "checkpoint": "a", "seed": 1, "pictures": "shuffled"})
-    again = joined_tests(once, {"test/f1": 0.25, "checkpoint": "a", "seed": 1, "pictures": "shuffled"})
+    again = joined_tests(
+        once, {"test/f1": 0.25, "checkpoint": "a", "seed": 1, "pictures": "shuffled"}
+    )
     assert (again["test/f1"], len(again["runs"])) == (0.25, 1)
-    other = joined_tests(again, {"test/f1": 0.75, "checkpoint": "b", "seed": 2, "pictures": "shuffled"})
+    other = joined_tests(
+        again, {"test/f1": 0.75, "checkpoint": "b", "seed": 2, "pictures": "shuffled"}
+    )
     assert (other["test/f1"], len(other["runs"])) == (0.75, 1)
 
 

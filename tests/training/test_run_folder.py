@@ -7,9 +7,9 @@ from dataclasses import asdict
 import pytest
 import torch
 import yaml
-from command import metrics, predictions, read_jsonl, run, succeed, tiny, without_clocks
+from helpers.command import metrics, predictions, read_jsonl, run, succeed, tiny, without_clocks
 
-from mmie.methods.checkpoints import load_method
+from mmie.methods.loading import load_method
 from mmie.types import Entity
 
 TASKS = ("ner", "re")
@@ -21,7 +21,9 @@ def runs(demo_root, tmp_path_factory):
     """A fitted run folder for each task; copy one before changing it."""
     folder = tmp_path_factory.mktemp("runs")
     for task in TASKS:
-        outcome = succeed("fit", *options(demo_root, folder / task, task), f"--trainer.max_epochs={EPOCHS}")
+        outcome = succeed(
+            "fit", *options(demo_root, folder / task, task), f"--trainer.max_epochs={EPOCHS}"
+        )
         assert outcome.err == ""
     return folder
 
@@ -53,8 +55,13 @@ def gold(corpus, task):
 
 def entity_f1(lines):
     """Micro F1 over the lines of a predictions file."""
-    found = [{(number, *entity.values()) for entity in line["predicted"]} for number, line in enumerate(lines)]
-    right = [{(number, *entity.values()) for entity in line["gold"]} for number, line in enumerate(lines)]
+    found = [
+        {(number, *entity.values()) for entity in line["predicted"]}
+        for number, line in enumerate(lines)
+    ]
+    right = [
+        {(number, *entity.values()) for entity in line["gold"]} for number, line in enumerate(lines)
+    ]
     found, right = set().union(*found), set().union(*right)
     return 2 * len(found & right) / (len(found) + len(right))
 
@@ -85,20 +92,29 @@ def test_the_fit_section_says_what_happened(runs, task):
     assert fit["best"] == max(fit["epochs"], key=lambda epoch: epoch["val/f1"])
     assert 0.01 < fit["peak_memory_gib"] < 100
     module = load_method(runs / task / "best.ckpt")
-    assert fit["parameters"] == fit["trained_parameters"] == sum(p.numel() for p in module.parameters())
+    assert (
+        fit["parameters"]
+        == fit["trained_parameters"]
+        == sum(p.numel() for p in module.parameters())
+    )
 
 
 def test_frozen_parameters_are_not_counted_as_trained(demo_root, tmp_path):
     succeed("fit", *options(demo_root, tmp_path / "run"), "--model.freeze_text=true")
     fit = metrics(tmp_path / "run")["fit"]
     head = load_method(tmp_path / "run" / "best.ckpt").head
-    assert fit["trained_parameters"] == sum(p.numel() for p in head.parameters()) < fit["parameters"]
+    assert (
+        fit["trained_parameters"] == sum(p.numel() for p in head.parameters()) < fit["parameters"]
+    )
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_best_and_last_are_the_best_and_the_last(runs, task):
     fit = metrics(runs / task)["fit"]
-    epochs = {name: torch.load(runs / task / f"{name}.ckpt", weights_only=True)["epoch"] for name in ("best", "last")}
+    epochs = {
+        name: torch.load(runs / task / f"{name}.ckpt", weights_only=True)["epoch"]
+        for name in ("best", "last")
+    }
     assert epochs == {"best": fit["best"]["epoch"], "last": EPOCHS - 1}
 
 
@@ -117,18 +133,25 @@ def test_the_config_is_complete_and_as_given(runs):
 
 
 @pytest.mark.parametrize(("task", "score"), [("ner", entity_f1), ("re", relation_f1)])
-def test_a_test_writes_predictions_from_which_its_score_follows(runs, demo_root, tmp_path, task, score):
+def test_a_test_writes_predictions_from_which_its_score_follows(
+    runs, demo_root, tmp_path, task, score
+):
     folder = tmp_path / "run"
     shutil.copytree(runs / task, folder)
-    kept = {name: (folder / name).read_bytes() for name in ("config.yaml", "metrics.csv", "best.ckpt", "last.ckpt")}
+    kept = {
+        name: (folder / name).read_bytes()
+        for name in ("config.yaml", "metrics.csv", "best.ckpt", "last.ckpt")
+    }
     outcome = succeed("test", *options(demo_root, folder, task))
     lines = predictions(folder)
     expected = gold(demo_root, task)
     assert [line["id"] for line in lines] == [name for name, _ in expected]
     if task == "ner":
-        assert [line["gold"] for line in lines] == [answer for _, answer in expected]
+        assert [line["gold"] for line in lines] == [prediction for _, prediction in expected]
     else:
-        assert [line["gold"]["label"] for line in lines] == [answer["label"] for _, answer in expected]
+        assert [line["gold"]["label"] for line in lines] == [
+            prediction["label"] for _, prediction in expected
+        ]
     section = metrics(folder)["test"]
     assert section["test/f1"] == pytest.approx(score(lines), abs=1e-7)
     assert section["test/f1"] > 0, "a model that finds nothing shows nothing"
@@ -170,8 +193,12 @@ def test_validate_repeats_the_best_epoch(run_dir, demo_root):
     outcome = succeed("validate", *options(demo_root, run_dir))
     sections = metrics(run_dir)
     best = sections["fit"]["best"]
-    scores = {name: value for name, value in sections["validate"].items() if name.startswith("val/")}
-    assert scores == pytest.approx({name: best[name] for name in best if name.startswith("val/")}, abs=1e-6)
+    scores = {
+        name: value for name, value in sections["validate"].items() if name.startswith("val/")
+    }
+    assert scores == pytest.approx(
+        {name: best[name] for name in best if name.startswith("val/")}, abs=1e-6
+    )
     assert scores["val/f1"] == best["val/f1"]
     assert f"{100 * best['val/f1']:.2f}" in outcome.out
     assert "test" not in sections
@@ -191,7 +218,13 @@ def test_a_fit_with_the_saved_config_gives_the_same(runs, demo_root, tmp_path):
 
 def test_another_seed_gives_something_else(runs, demo_root, tmp_path):
     config = f"--config={runs / 'ner' / 'config.yaml'}"
-    succeed("fit", config, f"--run_dir={tmp_path / 'again'}", "--seed_everything=7", "--trainer.max_epochs=1")
+    succeed(
+        "fit",
+        config,
+        f"--run_dir={tmp_path / 'again'}",
+        "--seed_everything=7",
+        "--trainer.max_epochs=1",
+    )
     other = metrics(tmp_path / "again")["fit"]["epochs"][0]
     assert other["train/loss"] != metrics(runs / "ner")["fit"]["epochs"][0]["train/loss"]
 
@@ -221,7 +254,12 @@ def test_overwrite_leaves_nothing_of_the_old_run(run_dir, demo_root):
 
 def test_a_wrong_setting_does_not_cost_the_old_run(run_dir, demo_root):
     before = {path.name: path.read_bytes() for path in run_dir.iterdir()}
-    assert run("fit", *options(demo_root, run_dir), "--overwrite=true", "--data.max_tokens=4096").status != 0
+    assert (
+        run(
+            "fit", *options(demo_root, run_dir), "--overwrite=true", "--data.max_tokens=4096"
+        ).status
+        != 0
+    )
     assert {path.name: path.read_bytes() for path in run_dir.iterdir()} == before
 
 
@@ -235,7 +273,9 @@ def test_a_fit_goes_on_where_it_stopped(run_dir, demo_root, name):
     epochs = metrics(run_dir)["fit"]["epochs"]
     assert epochs[:EPOCHS] == known
     assert [epoch["epoch"] for epoch in epochs] == list(range(EPOCHS + 2))
-    assert [row["epoch"] for row in rows(run_dir) if row["val/f1"]] == [str(number) for number in range(EPOCHS + 2)]
+    assert [row["epoch"] for row in rows(run_dir) if row["val/f1"]] == [
+        str(number) for number in range(EPOCHS + 2)
+    ]
     assert list(metrics(run_dir)) == ["fit"], "scores of the old best checkpoint hold no longer"
     best = torch.load(run_dir / "best.ckpt", weights_only=True)
     assert best["epoch"] == metrics(run_dir)["fit"]["best"]["epoch"]
@@ -244,10 +284,14 @@ def test_a_fit_goes_on_where_it_stopped(run_dir, demo_root, name):
 
 def test_a_fit_goes_back_to_the_best(run_dir, demo_root):
     best = metrics(run_dir)["fit"]["best"]["epoch"]
-    succeed("fit", *options(demo_root, run_dir), "--ckpt_path=best", f"--trainer.max_epochs={best + 2}")
+    succeed(
+        "fit", *options(demo_root, run_dir), "--ckpt_path=best", f"--trainer.max_epochs={best + 2}"
+    )
     epochs = [epoch["epoch"] for epoch in metrics(run_dir)["fit"]["epochs"]]
     assert epochs == list(range(best + 2))
-    assert [row["epoch"] for row in rows(run_dir) if row["val/f1"]] == [str(epoch) for epoch in epochs]
+    assert [row["epoch"] for row in rows(run_dir) if row["val/f1"]] == [
+        str(epoch) for epoch in epochs
+    ]
 
 
 def test_a_checkpoint_from_elsewhere_does_not_open_a_used_folder(runs, run_dir, demo_root):
@@ -257,7 +301,7 @@ def test_a_checkpoint_from_elsewhere_does_not_open_a_used_folder(runs, run_dir, 
 
 
 def test_a_fault_in_training_keeps_its_traceback_and_the_epochs_before(demo_root, tmp_path):
-    fault = ["--trainer.callbacks=command.StopInSecondEpoch", "--trainer.max_epochs=3"]
+    fault = ["--trainer.callbacks=helpers.command.StopInSecondEpoch", "--trainer.max_epochs=3"]
     with pytest.raises(RuntimeError, match="a fault in the second epoch"):
         run("fit", *options(demo_root, tmp_path / "run"), *fault)
     assert [epoch["epoch"] for epoch in metrics(tmp_path / "run")["fit"]["epochs"]] == [0]

@@ -5,7 +5,7 @@ import copy
 import pytest
 import timm
 import torch
-from command import metrics, succeed, tiny
+from helpers.command import metrics, succeed, tiny
 from torch import nn
 
 from mmie.training.sync_batch_norm import SyncBatchNorm
@@ -23,7 +23,9 @@ def test_one_process_computes_what_it_did(name, training):
     pictures = torch.randn(3, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     assert torch.equal(converted(pictures), plain(pictures))
     assert plugin.revert(converted) is converted
-    assert all(torch.equal(mine, plain.state_dict()[key]) for key, mine in converted.state_dict().items())
+    assert all(
+        torch.equal(mine, plain.state_dict()[key]) for key, mine in converted.state_dict().items()
+    )
 
 
 def test_torchs_own_conversion_drops_activations():
@@ -37,5 +39,7 @@ def test_torchs_own_conversion_drops_activations():
 def test_a_fit_of_one_process_takes_the_switch(demo_root, tmp_path):
     """Where there are others, a CPU refuses it: see the wrong lines in test_cli."""
     options = ["--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"]
-    succeed("fit", *tiny("dghc", demo_root, tmp_path / "run"), *options, "--trainer.sync_batchnorm=true")
+    succeed(
+        "fit", *tiny("dghc", demo_root, tmp_path / "run"), *options, "--trainer.sync_batchnorm=true"
+    )
     assert metrics(tmp_path / "run")["fit"]

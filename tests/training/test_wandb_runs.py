@@ -10,7 +10,7 @@ import warnings
 import pytest
 import wandb
 import yaml
-from command import metrics, predictions, read_jsonl, succeed, tiny
+from helpers.command import metrics, predictions, read_jsonl, succeed, tiny
 from PIL import Image
 from wandb.proto.wandb_internal_pb2 import Record
 
@@ -119,7 +119,9 @@ def test_a_folder_is_one_wandb_run(folder):
 def test_the_configuration_is_the_fits(folder):
     own = yaml.safe_load((folder / "config.yaml").read_text())
     for kept in read_back(folder):
-        found = {name: value for record in kept for name, value in keyed(record.config.update).items()}
+        found = {
+            name: value for record in kept for name, value in keyed(record.config.update).items()
+        }
         assert found["model"]["class_path"] == "mmie.methods.HVPNet"
         assert (found["data"], found["seed_everything"]) == (own["data"], 1234)
 
@@ -132,7 +134,12 @@ def test_the_fit_leaves_its_course_and_its_best_epoch(folder):
     assert summary(fit)["best/val/f1"] == pytest.approx(best["val/f1"])
     assert summary(fit)["fit/parameters"] == metrics(folder)["fit"]["parameters"]
     for kept in tests:
-        assert not [name for row in history(kept) for name in row if name.startswith(("val/", "train", "epoch"))]
+        assert not [
+            name
+            for row in history(kept)
+            for name in row
+            if name.startswith(("val/", "train", "epoch"))
+        ]
 
 
 def test_scores_go_to_the_summary_by_the_pictures(folder):
@@ -154,7 +161,9 @@ def test_answers_are_shown_with_their_pictures(folder):
     assert {row["id"] for row in rows} == {line["id"] for line in lines}
     assert [row["right"] for row in rows] == sorted(row["right"] for row in rows)
     stored = [entry for record in right for entry in record.artifact.manifest.contents]
-    pictures = [Image.open(entry.local_path) for entry in stored if entry.path.startswith("media/images/")]
+    pictures = [
+        Image.open(entry.local_path) for entry in stored if entry.path.startswith("media/images/")
+    ]
     assert len(pictures) == len({line["image"] for line in lines}) > 0
     assert {picture.format for picture in pictures} == {"JPEG"}
     other = table(folder, shuffled, "test_shuffled/predictions")
@@ -171,7 +180,9 @@ def test_the_confusion_matrix_counts_all_gold(folder):
 def test_a_fresh_fit_without_wandb_forgets_the_run(folder, demo_root, tmp_path):
     shutil.copytree(folder, tmp_path / "run")
     options = [*tiny("hvpnet", demo_root, tmp_path / "run"), "--trainer.limit_train_batches=1"]
-    succeed("fit", *options, f"--ckpt_path={tmp_path / 'run' / 'last.ckpt'}", "--trainer.max_epochs=2")
+    succeed(
+        "fit", *options, f"--ckpt_path={tmp_path / 'run' / 'last.ckpt'}", "--trainer.max_epochs=2"
+    )
     assert read_run_id(tmp_path / "run") == read_run_id(folder)
     succeed("fit", *options, "--overwrite=true")
     assert read_run_id(tmp_path / "run") is None
@@ -179,7 +190,9 @@ def test_a_fresh_fit_without_wandb_forgets_the_run(folder, demo_root, tmp_path):
 
 def test_what_wandb_refuses_does_not_stop_a_fit(demo_root, tmp_path):
     options = [*tiny("text_only", demo_root, tmp_path / "run"), "--trainer.limit_train_batches=1"]
-    with pytest.warns(UserWarning, match=r"W&B does not start, nothing is logged there: .*a/b") as told:
+    with pytest.warns(
+        UserWarning, match=r"W&B does not start, nothing is logged there: .*a/b"
+    ) as told:
         succeed("fit", *options, "--wandb.project=a/b")
     assert len([warning for warning in told if "W&B" in str(warning.message)]) == 1
     assert metrics(tmp_path / "run")["fit"]
@@ -187,7 +200,12 @@ def test_what_wandb_refuses_does_not_stop_a_fit(demo_root, tmp_path):
 
 
 def test_a_quick_trial_starts_no_wandb_run(demo_root, tmp_path):
-    succeed("fit", *tiny("text_only", demo_root, tmp_path / "run"), "--wandb", "--trainer.fast_dev_run=true")
+    succeed(
+        "fit",
+        *tiny("text_only", demo_root, tmp_path / "run"),
+        "--wandb",
+        "--trainer.fast_dev_run=true",
+    )
     assert not (tmp_path / "run" / "wandb").exists()
 
 
@@ -234,10 +252,21 @@ def test_a_comparison_is_an_artifact_with_tables(folder, tmp_path):
     out = tmp_path / "out"
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "W&B")
-        succeed("compare", folder, tmp_path / "other", f"--out={out}", "--resamples=20", "--wandb.project=mine")
+        succeed(
+            "compare",
+            folder,
+            tmp_path / "other",
+            f"--out={out}",
+            "--resamples=20",
+            "--wandb.project=mine",
+        )
     assert wandb.run is None
     (kept,) = read_back(out)
-    assert (head(kept).project, head(kept).job_type, head(kept).display_name) == ("mine", "comparison", "out")
+    assert (head(kept).project, head(kept).job_type, head(kept).display_name) == (
+        "mine",
+        "comparison",
+        "out",
+    )
     (artifact,) = [record.artifact for record in kept if record.artifact.type == "comparison"]
     assert {entry.path for entry in artifact.manifest.contents} == {
         "comparison.html",

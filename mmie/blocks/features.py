@@ -1,0 +1,145 @@
+"""Features that can be cached because training does not change them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+
+from mmie.blocks.text_encoder import TextEncoder
+from mmie.blocks.vision import VisualBackbone, digest_weights
+from mmie.types import Batch
+
+FeatureSource = Literal["views", "picture", "text", "tokens"]
+
+
+def _unavailable(_: Any) -> Tensor:
+    """Stand in for a function that another process computes with."""
+    raise RuntimeError("this copy of a feature specification cannot compute")
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSpec:
+    """Specification of features that can be cached because training does not change them.
+
+    Attributes:
+        name: Key of the features in `Batch.features`.
+        source: What a row is computed from: a ``view``, the global ``picture``, the ``text`` of the
+            words, or the ``tokens``, markers and context included.
+        identity: Everything that a row depends on beside its source.
+        compute: Rows (sources, width) of uint8 RGB pictures (sources, 3, height, width), of a list
+            of texts, or of ids, mask and token types of tokens, (sources, tokens) each.
+        training_only: The features are used in training alone.
+        required: The method cannot compute the features itself from `Batch.pixels`.
+    """
+
+    name: str
+    source: FeatureSource
+    identity: Mapping[str, Any]
+    compute: Callable[[Any], Tensor]
+    training_only: bool = False
+    required: bool = False
+
+    @property
+    def is_visual(self) -> bool:
+        """Whether the rows are computed from pictures."""
+        return self.source in ("views", "picture")
+
+    def view_mask(self, batch: Batch) -> Tensor:
+        """Mask of the views that have a row, (batch, views) bool, or (batch, 1) for ``picture``."""
+        return batch.view_mask if self.source == "views" else batch.view_mask[:, :1]
+
+    def without_compute(self) -> Self:
+        """Return a copy that worker processes can receive: it has no function and no weights."""
+        return replace(self, compute=_unavailable)
+
+
+RowProvider = Callable[[FeatureSpec], Tensor | None]
+"""Returns the rows of a batch's sources, (sources, width); None if they cannot be had.
+
+For visual features the sources are the readable views, in the order of `FeatureSpec.view_mask`;
+for the others, the posts.
+"""
+
+
+def attach_features(batch: Batch, specs: Sequence[FeatureSpec], provider: RowProvider) -> Batch:
+    """Add the features of some specifications to a batch.
+
+    Args:
+        batch: The batch.
+        specs: The features to add.
+        provider: Returns the rows.
+
+    Returns:
+        The batch with features (batch, views, width) for ``views`` and (batch, width) for the other
+        sources, 0 where a view is masked. Features without rows are left out.
+    """
+    features = dict(batch.features)
+    for spec in specs:
+        rows = provider(spec)
+        if rows is None:
+            continue
+        features[spec.name] = _spread(rows, spec.view_mask(batch)) if spec.is_visual else rows
+        if spec.source == "picture":
+            features[spec.name] = features[spec.name].squeeze(1)
+    return replace(batch, features=features)
+
+
+def _spread(rows: Tensor, mask: Tensor) -> Tensor:
+    """Spread rows (sources, width) over a mask (batch, views); 0 where it is False."""
+    spread = rows.new_zeros(*mask.shape, rows.shape[1])  # (batch, views, width)
+    spread[mask] = rows
+    return spread
+
+
+def backbone_feature_spec(backbone: VisualBackbone, name: str) -> FeatureSpec:
+    """Specify a frozen backbone's features of all views.
+
+    Args:
+        backbone: The backbone.
+        name: Key of the features in `Batch.features`.
+    """
+
+    def compute(pixels: Tensor) -> Tensor:
+        with torch.autocast(pixels.device.type, torch.float16, enabled=pixels.is_cuda):
+            return backbone.flatten(backbone(pixels))
+
+    return FeatureSpec(name, "views", backbone.identity(), compute)
+
+
+def text_feature_spec(
+    encoder: TextEncoder, name: str, pick: Callable[[Tensor], Tensor], **settings: object
+) -> FeatureSpec:
+    """Specify features of a frozen text encoder's states without a prefix.
+
+    Args:
+        encoder: The text encoder.
+        name: Key of the features in `Batch.features`.
+        pick: States (sources, tokens, hidden), 0 on padding, to rows (sources, width).
+        **settings: What the rows depend on beside the states.
+    """
+
+    def compute(tokens: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        device = encoder.model.device
+        ids, mask, types = (part.to(device) for part in tokens)
+        return pick(encoder(ids, mask, types) * mask.unsqueeze(-1))
+
+    identity = {"weights": digest_weights(encoder), **settings}
+    return FeatureSpec(name, "tokens", identity, compute)
+
+
+def cached_or_computed_features(backbone: VisualBackbone, name: str, batch: Batch) -> list[Tensor]:
+    """Return a backbone's features of a batch: the cached ones, or else computed now.
+
+    Args:
+        backbone: The backbone.
+        name: Key of cached features in `Batch.features`.
+        batch: The batch; its pixels are read if it has no such features.
+
+    Returns:
+        One (batch, views, ...) per output of the backbone.
+    """
+    if name in batch.features:
+        return backbone.unflatten(batch.features[name])
+    return backbone.encode_views(batch.pixels, batch.view_mask, batch.readable)

@@ -1,0 +1,68 @@
+"""Whether a checkpoint fits the method that is to load it."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from mmie.checkpoints.checkpoint import Checkpoint
+from mmie.data.state import schema_difference
+from mmie.types import MmieError, Schema
+
+FITTED_ATTRIBUTES = ("task", "labels", "tag_scheme", "vocab_size")
+"""Attributes of a schema that the weights were trained for."""
+
+
+class CheckpointMismatch(MmieError, ValueError):
+    """A checkpoint of another method, task or set of labels than what is to run."""
+
+
+def check_fits(checkpoint: Checkpoint, method: str, schema: Schema) -> None:
+    """Raise if the weights would not fit a method, or would mean something else in it.
+
+    Args:
+        checkpoint: The checkpoint.
+        method: Full name of the class of the method that is to load it.
+        schema: The method's schema.
+
+    Raises:
+        CheckpointMismatch: The method, the task, the labels, the tag scheme or the vocabulary's
+            size differs.
+    """
+    if checkpoint.method != method:
+        raise CheckpointMismatch(_mismatch("method", checkpoint.method, method))
+    name = find_difference(checkpoint, schema, FITTED_ATTRIBUTES)
+    if name is not None:
+        theirs, ours = getattr(checkpoint.schema, name), getattr(schema, name)
+        raise CheckpointMismatch(_mismatch(name, theirs, ours))
+
+
+def find_difference(checkpoint: Checkpoint, schema: Schema, names: Sequence[str]) -> str | None:
+    """Name the first of some attributes in which a checkpoint's schema differs; None if none does.
+
+    Args:
+        checkpoint: The checkpoint.
+        schema: The schema of the method that is to load it.
+        names: Attributes of a schema.
+    """
+    return schema_difference(checkpoint.schema, schema, names)
+
+
+def same_vocabulary(files: Mapping[str, str], others: Mapping[str, str]) -> bool:
+    """Tell whether two tokenizers give the same ids to the same tokens.
+
+    Args:
+        files: Files of a tokenizer, name to text.
+        others: Files of the other tokenizer.
+    """
+    return _vocabulary(files) == _vocabulary(others)
+
+
+def _vocabulary(files: Mapping[str, str]) -> object:
+    """Extract the tokens and their ids from a tokenizer's files, without its settings."""
+    content = json.loads(files["tokenizer.json"])
+    added = [(token["id"], token["content"]) for token in content["added_tokens"]]
+    return content["model"]["vocab"], added
+
+
+def _mismatch(name: str, theirs: object, ours: object) -> str:
+    """Say what differs between a checkpoint and a run."""
+    return f"the checkpoint was trained with {name} {theirs}, the run has {ours}"

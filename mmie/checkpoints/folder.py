@@ -1,0 +1,262 @@
+"""A checkpoint as a folder of safetensors and JSON, which nothing has to unpickle.
+
+======================  ==============================================================
+file                    content
+======================  ==============================================================
+``model.safetensors``   weights and buffers; of tensors that share memory, one
+``config.json``         the method, its arguments, the data module's state, shared names
+``tokenizer.json`` ...  the tokenizer's files
+``README.md``           a model card
+======================  ==============================================================
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import timm
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mmie import __version__
+from mmie.checkpoints.checkpoint import (
+    DATA_KEY,
+    METHOD_KEY,
+    WEIGHTS_KEY,
+    Checkpoint,
+    CheckpointError,
+    describe_method,
+)
+from mmie.types import MmieError
+from mmie.utils.text import describe_error
+
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+MAX_JSON_BYTES = 100 * 2**20
+"""Size of the largest JSON file that is read; large tokenizers take a fifth of it."""
+
+_NETWORK_ARGUMENTS = ("vision_backbone", "patch_embedding")
+"""Arguments that name a network. A foreign folder must not make anyone fetch or open a file."""
+
+
+def read_pretrained(
+    source: str | Path,
+    revision: str | None = None,
+    download: Callable[..., str] = snapshot_download,
+) -> Checkpoint:
+    """Read a folder that `mmie.export.pretrained.save_pretrained` wrote.
+
+    A folder may come from anyone: only JSON and safetensors files of the folder itself are read,
+    and the method that they describe is built from them alone.
+
+    Args:
+        source: The folder, or the name of a repository on the Hugging Face hub.
+        revision: Branch, tag or commit there.
+        download: Fetches a repository's files and returns their folder.
+
+    Raises:
+        CheckpointError: There is no such folder or repository, or it holds something else.
+    """
+    folder = Path(source) if Path(source).is_dir() else _fetch(str(source), revision, download)
+    config = _read_json(folder, CONFIG)
+    try:
+        description, data = config[METHOD_KEY], dict(config[DATA_KEY])
+        data["tokenizer"] = {name: _read_text(folder, name) for name in data["tokenizer"]}
+        description["init_args"] = _self_contained(description["init_args"])
+        weights = _read_weights(folder)
+        for name, owner in dict(config["aliases"]).items():
+            weights[name] = weights[owner]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(
+            f"{CONFIG} of '{folder}' is none that mmie wrote ({describe_error(error)})"
+        ) from error
+    content = {METHOD_KEY: description, DATA_KEY: data, WEIGHTS_KEY: weights}
+    return Checkpoint.from_content(content, source)
+
+
+def write_weights(state_dict: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors as safetensors; of those that share their memory, one.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    aliases = find_aliases(state_dict)
+    distinct = {
+        name: tensor.contiguous() for name, tensor in state_dict.items() if name not in aliases
+    }
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(distinct, path, metadata={"format": "pt"})
+    path.chmod(mode)  # safetensors would leave the file readable by its owner alone
+
+
+def find_aliases(state_dict: Mapping[str, Tensor]) -> dict[str, str]:
+    """Map names of tensors that are views of the same memory, such as tied embeddings, to one of them."""
+    owners: dict[tuple[Any, ...], str] = {}
+    aliases: dict[str, str] = {}
+    for name, tensor in state_dict.items():
+        if tensor.numel() == 0:
+            continue
+        memory = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        owner = owners.setdefault(memory, name)
+        if owner != name:
+            aliases[name] = owner
+    return aliases
+
+
+def write_config(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write everything but the weights: ``config.json`` and the tokenizer's files, which it names.
+
+    Raises:
+        CheckpointError: The checkpoint holds no state of a data module.
+        ValueError: The description holds a value that JSON cannot.
+        TypeError: The description holds a value that JSON cannot.
+        OSError: A file cannot be written.
+    """
+    data = checkpoint.data_state().to_dict()
+    for name, text in data["tokenizer"].items():
+        (folder / _own_name(name)).write_text(text, encoding="utf-8")
+    data["tokenizer"] = sorted(data["tokenizer"])
+    init_args = _without_paths(checkpoint.init_args)
+    config = {
+        "version": __version__,
+        **describe_method(checkpoint.method, checkpoint.schema, init_args),
+        DATA_KEY: data,
+        "aliases": find_aliases(checkpoint.state_dict),
+    }
+    text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+
+
+@contextmanager
+def building(source: str | Path) -> Iterator[None]:
+    """Reduce every error of building what a foreign file or folder describes to one line.
+
+    Raises:
+        CheckpointError: The method cannot be built.
+    """
+    try:
+        yield
+    except MmieError:
+        raise
+    except Exception as error:  # constructors raise whatever odd arguments lead them to
+        raise CheckpointError(
+            f"'{source}' describes no method that can be built ({describe_error(error)})"
+        ) from error
+
+
+def _without_paths(init_args: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop the path that the text encoder was loaded from."""
+    encoder = dict(init_args["text_encoder"])
+    encoder.pop("_name_or_path", None)
+    return {**init_args, "text_encoder": encoder}
+
+
+def _fetch(name: str, revision: str | None, download: Callable[..., str]) -> Path:
+    """Fetch a repository's own JSON, weights and card; nothing that lies in its folders.
+
+    Raises:
+        CheckpointError: The repository cannot be had.
+    """
+    patterns = ["*.json", WEIGHTS, CARD]
+    try:
+        folder = download(name, revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"])
+    except (OSError, ValueError) as error:
+        where = f" at revision {revision}" if revision else ""
+        raise CheckpointError(
+            f"'{name}' is no folder here, and the hub has no such repository{where} or cannot be "
+            "reached: name a folder that save_pretrained wrote"
+        ) from error
+    return Path(folder)
+
+
+def _read_json(folder: Path, name: str) -> Any:
+    """Read a JSON file of the folder.
+
+    Raises:
+        CheckpointError: The file is missing, too large or not JSON.
+    """
+    text = _read_text(folder, name)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{name} of '{folder}' is no JSON ({describe_error(error)})"
+        ) from error
+
+
+def _read_text(folder: Path, name: str) -> str:
+    """Read the text of a JSON file of the folder itself.
+
+    Raises:
+        CheckpointError: The name is a path, or the file is missing, too large or not UTF-8.
+    """
+    path = folder / _own_name(name)
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise CheckpointError(
+                f"{name} of '{folder}' has more than {MAX_JSON_BYTES} bytes: it is no file of mmie"
+            )
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CheckpointError(
+            f"{name} of '{folder}' is no JSON ({describe_error(error)})"
+        ) from error
+    except OSError as error:
+        raise CheckpointError(
+            f"'{folder}' holds no {name}: expected a folder that save_pretrained wrote"
+        ) from error
+
+
+def _own_name(name: str) -> str:
+    """Return the name of a JSON file in the folder.
+
+    Raises:
+        CheckpointError: The name is a path, or does not end in ``.json``.
+    """
+    is_file_name = isinstance(name, str) and name == Path(name).name and "\\" not in name
+    if not is_file_name or not name.endswith(".json"):
+        raise CheckpointError(
+            f"{name!r} is no name of a JSON file in the folder: the folder was not written by mmie"
+        )
+    return name
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    """Load all tensors on the CPU.
+
+    Raises:
+        CheckpointError: The weights are missing or damaged.
+    """
+    try:
+        return load_file(folder / WEIGHTS)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"'{folder}' holds no {WEIGHTS} that can be read ({describe_error(error)})"
+        ) from error
+
+
+def _self_contained(init_args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments that build the method without loading anything else.
+
+    Raises:
+        CheckpointError: An argument names a network by a file or a repository.
+    """
+    named = [
+        name
+        for name in _NETWORK_ARGUMENTS
+        if init_args.get(name) and not timm.is_model(str(init_args[name]))
+    ]
+    if not isinstance(init_args["text_encoder"], dict):
+        named.append("text_encoder")
+    if named:
+        value = str(init_args[named[0]])[:80]
+        raise CheckpointError(
+            f"{CONFIG} has a {named[0]} of {value!r}: expected one that is built from it alone"
+        )
+    return {**init_args, "pretrained": False, "init_from": None}

@@ -1,0 +1,5 @@
+"""The `mmie` command."""
+
+from mmie.cli.main import main
+
+__all__ = ["main"]

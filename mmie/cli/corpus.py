@@ -1,0 +1,65 @@
+"""``mmie corpus``: the demo corpus, and a look at any other."""
+
+import json
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from mmie.cli.lightning import features_command
+from mmie.cli.parsing import OneLineParser, usage_errors
+from mmie.data import Corpus
+from mmie.data.corpora.checks import check_corpus, corpus_stats, render_report, render_stats
+from mmie.data.demo import render_bounds, write_demo
+
+
+def corpus_command(arguments: Sequence[str]) -> None:
+    """``mmie corpus demo``, ``stats``, ``check`` and ``features``."""
+    if arguments[:1] == ["features"]:
+        features_command(arguments[1:])
+        return
+    parser = _corpus_parser()
+    settings = parser.parse_args(list(arguments))
+    with usage_errors():
+        chosen = parser.instantiate(settings)[settings.subcommand]
+        if settings.subcommand == "demo":
+            Console().print(render_bounds(write_demo(**chosen.as_dict())))
+            return
+    if settings.subcommand == "stats":
+        stats = corpus_stats(chosen.corpus)
+        Console().print(render_stats(stats)) if not chosen.json else print(
+            json.dumps(stats, indent=2)
+        )
+    else:
+        chosen.corpus.strict = False  # list every malformed line, not only the first
+        report = check_corpus(chosen.corpus)
+        Console().print(render_report(report)) if not chosen.json else print(
+            json.dumps(report.to_dict(), indent=2)
+        )
+        sys.exit(0 if report.ok else 1)
+
+
+def _corpus_parser() -> OneLineParser:
+    """What ``mmie corpus`` understands."""
+    parser = OneLineParser(
+        prog="mmie corpus",
+        description="Make the demo corpus; count or check any corpus; with features, a --config and the other "
+        "options of mmie fit, compute ahead of time what its fits and tests read.",
+    )
+    commands = parser.add_subcommands()
+    demo = OneLineParser(
+        description="Write the demo corpus and print the best score that text alone can reach on it."
+    )
+    demo.add_function_arguments(write_demo)
+    commands.add_subcommand("demo", demo, help="write the demo corpus")
+    for name, purpose in (
+        ("stats", "count posts, entities, relations and pictures"),
+        ("check", "find what is broken"),
+    ):
+        command = OneLineParser(description=f"For any corpus: {purpose}.")
+        command.add_subclass_arguments(
+            Corpus, "corpus", required=True, help="E.g. MNRE --corpus.root data/mnre"
+        )
+        command.add_argument("--json", action="store_true", help="Print JSON in place of a table.")
+        commands.add_subcommand(name, command, help=purpose)
+    return parser

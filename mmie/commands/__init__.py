@@ -1,1 +1,0 @@
-"""What the ``mmie`` command does, a function a command; `mmie.cli` imports the one that is run."""

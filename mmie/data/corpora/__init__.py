@@ -1,0 +1,1 @@
+"""Corpus readers and the checks on what they read."""

@@ -1,0 +1,90 @@
+"""Folders that stand in for a text encoder from a hub: a tiny config, and a fast tokenizer that knows given texts.
+
+They hold no weights: a model built from one starts from random numbers. The same texts give the same bytes.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from tokenizers import ByteLevelBPETokenizer
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from transformers import BertConfig, BertTokenizer, RobertaConfig, RobertaTokenizer
+
+from mmie.types import MARKERS
+
+MAX_TOKENS = 128
+_ROBERTA_OFFSET = 2  # RoBERTa counts positions from its padding id plus one
+_BERT_SPECIALS = ["[PAD]", *MARKERS, "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+_ROBERTA_SPECIALS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+_PRINTABLE = {chr(code) for code in range(ord("!"), ord("~") + 1)}
+_LONGEST_WHOLE = 6
+
+
+def write_tiny_bert(folder: Path, texts: Iterable[str]) -> None:
+    """Write a BERT of two layers, 64 wide, and its uncased WordPiece tokenizer.
+
+    The vocabulary is spelled out, not trained: ``WordPieceTrainer`` orders its pieces differently in every process. It
+    holds the entity markers as the published ones do, every printable ASCII character, and the words of the
+    texts; those of more than six characters are two pieces, so that words and subwords do not coincide.
+
+    Args:
+        folder: Where to write; created if need be.
+        texts: Texts that are to be spelled without ``[UNK]``.
+    """
+    pieces = sorted(_pieces(texts))
+    vocabulary = {piece: index for index, piece in enumerate([*_BERT_SPECIALS, *pieces])}
+    tokenizer = BertTokenizer(vocab=vocabulary, do_lower_case=True, model_max_length=MAX_TOKENS)
+    tokenizer.save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
+        hidden_dropout_prob=0.05,
+        attention_probs_dropout_prob=0.05,
+        max_position_embeddings=MAX_TOKENS,
+    )
+    config.save_pretrained(folder)
+
+
+def write_tiny_roberta(folder: Path, texts: Iterable[str], vocab_size: int = 500) -> None:
+    """Write a RoBERTa of two layers, 64 wide, and a byte-level BPE tokenizer trained on the texts.
+
+    Args:
+        folder: Where to write; created if need be.
+        texts: Texts to train the tokenizer on.
+        vocab_size: Most tokens of the vocabulary; all 256 bytes and the special tokens are always in it.
+    """
+    trained = ByteLevelBPETokenizer()
+    trained.train_from_iterator(
+        texts, vocab_size, special_tokens=_ROBERTA_SPECIALS, show_progress=False
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    trained.save_model(str(folder))
+    tokenizer = RobertaTokenizer.from_pretrained(folder, model_max_length=MAX_TOKENS)
+    tokenizer.save_pretrained(folder)
+    config = RobertaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
+        hidden_dropout_prob=0.05,
+        attention_probs_dropout_prob=0.05,
+        max_position_embeddings=MAX_TOKENS + _ROBERTA_OFFSET,
+        type_vocab_size=1,
+    )
+    config.save_pretrained(folder)
+
+
+def _pieces(texts: Iterable[str]) -> set[str]:
+    """Word pieces that spell every word of the texts, and every word of printable ASCII characters."""
+    normalizer, splitter = BertNormalizer(lowercase=True), BertPreTokenizer()
+    normalized = (normalizer.normalize_str(text) for text in texts)
+    words = {word for text in normalized for word, _ in splitter.pre_tokenize_str(text)}
+    characters = {char for char in _PRINTABLE if char == char.lower()}.union(*words)
+    short = {word for word in words if len(word) <= _LONGEST_WHOLE}
+    halves = [(word[: len(word) // 2], f"##{word[len(word) // 2 :]}") for word in words - short]
+    return short.union(characters, (f"##{char}" for char in characters), *halves)

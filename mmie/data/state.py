@@ -1,0 +1,94 @@
+"""State of the data module inside a checkpoint, as plain values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self, get_args
+
+from mmie.data.pictures import ImageTransform, ResizeMode
+from mmie.types import Schema
+
+
+class DataStateError(ValueError):
+    """Values that do not describe a data module."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataState:
+    """Everything needed to read posts exactly as a trained method read them.
+
+    Attributes:
+        schema: Task, labels and sizes.
+        tokenizer: Files of the tokenizer, name to text.
+        transform: Conversion of pictures to views.
+        use_context: Whether posts' contexts follow their words.
+        epochs: Epochs that the fit had processed.
+    """
+
+    schema: Schema
+    tokenizer: dict[str, str] = field(repr=False)
+    transform: ImageTransform
+    use_context: bool
+    epochs: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to plain values that a checkpoint can hold."""
+        return {
+            "epochs": self.epochs,
+            "schema": asdict(self.schema),
+            "tokenizer": self.tokenizer,
+            "transform": {
+                "resize": self.transform.resize,
+                "max_pixels": self.transform.max_pixels,
+            },
+            "use_context": self.use_context,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            DataStateError: A value is missing or of another type.
+        """
+        try:
+            schema = read_schema(values["schema"])
+            resize = values["transform"]["resize"]
+            max_pixels = values["transform"]["max_pixels"]
+            tokenizer = dict(values["tokenizer"])
+            use_context = values["use_context"]
+            epochs = values.get("epochs", 0)
+        except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+            raise DataStateError(f"{type(error).__name__}: {error}") from error
+        if resize not in get_args(ResizeMode) or type(max_pixels) is not int:
+            raise DataStateError(f"transform is resize {resize!r}, max_pixels {max_pixels!r}")
+        if type(use_context) is not bool:
+            raise DataStateError(f"use_context is {use_context!r}")
+        transform = ImageTransform(schema.image_size, resize, max_pixels)
+        return cls(schema, tokenizer, transform, use_context, epochs)
+
+
+def read_schema(values: Mapping[str, Any]) -> Schema:
+    """Build a schema from plain values.
+
+    Raises:
+        KeyError: The values have no labels.
+        TypeError: A value is missing, unknown or of another type.
+    """
+    return Schema(**{**values, "labels": tuple(values["labels"])})
+
+
+def schema_difference(theirs: Schema, ours: Schema, names: Sequence[str]) -> str | None:
+    """Name the first of some attributes in which two schemas differ.
+
+    Args:
+        theirs: One schema.
+        ours: The other schema.
+        names: Attributes to compare.
+
+    Returns:
+        The attribute's name; None if all are equal.
+    """
+    for name in names:
+        if getattr(theirs, name) != getattr(ours, name):
+            return name
+    return None

@@ -1,0 +1,1 @@
+"""Export of checkpoints: safetensors folders, model cards and ONNX graphs."""

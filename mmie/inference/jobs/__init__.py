@@ -1,0 +1,1 @@
+"""Extraction jobs, on this machine or on a Ray cluster."""

@@ -1,0 +1,60 @@
+"""Building a method from a checkpoint alone: no configuration, corpus or hub is needed."""
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmie.checkpoints import Checkpoint, CheckpointError, read_checkpoint
+from mmie.checkpoints.checkpoint import unfit_message
+from mmie.methods.base import ExtractionModule, full_name
+
+
+def load_method(path: str | Path) -> ExtractionModule:
+    """Load the trained module of a checkpoint, in eval mode.
+
+    A method of one's own must have been imported before.
+
+    Raises:
+        CheckpointError: The file is no checkpoint, or its method is unknown or has changed.
+    """
+    return build_method(read_checkpoint(path))
+
+
+def build_method(checkpoint: Checkpoint) -> ExtractionModule:
+    """Build the trained module of a checkpoint, in eval mode.
+
+    Raises:
+        CheckpointError: The method is unknown, or has changed since it was trained.
+    """
+    try:
+        method = find_method(checkpoint.method)
+        module = method(checkpoint.schema, **checkpoint.init_args)
+        module.load_state_dict(checkpoint.state_dict)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(unfit_message(checkpoint.source, error)) from error
+    return module.eval()
+
+
+def find_method(name: str) -> type[ExtractionModule]:
+    """Find a method's class by its full name among the classes that have been imported.
+
+    Raises:
+        CheckpointError: No such class has been imported.
+    """
+    for method in known_methods():
+        if full_name(method) == name:
+            return method
+    raise CheckpointError(f"the checkpoint's method {name} is not known: import its module first")
+
+
+def known_methods() -> list[type[ExtractionModule]]:
+    """List the package's methods and all others that have been imported."""
+    importlib.import_module("mmie.methods")
+    return list(dict.fromkeys(_subclasses(ExtractionModule)))  # type: ignore[type-abstract]
+
+
+def _subclasses(parent: type[ExtractionModule]) -> Iterator[type[ExtractionModule]]:
+    """Yield all classes below ``parent``."""
+    for child in parent.__subclasses__():
+        yield child
+        yield from _subclasses(child)

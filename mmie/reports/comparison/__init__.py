@@ -1,0 +1,1 @@
+"""Comparison report over several runs."""

@@ -1,0 +1,1 @@
+"""Diagnosis of one checkpoint: why it predicts what it predicts."""

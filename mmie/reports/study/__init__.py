@@ -1,0 +1,1 @@
+"""Study reports: low-resource, cross-task and cross-domain."""

@@ -1,0 +1,1 @@
+"""Feature cache and the callback that fills it."""

@@ -1,0 +1,1 @@
+"""Helpers that know nothing about posts: files, devices, distributed ranks, optional packages, text."""

@@ -1,0 +1,164 @@
+"""Atomic writing of files and folders, digests, and bounded YAML reading."""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MAX_YAML_VALUES = 100_000
+"""Largest number of values in a YAML file that is read."""
+
+
+def atomic_write(file: Path, write: Callable[[Path], object], durable: bool = False) -> None:
+    """Write a file under a temporary name beside it, then rename it.
+
+    Readers see the old file or the new one, never a part of one; a killed process leaves the old
+    one. Missing folders are made.
+
+    Args:
+        file: The file.
+        write: Writes to the path that it receives, which has the file's suffix.
+        durable: Wait until the disk holds the content before the file is renamed.
+
+    Raises:
+        OSError: The file cannot be written; an older one stays as it is.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{uuid.uuid4().hex}.partial{file.suffix}")
+    try:
+        write(partial)
+        if durable:
+            with partial.open("rb") as stream:
+                os.fsync(stream.fileno())
+        os.replace(partial, file)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def atomic_write_text(file: Path, text: str) -> None:
+    """Write a text file as UTF-8, atomically.
+
+    Raises:
+        OSError: The file cannot be written; an older one stays as it is.
+    """
+    atomic_write(file, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def atomic_write_by_digest(folder: Path, suffix: str, write: Callable[[Path], object]) -> Path:
+    """Write a file into a folder atomically, named by the SHA-256 of its bytes.
+
+    Args:
+        folder: The folder, which must exist.
+        suffix: Ending of the file's name.
+        write: Writes to the path that it receives.
+
+    Returns:
+        The file.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    partial = folder / f".{uuid.uuid4().hex}.partial"
+    try:
+        write(partial)
+        file = folder / f"{digest_file(partial)}{suffix}"
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
+    return file
+
+
+@contextlib.contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Provide a temporary folder that replaces ``folder`` on success and is removed on failure.
+
+    Raises:
+        FileExistsError: ``folder`` is a file, or a folder that is not empty.
+        OSError: The folder cannot be written.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise FileExistsError(f"'{folder}' holds something already")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as parent:
+        temporary = Path(parent) / folder.name
+        temporary.mkdir()
+        yield temporary
+        temporary.replace(folder)
+
+
+class YamlTooLarge(yaml.YAMLError):
+    """A YAML text that spells out more values than `MAX_YAML_VALUES`."""
+
+
+def read_yaml(file: Path) -> Any:
+    """Read the plain values of a YAML file.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: The file is not UTF-8.
+        yaml.YAMLError: The file is not YAML.
+        YamlTooLarge: The aliases spell out to more than `MAX_YAML_VALUES` values, or form a cycle.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        if _count_values(text) > MAX_YAML_VALUES:
+            raise YamlTooLarge(
+                f"expected at most {MAX_YAML_VALUES} values, found more once aliases are spelled out"
+            )
+        return yaml.safe_load(text)
+    except RecursionError:
+        raise YamlTooLarge("expected values, found endless nesting") from None
+
+
+def _count_values(text: str) -> int:
+    """Count the values of a YAML text with all aliases spelled out.
+
+    A cycle of aliases counts as more than `MAX_YAML_VALUES`.
+    """
+    sizes: dict[yaml.Node, int] = {}
+
+    def size(node: yaml.Node) -> int:
+        if node in sizes:
+            return sizes[node]
+        sizes[node] = MAX_YAML_VALUES + 1  # until it is known: a node that holds itself has no end
+        count = 1
+        if isinstance(node, yaml.MappingNode):
+            count += sum(map(size, chain(*node.value)))
+        elif isinstance(node, yaml.SequenceNode):
+            count += sum(map(size, node.value))
+        sizes[node] = count
+        return count
+
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    return 0 if root is None else size(root)
+
+
+def digest_file(file: Path) -> str:
+    """Compute the SHA-256 of a file.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_path(path: Path) -> str:
+    """Compute the SHA-256 of a file, or of the digests of a folder's files in order of their names.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    if not path.is_dir():
+        return digest_file(path)
+    digests = [digest_file(file) for file in sorted(path.iterdir()) if file.is_file()]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -1,0 +1,70 @@
+"""Short, safe renderings of values, texts and errors for messages of one line."""
+
+MAX_SHOWN = 160
+"""Most characters of a foreign text that a message repeats."""
+
+
+def truncate(text: str, limit: int = MAX_SHOWN) -> str:
+    """Shorten a text to at most ``limit`` characters.
+
+    >>> truncate("a long text", 8)
+    'a lon...'
+    """
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit - 3]}..."
+
+
+def safe_repr(value: object) -> str:
+    """Spell out a value as Python does, or name its type where Python refuses to.
+
+    Python refuses integers of thousands of digits and values that are nested too deeply.
+    """
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} too large to show"
+
+
+def first_line(error: BaseException) -> str:
+    r"""Reduce an error's message to its first line; name the error's type if there is none.
+
+    >>> first_line(ValueError("a reason\nand a traceback")), first_line(KeyError())
+    ('a reason', 'KeyError')
+    """
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def describe_error(error: BaseException) -> str:
+    r"""Name an error's type and the first line of its message, at most 200 characters of it.
+
+    >>> describe_error(ValueError("a reason\nand a traceback")), describe_error(KeyError())
+    ('ValueError: a reason', 'KeyError')
+    """
+    lines = str(error).strip().splitlines()
+    if not lines:
+        return type(error).__name__
+    return f"{type(error).__name__}: {lines[0][:200]}"
+
+
+def is_utf8(text: str) -> bool:
+    r"""Tell whether a text can be written as UTF-8, that is, whether it holds no lone surrogate.
+
+    >>> is_utf8("naïve"), is_utf8("\ud83d")
+    (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def replace_surrogates(text: str) -> str:
+    r"""Replace lone surrogates, which UTF-8 cannot hold, by ``?``.
+
+    >>> replace_surrogates("a\ud83db")
+    'a?b'
+    """
+    return text.encode(errors="replace").decode()

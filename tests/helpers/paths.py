@@ -1,0 +1,10 @@
+"""Paths of the repository and of the real data beside it."""
+
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+REPOSITORY = TESTS.parent
+PACKAGE = REPOSITORY / "mmie"
+CONFIGS = REPOSITORY / "configs"
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+"""Texts of the real corpora; absent on most machines, where the tests that read them are skipped."""
