@@ -11,7 +11,7 @@ from helpers.paths import REPOSITORY
 from nbclient import NotebookClient
 
 from mmie.data import DemoCorpus
-from mmie.runs.reading import Run, read_run
+from mmie.runs import Run, read_run
 
 NOTEBOOKS = REPOSITORY / "notebooks"
 NAMES = ("1_train_and_compare", "2_inside_a_prediction", "3_your_own_method")

@@ -1,4 +1,4 @@
-"""The part of the command that trains: LightningCLI with a run folder, a store, and the links from data to model."""
+"""``mmie fit``, ``validate``, ``test`` and ``predict``: LightningCLI with a run folder."""
 
 import logging
 import sys
@@ -20,7 +20,9 @@ from mmie.data import MultimodalDataModule
 from mmie.methods import ExtractionModule
 from mmie.methods.base import full_name
 from mmie.reports.dashboard import prediction_media
+from mmie.runs.folder import best_checkpoint, check_free, lies_in, own_checkpoint
 from mmie.training.checkpointing import AtomicCheckpointIO, build_checkpoints
+from mmie.training.config_writer import SaveRunConfig
 from mmie.training.dashboard import Dashboard
 from mmie.training.features.callback import (
     FeatureCacheCallback,
@@ -29,25 +31,32 @@ from mmie.training.features.callback import (
 )
 from mmie.training.interruptions import EndTogether, ended_from_outside
 from mmie.training.loggers import RunCSVLogger, named_loggers
-from mmie.training.run_folder import (
-    PredictionWriter,
-    RunRecorder,
-    SaveRunConfig,
-    best_checkpoint,
-    check_free,
-    known_epochs,
-    lies_in,
-    own_checkpoint,
-)
+from mmie.training.prediction_writer import PredictionWriter
+from mmie.training.recorder import RunRecorder, epochs_of_checkpoint
 from mmie.training.seeding import EpochSeed
 from mmie.training.sync_batch_norm import SyncBatchNorm
 from mmie.training.wandb_logger import RunFolderWandbLogger, WandbSettings, build_wandb_logger
 from mmie.types import Schema
 
-_CHATTER = ("Tip:", "GPU available", "TPU available", "HPU available", "Loading `train_dataloader`")
+_HIDDEN_LOG_LINES = (
+    "Tip:",
+    "GPU available",
+    "TPU available",
+    "HPU available",
+    "Loading `train_dataloader`",
+)
+_HIDDEN_WARNINGS = (
+    ".*does not have many workers.*",
+    ".*module\\(s\\) in eval mode.*",  # frozen backbones are in eval mode on purpose
+    ".*args parameter is intended to run from within Python.*",
+    ".*LeafSpec.*",
+    ".*exists and is not empty.*",
+    ".*The dirpath has changed.*",
+    ".*recommended to use `self.log\\('(val|test)/.*",  # these scores are exact under DDP already
+)
 _STORE_HELP = (
-    "Folder where features of frozen backbones and decoded pictures are kept between epochs and runs; auto is "
-    "$MMIE_CACHE/features or ~/.cache/mmie/features; null keeps nothing."
+    "Folder where features of frozen backbones and decoded pictures are kept between epochs and "
+    "runs; auto is $MMIE_CACHE/features or ~/.cache/mmie/features; null keeps nothing."
 )
 
 
@@ -57,30 +66,21 @@ class MmieCLI(LightningCLI):
     _content: dict[str, Any] | None = None
     """Content of the checkpoint file, which the trainer takes instead of reading the file again."""
     _checkpoint: Checkpoint | None = None
-    _steps_kept = 0
+    _previous_steps = 0
     """Steps of the run folder's earlier fit that this one continues."""
-    _epochs_kept: Sequence[dict[str, float]] = ()
-    """What its checkpoint knows of its epochs."""
+    _previous_epochs: Sequence[dict[str, float]] = ()
+    """Epochs that the checkpoint of that fit records."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the run folder, W&B, and what flows from where."""
+        """Add the run folder, W&B and the feature cache; link data and model."""
         parser.add_argument(
-            "--run_dir",
-            type=str,
-            default="runs/default",
-            help="Folder for all that the run leaves.",
+            "--run_dir", type=str, default="runs/default", help="Folder for all files of the run."
         )
         parser.add_argument(
-            "--overwrite",
-            type=bool,
-            default=False,
-            help="Fit into a folder that holds a run already.",
+            "--overwrite", type=bool, default=False, help="Overwrite another fit in the folder."
         )
         parser.add_argument(
-            "--wandb",
-            type=WandbSettings | None,
-            default=None,
-            help="Log to Weights & Biases as well.",
+            "--wandb", type=WandbSettings | None, default=None, help="Log to Weights & Biases too."
         )
         parser.add_argument("--feature_store", type=str | None, default="auto", help=_STORE_HELP)
         parser.link_arguments("run_dir", "trainer.default_root_dir")
@@ -89,19 +89,24 @@ class MmieCLI(LightningCLI):
         parser.link_arguments("data.schema", "model.init_args.schema", apply_on="instantiate")
 
     def _parse_ckpt_path(self) -> None:
-        """Nothing: Lightning would load the checkpoint for hyperparameters, which ours keep elsewhere."""
+        """Do nothing: Lightning would load hyperparameters, which this package keeps elsewhere."""
 
     def _set_seed(self) -> None:
-        """Seed everything; say in one line that a seed is out of range."""
+        """Seed all random numbers; report a seed out of range in one line."""
         with usage_errors():
             super()._set_seed()
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
-        """Say in one line which setting Lightning stumbles over though its annotation admits it."""
+        """Build the trainer and report invalid settings in one line.
+
+        Raises:
+            UsageError: Lightning refuses a setting that its annotation admits.
+        """
         synchronised = config.get("sync_batchnorm", False)
         if synchronised:
-            given = config.get("plugins") or []
-            config["plugins"] = [*(given if isinstance(given, list) else [given]), SyncBatchNorm()]
+            plugins = config.get("plugins") or []
+            plugins = plugins if isinstance(plugins, list) else [plugins]
+            config["plugins"] = [*plugins, SyncBatchNorm()]
         try:
             trainer: Trainer = super()._instantiate_trainer(config, callbacks)
         except (TypeError, OverflowError) as error:
@@ -113,7 +118,7 @@ class MmieCLI(LightningCLI):
         return trainer
 
     def before_instantiate_classes(self) -> None:
-        """Look at the run folder and the checkpoint before anything is loaded."""
+        """Check the run folder and read the checkpoint before anything is built."""
         settings = self.config[self.subcommand]
         folder = Path(settings.run_dir)
         if settings.ckpt_path in ("best", "last"):
@@ -123,20 +128,30 @@ class MmieCLI(LightningCLI):
         elif settings.ckpt_path is None:
             settings.ckpt_path = str(best_checkpoint(folder))
         if settings.ckpt_path is not None:
-            self._content = read_checkpoint_file(settings.ckpt_path)
-            self._checkpoint = Checkpoint.from_content(self._content, settings.ckpt_path)
-            if self.subcommand != "fit":
-                _take_labels(settings.data, self._checkpoint.schema)
-            if lies_in(settings.ckpt_path, folder):
-                self._steps_kept = self._checkpoint.training["global_step"]
-                self._epochs_kept = known_epochs(self._checkpoint.training)
+            self._read_checkpoint(settings, folder)
+
+    def _read_checkpoint(self, settings: Namespace, folder: Path) -> None:
+        """Read the checkpoint that is tested or continued.
+
+        Args:
+            settings: Settings of the subcommand; a test takes the checkpoint's labels.
+            folder: The run folder.
+        """
+        self._content = read_checkpoint_file(settings.ckpt_path)
+        self._checkpoint = Checkpoint.from_content(self._content, settings.ckpt_path)
+        schema, data = self._checkpoint.schema, settings.data
+        if self.subcommand != "fit" and data.labels is None and data.task == schema.task:
+            data.labels = list(schema.labels)
+        if lies_in(settings.ckpt_path, folder):
+            self._previous_steps = self._checkpoint.training["global_step"]
+            self._previous_epochs = epochs_of_checkpoint(self._checkpoint.training)
 
     def instantiate_classes(self) -> None:
-        """Build data, method and trainer; say in one line which setting does not do."""
+        """Build data, method and trainer; report an invalid setting in one line."""
         settings = self.config if self.subcommand is None else self.config[self.subcommand]
         refuse_nulls("data", MultimodalDataModule, settings.data)
-        for where, part in (("data.corpus", settings.data.corpus), ("model", settings.model)):
-            refuse_nulls(where, locate(part.class_path), part.init_args)
+        for name, part in (("data.corpus", settings.data.corpus), ("model", settings.model)):
+            refuse_nulls(name, locate(part.class_path), part.init_args)
         with usage_errors():
             super().instantiate_classes()
 
@@ -148,11 +163,15 @@ class MmieCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Lightning's, without its own tables of scores and lists of answers: ours are in the run folder."""
+        """Return Lightning's subcommands and, for each, the options that are not offered.
+
+        Lightning's tables of scores and lists of predictions are left out: the run folder has them.
+        """
         left_out = {"validate": "verbose", "test": "verbose", "predict": "return_predictions"}
+        subcommands: dict[str, set[str]] = LightningCLI.subcommands()
         return {
-            name: skipped | {left_out.get(name, "")}
-            for name, skipped in LightningCLI.subcommands().items()
+            name: options | {left_out[name]} if name in left_out else options
+            for name, options in subcommands.items()
         }
 
     def fit(self, **kwargs: Any) -> None:
@@ -171,129 +190,127 @@ class MmieCLI(LightningCLI):
             self.trainer.test(verbose=False, **kwargs)
 
     def predict(self, **kwargs: Any) -> None:
-        """Answer the test split."""
+        """Write predictions for the test split."""
         with ended_from_outside(self.trainer):
             self.trainer.predict(return_predictions=False, **kwargs)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """A trainer that leaves a run folder: CSV always, W&B when asked for, best and last checkpoint."""
+        """Build a trainer that writes a run folder.
+
+        It logs CSV always and W&B when asked for, and writes the best and the last checkpoint.
+        """
         settings = self.config_init[self.subcommand]
         run_dir = Path(settings.run_dir)
-        loggers = named_loggers(settings.trainer.logger)
-        if self.subcommand == "fit":  # a later test must not wipe the fit's log
-            loggers.append(RunCSVLogger(run_dir, self._steps_kept, self._epochs_kept))
-        if settings.wandb is not None:
-            loggers.append(self._wandb_logger(settings.wandb, run_dir))
         callbacks = [
-            *_callbacks(run_dir, self.model),
+            *build_checkpoints(run_dir, *self.model.monitor),
+            PredictionWriter(),
+            RunRecorder(*self.model.monitor),
+            Dashboard(prediction_media),
             EpochSeed(self.datamodule.seed),
             EndTogether(),
+            FeatureCacheCallback(_cache_folder(settings.feature_store)),
         ]
-        callbacks.append(FeatureCacheCallback(_store_folder(settings.feature_store)))
-        self.trainer_defaults["callbacks"] = [
-            *callbacks,
-            *([RichProgressBar()] if sys.stdout.isatty() else []),
-        ]
-        if (
-            not sys.stdout.isatty()
-        ):  # a bar that redraws itself is unreadable in a file; there is a line an epoch
+        if sys.stdout.isatty():
+            callbacks.append(RichProgressBar())
+        else:  # a bar that redraws itself is unreadable in a file; RunRecorder prints a line an epoch
             kwargs["enable_progress_bar"] = False
+        self.trainer_defaults["callbacks"] = callbacks
+        loggers = self._loggers(settings, run_dir)
         trainer = super().instantiate_trainer(logger=loggers or False, **kwargs)
-        if (
-            type(trainer.strategy.checkpoint_io) is TorchCheckpointIO
-        ):  # unless the configuration names another one
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # none is configured
             trainer.strategy.checkpoint_io = AtomicCheckpointIO(self._loaded_checkpoint(trainer))
         return trainer
 
+    def _loggers(self, settings: Namespace, run_dir: Path) -> list[Any]:
+        """Build the loggers that the configuration names, and those of the run folder."""
+        loggers = named_loggers(settings.trainer.logger)
+        if self.subcommand == "fit":  # a later test must not overwrite the fit's log
+            loggers.append(RunCSVLogger(run_dir, self._previous_steps, self._previous_epochs))
+        if settings.wandb is not None:
+            loggers.append(self._wandb_logger(settings.wandb, run_dir))
+        return loggers
+
     def _loaded_checkpoint(self, trainer: Trainer) -> dict[str, dict[str, Any]]:
-        """Hand over the content of the checkpoint file; processes that are launched later read it themselves."""
+        """Return the content of the checkpoint file by its path.
+
+        It is empty where processes are launched later, which read the file themselves.
+        """
         content, self._content = self._content, None
         if content is None or trainer.strategy.launcher is not None:
             return {}
         return {self.config_init[self.subcommand].ckpt_path: content}
 
     def _wandb_logger(self, settings: WandbSettings, run_dir: Path) -> RunFolderWandbLogger:
-        """A logger that puts runs of one corpus and task together; a test goes on with the fit's W&B run."""
-        group = f"{type(self.datamodule.corpus).__name__}-{self.datamodule.task}"
+        """Build a W&B logger that groups runs by corpus and task; a test continues the fit's run."""
         fitting = self.subcommand == "fit"
-        continued = not fitting or self._steps_kept > 0
         return build_wandb_logger(
-            settings, run_dir, group, type(self.model).__name__, fitting, continued
+            settings,
+            run_dir,
+            group=f"{type(self.datamodule.corpus).__name__}-{self.datamodule.task}",
+            method=type(self.model).__name__,
+            fitting=fitting,
+            continued=not fitting or self._previous_steps > 0,
         )
 
 
 class PartsCLI(MmieCLI):
-    """The same parts, for whoever runs them otherwise: no run folder is looked at, and none is written."""
+    """Data, method and trainer of a configuration, for callers that run them in their own way.
+
+    No run folder is checked, and none is written.
+    """
 
     def before_instantiate_classes(self) -> None:
-        """Nothing."""
+        """Do nothing: there is no run folder."""
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """A trainer that leaves nothing behind."""
-        self.trainer_defaults["callbacks"] = [
-            FeatureCacheCallback(_store_folder(self.config_init.feature_store))
-        ]
+        """Build a trainer that writes nothing."""
+        cache = FeatureCacheCallback(_cache_folder(self.config_init.feature_store))
+        self.trainer_defaults["callbacks"] = [cache]
         quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
         return LightningCLI.instantiate_trainer(self, **quiet, **kwargs)
 
 
-def _take_labels(data: Namespace, schema: Schema) -> None:
-    """Score against the labels of the checkpoint, in their order, whatever corpus it is scored on."""
-    if data.labels is None and data.task == schema.task:
-        data.labels = list(schema.labels)
-
-
-def _callbacks(run_dir: Path, module: ExtractionModule) -> list[Callback]:
-    """What writes the run folder."""
-    writers = [PredictionWriter(), RunRecorder(*module.monitor), Dashboard(prediction_media)]
-    return [*build_checkpoints(run_dir, *module.monitor), *writers]
-
-
-def _store_folder(setting: str | None) -> Path | None:
-    """The folder that ``--feature_store`` names."""
-    return (
-        default_feature_cache()
-        if setting == "auto"
-        else None
-        if setting is None
-        else Path(setting).expanduser()
-    )
-
-
 def lightning_command(arguments: Sequence[str]) -> None:
-    """``mmie fit``, ``validate``, ``test`` and ``predict``: the first argument says which."""
+    """Run ``mmie fit``, ``validate``, ``test`` or ``predict``, as the first argument says."""
     _start(MmieCLI, arguments, save_config_callback=SaveRunConfig)
 
 
 def build_parts(arguments: Sequence[str]) -> LightningCLI:
-    """Data module, method and trainer of a configuration, as ``fit`` would build them, not run.
+    """Build data module, method and trainer of a configuration as ``fit`` would, without running.
 
     Args:
-        arguments: ``--config`` and whatever is overridden; no subcommand.
+        arguments: ``--config`` and overriding options; no subcommand.
     """
     return _start(PartsCLI, arguments, run=False, save_config_callback=None)
 
 
 def features_command(arguments: Sequence[str]) -> None:
-    """``mmie corpus features``: fill the stores that fits and tests of a configuration will read.
+    """Run ``mmie corpus features``: fill the caches that fits and tests will read.
 
     Raises:
         UsageError: ``feature_store`` is null.
     """
     parts = build_parts(arguments)
-    folder = _store_folder(parts.config.feature_store)
+    folder = _cache_folder(parts.config.feature_store)
     if folder is None:
         raise UsageError("feature_store is null: name the folder that is to be filled")
-    fill_feature_caches(parts.model, parts.datamodule, folder, parts.trainer.strategy.root_device)
-    print(
-        f"all that {type(parts.model).__name__} reads of {parts.datamodule.corpus.name} is in {folder}"
-    )
+    device = parts.trainer.strategy.root_device
+    fill_feature_caches(parts.model, parts.datamodule, folder, device)
+    method, corpus = type(parts.model).__name__, parts.datamodule.corpus.name
+    print(f"all that {method} reads of {corpus} is in {folder}")
+
+
+def _cache_folder(setting: str | None) -> Path | None:
+    """Return the folder that ``--feature_store`` names; None for no cache."""
+    if setting is None:
+        return None
+    return default_feature_cache() if setting == "auto" else Path(setting).expanduser()
 
 
 def _start(cli: type[MmieCLI], arguments: Sequence[str], **settings: Any) -> MmieCLI:
-    """Parse, build and, unless told not to, run."""
-    _quieten()
-    set_parsing_settings(subclasses_enabled=[Schema])  # linked as a whole, not typed field by field
+    """Parse the arguments, build everything and, unless told otherwise, run."""
+    _hide_library_messages()
+    set_parsing_settings(subclasses_enabled=[Schema])  # linked as a whole, not field by field
     return cli(
         ExtractionModule,
         MultimodalDataModule,
@@ -307,25 +324,22 @@ def _start(cli: type[MmieCLI], arguments: Sequence[str], **settings: Any) -> Mmi
         parser_class=OneLineParser,
         subclass_mode_model=True,
         auto_configure_optimizers=False,
-        load_from_checkpoint_support=False,  # our checkpoints carry what builds them again, in plain values
+        load_from_checkpoint_support=False,  # the checkpoint type has its own way to build a method
         args=list(arguments),
         **settings,
     )
 
 
-def _quieten() -> None:
-    """Leave out what libraries say about themselves; warnings about the user's data and run stay."""
+def _hide_library_messages() -> None:
+    """Hide what libraries report about themselves; warnings about data and run stay."""
     logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
-    told = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    told.addFilter(lambda record: not any(chatter in record.getMessage() for chatter in _CHATTER))
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    warnings.filterwarnings(
-        "ignore", ".*module\\(s\\) in eval mode.*"
-    )  # frozen backbones are, and must be
-    warnings.filterwarnings("ignore", ".*args parameter is intended to run from within Python.*")
-    warnings.filterwarnings("ignore", ".*LeafSpec.*")
-    warnings.filterwarnings("ignore", ".*exists and is not empty.*")
-    warnings.filterwarnings("ignore", ".*The dirpath has changed.*")
-    warnings.filterwarnings(
-        "ignore", ".*recommended to use `self.log\\('(val|test)/.*"
-    )  # ours are exact already
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    logger.addFilter(_is_about_the_run)
+    for pattern in _HIDDEN_WARNINGS:
+        warnings.filterwarnings("ignore", pattern)
+
+
+def _is_about_the_run(record: logging.LogRecord) -> bool:
+    """Tell whether a log line is about the run, not about the library."""
+    message = record.getMessage()
+    return not any(line in message for line in _HIDDEN_LOG_LINES)

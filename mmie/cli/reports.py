@@ -30,7 +30,7 @@ from mmie.reports.methods import (
     render_method,
     render_methods,
 )
-from mmie.runs.reading import find_runs
+from mmie.runs import find_runs
 from mmie.training.wandb_logger import WandbSettings, start_run, wandb_init, wandb_warns
 from mmie.types import Split
 

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from mmie.experiments.sweep import Job, SweepError, plan, split_values
-from mmie.training.run_folder import BEST
+from mmie.runs.folder import BEST
 
 FRACTIONS = "0.05,0.1,0.2,0.5,1"
 """The shares of the papers' figures, and the whole."""

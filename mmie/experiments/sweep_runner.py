@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 
 from mmie.experiments.sweep import Job, SweepError
-from mmie.training.run_folder import BEST, CONFIG, LAST, read_metrics
+from mmie.runs.folder import BEST, CONFIG, LAST
+from mmie.runs.metrics import read_metrics
 
 LOG = "sweep.log"
 _RECORD = "sweep.json"

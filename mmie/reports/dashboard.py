@@ -10,7 +10,7 @@ import wandb
 from mmie.reports.comparison.disagreements import mentions
 from mmie.reports.comparison.page import small_picture
 from mmie.reports.statistics import confusion, types_of
-from mmie.runs.reading import PredictionRecord, read_prediction_file
+from mmie.runs import PredictionRecord, read_prediction_file
 from mmie.types import Entity
 
 ROWS = 200

@@ -22,7 +22,7 @@ from mmie.metrics import (
     span_counts_per_post,
     span_type_confusion,
 )
-from mmie.runs.reading import PredictionRecord
+from mmie.runs import PredictionRecord
 from mmie.types import Entity
 
 

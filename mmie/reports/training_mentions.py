@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mmie.data import Corpus
-from mmie.runs.reading import PredictionRecord, Run
+from mmie.runs import PredictionRecord, Run
 from mmie.types import Entity, MmieError, Post
 
 _BUCKETS = ((1, "unseen"), (2, "once"), (6, "2 to 5 times"))

@@ -1,1 +1,36 @@
-"""The run folder as a file format."""
+"""The run folder as a file format: its names, its writing and its reading.
+
+==========================  =====================================================================
+file                        content
+==========================  =====================================================================
+``config.yaml``             the whole configuration
+``best.ckpt``               checkpoint of the best epoch in validation
+``last.ckpt``               checkpoint of the last epoch
+``metrics.csv``             scores by epoch
+``metrics.json``            a section each for fit, validate and test
+``predictions.jsonl``       after a test or predict: a line for each instance of the split
+``wandb_id.txt``            with W&B: the id of the run there
+==========================  =====================================================================
+
+Tests with shuffled pictures or without any have sections and predictions of their own: see
+`mmie.runs.picture_tests`.
+"""
+
+from mmie.runs.folder import RunError, RunFolderError
+from mmie.runs.metrics import read_metrics, update_metrics
+from mmie.runs.predictions import PredictionRecord, read_prediction_file, read_predictions
+from mmie.runs.reading import Fit, Run, find_runs, read_run
+
+__all__ = [
+    "Fit",
+    "PredictionRecord",
+    "Run",
+    "RunError",
+    "RunFolderError",
+    "find_runs",
+    "read_metrics",
+    "read_prediction_file",
+    "read_predictions",
+    "read_run",
+    "update_metrics",
+]

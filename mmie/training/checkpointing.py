@@ -1,4 +1,4 @@
-"""Which checkpoints a fit keeps, the best in validation and the last, and whether one fits what is to run."""
+"""Checkpoints that a fit writes: the best in validation, and the last."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -10,29 +10,31 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from mmie.training.run_folder import lies_in
+from mmie.runs.folder import lies_in
 from mmie.utils.files import atomic_write
+
+_PATHS_IN_STATE = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 
 def build_checkpoints(run_dir: Path, monitor: str, mode: str) -> list[ModelCheckpoint]:
-    """``best.ckpt`` and ``last.ckpt``; Lightning's ``save_last`` would write the latter for a new best one only.
+    """Build the callbacks that write ``best.ckpt`` and ``last.ckpt``.
 
-    The last one is of the end of an epoch, wherever in it validation runs: a fit cannot go on in the midst of one.
+    Lightning's ``save_last`` would write the latter for a new best epoch only. The last checkpoint
+    is written at the end of an epoch, wherever in it validation runs, since a fit cannot continue
+    in the middle of one.
 
     Args:
-        run_dir: Where they go.
-        monitor: The logged value that tells the best epoch.
+        run_dir: Folder of the checkpoints.
+        monitor: Logged value that tells the best epoch.
         mode: ``min`` or ``max``: which of it is best.
     """
     best = FolderCheckpoint(
         run_dir, "best", monitor=monitor, mode=mode, enable_version_counter=False
     )
-    return [
-        best,
-        FolderCheckpoint(
-            run_dir, "last", enable_version_counter=False, save_on_train_epoch_end=True
-        ),
-    ]
+    last = FolderCheckpoint(
+        run_dir, "last", enable_version_counter=False, save_on_train_epoch_end=True
+    )
+    return [best, last]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -67,29 +69,32 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class FolderCheckpoint(ModelCheckpoint):
-    """Lightning's, but a fit that goes on in its folder knows its best score though the folder was moved since."""
+    """Lightning's callback for a run folder that may be moved between two fits.
 
-    _goes_on = False
+    A fit that continues in its folder takes up its best score, with the paths of today.
+    """
+
+    _continues = False
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Look whether the checkpoint that is being loaded lies in the folder."""
-        self._goes_on = lies_in(trainer.ckpt_path, Path(str(self.dirpath)))
+        """Note whether the checkpoint that is being loaded lies in the folder."""
+        self._continues = lies_in(trainer.ckpt_path, Path(str(self.dirpath)))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the best score, with the paths as they are now; another folder's best one stays behind."""
-        super().load_state_dict(
-            self._moved(state_dict) if self._goes_on else {**state_dict, "best_model_path": ""}
-        )
+        """Take up the best score; the best checkpoint of another folder stays behind."""
+        if self._continues:
+            super().load_state_dict(self._with_current_paths(state_dict))
+        else:
+            super().load_state_dict({**state_dict, "best_model_path": ""})
 
-    def _moved(self, state: dict[str, Any]) -> dict[str, Any]:
-        """The state with every path in today's folder."""
-        names = ("best_model_path", "kth_best_model_path", "last_model_path")
-        paths = {name: self._here(state[name]) for name in names}
-        kept = {self._here(path): score for path, score in state["best_k_models"].items()}
-        return {**state, **paths, "best_k_models": kept, "dirpath": self.dirpath}
+    def _with_current_paths(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return the state with every path in today's folder."""
+        paths = {name: self._current_path(state[name]) for name in _PATHS_IN_STATE}
+        best = {self._current_path(path): score for path, score in state["best_k_models"].items()}
+        return {**state, **paths, "best_k_models": best, "dirpath": self.dirpath}
 
-    def _here(self, path: str) -> str:
-        """The path of a file's name in today's folder; no path stays none."""
+    def _current_path(self, path: str) -> str:
+        """Return the path of a file's name in today's folder; an empty path stays empty."""
         return str(Path(str(self.dirpath)) / Path(path).name) if path else path

@@ -1,4 +1,4 @@
-"""What a run folder holds, shown in its W&B run: the fit's outcome, scores of tests, and what the answers look like."""
+"""The callback that shows a run in Weights & Biases: outcome of the fit, test scores, predictions."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,92 +7,98 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
-from mmie.training.picture_tests import picture_suffix, pictures_of
-from mmie.training.run_folder import PREDICTIONS, read_metrics
-from mmie.training.wandb_logger import RUN_ID, RunFolderWandbLogger, wandb_warns
+from mmie.runs.folder import WANDB_ID
+from mmie.runs.metrics import read_metrics
+from mmie.runs.picture_tests import picture_suffix, predictions_file
+from mmie.training.trainers import pictures_of
+from mmie.training.wandb_logger import RunFolderWandbLogger, wandb_warns
 
 
 class Dashboard(Callback):
-    """Fills the W&B run of a trainer that has one; it comes after the callbacks that write the run folder.
+    """Fills the W&B run of a trainer that has one.
 
-    Every score is named as in ``metrics.json``: ``test/f1``, ``test_shuffled/f1``, ``validate/f1``, ``best/val/f1``.
+    The callback follows those that write the run folder. Scores are named as in ``metrics.json``:
+    ``test/f1``, ``test_shuffled/f1``, ``validate/f1``, ``best/val/f1``.
 
     Args:
-        show_answers: Charts and tables by name, of a file of predictions.
+        prediction_media: Returns charts and tables by name, given a file of predictions.
     """
 
-    def __init__(self, show_predictions: Callable[[Path], Mapping[str, Any]]) -> None:
-        self.show_predictions = show_predictions
+    def __init__(self, prediction_media: Callable[[Path], Mapping[str, Any]]) -> None:
+        self.prediction_media = prediction_media
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note in the run folder which W&B run belongs to it."""
-        _keep_run_id(trainer)
+        """Record the W&B run's id in the run folder."""
+        _record_run_id(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note it, if this validation is no part of a fit."""
+        """Record the W&B run's id for a validation that is no part of a fit."""
         if trainer.state.fn == TrainerFn.VALIDATING:
-            _keep_run_id(trainer)
+            _record_run_id(trainer)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note in the run folder which W&B run belongs to it."""
-        _keep_run_id(trainer)
+        """Record the W&B run's id in the run folder."""
+        _record_run_id(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the best epoch and what the fit took."""
+        """Show the best epoch and the costs of the fit."""
         fit = read_metrics(Path(trainer.default_root_dir)).get("fit", {})
         best = {f"best/{name}": value for name, value in fit.get("best", {}).items()}
-        sizes = {
+        costs = {
             f"fit/{name}": value for name, value in fit.items() if isinstance(value, int | float)
         }
-        _summarise(trainer, {**best, **sizes})
+        _update_summary(trainer, {**best, **costs})
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the scores of a validation that is no part of a fit."""
         if trainer.state.fn == TrainerFn.VALIDATING:
-            _summarise(trainer, _scores(trainer, "validate", "val/"))
+            _update_summary(trainer, _section_scores(trainer, "validate", "val/"))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the scores, and charts and tables of the answers."""
-        folder, logger = Path(trainer.default_root_dir), _logger_of(trainer)
+        """Show the scores, and charts and tables of the predictions."""
+        folder, logger = Path(trainer.default_root_dir), _wandb_logger(trainer)
         suffix = picture_suffix(folder, pictures_of(trainer))
-        _summarise(trainer, _scores(trainer, f"test{suffix}", "test/"))
+        _update_summary(trainer, _section_scores(trainer, f"test{suffix}", "test/"))
         if logger is not None:
-            predictions = (folder / PREDICTIONS).with_stem(f"{Path(PREDICTIONS).stem}{suffix}")
             with wandb_warns():
-                shown = self.show_predictions(predictions)
-                logger.experiment.log(
-                    {f"test{suffix}/{name}": value for name, value in shown.items()}
-                )
+                media = self.prediction_media(predictions_file(folder, suffix))
+                named = {f"test{suffix}/{name}": medium for name, medium in media.items()}
+                logger.experiment.log(named)
 
 
-def _logger_of(trainer: Trainer) -> RunFolderWandbLogger | None:
-    """The logger of the W&B run; None without one, on processes but the first, and in a ``fast_dev_run``."""
+def _wandb_logger(trainer: Trainer) -> RunFolderWandbLogger | None:
+    """Return the logger of the W&B run.
+
+    There is none without W&B, on processes but the first, and in a ``fast_dev_run``.
+    """
     loggers = trainer.loggers if trainer.is_global_zero else []
-    return next((logger for logger in loggers if isinstance(logger, RunFolderWandbLogger)), None)
+    for logger in loggers:
+        if isinstance(logger, RunFolderWandbLogger):
+            return logger
+    return None
 
 
-def _keep_run_id(trainer: Trainer) -> None:
-    """Write the id of the W&B run into the run folder; one that keeps nothing cannot be continued."""
-    logger = _logger_of(trainer)
+def _record_run_id(trainer: Trainer) -> None:
+    """Write the id of the W&B run into the run folder, unless the run keeps nothing."""
+    logger = _wandb_logger(trainer)
     if logger is not None and not logger.experiment.disabled:
-        (Path(trainer.default_root_dir) / RUN_ID).write_text(
-            f"{logger.experiment.id}\n", encoding="utf-8"
-        )
+        file = Path(trainer.default_root_dir) / WANDB_ID
+        file.write_text(f"{logger.experiment.id}\n", encoding="utf-8")
 
 
-def _scores(trainer: Trainer, section: str, prefix: str) -> dict[str, float]:
-    """Scores in a section of ``metrics.json``, by names that start with the section's."""
-    known = read_metrics(Path(trainer.default_root_dir)).get(section, {})
+def _section_scores(trainer: Trainer, section: str, prefix: str) -> dict[str, float]:
+    """Return the scores in a section of ``metrics.json``, by names that start with the section's."""
+    values = read_metrics(Path(trainer.default_root_dir)).get(section, {})
     return {
-        f"{section}/{name.removeprefix(prefix)}": known[name]
-        for name in known
+        f"{section}/{name.removeprefix(prefix)}": value
+        for name, value in values.items()
         if name.startswith(prefix)
     }
 
 
-def _summarise(trainer: Trainer, values: Mapping[str, float]) -> None:
+def _update_summary(trainer: Trainer, values: Mapping[str, float]) -> None:
     """Add values to the summary of the W&B run, if there is one."""
-    logger = _logger_of(trainer)
+    logger = _wandb_logger(trainer)
     if logger is not None:
         with wandb_warns():
             logger.experiment.summary.update(values)

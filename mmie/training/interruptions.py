@@ -1,4 +1,4 @@
-"""What ends a run from outside, as an error that says how to go on."""
+"""Interruptions of a run by signals or lost processes, as errors that say how to continue."""
 
 import contextlib
 import signal
@@ -11,68 +11,70 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from mmie.training.run_folder import LAST
+from mmie.runs.folder import LAST
 from mmie.types import MmieError
 
 
 class RunEnded(MmieError, RuntimeError):
-    """A run that a signal, or the end of another of its processes, has ended."""
+    """A run that was ended by a signal, or by the end of another of its processes."""
 
 
 @contextlib.contextmanager
 def ended_from_outside(trainer: Trainer) -> Iterator[None]:
-    """Turn what ends a run from outside into `RunEnded`; Lightning would let SIGTERM pass for success.
+    """Turn signals and lost processes into `RunEnded`.
+
+    Lightning would let SIGTERM pass for success. Processes other than the first exit silently.
 
     Raises:
-        RunEnded: The run was ended so. The other processes that a signal ended with the first one exit in silence.
+        RunEnded: A signal or the loss of another process ended the run.
     """
     try:
         yield
     except (SystemExit, RuntimeError) as error:
-        leaving = _exit_behind(error)
-        if leaving is not None:
+        system_exit = _find_system_exit(error)
+        if system_exit is not None:
             if not trainer.is_global_zero:
-                sys.exit(
-                    0
-                )  # with another status, Lightning would kill the first process at its work
-            name = "SIGTERM" if isinstance(leaving, SIGTERMException) else "an interrupt"
-            raise RunEnded(f"ended by {name}; {_how_to_go_on(trainer)}") from error
-        if not _tells_of_lost_process(error):
+                sys.exit(0)  # with another status, Lightning would kill the first process at work
+            is_sigterm = isinstance(system_exit, SIGTERMException)
+            name = "SIGTERM" if is_sigterm else "an interrupt"
+            raise RunEnded(f"ended by {name}; {_how_to_continue(trainer)}") from error
+        if not _is_lost_process(error):
             raise
         raise RunEnded(
-            f"another process of the run has ended, see its message; {_how_to_go_on(trainer)}"
+            "another process of the run has ended, see its message; " + _how_to_continue(trainer)
         ) from error
 
 
 class EndTogether(Callback):
-    """Has SIGTERM end a run of several processes at once; nothing is lost, since checkpoints are of ended epochs.
+    """Lets SIGTERM end a run of several processes at once.
 
-    Lightning answers the signal with a collective operation, in the midst of whatever other one is going on: the
-    processes then wait for each other without end.
+    Lightning answers the signal with a collective operation in the middle of whatever other one is
+    going on, so that the processes wait for each other forever. Nothing is lost by ending at once,
+    since checkpoints are written at the ends of epochs.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over from Lightning, which puts its own answer in place before, and removes it in the end."""
+        """Replace Lightning's signal handler, which is installed before and removed at the end."""
         _end_at_sigterm(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The same."""
+        """Replace Lightning's signal handler."""
         _end_at_sigterm(trainer)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The same."""
+        """Replace Lightning's signal handler."""
         _end_at_sigterm(trainer)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The same."""
+        """Replace Lightning's signal handler."""
         _end_at_sigterm(trainer)
 
 
 def _end_at_sigterm(trainer: Trainer) -> None:
-    """Have SIGTERM kill the processes that this one started, and raise `SIGTERMException` in it."""
+    """Install a handler that kills the launched processes and raises `SIGTERMException` here."""
 
     def end(number: int, frame: object) -> None:
-        signal.signal(number, signal.SIG_IGN)  # a second one must not disturb the end
+        signal.signal(number, signal.SIG_IGN)  # a second signal must not disturb the end
         if trainer.strategy.launcher is not None:
             trainer.strategy.launcher.kill(signal.SIGKILL)
         raise SIGTERMException
@@ -81,20 +83,23 @@ def _end_at_sigterm(trainer: Trainer) -> None:
         signal.signal(signal.SIGTERM, end)
 
 
-def _exit_behind(error: BaseException | None) -> SystemExit | None:
-    """What was leaving the run before an error: torch raises another one where it closes a file half written."""
+def _find_system_exit(error: BaseException | None) -> SystemExit | None:
+    """Find the `SystemExit` during which an error was raised.
+
+    Torch raises another error when it closes a file half written.
+    """
     while error is not None and not isinstance(error, SystemExit):
         error = error.__context__
     return error
 
 
-def _tells_of_lost_process(error: BaseException) -> bool:
-    """Whether torch.distributed raised it because a process could not be reached."""
+def _is_lost_process(error: BaseException) -> bool:
+    """Tell whether torch.distributed raised an error because a process could not be reached."""
     return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
 
 
-def _how_to_go_on(trainer: Trainer) -> str:
-    """What to do so that nothing is lost."""
+def _how_to_continue(trainer: Trainer) -> str:
+    """Say how to continue without losing anything."""
     last = Path(trainer.default_root_dir) / LAST
     if trainer.state.fn == TrainerFn.FITTING and trainer.global_step and last.exists():
         return f"--ckpt_path {last} continues it"

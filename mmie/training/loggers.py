@@ -10,100 +10,103 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from mmie.runs.folder import HISTORY
 from mmie.utils.files import atomic_write
 
 _Row = dict[str, Any]
 
 
-def named_loggers(named: Logger | Iterable[Logger] | bool | None) -> list[Logger]:
-    """The loggers that a configuration names in ``trainer.logger``, as a list."""
-    if isinstance(named, Logger):
-        return [named]
-    return [] if named is None or isinstance(named, bool) else list(named)
+def named_loggers(setting: Logger | Iterable[Logger] | bool | None) -> list[Logger]:
+    """Return the loggers that a configuration names in ``trainer.logger``."""
+    if isinstance(setting, Logger):
+        return [setting]
+    if setting is None or isinstance(setting, bool):
+        return []
+    return list(setting)
 
 
 class RunCSVLogger(Logger):
-    """``metrics.csv`` of a run folder, replaced as a whole by every save, so that no interruption damages it.
+    """``metrics.csv`` of a run folder, replaced as a whole by every save.
 
     Args:
         folder: The run folder.
-        steps: Steps of an earlier fit there whose rows are kept, those of the checkpoint that is continued.
-        epochs: What the checkpoint knows of its epochs. The last one's training scores are logged after the checkpoint
-            is written; where an interruption came between, they are taken from here.
+        steps: Steps of an earlier fit in the folder whose rows stay: those of the checkpoint that
+            is continued.
+        epochs: Epochs that the checkpoint records. The last one's training scores are logged after
+            the checkpoint is written; if the fit was interrupted in between, they are taken from
+            here.
     """
 
     def __init__(
         self, folder: Path, steps: int = 0, epochs: Iterable[Mapping[str, float]] = ()
     ) -> None:
         super().__init__()
-        self._file = folder / "metrics.csv"
-        self._rows = (
-            [row for row in _read_rows(self._file) if int(row["step"]) < steps] if steps else []
-        )
+        self._file = folder / HISTORY
+        self._rows: list[_Row] = []
+        if steps:
+            self._rows = [row for row in _read_rows(self._file) if int(row["step"]) < steps]
         self._rows += _missing_row(self._rows, steps, list(epochs))
 
     @property
     def name(self) -> str:
-        """No name: the file lies in the run folder itself."""
+        """Empty name: the file lies in the run folder itself."""
         return ""
 
     @property
     def version(self) -> str:
-        """No version."""
+        """Empty version."""
         return ""
 
     @rank_zero_only
     def log_hyperparams(
         self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any
     ) -> None:
-        """Nothing: ``config.yaml`` holds them."""
+        """Do nothing: ``config.yaml`` holds the hyperparameters."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Add a row."""
-        self._rows.append(
-            {**{name: float(value) for name, value in metrics.items()}, "step": step or 0}
-        )
+        row: _Row = {name: float(value) for name, value in metrics.items()}
+        row["step"] = step or 0
         if "epoch" in metrics:
-            self._rows[-1]["epoch"] = int(metrics["epoch"])
+            row["epoch"] = int(metrics["epoch"])
+        self._rows.append(row)
 
     @rank_zero_only
     def save(self) -> None:
         """Write all rows."""
         if not self._rows:
             return
-        names = [
-            "epoch",
-            "step",
-            *sorted({name for row in self._rows for name in row} - {"epoch", "step"}),
-        ]
+        scores = {name for row in self._rows for name in row} - {"epoch", "step"}
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, names)
+        writer = csv.DictWriter(text, ["epoch", "step", *sorted(scores)])
         writer.writeheader()
         writer.writerows(self._rows)
-        atomic_write(self._file, lambda file: file.write_bytes(text.getvalue().encode()))
+        content = text.getvalue().encode()
+        atomic_write(self._file, lambda file: file.write_bytes(content))
 
 
 def _missing_row(rows: list[_Row], steps: int, epochs: list[Mapping[str, float]]) -> list[_Row]:
-    """The row of the last epoch's training scores, if the rows lack it."""
-    if not epochs or any(
-        "train/loss" in row and int(row["epoch"]) == epochs[-1]["epoch"] for row in rows
-    ):
+    """Return the row of the last epoch's training scores, if the rows lack it."""
+    if not epochs:
         return []
-    scores = {name: value for name, value in epochs[-1].items() if _is_of_training(name)}
-    return [{"epoch": epochs[-1]["epoch"], "step": steps - 1, **scores}]
-
-
-def _is_of_training(name: str) -> bool:
-    """Whether a score is a mean over an epoch's training steps."""
-    return name.startswith("train/") and not name.endswith("_step")
+    last = epochs[-1]
+    if any("train/loss" in row and int(row["epoch"]) == last["epoch"] for row in rows):
+        return []
+    means = {
+        name: value
+        for name, value in last.items()
+        if name.startswith("train/") and not name.endswith("_step")
+    }
+    return [{"epoch": last["epoch"], "step": steps - 1, **means}]
 
 
 def _read_rows(file: Path) -> list[_Row]:
-    """Rows of a CSV file without their empty cells; none if there is no file."""
+    """Read the rows of a CSV file without their empty cells; empty if there is no file."""
     if not file.exists():
         return []
+    rows = []
     with file.open(newline="", encoding="utf-8") as stream:
-        return [
-            {name: cell for name, cell in row.items() if cell} for row in csv.DictReader(stream)
-        ]
+        for row in csv.DictReader(stream):
+            rows.append({name: cell for name, cell in row.items() if cell})
+    return rows

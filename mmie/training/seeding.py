@@ -1,4 +1,4 @@
-"""Random numbers of training that depend on nothing but the seed, the epoch and the process."""
+"""Random numbers of training that depend on the seed, the epoch and the process alone."""
 
 import random
 
@@ -9,8 +9,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 class EpochSeed(Callback):
     """Seeds what training draws, such as dropout, anew in every epoch.
 
-    What was drawn before then makes no difference: a fit that continues a checkpoint draws what it would have drawn
-    without the interruption, and so does one that finds its feature store filled or reads ahead in worker processes.
+    A fit that continues a checkpoint then draws what it would have drawn without the interruption,
+    and so does one that finds its feature cache filled or reads ahead in worker processes.
 
     Args:
         seed: Seed of the fit.
@@ -21,8 +21,7 @@ class EpochSeed(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Seed torch, on all devices, and Python."""
-        drawn = random.Random(
-            f"{self.seed} {trainer.current_epoch} {trainer.global_rank}"
-        ).getrandbits(63)
-        torch.manual_seed(drawn)
-        random.seed(drawn)
+        state = f"{self.seed} {trainer.current_epoch} {trainer.global_rank}"
+        epoch_seed = random.Random(state).getrandbits(63)
+        torch.manual_seed(epoch_seed)
+        random.seed(epoch_seed)

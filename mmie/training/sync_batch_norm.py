@@ -1,4 +1,4 @@
-"""Batch norms of a trained backbone that see the batch of all processes (``--trainer.sync_batchnorm true``)."""
+"""Batch norms of a trained backbone over all processes (``--trainer.sync_batchnorm true``)."""
 
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from timm.layers.norm_act import convert_sync_batchnorm
@@ -6,16 +6,17 @@ from torch.nn import Module
 
 
 class SyncBatchNorm(TorchSyncBatchNorm):
-    """Lightning's plugin for timm's backbones, whose batch norms may hold an activation, which torch's would drop.
+    """Lightning's plugin for timm's backbones.
 
-    Torch synchronises on GPUs only. One process alone computes what it computed before.
+    Batch norms of timm may hold an activation, which torch's own conversion drops. Torch
+    synchronises on GPUs only. A single process computes the same as without the plugin.
     """
 
     def apply(self, model: Module) -> Module:
-        """The model with batch norms of the joint batch."""
+        """Convert the model's batch norms."""
         converted: Module = convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         return converted
 
     def revert(self, model: Module) -> Module:
-        """The same model: without other processes its batch norms are plain ones."""
+        """Return the same model: without other processes its batch norms are plain ones."""
         return model

@@ -1,4 +1,7 @@
-"""A Weights & Biases run for a run folder: online only for who is logged in, and never in the way of a fit."""
+"""Weights & Biases run of a run folder.
+
+It is online only for users who are logged in, and its failures never stop a fit.
+"""
 
 import netrc
 import os
@@ -14,14 +17,14 @@ import wandb
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 
-RUN_ID = "wandb_id.txt"
-"""File of a run folder that holds the id of its W&B run, which a later test continues."""
+from mmie.runs.folder import WANDB_ID
+
 _STEP = "trainer/global_step"
 
 
 @dataclass
 class WandbSettings:
-    """A W&B run beside the CSV log.
+    """Settings of a W&B run beside the CSV log.
 
     Attributes:
         project: Project that the run belongs to.
@@ -41,23 +44,23 @@ class WandbSettings:
 
 
 class RunFolderWandbLogger(WandbLogger):
-    """Lightning's logger, for one W&B run per run folder; what W&B cannot do becomes a warning.
+    """Lightning's logger with one W&B run per run folder; failures of W&B become warnings.
 
     Args:
         init: Arguments of ``wandb.init``, from `wandb_init`.
-        keep_history: Log values step by step, as a fit does. A test or validation has no steps, and its scores go to
-            the summary, by `mmie.training.dashboard`.
+        keep_history: Log values step by step, as a fit does. A test or validation has no steps, and
+            its scores go to the summary, by `mmie.training.dashboard`.
     """
 
     def __init__(self, init: Mapping[str, Any], keep_history: bool = True) -> None:
         super().__init__(save_dir=init["dir"], **init)
-        self._wandb_init.pop("anonymous", None)  # W&B warns of it, whatever it says
+        self._wandb_init.pop("anonymous", None)  # W&B warns of it, whatever its value
         self._keep_history = keep_history
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The W&B run, started when it is first needed."""
+        """W&B run on the first process, started when first needed; a dummy on the others."""
         if self._experiment is None:
             self._experiment = start_run(self._wandb_init)
             if self._keep_history:
@@ -93,36 +96,37 @@ def build_wandb_logger(
     fitting: bool = True,
     continued: bool = False,
 ) -> RunFolderWandbLogger:
-    """A logger that writes under the run folder and never asks for a login.
+    """Build a logger that writes under the run folder and never asks for a login.
 
     Args:
-        settings: What the user asked for.
+        settings: The user's settings.
         run_dir: Run folder.
-        group: Group of the run, where ``settings`` name none.
+        group: Group of the run if ``settings`` name none.
         method: The method's name, which becomes the run's job type and a tag.
         fitting: Whether the run is fitted, not tested or validated.
-        continued: Whether to go on with the W&B run that the folder holds, if it holds one.
+        continued: Whether to continue the W&B run that the folder names, if it names one.
     """
     init = wandb_init(settings, run_dir, group, method)
-    return RunFolderWandbLogger(
-        {**init, "id": read_run_id(run_dir) if continued else None}, fitting
-    )
+    init["id"] = read_run_id(run_dir) if continued else None
+    return RunFolderWandbLogger(init, fitting)
 
 
 def wandb_init(
     settings: WandbSettings, folder: Path, group: str | None = None, job_type: str | None = None
 ) -> dict[str, Any]:
-    """Arguments of ``wandb.init`` for a run that is kept under ``folder``, which is made if need be."""
-    folder.mkdir(
-        parents=True, exist_ok=True
-    )  # W&B would take a temporary folder in the place of one that is missing
+    """Return arguments of ``wandb.init`` for a run that is kept under ``folder``.
+
+    The folder is made if need be: W&B would replace a missing one by a temporary folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    method_tags = [job_type] if job_type else []
     return {
         "project": settings.project,
         "entity": settings.entity,
         "name": settings.name or folder.resolve().name,
         "group": settings.group or group,
         "job_type": job_type,
-        "tags": [*([job_type] if job_type else []), *(settings.tags or [])],
+        "tags": [*method_tags, *(settings.tags or [])],
         "dir": str(folder),
         "resume": "allow",
         "mode": _mode(settings.offline),
@@ -130,25 +134,28 @@ def wandb_init(
 
 
 def start_run(init: Mapping[str, Any]) -> wandb.Run:
-    """Start a W&B run: as asked for, or else one that stays on disk, or else one that keeps nothing, with a warning."""
+    """Start a W&B run.
+
+    If it cannot be started as asked for, it stays on disk; if that fails too, it keeps nothing.
+    Either gives a warning.
+    """
     try:
         return wandb.init(**init)
-    except Exception as error:  # of whatever kind: it must not end a fit
+    except Exception as error:  # whatever W&B raises must not end a fit
         reason = _one_line(error)
     try:
-        run, outcome = (
-            wandb.init(**{**init, "mode": "offline"}),
-            f"the run stays in {init['dir']} for `wandb sync`",
-        )
-    except Exception:  # the first reason tells more
-        run, outcome = wandb.init(mode="disabled"), "nothing is logged there"
+        run = wandb.init(**{**init, "mode": "offline"})
+        outcome = f"the run stays in {init['dir']} for `wandb sync`"
+    except Exception:  # the first reason is the one to report
+        run = wandb.init(mode="disabled")
+        outcome = "nothing is logged there"
     warnings.warn(f"W&B does not start, {outcome}: {reason}", stacklevel=2)
     return run
 
 
 @contextmanager
 def wandb_warns() -> Iterator[None]:
-    """Whatever W&B or its files raise becomes a warning of one line: a log must not end a fit."""
+    """Turn whatever W&B raises into a warning of one line: a log must not end a fit."""
     try:
         yield
     except Exception as error:
@@ -156,13 +163,15 @@ def wandb_warns() -> Iterator[None]:
 
 
 def read_run_id(folder: Path) -> str | None:
-    """Id of the W&B run that a run folder belongs to; None if it belongs to none."""
-    file = folder / RUN_ID
-    return (file.read_text(encoding="utf-8").strip() or None) if file.exists() else None
+    """Return the id of the W&B run that a run folder belongs to; None if it belongs to none."""
+    file = folder / WANDB_ID
+    if not file.exists():
+        return None
+    return file.read_text(encoding="utf-8").strip() or None
 
 
 def _mode(offline: bool | None) -> str | None:
-    """The mode of ``wandb.init``; None leaves the choice to W&B's own settings, which are then online."""
+    """Return the mode of ``wandb.init``; None leaves it to W&B's own settings: online."""
     if offline is None:
         if os.environ.get("WANDB_MODE") == "disabled":
             return "disabled"
@@ -171,15 +180,16 @@ def _mode(offline: bool | None) -> str | None:
 
 
 def _has_login() -> bool:
-    """Whether there is a key for W&B's host: in the environment, or where ``wandb login`` keeps it."""
+    """Tell whether there is a key for W&B's host, in the environment or left by ``wandb login``."""
     if os.environ.get("WANDB_API_KEY"):
         return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    url = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
     try:
-        return netrc.netrc().authenticators(host) is not None
+        return netrc.netrc().authenticators(urlsplit(url).hostname or "") is not None
     except (OSError, netrc.NetrcParseError):
         return False
 
 
 def _one_line(error: Exception) -> str:
+    """Name an error's type and its whole message, without line breaks."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -112,14 +112,31 @@ def predictions(run_dir: Path) -> list[dict]:
 
 
 def check_same_predictions(run_dir: Path, other: Path) -> None:
-    """Two runs answer the same, in the same order; probabilities may differ in what company in a batch does to them."""
+    """Check that two runs predict the same, in the same order.
+
+    Probabilities may differ by what the other posts of a batch do to rounding.
+    """
     for mine, theirs in zip(predictions(run_dir), predictions(other), strict=True):
-        shares = [
-            [*line.pop("probabilities", []), line.pop("probability", 0.0)]
-            for line in (mine, theirs)
+        probabilities = [
+            [item.pop("probability") for item in predicted(line)] for line in (mine, theirs)
         ]
         assert mine == theirs
-        assert shares[0] == pytest.approx(shares[1], rel=1e-4)
+        assert probabilities[0] == pytest.approx(probabilities[1], rel=1e-4)
+
+
+def predicted(line: dict) -> list[dict]:
+    """The predicted entities, or the predicted relation, of a line of ``predictions.jsonl``."""
+    return line["entities"] if "entities" in line else line["relations"]
+
+
+def gold(line: dict) -> list[dict]:
+    """The gold entities, or the gold relation, of a line of ``predictions.jsonl``."""
+    return predicted(line["gold"])
+
+
+def spans(items: Iterable[dict]) -> set[tuple[int, int, str]]:
+    """Offsets and types of entities."""
+    return {(item["start"], item["end"], item["type"]) for item in items}
 
 
 def read_jsonl(file: Path) -> list[dict]:

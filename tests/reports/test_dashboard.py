@@ -13,7 +13,7 @@ from mmie.reports.dashboard import (
     prediction_media,
     prediction_table,
 )
-from mmie.runs.reading import PredictionRecord, RunError
+from mmie.runs import PredictionRecord, RunError
 from mmie.types import Entity
 
 WORDS = ("Jordan", "lands", "in", "New", "York")

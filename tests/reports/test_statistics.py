@@ -21,7 +21,7 @@ from mmie.reports.statistics import (
     spread,
     types_of,
 )
-from mmie.runs.reading import PredictionRecord
+from mmie.runs import PredictionRecord
 from mmie.types import Entity
 
 TYPES = ("PER", "LOC")

@@ -27,7 +27,7 @@ with atheris.instrument_imports(
     from mmie.data.words import split_words
     from mmie.grounding.index import read_index
     from mmie.inference.formats.text import read_jsonl
-    from mmie.runs.reading import read_prediction_file
+    from mmie.runs import read_prediction_file
     from mmie.types import MmieError
 
 import test_hostile_readers as cases

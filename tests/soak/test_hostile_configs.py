@@ -9,7 +9,7 @@ from helpers.command import run
 from helpers.hostile import ODD_VALUES
 from helpers.paths import CONFIGS
 
-from mmie.runs.reading import RunError, find_runs
+from mmie.runs import RunError, find_runs
 
 ODD_SETTINGS = (
     *(value for value in ODD_VALUES if value == value and not isinstance(value, str)),

@@ -32,7 +32,7 @@ from mmie.grounding.cache import _read as read_journal
 from mmie.grounding.detection import GroundingError
 from mmie.grounding.index import read_index, to_pth, write_index
 from mmie.inference.formats.text import FormatError, read_jsonl, to_conll, to_json
-from mmie.runs.reading import RunError, read_prediction_file, read_run
+from mmie.runs import RunError, read_prediction_file, read_run
 from mmie.types import Post
 
 POST = {

@@ -10,13 +10,13 @@ import warnings
 import pytest
 import wandb
 import yaml
-from helpers.command import metrics, predictions, read_jsonl, succeed, tiny
+from helpers.command import gold, metrics, predictions, read_jsonl, succeed, tiny
 from PIL import Image
 from wandb.proto.wandb_internal_pb2 import Record
 
+from mmie.runs.folder import WANDB_ID
 from mmie.training.dashboard import Dashboard
 from mmie.training.wandb_logger import (
-    RUN_ID,
     WandbSettings,
     build_wandb_logger,
     read_run_id,
@@ -173,8 +173,8 @@ def test_answers_are_shown_with_their_pictures(folder):
 def test_the_confusion_matrix_counts_all_gold(folder):
     _, right, _ = read_back(folder)
     cells = table(folder, right, "test/confusion_table")
-    gold = sum(len(line["gold"]) for line in predictions(folder))
-    assert sum(cell["nPredictions"] for cell in cells if cell["Actual"] != "nothing") == gold
+    num_gold = sum(len(gold(line)) for line in predictions(folder))
+    assert sum(cell["nPredictions"] for cell in cells if cell["Actual"] != "nothing") == num_gold
 
 
 def test_a_fresh_fit_without_wandb_forgets_the_run(folder, demo_root, tmp_path):
@@ -196,7 +196,7 @@ def test_what_wandb_refuses_does_not_stop_a_fit(demo_root, tmp_path):
         succeed("fit", *options, "--wandb.project=a/b")
     assert len([warning for warning in told if "W&B" in str(warning.message)]) == 1
     assert metrics(tmp_path / "run")["fit"]
-    assert not (tmp_path / "run" / RUN_ID).exists()
+    assert not (tmp_path / "run" / WANDB_ID).exists()
 
 
 def test_a_quick_trial_starts_no_wandb_run(demo_root, tmp_path):

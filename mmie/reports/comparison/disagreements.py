@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from mmie.reports.comparison.groups import System, pictures_of_posts
 from mmie.reports.statistics import disagreements
-from mmie.runs.reading import PredictionRecord
+from mmie.runs import PredictionRecord
 from mmie.types import NO_RELATION, Entity
 
 

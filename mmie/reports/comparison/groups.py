@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmie.runs.reading import PredictionRecord, Run, read_predictions
+from mmie.runs import PredictionRecord, Run, read_predictions
 from mmie.types import Task
 
 

@@ -8,7 +8,7 @@ from mmie.reports.diagnosis.diagnosis import diagnose_split, load_target, read_d
 from mmie.reports.diagnosis.page import render_split
 from mmie.reports.diagnosis.split import view_rows
 from mmie.reports.training_mentions import build_corpus
-from mmie.runs.reading import Run
+from mmie.runs import Run
 from mmie.types import MmieError
 
 _CHECKPOINT = "best.ckpt"

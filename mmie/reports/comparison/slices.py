@@ -7,7 +7,7 @@ from pathlib import Path
 from mmie.reports.comparison.groups import ComparisonGroup, System, pictures_of_posts
 from mmie.reports.statistics import Spread, sliced, spread
 from mmie.reports.training_mentions import FREQUENCIES, frequency_bucket, training_mentions
-from mmie.runs.reading import PredictionRecord
+from mmie.runs import PredictionRecord
 from mmie.types import Entity
 
 _LENGTHS = ((8, "1 to 8 words"), (16, "9 to 16 words"), (24, "17 to 24 words"))

@@ -24,7 +24,7 @@ from mmie.reports.statistics import (
     spread,
     types_of,
 )
-from mmie.runs.reading import Fit, Run
+from mmie.runs import Fit, Run
 from mmie.types import Task
 
 SCORES = ("precision", "recall", "f1")

@@ -11,7 +11,7 @@ from mmie.reports.comparison.page import TASK_NAMES
 from mmie.reports.comparison.summary import SCORES, published_score
 from mmie.reports.methods import MethodError, find_listed, listed_methods, own_paper
 from mmie.reports.statistics import Difference, Spread, difference, holm, post_counts, spread
-from mmie.runs.reading import Run, read_predictions, read_run
+from mmie.runs import Run, read_predictions, read_run
 
 Kind = Literal["low-resource", "cross-task", "cross-domain"]
 

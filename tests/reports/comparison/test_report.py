@@ -16,7 +16,7 @@ from mmie.reports.comparison.groups import comparison_groups, system_names
 from mmie.reports.comparison.page import p_value, percent, signed, to_html, to_markdown
 from mmie.reports.comparison.summary import published_score, summarise
 from mmie.reports.statistics import spread
-from mmie.runs.reading import RunError, find_runs, read_predictions, read_run
+from mmie.runs import RunError, find_runs, read_predictions, read_run
 from mmie.types import Entity
 
 NASTY = "<script>alert('x')</script> & | `code` \"quoted\""

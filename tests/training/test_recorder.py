@@ -2,15 +2,24 @@
 
 import csv
 import shutil
-from dataclasses import asdict
 
 import pytest
 import torch
 import yaml
-from helpers.command import metrics, predictions, read_jsonl, run, succeed, tiny, without_clocks
+from helpers.command import (
+    gold,
+    metrics,
+    predicted,
+    predictions,
+    read_jsonl,
+    run,
+    spans,
+    succeed,
+    tiny,
+    without_clocks,
+)
 
 from mmie.methods.loading import load_method
-from mmie.types import Entity
 
 TASKS = ("ner", "re")
 EPOCHS = 4
@@ -45,8 +54,8 @@ def rows(run_dir):
         return list(csv.DictReader(stream))
 
 
-def gold(corpus, task):
-    """Gold answers of the test split in its order, read from its file alone."""
+def gold_of_corpus(corpus, task):
+    """Gold labels of the test split in its order, read from its file alone."""
     posts = read_jsonl(corpus / "test.jsonl")
     if task == "ner":
         return [(post["id"], post["entities"]) for post in posts]
@@ -55,20 +64,14 @@ def gold(corpus, task):
 
 def entity_f1(lines):
     """Micro F1 over the lines of a predictions file."""
-    found = [
-        {(number, *entity.values()) for entity in line["predicted"]}
-        for number, line in enumerate(lines)
-    ]
-    right = [
-        {(number, *entity.values()) for entity in line["gold"]} for number, line in enumerate(lines)
-    ]
-    found, right = set().union(*found), set().union(*right)
-    return 2 * len(found & right) / (len(found) + len(right))
+    hits = sum(len(spans(predicted(line)) & spans(gold(line))) for line in lines)
+    counts = sum(len(spans(predicted(line))) + len(spans(gold(line))) for line in lines)
+    return 2 * hits / counts
 
 
 def relation_f1(lines):
     """Micro F1 over all labels but None."""
-    pairs = [(line["gold"]["label"], line["predicted"]["label"]) for line in lines]
+    pairs = [(gold(line)[0]["label"], predicted(line)[0]["label"]) for line in lines]
     hits = sum(left == right != "None" for left, right in pairs)
     return 2 * hits / sum((left != "None") + (right != "None") for left, right in pairs)
 
@@ -144,13 +147,13 @@ def test_a_test_writes_predictions_from_which_its_score_follows(
     }
     outcome = succeed("test", *options(demo_root, folder, task))
     lines = predictions(folder)
-    expected = gold(demo_root, task)
+    expected = gold_of_corpus(demo_root, task)
     assert [line["id"] for line in lines] == [name for name, _ in expected]
     if task == "ner":
-        assert [line["gold"] for line in lines] == [prediction for _, prediction in expected]
+        assert [spans(gold(line)) for line in lines] == [spans(items) for _, items in expected]
     else:
-        assert [line["gold"]["label"] for line in lines] == [
-            prediction["label"] for _, prediction in expected
+        assert [gold(line)[0]["label"] for line in lines] == [
+            relation["label"] for _, relation in expected
         ]
     section = metrics(folder)["test"]
     assert section["test/f1"] == pytest.approx(score(lines), abs=1e-7)
@@ -186,7 +189,9 @@ def test_predictions_name_words_and_pictures(run_dir, demo_root):
     for line, post in zip(predictions(run_dir), read_jsonl(demo_root / "test.jsonl"), strict=True):
         assert line["words"] == post["words"]
         assert line["image"] == str(demo_root / post["image"])
-        assert all(entity == asdict(Entity(**entity)) for entity in line["predicted"])
+        for entity in (*gold(line), *predicted(line)):
+            words = post["words"][entity["start"] : entity["end"]]
+            assert entity["text"] == " ".join(words)
 
 
 def test_validate_repeats_the_best_epoch(run_dir, demo_root):

@@ -3,7 +3,7 @@
 import pytest
 from helpers.command import metrics, predictions, read_jsonl, succeed, tiny
 
-from mmie.training.picture_tests import joined_tests, picture_suffix
+from mmie.runs.picture_tests import join_shuffled_tests, picture_suffix
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +67,14 @@ def test_the_pictures_of_the_training_make_the_main_test(tmp_path):
 
 
 def test_tests_of_another_checkpoint_are_dropped():
-    once = joined_tests({}, {"test/f1": 0.5, "checkpoint": "a", "seed": 1, "pictures": "shuffled"})
-    again = joined_tests(
+    once = join_shuffled_tests(
+        {}, {"test/f1": 0.5, "checkpoint": "a", "seed": 1, "pictures": "shuffled"}
+    )
+    again = join_shuffled_tests(
         once, {"test/f1": 0.25, "checkpoint": "a", "seed": 1, "pictures": "shuffled"}
     )
     assert (again["test/f1"], len(again["runs"])) == (0.25, 1)
-    other = joined_tests(
+    other = join_shuffled_tests(
         again, {"test/f1": 0.75, "checkpoint": "b", "seed": 2, "pictures": "shuffled"}
     )
     assert (other["test/f1"], len(other["runs"])) == (0.75, 1)

@@ -1,0 +1,90 @@
+"""Names in the run folder, and whether one is free for a fit."""
+
+from pathlib import Path
+
+from mmie.types import MmieError
+
+CONFIG, METRICS, HISTORY = "config.yaml", "metrics.json", "metrics.csv"
+BEST, LAST = "best.ckpt", "last.ckpt"
+PREDICTIONS, WANDB_ID = "predictions.jsonl", "wandb_id.txt"
+
+
+class RunError(MmieError, ValueError):
+    """A folder that holds no run, one that was not tested yet, or one that is damaged."""
+
+
+class RunFolderError(MmieError, RuntimeError):
+    """A run folder that already holds what would be overwritten, or lacks what is asked for."""
+
+
+def check_free(folder: Path, overwrite: bool, checkpoint: str | None = None) -> None:
+    """Raise if a fit would overwrite another one.
+
+    Args:
+        folder: Run folder of the fit.
+        overwrite: Whether another fit may be overwritten.
+        checkpoint: The checkpoint that the fit continues; one of the folder's own continues its fit.
+
+    Raises:
+        RunFolderError: The folder holds another fit and ``overwrite`` is false, or it is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RunFolderError(f"run_dir {folder} is a file: name a folder")
+    if (folder / LAST).exists() and not overwrite and not lies_in(checkpoint, folder):
+        raise RunFolderError(
+            f"{folder} holds a run already: choose another --run_dir, continue it with "
+            f"--ckpt_path {folder / LAST}, or give --overwrite true"
+        )
+
+
+def own_checkpoint(folder: Path, name: str) -> str:
+    """Return the path of a run folder's checkpoint ``best`` or ``last``.
+
+    Raises:
+        RunFolderError: The folder has no such checkpoint.
+    """
+    path = folder / f"{name}.ckpt"
+    if not path.exists():
+        raise RunFolderError(
+            f"{path} does not exist: no epoch of a fit has ended there; fit without --ckpt_path"
+        )
+    return str(path)
+
+
+def best_checkpoint(folder: Path) -> Path:
+    """Return the path of the checkpoint that scored best in validation.
+
+    Raises:
+        RunFolderError: The folder has no such checkpoint.
+    """
+    path = folder / BEST
+    if not path.exists():
+        raise RunFolderError(
+            f"{path} does not exist: fit first, or name a checkpoint with --ckpt_path"
+        )
+    return path
+
+
+def lies_in(checkpoint: str | Path | None, folder: Path) -> bool:
+    """Tell whether a checkpoint is one of a run folder's own."""
+    return checkpoint is not None and Path(checkpoint).resolve().parent == folder.resolve()
+
+
+def prediction_files(folder: Path) -> list[Path]:
+    """List a run folder's files of predictions, those of the main test first."""
+    files = folder.glob("predictions*.jsonl")
+    return sorted(files, key=lambda file: (file.name != PREDICTIONS, file.name))
+
+
+def clear_run(folder: Path, continued: bool) -> None:
+    """Remove what an earlier fit left and a new one makes untrue, and files half written.
+
+    Args:
+        folder: The run folder.
+        continued: Whether the new fit continues the earlier one, whose checkpoints stay.
+    """
+    outdated = [folder / METRICS, *prediction_files(folder), *folder.glob(".*.partial*")]
+    if not continued:
+        outdated += [folder / LAST, folder / BEST, folder / WANDB_ID]
+    for file in outdated:
+        file.unlink(missing_ok=True)

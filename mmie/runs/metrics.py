@@ -1,0 +1,44 @@
+"""The sections of ``metrics.json``, and the configuration of a run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mmie.runs.folder import CONFIG, METRICS
+from mmie.utils.files import atomic_write_text, read_yaml
+
+
+def update_metrics(folder: Path, section: str, values: dict[str, Any]) -> None:
+    """Replace one section of ``metrics.json``, atomically.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    sections = {**read_metrics(folder), section: values}
+    text = json.dumps(sections, indent=2, sort_keys=True)
+    atomic_write_text(folder / METRICS, text + "\n")
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Read the sections of ``metrics.json``; empty if there is no such file.
+
+    Raises:
+        ValueError: The file is not JSON.
+    """
+    path = folder / METRICS
+    if not path.exists():
+        return {}
+    sections: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return sections
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read the whole configuration of a run.
+
+    Raises:
+        OSError: The folder has no configuration.
+        ValueError: The file is not UTF-8.
+        yaml.YAMLError: The file is not YAML, or too large.
+    """
+    config: dict[str, Any] = read_yaml(folder / CONFIG)
+    return config

@@ -1,0 +1,73 @@
+"""Names and averages of tests with other pictures than a run's own.
+
+The main test is the one with the right pictures, or with those that the run was trained with
+(``config.yaml``). A test with shuffled pictures goes to the section ``test_shuffled`` and to
+``predictions_shuffled.jsonl``, one without pictures to ``test_none`` and ``predictions_none.jsonl``.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmie.runs.folder import CONFIG, PREDICTIONS
+from mmie.runs.metrics import read_config
+
+RIGHT_PICTURES = "right"
+PICTURE_TESTS = {"shuffled": "test_shuffled", "none": "test_none"}
+"""Sections of tests with other pictures, by what `MultimodalDataModule` calls ``pictures``."""
+
+
+def picture_suffix(folder: Path, pictures: str) -> str:
+    """Return the ending of the names of sections and files of a test; empty for the main test.
+
+    Args:
+        folder: Run folder.
+        pictures: What `MultimodalDataModule` calls ``pictures``.
+    """
+    if pictures in (RIGHT_PICTURES, _own_pictures(folder)):
+        return ""
+    return f"_{pictures}"
+
+
+def predictions_file(folder: Path, suffix: str) -> Path:
+    """Return the file of a test's predictions, given the ending of its name."""
+    path = folder / PREDICTIONS
+    return path.with_stem(f"{path.stem}{suffix}")
+
+
+def join_shuffled_tests(section: Mapping[str, Any], outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """Average tests of one checkpoint with differently shuffled pictures.
+
+    Args:
+        section: The section so far; empty if there is none. Tests of another checkpoint are
+            dropped, and so is an earlier one with the same seed.
+        outcome: Scores of the new test, its ``checkpoint`` and ``seed``.
+
+    Returns:
+        The means of all scores, the checkpoint, and ``runs``, each with its seed.
+
+    >>> first = join_shuffled_tests({}, {"test/f1": 0.5, "checkpoint": "best.ckpt", "seed": 1})
+    >>> second = {"test/f1": 0.75, "checkpoint": "best.ckpt", "seed": 2}
+    >>> join_shuffled_tests(first, second)["test/f1"]
+    0.625
+    """
+    runs = [
+        run
+        for run in section.get("runs", [])
+        if run["checkpoint"] == outcome["checkpoint"] and run["seed"] != outcome["seed"]
+    ]
+    runs.append(dict(outcome))
+    means = {
+        name: sum(run[name] for run in runs) / len(runs)
+        for name in outcome
+        if name.startswith("test/")
+    }
+    return {**outcome, **means, "runs": runs}
+
+
+def _own_pictures(folder: Path) -> str | None:
+    """Return the pictures that a run was trained with; None if its configuration does not say."""
+    if not (folder / CONFIG).exists():
+        return None
+    pictures = (read_config(folder).get("data") or {}).get("pictures")
+    return None if pictures is None else str(pictures)

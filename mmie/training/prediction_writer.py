@@ -1,0 +1,91 @@
+"""The callback that writes predictions."""
+
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from mmie.runs.picture_tests import picture_suffix, predictions_file
+from mmie.runs.predictions import prediction_line
+from mmie.training.trainers import is_writer, pictures_of
+from mmie.types import Batch, Prediction
+from mmie.utils.distributed import rank_and_world_size
+from mmie.utils.files import atomic_write_text
+
+
+class PredictionWriter(Callback):
+    """Writes ``predictions.jsonl`` after a test or predict.
+
+    The file has a line for every instance of the split, in its order.
+    """
+
+    def __init__(self) -> None:
+        self._predictions: dict[int, Prediction] = {}
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Collect a batch's predictions."""
+        self._collect(batch, outputs["predictions"])
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Collect a batch's predictions."""
+        self._collect(batch, outputs)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the predictions of all processes."""
+        self._write(trainer)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the predictions of all processes."""
+        self._write(trainer)
+
+    def _collect(self, batch: Batch, predictions: list[Prediction]) -> None:
+        """Remember predictions by their index in the split, without uncounted copies."""
+        rows = zip(batch.index.tolist(), batch.counted.tolist(), predictions, strict=True)
+        for index, is_counted, prediction in rows:
+            if is_counted:
+                self._predictions[index] = prediction
+
+    def _write(self, trainer: Trainer) -> None:
+        """Gather the predictions of all processes and write them."""
+        predictions = _gather(self._predictions)
+        self._predictions = {}
+        if not is_writer(trainer):
+            return
+        instances = trainer.datamodule.instances["test"]  # type: ignore[attr-defined]
+        lines = []
+        for index in sorted(predictions):
+            instance = instances[index]
+            lines.append(prediction_line(instance.post, instance.relation, predictions[index]))
+        folder = Path(trainer.default_root_dir)
+        file = predictions_file(folder, picture_suffix(folder, pictures_of(trainer)))
+        atomic_write_text(file, "\n".join(lines) + "\n")
+
+
+def _gather(predictions: dict[int, Prediction]) -> dict[int, Prediction]:
+    """Return the predictions of all processes."""
+    _, world_size = rank_and_world_size()
+    if world_size == 1:
+        return predictions
+    shares: list[dict[int, Prediction]] = [{} for _ in range(world_size)]
+    dist.all_gather_object(shares, predictions)
+    gathered: dict[int, Prediction] = {}
+    for share in shares:
+        gathered.update(share)
+    return gathered

@@ -1,0 +1,177 @@
+"""The callback that records a run's scores and costs."""
+
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+
+from mmie.runs.folder import clear_run, lies_in
+from mmie.runs.metrics import read_metrics, update_metrics
+from mmie.runs.picture_tests import join_shuffled_tests, picture_suffix
+from mmie.training.summary import print_summary
+from mmie.training.trainers import is_writer, logged_values, pictures_of
+from mmie.types import Batch
+
+
+class RunRecorder(Callback):
+    """Writes ``metrics.json``, and prints a line for each epoch where no progress bar can show.
+
+    Args:
+        monitor: Logged value that tells the best epoch.
+        mode: ``min`` or ``max``: which of it is best.
+    """
+
+    def __init__(self, monitor: str = "val/f1", mode: str = "max") -> None:
+        self.monitor = monitor
+        self.mode = mode
+        self.epochs: list[dict[str, float]] = []
+        self._epoch_start = 0.0
+        self._train_seconds = 0.0
+        self._samples = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the epochs so far, which a continued fit takes up."""
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the epochs of a checkpoint."""
+        self.epochs = state_dict["epochs"]
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the epoch's clock."""
+        self._epoch_start = time.perf_counter()
+        self._samples = 0
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Count the instances; every process has as many."""
+        self._samples += len(batch) * trainer.world_size
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock of training."""
+        self._train_seconds = time.perf_counter() - self._epoch_start
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remove what an earlier fit left in the folder; this fit has read its weights by now."""
+        if is_writer(trainer):
+            folder = Path(trainer.default_root_dir)
+            clear_run(folder, continued=lies_in(trainer.ckpt_path, folder))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record the epoch's scores and times; an interrupted fit has them too."""
+        scores = {
+            name: value
+            for name, value in logged_values(trainer).items()
+            if name.startswith(("train/", "val/"))
+        }
+        epoch = {
+            "epoch": trainer.current_epoch,
+            "samples": self._samples,
+            "seconds": time.perf_counter() - self._epoch_start,
+            "train_seconds": self._train_seconds,
+            **scores,
+        }
+        self.epochs.append(epoch)
+        if trainer.is_global_zero and not sys.stdout.isatty():
+            self._print_epoch(trainer, epoch)
+        costs = _costs(pl_module)
+        self._write(trainer, "fit", {**costs, "best": self._best(), "epochs": self.epochs})
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the fit's outcome."""
+        if trainer.is_global_zero and self.epochs:
+            folder = Path(trainer.default_root_dir)
+            print_summary(folder, "best epoch", self._best(), "val/")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record and print the outcome of a validation that is no part of a fit."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self._record_scores(trainer, "validate", "val/")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record and print the test's outcome."""
+        pictures = pictures_of(trainer)
+        suffix = picture_suffix(Path(trainer.default_root_dir), pictures)
+        seed = getattr(trainer.datamodule, "seed", None)  # type: ignore[attr-defined]
+        data = {"pictures": pictures, "seed": seed}
+        self._record_scores(trainer, f"test{suffix}", "test/", data)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print where the predictions are."""
+        if trainer.is_global_zero:
+            print_summary(Path(trainer.default_root_dir), "predictions", {}, "")
+
+    def _print_epoch(self, trainer: Trainer, epoch: Mapping[str, float]) -> None:
+        """Print a line with an epoch's loss, monitored value and time."""
+        names = [name for name in ("train/loss", self.monitor) if name in epoch]
+        scores = "".join(f"  {name} {epoch[name]:.4f}" for name in names)
+        counter = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
+        print(f"epoch {counter}{scores}  {epoch['seconds']:.1f} s", flush=True)
+
+    def _best(self) -> dict[str, float]:
+        """Return the epoch that did best in validation; the last one if none was validated."""
+        validated = [epoch for epoch in self.epochs if self.monitor in epoch]
+        if not validated:
+            return self.epochs[-1]
+        choose = max if self.mode == "max" else min
+        return choose(validated, key=lambda epoch: epoch[self.monitor])
+
+    def _record_scores(
+        self, trainer: Trainer, section: str, prefix: str, data: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write and print the scores of a validation or test.
+
+        Args:
+            trainer: The trainer.
+            section: Section of ``metrics.json``.
+            prefix: Beginning of the names of the scores.
+            data: What to write beside them.
+        """
+        folder = Path(trainer.default_root_dir)
+        scores = {
+            name: value for name, value in logged_values(trainer).items() if name.startswith(prefix)
+        }
+        outcome = {**scores, **(data or {}), "checkpoint": str(trainer.ckpt_path)}
+        if section == "test_shuffled":
+            outcome = join_shuffled_tests(read_metrics(folder).get(section, {}), outcome)
+        self._write(trainer, section, outcome)
+        if trainer.is_global_zero:
+            print_summary(folder, section, scores, prefix)
+
+    def _write(self, trainer: Trainer, section: str, values: dict[str, Any]) -> None:
+        """Replace a section of ``metrics.json``, once for all processes."""
+        if is_writer(trainer):
+            update_metrics(Path(trainer.default_root_dir), section, values)
+
+
+def epochs_of_checkpoint(training: Mapping[str, Any]) -> list[dict[str, float]]:
+    """Return the epochs, with scores and times, that a checkpoint's training state records."""
+    state = training["callbacks"].get(RunRecorder.__qualname__, {})
+    epochs: list[dict[str, float]] = state.get("epochs", [])
+    return epochs
+
+
+def _costs(module: LightningModule) -> dict[str, Any]:
+    """Return the numbers of parameters and the peak memory of a run."""
+    parameters = list(module.parameters())
+    trained = (parameter for parameter in parameters if parameter.requires_grad)
+    costs: dict[str, Any] = {
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "trained_parameters": sum(parameter.numel() for parameter in trained),
+        "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+    if torch.cuda.is_available():
+        costs["peak_gpu_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
+    return costs

@@ -1,0 +1,40 @@
+"""The table that a fit, a validation or a test ends with."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from mmie.runs.folder import BEST, CONFIG, LAST, METRICS, prediction_files
+
+_SCORES = ("precision", "recall", "f1", "accuracy", "calibration_error")
+_FILE_WIDTH = 160
+"""Characters in a line of a table that goes to a file."""
+
+
+def print_summary(folder: Path, title: str, scores: Mapping[str, float], prefix: str) -> None:
+    """Print the outcome of a run, and the path of everything written.
+
+    Args:
+        folder: Run folder.
+        title: What the scores are of.
+        scores: Scores by logged name, 0 to 1.
+        prefix: Beginning of the names of the scores to print.
+    """
+    table = Table(title=f"{title} of {folder}", show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")  # a path must not be cut
+    for name in _SCORES:
+        if prefix + name in scores:
+            table.add_row(name.replace("_", " "), f"{100 * scores[prefix + name]:.2f}")
+    if prefix + "loss" in scores:
+        table.add_row("loss", f"{scores[prefix + 'loss']:.4f}")
+    checkpoints = (folder / BEST, folder / LAST)
+    for file in (*checkpoints, folder / METRICS, *prediction_files(folder), folder / CONFIG):
+        if file.exists():
+            table.add_row(file.stem, str(file))
+    console = Console()
+    if not console.is_terminal:
+        console.width = _FILE_WIDTH
+    console.print(table)
