@@ -1,4 +1,4 @@
-"""Entities and relations in short texts that come with a picture: published methods under one roof."""
+"""Named entities and relations in short texts with a picture: published methods in one package."""
 
 from importlib import import_module
 from importlib.metadata import version
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Extractor", "Post", "load_pair"]
 __version__ = version("mmie")
-_HOMES = {"Extractor": "mmie.inference", "Post": "mmie.types", "load_pair": "mmie.inference"}
+_MODULES = {"Extractor": "mmie.inference", "Post": "mmie.types", "load_pair": "mmie.inference"}
 
 
 def __getattr__(name: str) -> object:
-    """What most begin with, imported when it is asked for: it takes seconds, which ``mmie --help`` need not.
+    """Import a public name when it is first used: ``mmie --help`` need not wait for it.
 
     Raises:
-        AttributeError: There is no such name.
+        AttributeError: The package has no such name.
     """
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'mmie' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

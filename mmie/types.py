@@ -1,11 +1,11 @@
-"""The words that every room shares, and the axis names that every shape comment uses.
+"""Dataclasses that every room shares, and the axis names of shape comments.
 
 ==============  ===================================================================
 axis            meaning
 ==============  ===================================================================
 ``batch``       posts in a batch (B)
 ``tokens``      subword tokens, ``[CLS]`` and ``[SEP]`` included (T)
-``words``       words as the corpus splits them (W)
+``words``       words, as the corpus splits them (W)
 ``hidden``      width of the text encoder (d)
 ``layers``      layers of the text encoder (N)
 ``heads``       attention heads of the text encoder
@@ -35,27 +35,27 @@ TagScheme = Literal["bio", "bioes"]
 
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 NO_RELATION = "None"
-"""The relation label that says that there is none; a prediction of it is no prediction."""
+"""Label of a pair without a relation; predicting it is predicting nothing."""
 UNKNOWN_LABEL = -1
-"""Gold label id of a relation that the model has no label for: no loss, but it counts in the metric."""
+"""Gold label id of a relation whose label the model lacks: no loss, but it counts in the metric."""
 MAX_BYTES = 32
-"""Bytes of a word that methods which spell words look at."""
+"""Most bytes of a word that character encoders read."""
 MARKERS = ("[unused1]", "[unused2]", "[unused3]", "[unused4]")
 """Special tokens before and after the head, before and after the tail."""
 
 
 Picture = Path | str | bytes | Image.Image | np.ndarray[Any, Any]
-"""A picture: its file, the bytes of one, a Pillow image, or a uint8 array (height, width[, 1, 3 or 4])."""
+"""A picture: a file, its bytes, a Pillow image, or a uint8 array (height, width[, 1, 3 or 4])."""
 PictureT = TypeVar("PictureT", default=Path)
 
 
 class MmieError(Exception):
-    """Something a user can mend; its message is one line, and the command line prints it without a traceback."""
+    """An error that the user can mend; its message is one line, printed without a traceback."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Entity:
-    """A named entity: words ``start`` to ``end`` (exclusive) of a post, and its type ("" where unknown)."""
+    """Named entity: words ``start`` to ``end`` (exclusive) of a post, and its type ("" if unknown)."""
 
     start: int
     end: int
@@ -64,7 +64,7 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A directed relation between two entities of one post."""
+    """Directed relation between two entities of one post."""
 
     head: Entity
     tail: Entity
@@ -73,20 +73,21 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Post(Generic[PictureT]):
-    """A short text with at most one picture, and what is known about it.
+    """Short text with at most one picture.
 
-    A corpus's pictures are files, and its words are split; of one's own post, a ``text`` and any `Picture` are enough.
+    Pictures of a corpus are files, and its words are split. For one's own post, a ``text`` and any
+    `Picture` are enough.
 
     Attributes:
         id: Name of the post within its split.
-        words: The text, split as its corpus splits it.
+        words: Words of the text, split as the corpus splits them.
         image: The whole picture; None if the post has none. The file need not exist.
-        crops: The object crops cut from the picture, best first.
-        context: Words that someone else found for the post (a caption, OCR, retrieved knowledge).
+        crops: Object crops cut from the picture, best first.
+        context: Text from elsewhere about the post: a caption, OCR, retrieved knowledge.
         entities: Gold entities.
         relations: Gold relations.
-        text: The original text, if the words were split from one.
-        offsets: For each word its first and last (exclusive) character in ``text``; empty without ``text``.
+        text: The original text; None if the words were not split from one.
+        offsets: First and last (exclusive) character of each word in ``text``; empty without one.
     """
 
     id: str = ""
@@ -102,13 +103,13 @@ class Post(Generic[PictureT]):
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What the data tells the model, and all that a checkpoint must remember of it.
+    """Task, labels and sizes, which the data module gives and the model is built for.
 
     Attributes:
         task: ``ner`` or ``re``.
         labels: Entity types (NER) or relation labels, ``None`` first (RE).
-        tag_scheme: How NER tags spell entities.
-        vocab_size: Tokens the tokenizer knows, entity markers included.
+        tag_scheme: Scheme of NER tags.
+        vocab_size: Tokens of the vocabulary, entity markers included.
         max_tokens: Most subword tokens of a post.
         num_objects: Object crops per post (m).
         image_size: Height and width of a view in pixels.
@@ -127,31 +128,34 @@ class Schema:
 
 @dataclass(slots=True)
 class Batch:
-    """A batch of posts (NER) or of posts with one relation each (RE), padded to its longest.
+    """Batch of posts (NER), or of posts with one relation each (RE), padded to its longest.
 
     Attributes:
         ids: Post ids.
-        counted: (batch,) bool; False for a copy that only gives every DDP rank equally many batches.
-        index: (batch,) place of the instance in its split.
+        counted: (batch,) bool, False for copies that pad the batches of a DDP rank.
+        index: (batch,) index of the instance in its split.
         input_ids: (batch, tokens) subword ids.
         attention_mask: (batch, tokens) bool, True on real tokens.
         token_type_ids: (batch, tokens) 0 on the post's own text, 1 on its context.
-        token_words: (batch, tokens) place of the word that a subword belongs to; -1 on specials, markers, context
-            and padding.
-        word_starts: (batch, words) position of a word's first subword; 0, the ``[CLS]``, for a word without any.
-        word_mask: (batch, words) bool, True on words that ``max_tokens`` left in.
-        characters: (batch, words, bytes) UTF-8 bytes of each word plus 1, cut after `MAX_BYTES`; 0 on padding.
-        view_mask: (batch, views) bool, True on views that can be read.
-        view_index: (readable views,) their places in the flattened ``view_mask``, known before the batch moves to a
-            device, which would have to be waited for; None until then.
-        pixels: (batch, views, 3, height, width) uint8 RGB, or None if no post of the batch has a readable view or the
-            method reads none.
+        token_words: (batch, tokens) index of the word that a subword belongs to; -1 on special
+            tokens, markers, context and padding.
+        word_starts: (batch, words) position of a word's first subword; 0, the ``[CLS]``, for a word
+            without subwords.
+        word_mask: (batch, words) bool, True on words within ``max_tokens``.
+        characters: (batch, words, bytes) UTF-8 bytes of each word plus 1, at most `MAX_BYTES`; 0 on
+            padding.
+        view_mask: (batch, views) bool, True on readable views.
+        pixels: (batch, views, 3, height, width) uint8 RGB; None if no view is readable or the
+            method reads no pixels.
         entities: Gold entities per post, cut-off ones included.
         relations: Gold relation per post; empty for NER.
         tags: (batch, words) gold tag ids, 0 (``O``) on padding; None for RE.
         markers: (batch, 2) positions of the head's and the tail's opening marker; None for NER.
         labels: (batch,) gold relation ids; None for NER.
-        features: What feature specifications name: see `mmie.blocks.features`.
+        features: Cached features by name: see `mmie.blocks.features`.
+        view_index: (readable views,) indices of the readable views in the flattened ``view_mask``.
+            They are computed before the batch moves to a device, which would have to be waited
+            for; None until then.
     """
 
     ids: tuple[str, ...]
@@ -179,50 +183,45 @@ class Batch:
 
     @property
     def text_mask(self) -> Tensor:
-        """(batch, tokens) bool, True on subwords of the post's own words."""
+        """Mask of the subwords of the post's own words, (batch, tokens) bool."""
         return self.token_words >= 0
 
     @property
     def readable(self) -> Tensor:
-        """(readable views,) places of the views that can be read in the flattened ``view_mask``."""
-        return (
-            self.view_mask.flatten().nonzero().squeeze(1)
-            if self.view_index is None
-            else self.view_index
-        )
+        """Indices of the readable views in the flattened ``view_mask``, (readable views,)."""
+        if self.view_index is not None:
+            return self.view_index
+        return self.view_mask.flatten().nonzero().squeeze(1)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        """The batch with every tensor on ``device``."""
-        return replace(self, view_index=self.readable)._map(
-            lambda tensor: tensor.to(device, non_blocking=non_blocking)
-        )
+        """Copy every tensor to a device."""
+        indexed = replace(self, view_index=self.readable)
+        return indexed._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:
-        """The batch with every tensor in page-locked memory, which a GPU copies from without waiting."""
+        """Copy every tensor to page-locked memory, which a GPU copies from without waiting."""
         return self._map(Tensor.pin_memory)
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        """The batch with ``function`` applied to every tensor."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        changed: dict[str, Any] = {
-            name: function(value) for name, value in values.items() if isinstance(value, Tensor)
-        }
-        return replace(
-            self,
-            **changed,
-            features={name: function(value) for name, value in self.features.items()},
-        )
+        """Apply a function to every tensor."""
+        changes: dict[str, Any] = {}
+        for attribute in fields(self):
+            value = getattr(self, attribute.name)
+            if isinstance(value, Tensor):
+                changes[attribute.name] = function(value)
+        features = {name: function(value) for name, value in self.features.items()}
+        return replace(self, **changes, features=features)
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a model finds in a post, or says of a relation that it is asked about.
+    """Prediction of a model for a post (NER), or for one pair of its entities (RE).
 
     Attributes:
-        id: The post's.
-        entities: What it finds.
-        relations: What it says.
-        probabilities: Of each entity or relation, if they were asked for.
+        id: Id of the post.
+        entities: Predicted entities; empty for RE.
+        relations: The pair with its predicted label; empty for NER.
+        probabilities: Probability of each entity or relation; empty if not computed.
     """
 
     id: str
@@ -231,20 +230,20 @@ class Prediction:
     probabilities: tuple[float, ...] = ()
 
     def to(self, device: torch.device | str) -> Self:
-        """Itself: there is no tensor to move, and Lightning asks for it."""
+        """Return the prediction itself, as Lightning asks: it has no tensor to move."""
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """An entity where a text names it.
+    """Entity as characters of a text.
 
     Attributes:
-        text: The characters that name it.
+        text: Its characters.
         type: Its type.
-        start: First character, in the post's text.
+        start: First character in the post's text.
         end: Last character (exclusive).
-        probability: That exactly these words are an entity of this type, as the model sees it.
+        probability: Probability that exactly these words are an entity of this type.
     """
 
     text: str
@@ -256,13 +255,13 @@ class Mention:
 
 @dataclass(frozen=True, slots=True)
 class Triple:
-    """A directed relation between two mentions of a post.
+    """Directed relation between two mentions of a post.
 
     Attributes:
-        head: Where it comes from.
-        label: What it is.
-        tail: Where it goes to.
-        probability: That this is the pair's relation, as the model sees it.
+        head: First argument.
+        label: Label of the relation.
+        tail: Second argument.
+        probability: Probability that the pair has this relation.
     """
 
     head: Mention
@@ -273,15 +272,15 @@ class Triple:
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """What was found in a post.
+    """Entities and relations extracted from a post.
 
     Attributes:
-        id: The post's; its place in the input, from 0, if it has none.
-        text: The text that offsets count in: the post's own, or its words with spaces between them.
+        id: Id of the post; its index in the input, from 0, if it has none.
+        text: Text in which offsets count: the post's own, or its words joined by spaces.
         offsets: First and last (exclusive) character of each word.
-        entities: In order of their start.
-        relations: Those that are not ``None``.
-        problems: What could not be read, a line each; empty if all was.
+        entities: Entities in order of their start.
+        relations: Relations other than ``None``.
+        problems: A line for each part of the post that could not be read.
     """
 
     id: str
@@ -294,11 +293,11 @@ class Extraction:
 
 @dataclass(slots=True)
 class Encoding:
-    """What a method makes of a batch.
+    """Output of a method's encoder for a batch.
 
     Attributes:
-        states: (batch, tokens, hidden) states of the text in the light of the picture.
-        losses: Extra losses by name, weighted, ready to be added to the task's.
+        states: (batch, tokens, hidden) states of the text, conditioned on the image.
+        losses: Weighted extra losses by name, to be added to the task's loss.
     """
 
     states: Tensor

@@ -22,7 +22,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mmie import __version__
 from mmie.checkpoints.checkpoint import (
     DATA_KEY,
     METHOD_KEY,
@@ -33,6 +32,7 @@ from mmie.checkpoints.checkpoint import (
 )
 from mmie.types import MmieError
 from mmie.utils.text import describe_error
+from mmie.utils.version import VERSION
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 MAX_JSON_BYTES = 100 * 2**20
@@ -124,7 +124,7 @@ def write_config(checkpoint: Checkpoint, folder: Path) -> None:
     data["tokenizer"] = sorted(data["tokenizer"])
     init_args = _without_paths(checkpoint.init_args)
     config = {
-        "version": __version__,
+        "version": VERSION,
         **describe_method(checkpoint.method, checkpoint.schema, init_args),
         DATA_KEY: data,
         "aliases": find_aliases(checkpoint.state_dict),

@@ -1,84 +1,108 @@
-"""The ``mmie`` command."""
+"""Dispatch of the `mmie` command. Each command's module is imported only when it is run."""
 
 import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
-_TRAINING = "mmie.cli.lightning:lightning_command"
+
+class Command(NamedTuple):
+    """A command of ``mmie``.
+
+    Attributes:
+        function: Module and name of the function that runs it.
+        purpose: One line for the overview.
+        receives_name: Whether the function receives the command's name before its options.
+    """
+
+    function: str
+    purpose: str
+    receives_name: bool = False
+
+
+_LIGHTNING = "mmie.cli.lightning:lightning_command"
 COMMANDS = {
-    "fit": "train a method on a corpus",
-    "validate": "score a checkpoint on the validation split",
-    "test": "score a checkpoint on the test split and write its predictions",
-    "predict": "write a checkpoint's predictions for the test split",
-    "benchmark": "clock training steps and take them apart",
-    "corpus": "make the demo corpus; count or check any corpus, or compute its features ahead of time",
-    "sweep": "fit and test many runs: configurations, settings and seeds",
-    "study": "low resource, cross-task or cross-domain, with the papers' figure",
-    "compare": "compare the test scores of runs, and write a report",
-    "diagnose": "show why a checkpoint answers as it does",
-    "ground": "cut object crops out of pictures, and write their index",
-    "extract": "find entities and relations in posts of one's own",
-    "convert": "turn what was extracted into CoNLL, CSV, RDF, GraphML or an HTML graph",
-    "export": "write a checkpoint as a folder to pass on, or as ONNX; send it to the hub",
-    "serve": "a web page and a JSON endpoint for checkpoints",
-    "methods": "list the methods: papers, switches, published scores",
+    "fit": Command(_LIGHTNING, "train a method on a corpus", True),
+    "validate": Command(_LIGHTNING, "score a checkpoint on the validation split", True),
+    "test": Command(
+        _LIGHTNING, "score a checkpoint on the test split and write its predictions", True
+    ),
+    "predict": Command(_LIGHTNING, "write a checkpoint's predictions for the test split", True),
+    "benchmark": Command(
+        "mmie.cli.experiments:benchmark_command", "time training steps and their parts"
+    ),
+    "corpus": Command(
+        "mmie.cli.corpus:corpus_command",
+        "write the demo corpus; count or check any corpus; fill its feature cache",
+    ),
+    "sweep": Command(
+        "mmie.cli.experiments:sweep_command",
+        "fit and test many runs: configurations, settings and seeds",
+    ),
+    "study": Command(
+        "mmie.cli.experiments:study_command",
+        "low resource, cross-task or cross-domain, with the papers' figure",
+    ),
+    "compare": Command(
+        "mmie.cli.reports:compare_command", "compare the test scores of runs and write a report"
+    ),
+    "diagnose": Command("mmie.cli.reports:diagnose_command", "explain a checkpoint's predictions"),
+    "ground": Command(
+        "mmie.cli.ground:ground_command", "cut object crops out of pictures and write their index"
+    ),
+    "extract": Command(
+        "mmie.cli.extraction:extract_command", "find entities and relations in one's own posts"
+    ),
+    "convert": Command(
+        "mmie.cli.extraction:convert_command",
+        "convert extractions to CoNLL, CSV, RDF, GraphML or an HTML graph",
+    ),
+    "export": Command(
+        "mmie.cli.extraction:export_command",
+        "write a checkpoint as a folder to pass on, or as ONNX; send it to the hub",
+    ),
+    "serve": Command(
+        "mmie.cli.serve:serve_command", "serve checkpoints as a web page and a JSON endpoint"
+    ),
+    "methods": Command(
+        "mmie.cli.reports:methods_command", "list the methods: papers, switches, published scores"
+    ),
 }
-"""What each command does."""
-_FUNCTIONS = {
-    "benchmark": "mmie.cli.experiments:benchmark_command",
-    "corpus": "mmie.cli.corpus:corpus_command",
-    "sweep": "mmie.cli.experiments:sweep_command",
-    "study": "mmie.cli.experiments:study_command",
-    "compare": "mmie.cli.reports:compare_command",
-    "diagnose": "mmie.cli.reports:diagnose_command",
-    "ground": "mmie.cli.ground:ground_command",
-    "extract": "mmie.cli.extraction:extract_command",
-    "convert": "mmie.cli.extraction:convert_command",
-    "export": "mmie.cli.extraction:export_command",
-    "serve": "mmie.cli.serve:serve_command",
-    "methods": "mmie.cli.reports:methods_command",
-}
-"""Where commands are that take the options alone; the others are Lightning's, which are told their name as well."""
+"""All commands by name, in the order of the overview."""
 
 
 def overview() -> str:
-    """All commands, with a line each."""
-    lines = [f"  {name:<10}{purpose}" for name, purpose in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: mmie COMMAND [OPTION ...]",
-            "",
-            *lines,
-            "",
-            "mmie COMMAND --help lists its options.",
-        ]
-    )
+    """Return the list of all commands, a line each."""
+    lines = [f"  {name:<10}{command.purpose}" for name, command in COMMANDS.items()]
+    usage = "usage: mmie COMMAND [OPTION ...]"
+    return "\n".join([usage, "", *lines, "", "mmie COMMAND --help lists its options."])
 
 
 def run_command(arguments: Sequence[str]) -> None:
     """Run the command that the first argument names.
 
     Raises:
-        UsageError: There is no such command, or an option or setting is wrong.
+        UsageError: The command is unknown, or an option or setting is wrong.
     """
-    from mmie.cli.parsing import (
-        UsageError,
-        complete_flags,
-        plain_warnings,
-    )  # takes seconds, which --help need not
+    from mmie.cli.parsing import UsageError, complete_flags, plain_warnings  # imports for seconds
 
     if arguments[0] not in COMMANDS:
-        raise UsageError(f"unknown command '{arguments[0]}': expected one of {', '.join(COMMANDS)}")
+        expected = ", ".join(COMMANDS)
+        raise UsageError(f"unknown command '{arguments[0]}': expected one of {expected}")
     plain_warnings()
-    command, *options = complete_flags(arguments)
-    module, name = _FUNCTIONS.get(command, _TRAINING).split(":")
-    function = getattr(importlib.import_module(module), name)
-    function(options if command in _FUNCTIONS else [command, *options])
+    name, *options = complete_flags(arguments)
+    command = COMMANDS[name]
+    module, function_name = command.function.split(":")
+    function = getattr(importlib.import_module(module), function_name)
+    function([name, *options] if command.receives_name else options)
 
 
 def main() -> None:
-    """Run ``mmie``; what the user can mend is one line, with ``MMIE_DEBUG=1`` a traceback as well."""
+    """Run ``mmie`` and report an error that the user can mend in one line.
+
+    With ``MMIE_DEBUG=1`` such an error keeps its traceback.
+    """
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview())

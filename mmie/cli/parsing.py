@@ -1,4 +1,4 @@
-"""A command line that answers a wrong option or setting with one line."""
+"""A command line that reports a wrong option or setting in one line."""
 
 import os
 import re
@@ -17,11 +17,11 @@ from mmie.types import MmieError, Schema
 from mmie.utils.files import YamlTooLarge, read_yaml
 
 _PARSER_NOISE = re.compile(
-    r"Does not validate against|Subtypes:|Errors:|Given value type:|got (NestedArg|Namespace)\(|Expected a path but"
-    r"|expected NoneType$"
+    r"Does not validate against|Subtypes:|Errors:|Given value type:|got (NestedArg|Namespace)\("
+    r"|Expected a path but|expected NoneType$"
 )
-"""Lines of jsonargparse that say how it came to its verdict."""
-_PLAINER = (
+"""Lines of jsonargparse that trace how it came to its verdict."""
+_PLAINER_WORDS = (
     (r"(?:\. Got value|Given value): ", "\ngot "),
     (r"Expected a typing\.Literal\[(.+)\]", r"expected one of \1"),
     (r"Expected a <class '(?:[\w.]*\.)?(\w+)'>", r"expected \1"),
@@ -31,24 +31,28 @@ _PLAINER = (
     (r"Option ('.+') is not accepted", r"unknown key \1"),
     (r'in "<unicode string>", ', "at "),
     (r"Problem with given class_path '(.+)':", r"\1:"),
-    (r"the following arguments are required: ", "given neither on the line nor by --config: "),
+    (
+        r"the following arguments are required: ",
+        "given neither on the line nor by --config: ",
+    ),
 )
-_SHOWN = 80
-"""Characters of a wrong value that an error shows."""
+"""Patterns in messages of jsonargparse, and what replaces them."""
+_MAX_VALUE = 80
+"""Most characters of a wrong value that an error repeats."""
 
 
 class UsageError(MmieError, ValueError):
-    """A command, option or setting that cannot be."""
+    """An invalid command, option or setting."""
 
 
 class OneLineParser(LightningArgumentParser):
-    """A parser that answers a wrong option with one line, and guesses no option from its beginning."""
+    """Parser that reports a wrong option in one line and accepts no abbreviated options."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
         self._file: str | os.PathLike[str] | None = None
 
-    def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]  # jsonargparse's own
+    def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
         """Parse a command line.
 
         Raises:
@@ -58,24 +62,22 @@ class OneLineParser(LightningArgumentParser):
             settings: Namespace = super().parse_args(*args, **kwargs)
         except RecursionError:
             raise UsageError("an option is nested too deeply to be read") from None
-        except UsageError:  # a subcommand's parser has said it
+        except UsageError:  # raised by a subcommand's parser
             raise
-        except (
-            ValueError
-        ) as error:  # what the parser does not expect of a value that it takes for a path
+        except ValueError as error:  # raised for a value that the parser takes for a path
             raise UsageError(f"an option cannot be read: {error}") from error
         return settings
 
     def parse_path(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Namespace:
-        """Parse a configuration file, which an error on the way then names."""
+        """Parse a configuration file; an error on the way names it."""
         self._file = path
-        self._refuse_swollen(path)
+        self._check_size(path)
         settings: Namespace = super().parse_path(path, *args, **kwargs)
         self._file = None
         return settings
 
-    def _refuse_swollen(self, path: str | os.PathLike[str]) -> None:
-        """Refuse a configuration that is larger than it looks; what else is wrong with it the parser says itself."""
+    def _check_size(self, path: str | os.PathLike[str]) -> None:
+        """Report a configuration with too many values; the parser reports its other faults."""
         try:
             read_yaml(Path(path))
         except YamlTooLarge as error:
@@ -84,87 +86,101 @@ class OneLineParser(LightningArgumentParser):
             return
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise a `UsageError`; in a parser within a parser, what the outer one will tell."""
+        """Raise a `UsageError`; within another parser, leave the report to that one."""
         if not self.exit_on_error:
             super().error(message, ex)
-        raise UsageError(
-            shorten(message if self._file is None else f"{self._file}: {message}")
-        ) from ex
+        if self._file is not None:
+            message = f"{self._file}: {message}"
+        raise UsageError(shorten_message(message)) from ex
 
 
-def refuse_nulls(where: str, made: object, settings: Namespace) -> None:
-    """Refuse null where a setting takes none: jsonargparse lets it through, and the constructor stumbles over it.
+def refuse_nulls(section: str, constructor: object, settings: Namespace) -> None:
+    """Raise if a setting is null though its annotation does not allow it.
+
+    Jsonargparse lets such a null through, and the constructor fails on it.
 
     Args:
-        where: Name of the section, for the error.
-        made: The class that the section describes.
-        settings: What the constructor is given; a `Schema` comes from the data later.
+        section: Name of the section, for the error.
+        constructor: The class that the section describes.
+        settings: Its settings; a `Schema` is linked from the data later.
 
     Raises:
-        UsageError: A setting is null though its annotation does not say that it may be.
+        UsageError: A setting is null though its annotation does not allow it.
     """
-    parents = reversed(made.__mro__[:-1]) if isinstance(made, type) else ()
-    constructors = [vars(parent)["__init__"] for parent in parents if "__init__" in vars(parent)]
-    hints = {
-        name: hint
-        for constructor in constructors
-        for name, hint in get_type_hints(constructor).items()
-    }
+    hints = _constructor_hints(constructor)
     for name, value in vars(settings).items():
         hint = hints.get(name, Any)
         if value is None and hint not in (Any, Schema) and type(None) not in get_args(hint):
-            raise UsageError(f"{where}.{name} is null: expected {getattr(hint, '__name__', hint)}")
+            expected = getattr(hint, "__name__", hint)
+            raise UsageError(f"{section}.{name} is null: expected {expected}")
+
+
+def _constructor_hints(constructor: object) -> dict[str, Any]:
+    """Return the annotations of a class's constructor and of those of its parents."""
+    hints: dict[str, Any] = {}
+    if isinstance(constructor, type):
+        for parent in reversed(constructor.__mro__[:-1]):
+            if "__init__" in vars(parent):
+                hints.update(get_type_hints(vars(parent)["__init__"]))
+    return hints
 
 
 def plain_warnings() -> None:
-    """Have a warning be one line, without the place in the source that gave it."""
+    """Print warnings in one line, without the place in the source that gave them."""
     warnings.formatwarning = lambda message, *_args, **_settings: f"warning: {message}\n"
 
 
 def complete_flags(arguments: Sequence[str]) -> list[str]:
-    """A bare ``--wandb`` asks for what its settings are by default, or by a configuration.
+    """Give a bare ``--wandb`` an empty value, which asks for its default settings.
 
-    >>> complete_flags(["compare", "--wandb", "runs"]), complete_flags(["fit", "--wandb", "{project: mine}"])
-    (['compare', '--wandb={}', 'runs'], ['fit', '--wandb', '{project: mine}'])
+    >>> complete_flags(["compare", "--wandb", "runs"])
+    ['compare', '--wandb={}', 'runs']
+    >>> complete_flags(["fit", "--wandb", "{project: mine}"])
+    ['fit', '--wandb', '{project: mine}']
     """
-    following = [*arguments[1:], ""]
-    return [
-        "--wandb={}" if argument == "--wandb" and not re.match(r"\{|null$", after) else argument
-        for argument, after in zip(arguments, following, strict=True)
-    ]
+    completed = []
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        has_value = re.match(r"\{|null$", following)
+        is_bare = argument == "--wandb" and not has_value
+        completed.append("--wandb={}" if is_bare else argument)
+    return completed
 
 
-def shorten(message: str) -> str:
-    """A message of jsonargparse in one line: which key, what was expected, what was got; others as they are."""
+def shorten_message(message: str) -> str:
+    """Reduce a message of jsonargparse to one line: the key, what was expected, what was given."""
     keys = [key for key in re.findall(r'Parser key "(.+?)":', message) if key != "init_args"]
     text = re.sub(r'Parser key "(.+?)":', "\n", message)
-    for pattern, plainer in _PLAINER:
-        text = re.sub(pattern, plainer, text)
+    for pattern, replacement in _PLAINER_WORDS:
+        text = re.sub(pattern, replacement, text)
     lines = dict.fromkeys(line.strip(" -") for line in text.splitlines())
-    kept = [line for line in lines if line and not _PARSER_NOISE.match(line)]
-    said = [line for line in kept if not line.startswith("got ")]
-    got = [
-        line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."
-        for line in kept
-        if line.startswith("got ")
-    ]
-    joined = re.sub(r"(?<!:), expected ", " or ", ", ".join(said + got)).replace(":, ", ": ")
+    informative = [line for line in lines if line and not _PARSER_NOISE.match(line)]
+    statements = [line for line in informative if not line.startswith("got ")]
+    values = [_shorten_value(line) for line in informative if line.startswith("got ")]
+    joined = ", ".join(statements + values)
+    joined = re.sub(r"(?<!:), expected ", " or ", joined).replace(":, ", ": ")
     return f"{'.'.join(keys)}: {joined}" if keys else joined
+
+
+def _shorten_value(line: str) -> str:
+    """Cut a line that repeats a wrong value."""
+    return line if len(line) <= _MAX_VALUE else f"{line[:_MAX_VALUE]}..."
 
 
 @contextmanager
 def usage_errors() -> Iterator[None]:
-    """What settings make constructors raise becomes a `UsageError`; anything else is a bug and keeps its traceback."""
+    """Turn errors that settings cause in constructors into a `UsageError`.
+
+    Other errors are bugs and keep their traceback.
+
+    Raises:
+        UsageError: A constructor refused a setting.
+    """
     try:
         yield
     except (ValueError, OSError, MemoryError, MisconfigurationException) as error:
         cause: BaseException = error
         while "of the Union subtypes" in str(cause) and cause.__cause__ is not None:
-            cause = (
-                cause.__cause__
-            )  # jsonargparse wraps what the constructor of an optional class raises
-        raise (
-            cause
-            if isinstance(cause, MmieError)
-            else UsageError(str(cause) or type(cause).__name__)
-        ) from error
+            cause = cause.__cause__  # jsonargparse wraps errors of optional classes
+        if isinstance(cause, MmieError):
+            raise cause from error
+        raise UsageError(str(cause) or type(cause).__name__) from error

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from mmie import __version__
 from mmie.checkpoints import CheckpointError, read_checkpoint, read_pretrained
 from mmie.checkpoints.folder import CARD, WEIGHTS, write_config, write_weights
 from mmie.export.model_card import write_card
@@ -17,6 +16,7 @@ from mmie.methods.loading import build_method
 from mmie.types import MmieError
 from mmie.utils.files import atomic_folder
 from mmie.utils.text import describe_error
+from mmie.utils.version import VERSION
 
 _ONNX_FILES = ("*.onnx", "*.onnx.data")
 
@@ -105,7 +105,7 @@ def push_to_hub(
             repo_id=repo_id,
             folder_path=folder,
             allow_patterns=["*.json", WEIGHTS, CARD, "*/" + CARD, *_ONNX_FILES],
-            commit_message=f"Model of mmie {__version__}",
+            commit_message=f"Model of mmie {VERSION}",
         )
     except (OSError, ValueError) as error:
         raise SharingError(

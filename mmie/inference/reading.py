@@ -1,4 +1,4 @@
-"""One's own posts as they come, to what a method reads: words with their places in the text, and decoded views."""
+"""Reading of one's own posts: words with their offsets in the text, and decoded views."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,18 +16,18 @@ NO_WORDS = "text: no words"
 
 
 class PostError(MmieError, ValueError):
-    """A post that says two different things."""
+    """A post that is malformed or contradicts itself."""
 
 
 class Cropper(Protocol):
-    """Cuts objects out of pictures for posts that bring no crops."""
+    """Source of object crops for posts that bring none."""
 
     def crops(self, picture: Image.Image, words: Sequence[str]) -> list[Image.Image]:
-        """Crops of an RGB picture, best first, given the post's words."""
+        """Return crops of an RGB picture, best first, given the post's words."""
 
 
 class ViewFormat(NamedTuple):
-    """How a method sees a post's pictures.
+    """Format in which a method sees a post's pictures.
 
     Attributes:
         transform: Conversion of pictures to views.
@@ -40,12 +40,13 @@ class ViewFormat(NamedTuple):
 
 @dataclass(slots=True)
 class ReadPost:
-    """A post that is ready to be answered.
+    """Post that is ready for prediction.
 
     Attributes:
         post: Words, their offsets and the text, without pictures.
-        views: For each format its views, (3, size, size) uint8; None for one that there is not or cannot be read.
-        problems: What could not be read.
+        views: Views of each format, (3, size, size) uint8; None for a view that is missing or
+            cannot be read.
+        problems: A line for each part of the post that could not be read.
     """
 
     post: Post
@@ -54,90 +55,91 @@ class ReadPost:
 
 
 def read_post(
-    post: Post[Any], place: int, formats: Sequence[ViewFormat], cropper: Cropper | None = None
+    post: Post[Any], index: int, formats: Sequence[ViewFormat], cropper: Cropper | None = None
 ) -> ReadPost:
     """Split the text and decode the pictures of a post.
 
     Args:
         post: The post, with ``text`` or ``words``.
-        place: Its place in the input, which names it if it has no id.
-        formats: How the methods see pictures.
-        cropper: Cuts crops where the post has none.
+        index: Its index in the input, which names it if it has no id.
+        formats: Formats in which the methods see pictures.
+        cropper: Cuts crops if the post has none.
 
     Raises:
-        PostError: It is none, or its words or entities do not fit its text.
+        PostError: The item is no post, or its words or entities do not fit its text.
     """
-    _check_kind(post, place)
-    spelled = _with_words(replace(post, id=post.id or str(place), image=None, crops=()))
-    _check_places(spelled)
-    problems = [] if spelled.words else [NO_WORDS]
+    _check_type(post, index)
+    split = _with_words(replace(post, id=post.id or str(index), image=None, crops=()))
+    _check_offsets(split)
+    problems = [] if split.words else [NO_WORDS]
     pictures = _decode(post, formats, problems)
     num_crops = max((form.num_views for form in formats), default=0) - 1
     picture = pictures[0] if pictures else None
     if cropper is not None and picture is not None and not post.crops and num_crops > 0:
-        pictures = [picture, *cropper.crops(picture, spelled.words)[:num_crops]]
-    return ReadPost(spelled, {form: _views(pictures, form) for form in formats}, problems)
+        pictures = [picture, *cropper.crops(picture, split.words)[:num_crops]]
+    return ReadPost(split, {form: _views(pictures, form) for form in formats}, problems)
 
 
-def _check_kind(post: object, place: int) -> None:
-    """Refuse what is no post, which a list of strings or of dictionaries would hold.
+def _check_type(post: object, index: int) -> None:
+    """Raise if an item is no post, such as a string or a dictionary.
 
     Raises:
-        PostError: It is none, or its text is none.
+        PostError: The item is no post, or its text is no string.
     """
     if not isinstance(post, Post):
         raise PostError(
-            f"post {place}: expected Post(text=..., image=...), found {type(post).__name__}"
+            f"post {index}: expected Post(text=..., image=...), found {type(post).__name__}"
         )
     if not isinstance(post.text, str | None):
         raise PostError(
-            f"post {place}: expected a text that is a string, found {type(post.text).__name__}"
+            f"post {index}: expected a text that is a string, found {type(post.text).__name__}"
         )
 
 
 def _with_words(post: Post) -> Post:
-    """The post with words, text and offsets.
+    """Return the post with words, text and offsets.
 
-    A lone surrogate, which no encoder reads and no UTF-8 file holds, becomes ``?``.
+    Lone surrogates, which no encoder reads and no UTF-8 file holds, become ``?``.
     """
     if post.words and post.text is None:
         return _join(post)
     text = replace_surrogates(post.text or "")
     if not post.words:
         pieces = split_words(text)
-        words, offsets = (
-            tuple(word for word, _, _ in pieces),
-            tuple((start, end) for _, start, end in pieces),
-        )
+        words = tuple(word for word, _, _ in pieces)
+        offsets = tuple((start, end) for _, start, end in pieces)
         return replace(post, words=words, text=text, offsets=offsets)
     if len(post.offsets) != len(post.words):
         raise PostError(
-            f"post {post.id}: {len(post.words)} words, {len(post.offsets)} offsets in its text: one each"
+            f"post {post.id}: {len(post.words)} words, {len(post.offsets)} offsets in its text: "
+            "one each"
         )
     return replace(post, words=tuple(map(replace_surrogates, post.words)), text=text)
 
 
-def _check_places(post: Post) -> None:
-    """Refuse words that lie outside the text, and entities that lie outside the words.
+def _check_offsets(post: Post) -> None:
+    """Raise if a word lies outside the text, or an entity outside the words.
 
     Raises:
-        PostError: There is one.
+        PostError: An offset is out of range.
     """
     arguments = [entity for relation in post.relations for entity in (relation.head, relation.tail)]
+    num_words, length = len(post.words), len(post.text or "")
     for entity in (*post.entities, *arguments):
-        if not 0 <= entity.start < entity.end <= len(post.words):
+        if not 0 <= entity.start < entity.end <= num_words:
             raise PostError(
-                f"post {post.id}: an entity from word {entity.start} to {entity.end} of {len(post.words)}"
+                f"post {post.id}: an entity from word {entity.start} to {entity.end} of {num_words}"
             )
-    length = len(post.text or "")
     for start, end in post.offsets:
         if not 0 <= start <= end <= length:
             raise PostError(f"post {post.id}: a word from character {start} to {end} of {length}")
 
 
 def _join(post: Post) -> Post:
-    """A post of words alone, with spaces between them as its text."""
-    words, offsets, start = tuple(map(replace_surrogates, post.words)), [], 0
+    """Return a post of words alone with a text: the words, joined by spaces."""
+    words = tuple(map(replace_surrogates, post.words))
+    offsets = []
+    start = 0
     for word in words:
         offsets.append((start, start + len(word)))
         start += len(word) + 1

@@ -9,7 +9,7 @@ from helpers.command import finish, metrics, read_jsonl, run, start, succeed, ti
 from helpers.paths import CONFIGS
 
 from mmie.cli.main import COMMANDS
-from mmie.cli.parsing import shorten
+from mmie.cli.parsing import shorten_message
 from mmie.training.wandb_logger import WandbSettings, build_wandb_logger
 
 PUBLISHED = {
@@ -271,7 +271,7 @@ def test_debugging_shows_the_traceback(demo_root, tmp_path, monkeypatch):
     ],
 )
 def test_messages_of_the_parser_are_shortened(message, short):
-    assert shorten(message) == short
+    assert shorten_message(message) == short
 
 
 def test_a_later_configuration_lies_over_an_earlier_one(tmp_path):

@@ -58,7 +58,7 @@ def test_without_a_detector_no_crops_are_cut(checkpoints):
 
 
 def test_a_checkpoint_of_the_other_task_is_refused(checkpoints):
-    with pytest.raises(CheckpointError, match="is of the other task: it finds relations"):
+    with pytest.raises(CheckpointError, match="is of the task re: expected one of ner"):
         build_extractor(settings("--ner", checkpoints["re"], "--device", "cpu"))
 
 

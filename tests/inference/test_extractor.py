@@ -14,7 +14,7 @@ from mmie.checkpoints import CheckpointError
 from mmie.data import DemoCorpus
 from mmie.data.pictures import load_picture
 from mmie.inference import Extractor, load_pair
-from mmie.inference.extractor import _one_way
+from mmie.inference.extractor import _drop_weaker_directions
 from mmie.inference.formats.text import to_json
 from mmie.inference.reading import PostError
 from mmie.methods import DGHC, IMM, RAP, MLNet, MLNetPretraining, TextOnly
@@ -226,7 +226,9 @@ def test_a_relation_told_both_ways_goes_along_the_text_unless_the_other_way_is_f
             Triple(ann, "peer", bob, along),
             Triple(bob, "boss", ann, 0.9),
         ]
-        peer, boss = sorted(_one_way(triples), key=lambda triple: triple.label, reverse=True)
+        peer, boss = sorted(
+            _drop_weaker_directions(triples), key=lambda triple: triple.label, reverse=True
+        )
         assert boss.label == "boss"
         return peer.head
 
