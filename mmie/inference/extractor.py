@@ -15,7 +15,7 @@ from mmie.checkpoints import CheckpointError, read_checkpoint, read_pretrained
 from mmie.inference.frames import is_frame, read_frame, with_columns
 from mmie.inference.pairs import plausible_pairs
 from mmie.inference.predictor import Precision, Predictor
-from mmie.inference.reading import Cropper, ReadPost, ViewFormat, read_post
+from mmie.inference.reading import CropSource, ReadPost, ViewFormat, read_post
 from mmie.types import NO_RELATION, Entity, Extraction, Mention, Post, Prediction, Triple
 from mmie.utils.devices import resolve_device
 
@@ -56,7 +56,7 @@ class Extractor:
         self,
         ner: Predictor | None = None,
         re: Predictor | None = None,
-        cropper: Cropper | None = None,
+        cropper: CropSource | None = None,
         window: int = 256,
         workers: int | None = None,
     ) -> None:

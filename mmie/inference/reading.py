@@ -19,7 +19,7 @@ class PostError(MmieError, ValueError):
     """A post that says two different things."""
 
 
-class Cropper(Protocol):
+class CropSource(Protocol):
     """Cuts objects out of pictures for posts that bring no crops."""
 
     def crops(self, picture: Image.Image, words: Sequence[str]) -> list[Image.Image]:
@@ -54,7 +54,7 @@ class ReadPost:
 
 
 def read_post(
-    post: Post[Any], place: int, formats: Sequence[ViewFormat], cropper: Cropper | None = None
+    post: Post[Any], place: int, formats: Sequence[ViewFormat], cropper: CropSource | None = None
 ) -> ReadPost:
     """Split the text and decode the pictures of a post.
 
