@@ -5,8 +5,8 @@ import torch
 from helpers.methods import build_module, perturb
 from helpers.serving import Told
 
-from mmie.grounding.detection import CenterCrops
-from mmie.grounding.ground import Cropper
+from mmie.grounding.center import CenterCrops
+from mmie.grounding.cropper import Cropper
 from mmie.inference import Extractor
 from mmie.inference.predictor import Predictor
 from mmie.methods import HVPNet

@@ -11,8 +11,8 @@ from PIL import Image
 from mmie.app.explanation import explain
 from mmie.data.pictures import load_picture
 from mmie.data.words import split_words
-from mmie.grounding.detection import CenterCrops
-from mmie.grounding.ground import Cropper
+from mmie.grounding.center import CenterCrops
+from mmie.grounding.cropper import Cropper
 from mmie.inference import Extractor
 from mmie.inference.predictor import Predictor
 from mmie.methods import DGHC, IMM, RAP, MLNet, RSRNeT, TextOnly
