@@ -74,12 +74,12 @@ def _serve(extractor: Extractor, limits: Limits, listener: socket.socket) -> Non
     """Serve an extractor until the process is interrupted."""
     import uvicorn
 
-    from mmie.app.protocol import patience
+    from mmie.app.protocol import protocol_with_timeout
     from mmie.app.server import build_app
 
     config = uvicorn.Config(
         build_app(extractor, limits),
-        http=patience(limits.head_seconds),
+        http=protocol_with_timeout(limits.head_seconds),
         ws="none",
         log_level="warning",
         server_header=False,
