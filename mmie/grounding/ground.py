@@ -206,10 +206,10 @@ class _Grounder:
         if not new:
             return
         new_pictures = [pictures[query.key] for query in new]
-        detections = self.detector.detect(new_pictures, [query.phrases for query in new])
+        all_detections = self.detector.detect(new_pictures, [query.phrases for query in new])
         results = {}
-        for query, picture, found in zip(new, new_pictures, detections, strict=True):
-            results[query.key] = PictureDetections(picture.size, found)
+        for query, picture, detections in zip(new, new_pictures, all_detections, strict=True):
+            results[query.key] = PictureDetections(picture.size, detections)
         self.cache.add(results)
 
     def _crops(self, query: _Query) -> tuple[Crop, ...]:
