@@ -9,17 +9,14 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from rich.console import Console
 from rich.table import Table
 
+from mmie.cli.extractors import ExtractorSettings, build_extractor
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
 from mmie.export.onnx import export_onnx
 from mmie.export.pretrained import push_to_hub, save_pretrained
-from mmie.grounding.detectors import build_detector
-from mmie.grounding.ground import Cropper
-from mmie.inference import Extractor, load_extractor
 from mmie.inference.formats.conversion import WRITERS, check_suffix, convert
 from mmie.inference.jobs.local import Outcome, check_targets, extract_to_file, format_rate
 from mmie.inference.jobs.ray_engine import extract_with_ray
 from mmie.inference.predictor import Precision
-from mmie.utils.devices import resolve_device
 from mmie.utils.files import digest_path
 
 Engine = Literal["local", "ray"]
@@ -39,8 +36,19 @@ def extract_command(arguments: Sequence[str]) -> None:
         return
     found, others = _targets(settings.out)
     check_targets(settings.source, [found, *others], settings.overwrite)
+    options = ExtractorSettings(
+        ner=settings.ner,
+        re=settings.re,
+        device=settings.device,
+        detector=settings.detector,
+        num_crops=settings.num_crops,
+        precision=settings.precision,
+        batch_size=settings.batch_size,
+        window=settings.window,
+        workers=settings.workers or None,
+    )
     with usage_errors():
-        extractor = build_extractor(settings)
+        extractor = build_extractor(options)
         outcome = extract_to_file(
             extractor,
             settings.source,
@@ -107,24 +115,6 @@ def export_command(arguments: Sequence[str]) -> None:
             )
         if settings.push is not None:
             print(push_to_hub(settings.out, settings.push, settings.private))
-
-
-def build_extractor(settings: Namespace) -> Extractor:
-    """The extractor that ``--ner``, ``--re``, ``--detector`` and the like ask for."""
-    device = resolve_device(settings.device)
-    cropper = None
-    if settings.detector != "none":
-        cropper = Cropper(build_detector(settings.detector, device), settings.num_crops)
-    return load_extractor(
-        settings.ner,
-        settings.re,
-        device=str(device),
-        precision=settings.precision,
-        batch_size=settings.batch_size,
-        window=settings.window,
-        workers=settings.workers or None,
-        cropper=cropper,
-    )
 
 
 def render_outcome(outcome: Outcome) -> Table:
