@@ -48,7 +48,7 @@ class FeatureSpec:
         return self.source in ("views", "picture")
 
     def view_mask(self, batch: Batch) -> Tensor:
-        """Mask of the views that have a row, (batch, views) bool, or (batch, 1) for ``picture``."""
+        """Return the mask of views with a row: (batch, views) bool, (batch, 1) for ``picture``."""
         return batch.view_mask if self.source == "views" else batch.view_mask[:, :1]
 
     def without_compute(self) -> Self:
@@ -57,7 +57,7 @@ class FeatureSpec:
 
 
 RowProvider = Callable[[FeatureSpec], Tensor | None]
-"""Returns the rows of a batch's sources, (sources, width); None if they cannot be had.
+"""Returns the rows of a batch's sources, (sources, width); None if they are unavailable.
 
 For visual features the sources are the readable views, in the order of `FeatureSpec.view_mask`;
 for the others, the posts.

@@ -125,8 +125,8 @@ class LogPartition(torch.autograd.Function):
         alphas, norms = forward_variables(potentials, valid, starts.exp(), moves)
         total = (alphas[-1] * ends.exp()).sum(dim=1, keepdim=True)  # (batch, 1)
         ctx.save_for_backward(potentials / norms, valid, moves, ends.exp() / total, alphas)
-        heights = best.masked_fill(~mask, 0).sum(dim=1)  # (batch,)
-        return heights + norms.log().squeeze(2).sum(dim=0) + total.log().squeeze(1)
+        offset = best.masked_fill(~mask, 0).sum(dim=1)  # (batch,)
+        return offset + norms.log().squeeze(2).sum(dim=0) + total.log().squeeze(1)
 
     @staticmethod
     @once_differentiable

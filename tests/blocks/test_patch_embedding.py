@@ -57,7 +57,7 @@ def test_embedding_equals_loops_over_patches():
             torch.testing.assert_close(embedded[row, index], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_norm_is_a_trained_copy_of_a_frozen_encoders():
+def test_norm_is_a_trained_copy_of_that_of_a_frozen_encoder():
     text = build_text(frozen=True)
     patches = build(text=text)
     theirs = text.model.embeddings.LayerNorm.weight
