@@ -18,7 +18,8 @@ from helpers.methods import (
 )
 from torch import nn
 
-from mmie.blocks.visual_prefix import PyramidPrefix, ReferencePrefix
+from mmie.blocks.reference_prefix import ReferencePrefix
+from mmie.blocks.visual_prefix import PyramidPrefix
 from mmie.methods import RAP, HVPNet, RSRNeT, TextOnly
 from mmie.methods.rap import CFU, FSRU, RAU
 
