@@ -35,7 +35,7 @@ _FUNCTIONS = {
     "ground": "mmie.cli.ground:ground_command",
     "extract": "mmie.cli.extraction:extract_command",
     "convert": "mmie.cli.extraction:convert_command",
-    "export": "mmie.cli.extraction:export_command",
+    "export": "mmie.cli.export:export_command",
     "serve": "mmie.cli.serve:serve_command",
     "methods": "mmie.cli.reports:methods_command",
 }
