@@ -15,7 +15,7 @@ from mmie.types import Batch
 
 PARTS = ("data", "vision", "text", "fusion", "head", "backward", "optimiser", "rest")
 """Parts of a step, in order: waiting for data, the visual backbone, the text encoder, the method's
-own layers, the head and the loss, the backward pass, the optimiser, and everything after it."""
+own layers, the head and the loss, the backward pass, the optimiser, and all other time."""
 
 
 class Stopwatch(Callback):
