@@ -140,28 +140,31 @@ def _study_parser() -> OneLineParser:
     )
     commands = parser.add_subcommands()
     for name, purpose in STUDIES.items():
-        study = OneLineParser(
-            description=f"Fit and test: {purpose}. Finished runs are not run again."
+        commands.add_subcommand(name, _kind_parser(name, purpose), help=purpose)
+    return parser
+
+
+def _kind_parser(name: str, purpose: str) -> OneLineParser:
+    """Build the parser of one kind of study."""
+    parser = OneLineParser(description=f"Fit and test: {purpose}. Finished runs are not run again.")
+    if name == "low-resource":
+        parser.add_argument("configs", nargs="+", help=_CONFIGS_HELP)
+        parser.add_argument(
+            "--fractions", type=str, default=FRACTIONS, help="Shares of the training instances."
         )
-        if name == "low-resource":
-            study.add_argument("configs", nargs="+", help=_CONFIGS_HELP)
-            study.add_argument(
-                "--fractions", type=str, default=FRACTIONS, help="Shares of the training instances."
-            )
-        else:
-            study.add_argument(
-                "first",
-                type=str,
-                help="A configuration; in a.yaml+b.yaml the second file overrides the first.",
-            )
-            study.add_argument("second", type=str, help="The other configuration.")
-        study.add_argument("--seeds", type=str, default="3", help=_SEEDS_HELP)
-        study.add_argument("--set", action="append", default=[], help="key=value, for all runs.")
-        study.add_argument(
-            "--out", type=Path, required=True, help="Folder of the run folders and the report."
+    else:
+        parser.add_argument(
+            "first",
+            type=str,
+            help="A configuration; in a.yaml+b.yaml the second file overrides the first.",
         )
-        study.add_argument("--jobs", type=PositiveInt, default=1, help=_JOBS_HELP)
-        commands.add_subcommand(name, study, help=purpose)
+        parser.add_argument("second", type=str, help="The other configuration.")
+    parser.add_argument("--seeds", type=str, default="3", help=_SEEDS_HELP)
+    parser.add_argument("--set", action="append", default=[], help="key=value, for all runs.")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="Folder of the run folders and the report."
+    )
+    parser.add_argument("--jobs", type=PositiveInt, default=1, help=_JOBS_HELP)
     return parser
 
 

@@ -191,6 +191,14 @@ def _extract_parser() -> OneLineParser:
         description="Find entities, and relations between them, in one's own posts. A job that "
         "was killed continues where it stopped.",
     )
+    _add_file_arguments(parser)
+    _add_model_arguments(parser)
+    _add_compute_arguments(parser)
+    return parser
+
+
+def _add_file_arguments(parser: OneLineParser) -> None:
+    """Add the arguments of what is read and written."""
     parser.add_argument(
         "source",
         type=str,
@@ -199,16 +207,23 @@ def _extract_parser() -> OneLineParser:
     )
     parser.add_argument("--out", "-o", type=Path, nargs="+", required=True, help=_FORMATS)
     parser.add_argument(
-        "--ner", type=str | None, default=None, help="Checkpoint that finds entities."
-    )
-    parser.add_argument(
-        "--re", type=str | None, default=None, help="Checkpoint that finds relations."
+        "--overwrite", action="store_true", help="Begin anew, and replace existing files."
     )
     parser.add_argument(
         "--pictures",
         type=Path | None,
         default=None,
         help="Folder that pictures' paths are relative to; paths outside it are refused.",
+    )
+
+
+def _add_model_arguments(parser: OneLineParser) -> None:
+    """Add the arguments of checkpoints and detector."""
+    parser.add_argument(
+        "--ner", type=str | None, default=None, help="Checkpoint that finds entities."
+    )
+    parser.add_argument(
+        "--re", type=str | None, default=None, help="Checkpoint that finds relations."
     )
     parser.add_argument(
         "--detector",
@@ -222,6 +237,10 @@ def _extract_parser() -> OneLineParser:
         default=3,
         help="Crops of a picture that the detector cuts.",
     )
+
+
+def _add_compute_arguments(parser: OneLineParser) -> None:
+    """Add the arguments of how the results are computed."""
     parser.add_argument(
         "--device", type=str, default="auto", help="auto takes a GPU if there is one."
     )
@@ -241,9 +260,6 @@ def _extract_parser() -> OneLineParser:
         help="Threads that decode pictures; 0: one per core, 8 at most.",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="Begin anew, and replace existing files."
-    )
-    parser.add_argument(
         "--engine",
         type=Engine,
         default=get_args(Engine)[0],
@@ -252,4 +268,3 @@ def _extract_parser() -> OneLineParser:
     parser.add_argument(
         "--actors", type=PositiveInt, default=1, help="Copies of the models, with --engine ray."
     )
-    return parser

@@ -56,7 +56,7 @@ class Stopwatch(Callback):
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
-        """Hook the clock into the module's parts."""
+        """Register hooks that measure the module's parts, and remove them at the end."""
         hooks = []
         for part, name in _part_names(self.module).items():
             hooks.append(part.register_forward_pre_hook(lambda *_, name=name: self._enter(name)))

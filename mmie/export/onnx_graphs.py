@@ -77,14 +77,13 @@ def model_inputs(
     """
     generator = torch.Generator().manual_seed(seed)
     schema = method.schema
-    views = 1 + schema.num_objects
 
     def draw(high: int, *shape: int) -> Tensor:
         return torch.randint(high, shape, generator=generator)
 
     lengths = torch.linspace(tokens, tokens // 2, batch).long().unsqueeze(1)  # (batch, 1)
     attention_mask = torch.arange(tokens) < lengths  # (batch, tokens)
-    view_mask = draw(2, batch, views) > 0  # (batch, views)
+    view_mask = draw(2, batch, 1 + schema.num_objects) > 0  # (batch, views)
     token_words = draw(words, batch, tokens).sort(dim=1).values  # (batch, tokens)
     inputs = {
         "input_ids": draw(schema.vocab_size, batch, tokens) * attention_mask,
@@ -97,13 +96,29 @@ def model_inputs(
         inputs["markers"] = draw(tokens // 2, batch, 2)
     else:
         inputs["word_starts"] = draw(tokens // 2, batch, words)
+    return inputs | _visual_inputs(method, view_mask, generator)
+
+
+def _visual_inputs(
+    method: ExtractionModule, view_mask: Tensor, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Draw features or pixels of views, as far as the method reads them.
+
+    Args:
+        method: The method.
+        view_mask: (batch, views) bool; the features of other views are 0.
+        generator: Source of the random numbers.
+    """
     if isinstance(method, MultimodalModule):
-        features = torch.randn(batch, views, method.vision.width, generator=generator)
-        inputs["features"] = features * view_mask.unsqueeze(-1)  # (batch, views, width)
-    elif method.reads_pixels:
-        pixels = draw(256, batch, views, 3, schema.image_size, schema.image_size)
-        inputs["pixels"] = pixels.to(torch.uint8)
-    return inputs
+        shape = (*view_mask.shape, method.vision.width)
+        features = torch.randn(shape, generator=generator)
+        return {"features": features * view_mask.unsqueeze(-1)}  # (batch, views, width)
+    if method.reads_pixels:
+        size = method.schema.image_size
+        shape = (*view_mask.shape, 3, size, size)
+        pixels = torch.randint(256, shape, generator=generator)
+        return {"pixels": pixels.to(torch.uint8)}  # (batch, views, 3, size, size)
+    return {}
 
 
 def vision_inputs(backbone: VisualBackbone, counts: Sequence[int]) -> list[dict[str, Tensor]]:

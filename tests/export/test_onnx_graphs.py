@@ -11,6 +11,7 @@ from mmie.export.onnx_graphs import (
     model_inputs,
     vision_inputs,
 )
+from mmie.methods import IMM
 from mmie.methods.loading import load_method
 
 BATCH, TOKENS, WORDS = 3, 12, 5
@@ -52,6 +53,17 @@ def test_examples_are_valid_inputs(task, random_pair):
         for axis, dim in axes[name].items():
             sizes = {"batch": BATCH, "tokens": TOKENS, "words": WORDS}
             assert tensor.shape[axis] == sizes[dim.__name__]
+
+
+def test_a_method_without_backbone_gets_pixels(save_checkpoint):
+    method = load_method(save_checkpoint(IMM, "ner", clip=None, patch_embedding=None))
+    inputs = model_inputs(method, BATCH, TOKENS, WORDS)
+    size = method.schema.image_size
+    assert "features" not in inputs
+    assert inputs["pixels"].shape == (BATCH, 1 + method.schema.num_objects, 3, size, size)
+    assert inputs["pixels"].dtype == torch.uint8
+    with torch.no_grad():
+        assert ModelGraph(method, list(inputs))(*inputs.values()).isfinite().all()
 
 
 def test_the_vision_graph_gives_a_row_for_each_picture(random_pair):

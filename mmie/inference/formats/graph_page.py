@@ -6,8 +6,10 @@ IPython.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,8 +90,11 @@ def page_values(graph: Any, order: Sequence[EntityKey]) -> dict[str, Any]:
         graph: A graph of `build_graph`.
         order: Its nodes, in the order in which the keyboard reaches them.
     """
-    types = sorted({key.type for key in order})
-    tones = {name: index % _NUM_COLOURS for index, name in enumerate(types)}
+    legend = []
+    tones = {}
+    for index, name in enumerate(sorted({key.type for key in order})):
+        tones[name] = index % _NUM_COLOURS
+        legend.append({"name": name, "tone": tones[name]})
     indices = {key: index for index, key in enumerate(order)}
     positions = place_nodes(graph)
     nodes = []
@@ -98,21 +103,18 @@ def page_values(graph: Any, order: Sequence[EntityKey]) -> dict[str, Any]:
         nodes.append({**graph.nodes[key], "tone": tones[key.type], "x": x, "y": y})
     edges = []
     for head, tail, values in graph.edges(data=True):
-        best_posts = sorted(values["posts"].items(), key=lambda item: -item[1])
+        posts = values["posts"]
         edges.append(
             {
                 **values,
                 "head": indices[head],
                 "tail": indices[tail],
-                "posts": best_posts[:_MAX_POSTS],
-                "posts_count": len(best_posts),
+                "posts": Counter(posts).most_common(_MAX_POSTS),
+                "posts_count": len(posts),
             }
         )
-    return {
-        "types": [{"name": name, "tone": tone} for name, tone in tones.items()],
-        "nodes": nodes,
-        "edges": sorted(edges, key=lambda edge: (edge["head"], edge["tail"])),
-    }
+    edges.sort(key=itemgetter("head", "tail"))
+    return {"types": legend, "nodes": nodes, "edges": edges}
 
 
 def place_nodes(graph: Any) -> Positions:

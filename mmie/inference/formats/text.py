@@ -57,9 +57,11 @@ def from_json(record: Mapping[str, Any]) -> Extraction:
         text = record["text"]
         problems = tuple(record.get("problems") or ())
         mentions = []
+        known = {}
         for entity in record["entities"]:
-            mentions.append(_parse_mention(text, entity, entity["probability"]))
-        known = {(mention.start, mention.end, mention.type): mention for mention in mentions}
+            mention = _parse_mention(text, entity, entity["probability"])
+            mentions.append(mention)
+            known[mention.start, mention.end, mention.type] = mention
         triples = [_parse_triple(text, triple, known) for triple in record["relations"]]
         strings = [record["id"], text, *problems, *(triple.label for triple in triples)]
     except KeyError as error:

@@ -94,7 +94,7 @@ class JobFiles:
             return Totals()
         except (ValueError, KeyError, TypeError) as error:
             raise JobError(
-                f"{self.progress} is no progress of a job: add --overwrite to begin anew"
+                f"{self.progress} is not the progress of a job: add --overwrite to begin anew"
             ) from error
         self._check_identity(identity)
         return totals
