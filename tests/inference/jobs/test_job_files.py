@@ -81,7 +81,9 @@ def test_a_file_that_is_shorter_than_recorded_is_refused(files):
 def test_a_damaged_record_is_refused(files, record):
     files.progress.parent.mkdir()
     files.progress.write_text(record)
-    with pytest.raises(JobError, match="is not the progress of a job: add --overwrite to begin anew"):
+    with pytest.raises(
+        JobError, match="is not the progress of a job: add --overwrite to begin anew"
+    ):
         files.read_progress()
 
 
