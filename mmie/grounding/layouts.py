@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmie.data.corpora.base import Corpus, CorpusError
-from mmie.data.corpora.jsonl import post_to_json
 from mmie.data.corpora.mnre import MNRE
 from mmie.data.corpora.twitter import Twitter2015, Twitter2017
+from mmie.data.post_json import post_to_json
 from mmie.data.sources import BadPost, read_source
 from mmie.grounding.detection import GroundingError
 from mmie.grounding.files import atomic_write

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from mmie.data.corpora.base import check_span, check_words
+from mmie.data.parsing import check_span, check_words
 from mmie.types import NO_RELATION, Entity, MmieError, Task
 from mmie.utils.files import read_yaml
 

@@ -23,7 +23,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 from rich.table import Table
 
-from mmie.data.batching import Instance
+from mmie.data.instances import Instance
 from mmie.training.picture_tests import joined_tests, picture_suffix, pictures_of
 from mmie.training.wandb_logger import RUN_ID
 from mmie.types import Batch, MmieError, Prediction

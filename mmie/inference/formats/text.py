@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmie.data.corpora.base import cut
 from mmie.data.words import split_words
 from mmie.tags import OUTSIDE, entities_to_tags
 from mmie.types import Entity, Extraction, Mention, MmieError, TagScheme, Triple
+from mmie.utils.text import truncate
 
 
 class FormatError(MmieError, ValueError):
@@ -59,7 +59,9 @@ def from_json(line: Mapping[str, Any]) -> Extraction:
             f"expected a post with what was found in it: {error} is missing"
         ) from None
     except (TypeError, ValueError, AttributeError) as error:
-        raise FormatError(f"expected a post with what was found in it: {cut(str(error))}") from None
+        raise FormatError(
+            f"expected a post with what was found in it: {truncate(str(error))}"
+        ) from None
     if not all(isinstance(name, str) for name in names):
         raise FormatError("expected strings for id, text, labels and problems")
     offsets = tuple((start, end) for _, start, end in split_words(text))
@@ -94,7 +96,7 @@ def to_conll(extraction: Extraction, scheme: TagScheme = "bio") -> str:
     try:
         tags = entities_to_tags(entities, len(words), scheme)
     except ValueError as error:
-        raise FormatError(f"post {cut(extraction.id)}: {cut(str(error))}") from None
+        raise FormatError(f"post {truncate(extraction.id)}: {truncate(str(error))}") from None
     lines = [f"{word}\t{tag}" for word, tag in zip(words, tags, strict=True)]
     return "\n".join([f"IMGID:{extraction.id}", *lines, "", ""])
 
@@ -157,6 +159,6 @@ def _entity(extraction: Extraction, mention: Mention) -> Entity:
     starts, ends = zip(*extraction.offsets, strict=True) if extraction.offsets else ((), ())
     if mention.start not in starts or mention.end not in ends:
         raise FormatError(
-            f"post {cut(extraction.id)}: '{cut(mention.text)}' starts or ends where no word does"
+            f"post {truncate(extraction.id)}: '{truncate(mention.text)}' starts or ends where no word does"
         )
     return Entity(starts.index(mention.start), ends.index(mention.end) + 1, mention.type or OUTSIDE)
