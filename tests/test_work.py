@@ -89,5 +89,6 @@ def test_padding_of_real_text_is_little(corpus, task, shared_data, tiny_bert):
     data.setup("fit")
     lengths = [len(instance) for instance in data.instances["train"]]
     sampler = data.train_dataloader().sampler
-    computed = sum(len(numbers) * max(lengths[n] for n in numbers) for _, numbers in sampler)
+    batches = [draw.indices for draw in sampler]
+    computed = sum(len(indices) * max(lengths[i] for i in indices) for indices in batches)
     assert computed / sum(lengths) <= 1.15

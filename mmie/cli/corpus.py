@@ -9,7 +9,8 @@ from rich.console import Console
 from mmie.cli.lightning import features_command
 from mmie.cli.parsing import OneLineParser, usage_errors
 from mmie.data import Corpus
-from mmie.data.corpora.checks import check_corpus, corpus_stats, render_report, render_stats
+from mmie.data.corpora.checks import check_corpus, render_report
+from mmie.data.corpora.statistics import corpus_stats, render_stats
 from mmie.data.demo import render_bounds, write_demo
 
 

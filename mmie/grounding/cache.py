@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from mmie.data.corpora.base import read_lines
-from mmie.data.pictures import cache_folder
+from mmie.data.parsing import read_lines
+from mmie.data.picture_audit import cache_folder
 from mmie.grounding.detection import Detection, Detector
 from mmie.grounding.errors import write_errors
 from mmie.utils.files import atomic_write_text

@@ -10,13 +10,8 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from mmie.data.pictures import (
-    MAX_PIXELS,
-    PictureError,
-    audit_pictures,
-    load_picture,
-    picture_digests,
-)
+from mmie.data.picture_audit import audit_pictures, picture_digests
+from mmie.data.pictures import MAX_PIXELS, PictureError, load_picture
 from mmie.grounding.cache import DetectionCache, PictureDetections
 from mmie.grounding.detection import Detector
 from mmie.grounding.errors import GroundingError, write_errors

@@ -21,7 +21,8 @@ from typing import Any, Literal
 
 import torch
 
-from mmie.data.corpora.base import load_crop_index, read_lines
+from mmie.data.corpora.crop_index import load_crop_index
+from mmie.data.parsing import read_lines
 from mmie.grounding.detection import Box
 from mmie.grounding.errors import GroundingError, write_errors
 from mmie.utils.files import atomic_write, atomic_write_text

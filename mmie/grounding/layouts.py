@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from mmie.data.corpora.base import Corpus, CorpusError
-from mmie.data.corpora.jsonl import post_to_json
 from mmie.data.corpora.mnre import MNRE
 from mmie.data.corpora.twitter import Twitter2015, Twitter2017
+from mmie.data.post_json import post_to_json
 from mmie.data.sources import BadPost, read_source
 from mmie.grounding.errors import GroundingError, write_errors
 from mmie.grounding.ground import Grounding

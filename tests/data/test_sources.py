@@ -1,6 +1,8 @@
-"""Posts of files, tables and folders, and what is said of those that cannot be read."""
+"""Sources of one's own posts: JSON lines, tables, folders and standard input."""
 
+import io
 import json
+import sys
 
 import pytest
 
@@ -8,84 +10,114 @@ from mmie.data.sources import BadPost, SourceError, count_posts, read_source
 from mmie.types import Post
 
 
-def write_lines(file, records):
-    file.write_text("".join(json.dumps(record) + "\n" for record in records))
-    return file
+def read(path, **settings) -> list[Post | BadPost]:
+    return list(read_source(str(path), **settings))
 
 
-def test_unknown_keys_and_columns_are_warned_of_once(tmp_path):
-    lines = write_lines(
-        tmp_path / "posts.ndjson",
-        [{"text": "Jordan", "img": "a.jpg"}, {"text": "lands", "foto": ""}],
-    )
-    with pytest.warns(UserWarning, match="line 1: unknown keys ignored: 'img'") as warned:
-        assert len(list(read_source(str(lines)))) == len(warned) + 1 == 2
-    table = tmp_path / "POSTS.TSV"
-    table.write_text("text\tpath\tlikes\nJordan\ta.jpg\t3\n")
-    with pytest.warns(UserWarning, match=r"POSTS\.TSV: columns ignored: 'likes'$"):
-        (post,) = read_source(str(table))
-    assert post.image == tmp_path / "a.jpg"
+def test_json_lines(tmp_path):
+    file = tmp_path / "posts.jsonl"
+    lines = ['{"id": "a", "text": "Jordan"}', "", "{", b"\xff", '{"text": "b", "image": "b.jpg"}']
+    content = b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines)
+    file.write_bytes(b"\xef\xbb\xbf" + content + b"\r\n")
+    first, third, fourth, fifth = read(file)
+    assert (first.id, first.words) == ("a", ("Jordan",))
+    assert (third.place, fourth.place) == ("3", "4")
+    assert third.reason.startswith("expected a JSON object, found '{'")
+    assert fourth.reason == "expected UTF-8, found invalid start byte at byte 0"
+    assert (fifth.id, fifth.image) == ("5", tmp_path / "b.jpg")
+    assert count_posts(str(file)) == 5
 
 
-def test_an_absolute_path_may_lie_in_the_pictures_folder(tmp_path):
-    lines = [
-        {"text": "in", "image": str(tmp_path / "a.jpg")},
-        {"text": "out", "image": str(tmp_path.parent / "a.jpg")},
-    ]
-    inside, outside = read_source(str(write_lines(tmp_path / "posts.jsonl", lines)))
-    assert inside.image == tmp_path / "a.jpg"
-    assert isinstance(outside, BadPost)
+def test_pictures_in_another_folder(tmp_path):
+    file = tmp_path / "posts.json"
+    file.write_text('{"text": "b", "image": "b.jpg"}')
+    (post,) = read(file, pictures=tmp_path / "pictures")
+    assert post.image == tmp_path / "pictures" / "b.jpg"
 
 
-def test_tables_are_read_row_by_row(tmp_path):
-    (tmp_path / "a.jpg").write_bytes(b"")
-    table = tmp_path / "posts.csv"
-    table.write_text(
-        'id,text,image,likes\n7,"Jordan, again",a.jpg,3\n,second,,\n9,too,many,fields,here\n'
-    )
-    with pytest.warns(UserWarning, match="columns ignored: 'likes'"):
-        first, second, third = read_source(str(table))
-    assert first == Post(
-        "7",
-        ("Jordan", ",", "again"),
-        tmp_path / "a.jpg",
-        text="Jordan, again",
-        offsets=first.offsets,
-    )
-    assert (second.id, second.text, second.image) == ("3", "second", None)
-    assert third == BadPost("4", "expected 4 fields, found more: quote what holds the delimiter")
-    assert count_posts(str(table)) == 3
-    table.write_text("id,body\n1,x\n")
-    with pytest.raises(SourceError, match="expected a column 'text'"):
-        list(read_source(str(table)))
+def test_standard_input(tmp_path, monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(b'{"text": "a", "image": "a.jpg"}\n{"text": "b"}'))
+    monkeypatch.setattr(sys, "stdin", stream)
+    monkeypatch.chdir(tmp_path)
+    first, second = read("-")
+    assert (first.id, first.image) == ("1", tmp_path / "a.jpg")
+    assert (second.id, second.image) == ("2", None)
+    assert not stream.closed
+    assert count_posts("-") is None
 
 
-def test_folders_are_read_by_name(tmp_path):
-    (tmp_path / "a.jpg").write_bytes(b"")
-    (tmp_path / "a.txt").write_text("from a folder")
-    (tmp_path / "b.txt").write_bytes(b"\xff")
-    (tmp_path / "c.txt").symlink_to("/etc/hostname")
-    (tmp_path / "c.png").symlink_to("/etc/hostname")
-    (tmp_path / "d.webp").write_bytes(b"")
-    posts = list(read_source(str(tmp_path)))
-    assert (posts[0].id, posts[0].words, posts[0].image) == (
-        "a",
-        ("from", "a", "folder"),
-        tmp_path / "a.jpg",
-    )
-    assert posts[0].text == "from a folder"
-    assert [bad.place for bad in posts[1:3]] == ["b.txt", "c.txt"]
-    assert posts[3] == Post("d", text="", image=tmp_path / "d.webp")
-    assert count_posts(str(tmp_path)) == len(posts) == 4
+def test_unknown_keys_cause_one_warning(tmp_path):
+    file = tmp_path / "posts.ndjson"
+    lines = [{"text": "a"}, {"text": "b", "img": "b.jpg"}, {"text": "c", "foto": ""}]
+    file.write_text("\n".join(map(json.dumps, lines)))
+    with pytest.warns(UserWarning, match="line 2: unknown keys ignored: 'img'$") as warnings:
+        assert len(read(file)) == 3
+    assert len(warnings) == 1
 
 
-def test_sources_of_other_kinds_are_refused(tmp_path):
-    with pytest.raises(SourceError, match="found none"):
-        read_source(str(tmp_path / "none.jsonl"))
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "posts.jsonl").write_text("{}")
-    with pytest.raises(SourceError, match="found none: name a file of posts"):
-        read_source(str(tmp_path / "folder"))
-    (tmp_path / "a.jpg").write_bytes(b"")
-    with pytest.raises(SourceError, match=r"or a file named \.jsonl, \.csv or \.tsv"):
-        read_source(str(tmp_path / "a.jpg"))
+def test_a_table(tmp_path):
+    file = tmp_path / "posts.csv"
+    file.write_text('\ufeffid,text,path,image,context\n7,"a, b",p.jpg,i.jpg,c\n,d,p.jpg,,\n')
+    first, second = read(file)
+    assert (first.id, first.text, first.context) == ("7", "a, b", "c")
+    assert first.image == tmp_path / "i.jpg"
+    assert (second.id, second.text, second.image) == ("3", "d", tmp_path / "p.jpg")
+    assert count_posts(str(file)) == 2
+
+
+def test_bad_rows_of_a_table(tmp_path):
+    file = tmp_path / "posts.TSV"
+    file.write_bytes(b'text\timage\na\t../a.jpg\n\xff\t\nb\tb.jpg\tmore\nc\n"d\te\nf\n')
+    rows = read(file)
+    assert [row.place for row in rows if isinstance(row, BadPost)] == ["2", "3", "4", "6"]
+    assert rows[3].words == ("c",)
+    assert "leads out of" in rows[0].reason
+    assert rows[2].reason == "expected 2 fields, found more: quote what holds the delimiter"
+    assert rows[4].reason.startswith("expected a quote that closes the field")
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("id,body", "expected a column 'text' in the first row, found 'id', 'body'"),
+        ("", "expected a column 'text' in the first row, found none"),
+        ("text,image,image", "expected one column 'image' in the first row, found 2"),
+        ('"a"b', "expected a row of columns, found"),
+    ],
+)
+def test_tables_without_columns_are_rejected(tmp_path, header, message):
+    file = tmp_path / "posts.csv"
+    file.write_text(header + "\n1,x\n")
+    with pytest.raises(SourceError, match=message):
+        read(file)
+
+
+def test_unknown_columns_cause_a_warning(tmp_path):
+    file = tmp_path / "posts.csv"
+    file.write_text("text,likes,lang\na,3,en\n")
+    with pytest.warns(UserWarning, match=r"posts\.csv: columns ignored: 'lang', 'likes'$"):
+        assert len(read(file)) == 1
+
+
+def test_a_folder(tmp_path):
+    (tmp_path / "b.txt").write_bytes(b"\xef\xbb\xbffrom a folder\n")
+    (tmp_path / "b.png").touch()
+    (tmp_path / "b.jpg").touch()
+    (tmp_path / "a.webp").touch()
+    (tmp_path / "c.txt").write_bytes(b"\xff")
+    (tmp_path / "d.txt").mkdir()
+    (tmp_path / "e.md").touch()
+    first, second, third, fourth = read(tmp_path)
+    assert first == Post("a", text="", image=tmp_path / "a.webp")
+    assert (second.id, second.text, second.image) == ("b", "from a folder", tmp_path / "b.jpg")
+    assert third == BadPost("c.txt", "expected UTF-8, found invalid start byte at byte 0")
+    assert (fourth.place, fourth.reason[:22]) == ("d.txt", "expected a file, found")
+    assert count_posts(str(tmp_path)) == 4
+
+
+@pytest.mark.parametrize("name", ["none.jsonl", "posts.xml", "empty"])
+def test_other_sources_are_rejected(tmp_path, name):
+    (tmp_path / "posts.xml").touch()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="expected"):
+        read_source(str(tmp_path / name))

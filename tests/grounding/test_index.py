@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mmie.data.corpora.base import CorpusError, load_crop_index
+from mmie.data.corpora.base import CorpusError
+from mmie.data.corpora.crop_index import load_crop_index
 from mmie.grounding.errors import GroundingError
 from mmie.grounding.index import Crop, IndexEntry, from_pth, read_index, to_pth, write_index
 

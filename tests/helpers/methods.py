@@ -9,7 +9,8 @@ from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
 from mmie.data import DemoCorpus, MultimodalDataModule
-from mmie.data.batching import Collator, Instance
+from mmie.data.batching import Collator
+from mmie.data.instances import Instance
 from mmie.methods import ExtractionModule
 from mmie.types import Batch, Schema, Task
 

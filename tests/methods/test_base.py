@@ -9,6 +9,7 @@ from lightning.pytorch import Callback
 from torch.utils.data import DataLoader
 
 from mmie.data.batching import InstanceDataset
+from mmie.data.sampler import Draw
 from mmie.methods import RAP, TextOnly
 from mmie.types import Prediction, Schema
 
@@ -143,16 +144,21 @@ def test_copies_are_left_out_of_scores_and_loss(data, tiny_bert, tmp_path):
     dataset = InstanceDataset(
         by_words(data.instances["train"], 3), data.val_dataloader().dataset.collator
     )
-    assert dataset[0, [0, -1, 2]].counted.tolist() == [True, False, True]
 
-    def scores(*batches):
-        loader = DataLoader(dataset, sampler=[(0, batch) for batch in batches], batch_size=None)
+    def draw(*indices, copies=()):
+        counted = tuple(position not in copies for position in range(len(indices)))
+        return Draw(0, indices, counted)
+
+    assert dataset[draw(0, 0, 2, copies=[1])].counted.tolist() == [True, False, True]
+
+    def scores(*draws):
+        loader = DataLoader(dataset, sampler=draws, batch_size=None)
         (found,) = build_trainer(tmp_path).validate(module, loader, verbose=False)
         return found
 
-    wanted = pytest.approx(scores([0, 1, 2]))
-    assert scores([0, -1, 1, 2, -3], [-1, -2]) == wanted  # a number below 0 is a copy
-    assert scores([0, 0, 1, 2, 2], [0, 1]) != wanted
+    wanted = pytest.approx(scores(draw(0, 1, 2)))
+    assert scores(draw(0, 0, 1, 2, 2, copies=[1, 4]), draw(0, 1, copies=[0, 1])) == wanted
+    assert scores(draw(0, 0, 1, 2, 2), draw(0, 1)) != wanted
 
 
 def test_prediction_gives_the_answers_of_every_batch(data, tiny_bert, tmp_path):

@@ -22,8 +22,9 @@ from helpers.hostile import (
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mmie.data.corpora.base import Corpus, CorpusError, load_crop_index
+from mmie.data.corpora.base import Corpus, CorpusError
 from mmie.data.corpora.contexts import read_contexts
+from mmie.data.corpora.crop_index import load_crop_index
 from mmie.data.corpora.jsonl import JsonlCorpus
 from mmie.data.corpora.mnre import MNRE
 from mmie.data.corpora.twitter import Twitter2017

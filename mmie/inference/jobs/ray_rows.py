@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from mmie.data.corpora.base import MalformedLine
-from mmie.data.corpora.jsonl import parse_post
+from mmie.data.parsing import MalformedLine
+from mmie.data.post_json import parse_post
 from mmie.data.sources import SourceError
 from mmie.inference.formats.text import to_json
 from mmie.types import Extraction, Post

@@ -16,9 +16,10 @@ from mmie.blocks.errors import WeightsUnavailable
 from mmie.blocks.features import FeatureSpec, attach_features
 from mmie.checkpoints import read_checkpoint
 from mmie.data import Corpus, MultimodalDataModule
-from mmie.data.batching import Collator, Instance, mask_views, shuffle_pictures
+from mmie.data.batching import Collator
 from mmie.data.encoding import WordTokenizer
-from mmie.data.pictures import audit_pictures
+from mmie.data.instances import Instance, mask_views, shuffle_pictures
+from mmie.data.picture_audit import audit_pictures
 from mmie.methods import ExtractionModule
 from mmie.methods.loading import build_method
 from mmie.types import Batch, MmieError, Prediction, Split
