@@ -6,12 +6,22 @@ another one.
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from mmie.data.records import entity_record, relation_record, span_record
 from mmie.data.words import split_words
 from mmie.tags import OUTSIDE, entities_to_tags
-from mmie.types import Entity, Extraction, Mention, MmieError, TagScheme, Triple
+from mmie.types import (
+    NO_RELATION,
+    Entity,
+    Extraction,
+    Mention,
+    MmieError,
+    TagScheme,
+    Triple,
+)
 from mmie.utils.text import truncate
 
 
@@ -20,25 +30,19 @@ class FormatError(MmieError, ValueError):
 
 
 def to_json(extraction: Extraction) -> dict[str, Any]:
-    """Convert an extraction to plain values, with offsets that count characters."""
-    entities = []
-    for mention in extraction.entities:
-        entities.append({**_mention_to_json(mention), "probability": mention.probability})
-    relations = []
-    for triple in extraction.relations:
-        relations.append(
-            {
-                "head": _mention_to_json(triple.head),
-                "label": triple.label,
-                "tail": _mention_to_json(triple.tail),
-                "probability": triple.probability,
-            }
-        )
+    """Convert an extraction to the JSON form of `mmie.data.records`; offsets count characters."""
     record: dict[str, Any] = {
         "id": extraction.id,
         "text": extraction.text,
-        "entities": entities,
-        "relations": relations,
+        "entities": [
+            entity_record(_span(mention), mention.probability) for mention in extraction.entities
+        ],
+        "relations": [
+            relation_record(
+                _span(triple.head), triple.label, _span(triple.tail), triple.probability
+            )
+            for triple in extraction.relations
+        ],
     }
     if extraction.problems:
         record["problems"] = list(extraction.problems)
@@ -46,24 +50,28 @@ def to_json(extraction: Extraction) -> dict[str, Any]:
 
 
 def from_json(record: Mapping[str, Any]) -> Extraction:
-    """Convert a record of `to_json` to an extraction.
+    """Convert a record in the JSON form of `mmie.data.records` to an extraction.
 
-    The record lacks the words: ``offsets`` are those of the text as the package splits it.
+    A record with ``text`` lacks the words: its offsets are those of the text as the package splits
+    it. A record with ``words``, as in ``predictions.jsonl``, has their joined text.
 
     Raises:
         FormatError: The record is no extraction.
     """
     try:
-        text = record["text"]
+        text = _RecordText.of(record)
         problems = tuple(record.get("problems") or ())
         mentions = []
         known = {}
-        for entity in record["entities"]:
-            mention = _parse_mention(text, entity, entity["probability"])
+        for entity in record.get("entities", ()) if text.has_words else record["entities"]:
+            mention = text.mention(entity, entity["probability"])
             mentions.append(mention)
             known[mention.start, mention.end, mention.type] = mention
-        triples = [_parse_triple(text, triple, known) for triple in record["relations"]]
-        strings = [record["id"], text, *problems, *(triple.label for triple in triples)]
+        triples = []
+        for relation in record.get("relations", ()) if text.has_words else record["relations"]:
+            if not (text.has_words and relation["label"] == NO_RELATION):
+                triples.append(_parse_triple(text, relation, known))
+        strings = [record["id"], text.text, *problems, *(triple.label for triple in triples)]
     except KeyError as error:
         raise FormatError(
             f"expected a post with what was found in it: {error} is missing"
@@ -74,8 +82,61 @@ def from_json(record: Mapping[str, Any]) -> Extraction:
         ) from None
     if not all(isinstance(string, str) for string in strings):
         raise FormatError("expected strings for id, text, labels and problems")
-    offsets = tuple((start, end) for _, start, end in split_words(text))
-    return Extraction(record["id"], text, offsets, tuple(mentions), tuple(triples), problems)
+    return Extraction(
+        record["id"], text.text, text.offsets, tuple(mentions), tuple(triples), problems
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _RecordText:
+    """Text of a record, and how the record's offsets count in it.
+
+    Attributes:
+        text: The text, or the words joined by spaces.
+        offsets: First and last (exclusive) character of each word.
+        has_words: Whether the record's offsets count words, not characters.
+    """
+
+    text: str
+    offsets: tuple[tuple[int, int], ...]
+    has_words: bool
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Self:
+        """Read the text or the words of a record.
+
+        Raises:
+            KeyError: The record has neither.
+            TypeError: The text or a word is no string.
+        """
+        if "words" not in record:
+            text = record["text"]
+            return cls(text, tuple((start, end) for _, start, end in split_words(text)), False)
+        offsets = []
+        start = 0
+        for word in record["words"]:
+            offsets.append((start, start + len(word)))
+            start += len(word) + 1
+        return cls(" ".join(record["words"]), tuple(offsets), True)
+
+    def mention(self, item: Mapping[str, Any], probability: float) -> Mention:
+        """Convert an item of the record to a mention.
+
+        Raises:
+            ValueError: The item lies outside the text or has no type, or the probability is none.
+        """
+        start, end, entity_type = item["start"], item["end"], item["type"]
+        unit, length = "characters", len(self.text)
+        if self.has_words:
+            unit, length = "words", len(self.offsets)
+        if type(start) is not int or type(end) is not int or not 0 <= start < end <= length:
+            raise ValueError(f"a mention from {start!r} to {end!r} of a text of {length} {unit}")
+        if not isinstance(entity_type, str):
+            raise ValueError(f"a mention of type {entity_type!r}")
+        if self.has_words:
+            start, end = self.offsets[start][0], self.offsets[end - 1][1]
+        probability = _parse_probability(probability)
+        return Mention(self.text[start:end], entity_type, start, end, probability)
 
 
 def read_jsonl(file: str | Path) -> Iterator[Extraction]:
@@ -130,46 +191,32 @@ def to_triples(extraction: Extraction) -> list[dict[str, Any]]:
     ]
 
 
-def _mention_to_json(mention: Mention) -> dict[str, Any]:
-    """Convert a mention, without its probability, to plain values."""
-    return {"text": mention.text, "type": mention.type, "start": mention.start, "end": mention.end}
-
-
-def _parse_mention(text: str, record: Mapping[str, Any], probability: float) -> Mention:
-    """Convert a record to a mention of a text.
-
-    Raises:
-        ValueError: The mention lies outside the text or has no type, or the probability is none.
-    """
-    start, end, entity_type = record["start"], record["end"], record["type"]
-    if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(text):
-        raise ValueError(f"a mention from {start!r} to {end!r} of a text of {len(text)} characters")
-    if not isinstance(entity_type, str):
-        raise ValueError(f"a mention of type {entity_type!r}")
-    return Mention(text[start:end], entity_type, start, end, _parse_probability(probability))
+def _span(mention: Mention) -> dict[str, Any]:
+    """Return the record of a mention's span."""
+    return span_record(mention.text, mention.type, mention.start, mention.end)
 
 
 def _parse_triple(
-    text: str, record: Mapping[str, Any], known: Mapping[tuple[int, int, str], Mention]
+    text: _RecordText, item: Mapping[str, Any], known: Mapping[tuple[int, int, str], Mention]
 ) -> Triple:
-    """Convert a record to a triple.
+    """Convert an item of a record to a triple.
 
     Args:
-        text: The text of the post.
-        record: The record.
+        text: The text of the record.
+        item: The item.
         known: Mentions of the post by start, end and type. A head or tail that is none of them was
             given with the post and is certain.
 
     Raises:
         ValueError: The head or tail lies outside the text, or the probability is none.
     """
-    head = _parse_mention(text, record["head"], 1.0)
-    tail = _parse_mention(text, record["tail"], 1.0)
+    head = text.mention(item["head"], 1.0)
+    tail = text.mention(item["tail"], 1.0)
     return Triple(
         known.get((head.start, head.end, head.type), head),
-        record["label"],
+        item["label"],
         known.get((tail.start, tail.end, tail.type), tail),
-        _parse_probability(record["probability"]),
+        _parse_probability(item["probability"]),
     )
 
 

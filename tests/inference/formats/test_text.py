@@ -13,7 +13,8 @@ from mmie.inference.formats.text import (
     to_json,
     to_triples,
 )
-from mmie.types import Extraction
+from mmie.runs.predictions import prediction_line
+from mmie.types import Entity, Extraction, Mention, Post, Prediction, Relation
 
 
 def test_json_lines_are_read_back(found, tmp_path):
@@ -90,3 +91,37 @@ def test_triples_are_flat_rows(found):
             "probability": 0.2,
         }
     ]
+
+
+def test_lines_of_predictions_are_read():
+    post = Post("7", ("Jordan", "lands", "in", "New", "York"))
+    person, place = Entity(0, 1, "PER"), Entity(3, 5, "LOC")
+    line = prediction_line(post, None, Prediction("7", (person, place), (), (0.5, 0.25)))
+    extraction = from_json(json.loads(line))
+    assert extraction.text == "Jordan lands in New York"
+    assert [extraction.text[start:end] for start, end in extraction.offsets] == list(post.words)
+    assert extraction.entities == (
+        Mention("Jordan", "PER", 0, 6, 0.5),
+        Mention("New York", "LOC", 16, 24, 0.25),
+    )
+    assert to_conll(extraction).splitlines()[1::3] == ["Jordan\tB-PER", "New\tB-LOC"]
+
+
+@pytest.mark.parametrize(("label", "count"), [("/per/loc/at", 1), ("None", 0)])
+def test_predicted_relations_are_read_unless_there_is_none(label, count):
+    post = Post("7", ("Jordan", "in", "York"))
+    head, tail = Entity(0, 1, "PER"), Entity(2, 3, "LOC")
+    gold, predicted = Relation(head, tail, "/per/loc/from"), Relation(head, tail, label)
+    line = prediction_line(post, gold, Prediction("7", (), (predicted,), (0.75,)))
+    extraction = from_json(json.loads(line))
+    assert extraction.entities == ()
+    assert [(triple.label, triple.probability) for triple in extraction.relations] == (
+        [(label, 0.75)] * count
+    )
+
+
+def test_entities_outside_the_words_are_refused():
+    record = {"id": "7", "words": ["Jordan"], "entities": [{"start": 0, "end": 2, "type": "PER"}]}
+    record["entities"][0]["probability"] = 1.0
+    with pytest.raises(FormatError, match="a mention from 0 to 2 of a text of 1 words"):
+        from_json(record)
