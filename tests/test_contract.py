@@ -7,21 +7,21 @@ from types import SimpleNamespace
 import pytest
 import torch
 from helpers.methods import (
+    batch_without_views,
     build_data,
     build_module,
     build_trainer,
-    by_words,
+    copy_state,
+    distinct_instances,
     encode,
+    equal_states,
+    instance_without_views,
     make_batch,
-    noise_like,
     perturb,
-    same,
-    snapshot,
+    random_pixels_like,
     task_loss,
     train,
     training_loss,
-    without_pictures,
-    without_views,
 )
 from torch import nn
 
@@ -106,7 +106,7 @@ def setting(request, demo_data):
         )
         return perturb(module) if stirred else module
 
-    posts = by_words(data.instances["train"], 8)
+    posts = distinct_instances(data.instances["train"], 8)
     return SimpleNamespace(
         name=name,
         task=task,
@@ -233,9 +233,9 @@ def test_weights_decay_but_biases_norms_and_embeddings_do_not(setting):
 
 def test_every_trainable_parameter_changes_in_a_step(setting):
     module = setting.build(**RATES)
-    before = snapshot(module)
+    before = copy_state(module)
     train(module, setting.batch, steps=1)
-    after = snapshot(module)
+    after = copy_state(module)
     still = [
         name
         for name, p in module.named_parameters()
@@ -246,20 +246,20 @@ def test_every_trainable_parameter_changes_in_a_step(setting):
 
 def test_what_is_frozen_does_not_move(setting):
     module = setting.build(freeze_text=True, **RATES)
-    before = [snapshot(part) for part in frozen_parts(setting, module)]
+    before = [copy_state(part) for part in frozen_parts(setting, module)]
     train(module, setting.batch, steps=3)
     module.train()
     assert module.training
     parts = frozen_parts(setting, module)
     assert not any(part.training for frozen in parts for part in frozen.modules())
-    assert all(same(old, snapshot(part)) for old, part in zip(before, parts, strict=True))
+    assert all(equal_states(old, copy_state(part)) for old, part in zip(before, parts, strict=True))
 
 
 def test_a_masked_views_pixels_change_nothing(setting):
     module, batch = setting.build(), setting.batch
     states = encode(module, batch)
     noise = torch.where(
-        batch.view_mask[..., None, None, None], batch.pixels, noise_like(batch.pixels)
+        batch.view_mask[..., None, None, None], batch.pixels, random_pixels_like(batch.pixels)
     )
     noisy = make_batch(setting.data, setting.posts, pixels=noise)
     assert not torch.equal(noisy.pixels, batch.pixels)
@@ -285,7 +285,7 @@ def test_a_readable_views_pixels_change_its_posts_states_and_no_other(setting, v
     module, batch = setting.build().double(), setting.batch
     states = encode(module, batch)
     pixels = batch.pixels.clone()
-    pixels[2, view] = noise_like(pixels[2, view])
+    pixels[2, view] = random_pixels_like(pixels[2, view])
     assert batch.view_mask[2, view]
     changed = (
         (encode(module, make_batch(setting.data, setting.posts, pixels=pixels)) - states)
@@ -302,7 +302,7 @@ def test_a_readable_views_pixels_change_its_posts_states_and_no_other(setting, v
 
 
 def test_a_posts_result_does_not_depend_on_its_batch(setting):
-    posts = [without_pictures(setting.posts[0]), *setting.posts[1:]]
+    posts = [instance_without_views(setting.posts[0]), *setting.posts[1:]]
     module, batch = setting.build(), make_batch(setting.data, posts)
     states, predictions = encode(module, batch), module(batch)
     with torch.no_grad():
@@ -320,7 +320,7 @@ def test_a_posts_result_does_not_depend_on_its_batch(setting):
 
 
 def test_posts_without_any_picture_give_finite_results_and_gradients(setting):
-    module, bare = setting.build(), without_views(setting.batch)
+    module, bare = setting.build(), batch_without_views(setting.batch)
     assert encode(module, bare).isfinite().all()
     assert len(module(bare)) == 8
     training_loss(module, bare).backward()
@@ -356,8 +356,8 @@ def test_the_same_seed_gives_the_same_module(setting):
     first, second, other = (setting.build(seed=seed, **RATES) for seed in (1, 1, 2))
     for module in (first, second, other):
         train(module, setting.batch, steps=2)
-    assert same(snapshot(first), snapshot(second))
-    assert not same(snapshot(first), snapshot(other))
+    assert equal_states(copy_state(first), copy_state(second))
+    assert not equal_states(copy_state(first), copy_state(other))
 
 
 def test_gradient_checkpointing_changes_neither_loss_nor_gradient(setting):
@@ -379,7 +379,7 @@ def test_a_checkpoint_alone_gives_the_same_answers(setting, demo_root, tmp_path)
     encoder = tmp_path / "encoder"
     shutil.copytree(setting.encoder, encoder)
     module = setting.build(encoder=str(encoder), **RATES)
-    frozen = [snapshot(getattr(module, part)) for part in setting.case.frozen]
+    frozen = [copy_state(getattr(module, part)) for part in setting.case.frozen]
     trainer = build_trainer(tmp_path, max_steps=3, limit_val_batches=1)
     trainer.fit(module, build_data(demo_root, setting.task, str(encoder)))
     trainer.save_checkpoint(tmp_path / "module.ckpt")
@@ -392,6 +392,6 @@ def test_a_checkpoint_alone_gives_the_same_answers(setting, demo_root, tmp_path)
     assert torch.equal(encode(loaded, setting.batch), encode(module, setting.batch))
     assert loaded(setting.batch) == module(setting.batch)
     assert all(
-        same(snapshot(getattr(loaded, part)), old)
+        equal_states(copy_state(getattr(loaded, part)), old)
         for part, old in zip(setting.case.frozen, frozen, strict=True)
     )

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.methods import build_module, by_words, make_batch, without_views
+from helpers.methods import batch_without_views, build_module, distinct_instances, make_batch
 from test_contract import METHODS, TASKS
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
@@ -24,8 +24,8 @@ def test_no_step_waits_for_the_device(name, task, pictures, demo_data, request):
     data = demo_data(task, encoder)
     module = build_module(case.method, data.schema, encoder, **case.arguments).train()
     module.log = module.log_dict = lambda *_, **__: None
-    batch = make_batch(data, by_words(data.instances["train"], 8))
-    batch = (batch if pictures == "some" else without_views(batch)).to("cpu")
+    batch = make_batch(data, distinct_instances(data.instances["train"], 8))
+    batch = (batch if pictures == "some" else batch_without_views(batch)).to("cpu")
     with FakeTensorMode(allow_non_fake_inputs=True):
         module.training_step(batch, 0).backward()
 

@@ -124,7 +124,7 @@ def _embedding_names(module: InitialisableModule) -> set[str]:
 
 
 def _refused_head(module: InitialisableModule, checkpoint: Checkpoint) -> dict[str, str]:
-    """Map the head's prefix to the reason why it is not copied; empty if the labels are the same."""
+    """Map the head's prefix to the reason why it is not copied, if the labels differ."""
     name = find_difference(checkpoint, module.schema, _LABEL_ATTRIBUTES)
     return {} if name is None else {_HEAD: f"the head is new, since {name} differs"}
 

@@ -47,12 +47,12 @@ def make_batch(data: MultimodalDataModule, instances: Sequence[Instance], **chan
     return replace(batch, **changes)
 
 
-def without_pictures(instance: Instance) -> Instance:
+def instance_without_views(instance: Instance) -> Instance:
     """The instance with no view that can be read."""
     return replace(instance, views=(None,) * len(instance.views))
 
 
-def by_words(instances: Sequence[Instance], count: int) -> list[Instance]:
+def distinct_instances(instances: Sequence[Instance], count: int) -> list[Instance]:
     """The first ``count`` instances that differ in words and have a picture and a crop, or fewer."""
     chosen = {}
     for instance in instances:
@@ -61,12 +61,12 @@ def by_words(instances: Sequence[Instance], count: int) -> list[Instance]:
     return list(chosen.values())[:count]
 
 
-def without_views(batch: Batch) -> Batch:
+def batch_without_views(batch: Batch) -> Batch:
     """The batch with no view that can be read."""
     return replace(batch, pixels=None, view_mask=torch.zeros_like(batch.view_mask))
 
 
-def noise_like(pixels: Tensor, seed: int = 0) -> Tensor:
+def random_pixels_like(pixels: Tensor, seed: int = 0) -> Tensor:
     """Random pixels."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, pixels.shape, dtype=torch.uint8, generator=generator)
@@ -103,14 +103,14 @@ def encode(module: ExtractionModule, batch: Batch) -> Tensor:
         return module.encode(batch).states
 
 
-def snapshot(module: nn.Module) -> dict[str, Tensor]:
+def copy_state(module: nn.Module) -> dict[str, Tensor]:
     """Copies of all parameters and buffers, those that no checkpoint keeps included."""
     return {
         name: value.clone() for name, value in (*module.named_parameters(), *module.named_buffers())
     }
 
 
-def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+def equal_states(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
     """Whether two snapshots are equal bit for bit."""
     return left.keys() == right.keys() and all(
         torch.equal(value, right[name]) for name, value in left.items()

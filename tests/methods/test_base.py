@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.methods import build_data, build_module, build_trainer, by_words, make_batch
+from helpers.methods import build_data, build_module, build_trainer, distinct_instances, make_batch
 from lightning.pytorch import Callback
 from torch.utils.data import DataLoader
 
@@ -141,7 +141,7 @@ def test_extra_losses_are_logged_by_name_and_the_sum_is_what_is_trained_on(
 def test_copies_are_left_out_of_scores_and_loss(data, tiny_bert, tmp_path):
     module = build(data, tiny_bert)
     dataset = InstanceDataset(
-        by_words(data.instances["train"], 3), data.val_dataloader().dataset.collator
+        distinct_instances(data.instances["train"], 3), data.val_dataloader().dataset.collator
     )
     assert dataset[0, [0, -1, 2]].counted.tolist() == [True, False, True]
 
@@ -187,7 +187,7 @@ def test_words_cut_off_are_answered_with_nothing_and_still_count(demo_root, tiny
     )
     assert kept < gold
     for batch in data.val_dataloader():
-        module.task.score(
+        module.task.update_metric(
             module.metrics["val"], batch, module.head.decode(module.encode(batch).states, batch)
         )
     assert module.metrics["val"].counts[:, 2].sum() == gold

@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.methods import (
+    batch_without_views,
     build_data,
     build_module,
-    by_words,
+    distinct_instances,
     encode,
     make_batch,
-    noise_like,
     perturb,
+    random_pixels_like,
     training_loss,
-    without_views,
 )
 
 from mmie.blocks.prefix_attention import Prefix
@@ -39,7 +39,7 @@ def data(demo_data, tiny_bert):
 @pytest.fixture(scope="module")
 def batch(data):
     """Eight posts with a picture and a crop at least."""
-    return make_batch(data, by_words(data.instances["train"], 8))
+    return make_batch(data, distinct_instances(data.instances["train"], 8))
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_gates_equal_equations_6_to_8_over_the_views_that_are_there():
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_views_equal_equation_1_one_picture_at_a_time(build, batch, backbone):
     module = build(vision_backbone=backbone)
-    timm_model, views = module.vision.model, module.views(batch)
+    timm_model, views = module.vision.model, module.view_vectors(batch)
     mean, std = (
         torch.tensor(timm_model.pretrained_cfg[name]).view(3, 1, 1) for name in ("mean", "std")
     )
@@ -168,7 +168,7 @@ def test_the_default_backbones_vector_is_its_cls_state_after_the_last_norm(batch
 @torch.no_grad()
 def test_encoding_equals_the_paper_step_by_step(build, batch):
     module = build()
-    text, views = module.encode_text(batch)[:, 0], module.views(batch)
+    text, views = module.encode_text(batch)[:, 0], module.view_vectors(batch)
     heads, size = module.text.num_heads, module.text.hidden_size // module.text.num_heads
     pairs = torch.zeros(2, module.text.num_layers, len(batch), heads, VIEWS, size)
     for row in range(len(batch)):
@@ -188,12 +188,12 @@ def test_encoding_equals_the_paper_step_by_step(build, batch):
 
 
 def test_h_is_the_cls_state_of_a_first_pass_or_the_mean_of_the_embeddings(build, batch):
-    assert torch.equal(build().summary(batch), build().encode_text(batch)[:, 0])
+    assert torch.equal(build().text_vector(batch), build().encode_text(batch)[:, 0])
     module = build(cls_source="embeddings")
     table = module.text.model.embeddings.word_embeddings.weight
     for row in range(len(batch)):
         real = batch.input_ids[row][batch.attention_mask[row]]
-        torch.testing.assert_close(module.summary(batch)[row], table[real].mean(0))
+        torch.testing.assert_close(module.text_vector(batch)[row], table[real].mean(0))
     assert not torch.allclose(encode(module, batch), encode(build(), batch), atol=1e-4)
 
 
@@ -208,7 +208,7 @@ def test_the_text_is_read_once_with_embeddings_and_twice_with_the_encoder(build,
 def test_without_correlation_the_views_are_read_as_they_are(build, batch):
     full, plain = build(), build(correlation=False)
     assert plain.correlation is None
-    views = plain.views(batch)
+    views = plain.view_vectors(batch)
     gated = plain.gates(views, batch.view_mask).unsqueeze(-1) * views
     expected = plain.encode_text(batch, plain.projections(gated, batch.view_mask))
     assert torch.equal(plain.encode(batch).states, expected)
@@ -217,10 +217,10 @@ def test_without_correlation_the_views_are_read_as_they_are(build, batch):
 
 def test_without_gating_every_view_has_its_full_weight(build, batch):
     plain = build(gating=False)
-    views = plain.views(batch)
+    views = plain.view_vectors(batch)
     assert plain.gates is None
     assert (plain.gate_weights(views, batch.view_mask) == 1).all()
-    correlated = plain.correlation(plain.summary(batch), views)
+    correlated = plain.correlation(plain.text_vector(batch), views)
     prefix = plain.projections(
         correlated.expand(plain.text.num_layers, *views.shape), batch.view_mask
     )
@@ -262,10 +262,10 @@ def test_views_pass_as_they_are_at_the_start_and_the_match_is_not_saturated():
 def test_without_any_view_it_reads_the_text_alone(build, batch):
     module = build()
     expected = module.encode_text(batch)
-    bare = without_views(batch)
+    bare = batch_without_views(batch)
     real = batch.attention_mask
     torch.testing.assert_close(module.encode(bare).states[real], expected[real], rtol=0, atol=1e-6)
-    noisy = replace(bare, pixels=noise_like(batch.pixels))
+    noisy = replace(bare, pixels=random_pixels_like(batch.pixels))
     assert torch.equal(module.encode(noisy).states, module.encode(bare).states)
     assert len(module(noisy)) == len(batch)
 
@@ -276,7 +276,7 @@ def test_a_masked_view_has_no_influence(build, batch):
     mask = batch.view_mask.clone()
     mask[0, 1], mask[1, 0] = False, False
     before = replace(batch, view_mask=mask)
-    noise = torch.where(mask[..., None, None, None], batch.pixels, noise_like(batch.pixels))
+    noise = torch.where(mask[..., None, None, None], batch.pixels, random_pixels_like(batch.pixels))
     assert torch.equal(
         module.encode(replace(before, pixels=noise)).states, module.encode(before).states
     )
@@ -312,14 +312,14 @@ def test_a_frozen_backbone_gets_no_gradient(build, batch):
 
 def test_h_is_trained_through(build, batch):
     module = build()
-    text, (views,) = module.summary(batch), (module.views(batch),)
+    text, (views,) = module.text_vector(batch), (module.view_vectors(batch),)
     module.correlation(text, views).square().sum().backward()
     assert module.text.model.embeddings.word_embeddings.weight.grad.any()
 
 
 def test_bf16_autocast_and_a_batch_of_one(build, data):
     module = build()
-    one = make_batch(data, by_words(data.instances["train"], 1))
+    one = make_batch(data, distinct_instances(data.instances["train"], 1))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = training_loss(module, one)
         states = module.encode(one).states

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 from helpers.methods import (
+    batch_without_views,
     build_module,
-    by_words,
+    copy_state,
+    distinct_instances,
+    equal_states,
+    instance_without_views,
     make_batch,
     perturb,
-    same,
-    snapshot,
-    without_pictures,
-    without_views,
 )
 from test_contract import METHODS, TASKS
 from torch.nn import functional
@@ -22,7 +22,7 @@ from transformers import AttentionInterface
 from mmie.blocks.prefix_attention import PREFIX_ATTENTION, prefix_attention, watch_prefixes
 from mmie.methods import MLNetPretraining
 from mmie.methods.inspection import inspecting, without_view
-from mmie.methods.mlnet_pretraining import NoAnswers
+from mmie.methods.mlnet_pretraining import PredictionUnsupported
 from mmie.tags import entities_to_tags, tag_names
 
 OWN = {
@@ -55,8 +55,8 @@ def make(request, demo_data):
         data = demo_data(task, encoder)
         arguments = {"encoder": encoder, **case.arguments, **changes}
         module = perturb(build_module(case.method, data.schema, **arguments))
-        posts = by_words(data.instances["train"], 5)
-        posts[3] = without_pictures(posts[3])
+        posts = distinct_instances(data.instances["train"], 5)
+        posts[3] = instance_without_views(posts[3])
         return SimpleNamespace(module=module, data=data, posts=posts, batch=make_batch(data, posts))
 
     return make
@@ -125,10 +125,10 @@ def test_looking_changes_nothing(setting):
     module.train()
     module.head.eval()
     modes = [part.training for part in module.modules()]
-    weights, generator, mask = snapshot(module), torch.get_rng_state(), batch.view_mask.clone()
+    weights, generator, mask = copy_state(module), torch.get_rng_state(), batch.view_mask.clone()
     first, second = module.diagnose(batch), module.diagnose(batch)
     assert [part.training for part in module.modules()] == modes
-    assert same(snapshot(module), weights)
+    assert equal_states(copy_state(module), weights)
     assert torch.equal(torch.get_rng_state(), generator)
     assert torch.equal(batch.view_mask, mask)
     assert all(torch.equal(values, second[name]) for name, values in first.items())
@@ -164,7 +164,7 @@ def test_leaving_a_view_out_is_answering_the_posts_that_lack_it(setting):
 
 
 def test_a_batch_without_any_picture_can_be_diagnosed(setting):
-    found = setting.module.diagnose(without_views(setting.batch))
+    found = setting.module.diagnose(batch_without_views(setting.batch))
     assert not found["view_support"].any()
     assert all(values.isfinite().all() for values in found.values())
 
@@ -325,7 +325,7 @@ def test_dghcs_correlation_is_equations_2_and_3(make):
     setting = make("dghc")
     module, batch = setting.module, setting.batch
     with torch.no_grad():
-        text, picture = module.summary(batch), module.views(batch)[:, 0]
+        text, picture = module.text_vector(batch), module.view_vectors(batch)[:, 0]
         parts = module.correlation
         for row, found in enumerate(module.diagnose(batch)["correlation"]):
             match = torch.tanh(text[row] @ parts.match.weight @ picture[row])
@@ -377,7 +377,9 @@ def test_mlnets_match_opens_its_gate_above_a_half(make):
     module, batch = setting.module, setting.batch
     with torch.no_grad():
         gate = module.gate(
-            module.read_text(batch), module.read_pictures(module.grid(batch), batch), batch
+            module.lower_text_layers(batch),
+            module.encode_regions(module.region_grid(batch), batch),
+            batch,
         )
     match = module.diagnose(batch)["match"]
     assert torch.equal(match > 0.5, gate > 0.5)
@@ -418,7 +420,7 @@ def test_imms_learned_similarity_is_what_its_loss_compares(make):
     text, pictures = (functional.normalize(states[:, 0], dim=-1) for states in caught)
     torch.testing.assert_close(found, text @ pictures.T)
     with pytest.raises(ValueError, match="no picture"):
-        module.learned_similarity(without_views(batch))
+        module.learned_similarity(batch_without_views(batch))
 
 
 def test_a_pretraining_has_no_answer_to_explain(demo_data, tiny_bert):
@@ -431,8 +433,8 @@ def test_a_pretraining_has_no_answer_to_explain(demo_data, tiny_bert):
         fusion_layers=1,
         lstm_size=8,
     )
-    with pytest.raises(NoAnswers):
-        module.diagnose(make_batch(data, by_words(data.instances["train"], 2)))
+    with pytest.raises(PredictionUnsupported):
+        module.diagnose(make_batch(data, distinct_instances(data.instances["train"], 2)))
 
 
 def test_inspecting_restores_every_parts_mode_after_an_error():

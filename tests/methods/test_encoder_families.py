@@ -2,7 +2,14 @@
 
 import pytest
 import torch
-from helpers.methods import build_module, by_words, encode, make_batch, perturb, training_loss
+from helpers.methods import (
+    build_module,
+    distinct_instances,
+    encode,
+    make_batch,
+    perturb,
+    training_loss,
+)
 
 from mmie.blocks.errors import EncoderUnsuited
 from mmie.methods import HVPNet, TextOnly
@@ -47,7 +54,7 @@ def data(demo_data, tiny_bert):
 
 @pytest.fixture(scope="module")
 def posts(data):
-    return by_words(data.instances["train"], 4)
+    return distinct_instances(data.instances["train"], 4)
 
 
 def build(method, data, family, **arguments):

@@ -10,16 +10,16 @@ import pytest
 import timm
 import torch
 from helpers.methods import (
+    batch_without_views,
     build_module,
-    by_words,
+    copy_state,
+    distinct_instances,
     encode,
     make_batch,
-    noise_like,
     perturb,
-    snapshot,
+    random_pixels_like,
     train,
     training_loss,
-    without_views,
 )
 from torch import nn
 from torch.nn import functional
@@ -42,7 +42,7 @@ def data(demo_data, tiny_bert):
 
 @pytest.fixture
 def batch(data):
-    return make_batch(data, by_words(data.instances["train"], 6))
+    return make_batch(data, distinct_instances(data.instances["train"], 6))
 
 
 @pytest.fixture
@@ -336,7 +336,7 @@ def test_clip_without_its_vectors_says_what_to_do(build, batch):
     only = replace(batch, features={"clip_text": random(len(batch), 3).float()})
     with pytest.raises(MmieError, match="vectors clip_image "):
         training_loss(module, only)
-    assert training_loss(module, without_views(batch)).isfinite()
+    assert training_loss(module, batch_without_views(batch)).isfinite()
     assert encode(module, batch).isfinite().all()
 
 
@@ -355,11 +355,11 @@ def test_it_starts_as_the_text_encoder(demo_data, encoder, request):
     folder = request.getfixturevalue(encoder)
     data = demo_data("re", folder)
     module = build_module(IMM, data.schema, folder, patch_size=16)
-    batch = make_batch(data, by_words(data.instances["train"], 6))
+    batch = make_batch(data, distinct_instances(data.instances["train"], 6))
     with torch.no_grad():
         expected = module.encode_text(batch)
     assert torch.equal(encode(module, batch), expected)
-    assert torch.equal(encode(perturb(module), without_views(batch)), expected)
+    assert torch.equal(encode(perturb(module), batch_without_views(batch)), expected)
     assert (encode(module, batch) - expected).abs().max() > 1e-3
 
 
@@ -376,7 +376,7 @@ def test_pre_norm_puts_the_norms_elsewhere(build, batch):
 
 def test_only_the_global_picture_is_read(build, batch):
     module = build()
-    states, noise = encode(module, batch), noise_like(batch.pixels)
+    states, noise = encode(module, batch), random_pixels_like(batch.pixels)
     crops = torch.cat([batch.pixels[:, :1], noise[:, 1:]], dim=1)
     assert torch.equal(encode(module, replace(batch, pixels=crops)), states)
     assert (encode(module, replace(batch, pixels=noise)) - states).abs().max() > 1e-3
@@ -386,9 +386,9 @@ def test_a_masked_picture_has_no_influence(build, batch):
     module = build()
     batch.view_mask[1, 0] = False
     noisy = batch.pixels.clone()
-    noisy[1] = noise_like(noisy[1])
+    noisy[1] = random_pixels_like(noisy[1])
     assert torch.equal(encode(module, replace(batch, pixels=noisy)), encode(module, batch))
-    assert torch.equal(encode(module, batch)[1], encode(module, without_views(batch))[1])
+    assert torch.equal(encode(module, batch)[1], encode(module, batch_without_views(batch))[1])
     assert torch.equal(
         training_loss(module, replace(batch, pixels=noisy)), training_loss(module, batch)
     )
@@ -407,7 +407,7 @@ def test_losses_are_there_in_training_only_and_weighted(build, batch):
 
 def test_a_batch_with_at_most_one_picture_has_nothing_to_match(build, batch):
     module = build().train()
-    assert module.encode(without_views(batch)).losses["sw"] == 0
+    assert module.encode(batch_without_views(batch)).losses["sw"] == 0
     batch.view_mask[1:, 0] = False
     assert module.encode(batch).losses["sw"].abs() < 1e-6
 
@@ -511,7 +511,7 @@ def test_gradient_checkpointing_changes_no_gradient(build, batch, switches):
 
 def test_a_training_step_without_pictures_leaves_no_parameter_out(build, batch):
     module = build()
-    training_loss(module, without_views(batch)).backward()
+    training_loss(module, batch_without_views(batch)).backward()
     assert [name for name, p in module.named_parameters() if p.grad is None] == []
     assert all(p.grad.isfinite().all() for p in module.parameters())
 
@@ -537,7 +537,9 @@ def test_bfloat16_and_a_batch_of_one(build, data, batch):
     module = build().train()
     with torch.autocast("cpu", torch.bfloat16):
         loss = module.training_step(batch, 0)
-        alone = module.training_step(make_batch(data, by_words(data.instances["train"], 1)), 0)
+        alone = module.training_step(
+            make_batch(data, distinct_instances(data.instances["train"], 1)), 0
+        )
     (loss + alone).backward()
     assert loss.isfinite()
     assert all(p.grad.isfinite().all() for p in module.parameters())
@@ -639,4 +641,4 @@ def test_it_can_be_built_again_without_the_vits_folder(build, data, tmp_path):
     again = IMM(data.schema, **{"patch_size": 16, "pretrained": False, **arguments})
     again.load_state_dict(module.state_dict())
     assert torch.equal(again.visual.patches.mean, module.visual.patches.mean)
-    assert snapshot(again).keys() == snapshot(module).keys()
+    assert copy_state(again).keys() == copy_state(module).keys()

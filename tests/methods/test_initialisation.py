@@ -10,11 +10,11 @@ from helpers.methods import (
     build_data,
     build_module,
     build_trainer,
+    copy_state,
     encode,
+    equal_states,
     make_batch,
     perturb,
-    same,
-    snapshot,
 )
 from transformers import AutoConfig
 
@@ -74,7 +74,7 @@ def moved(before, module):
     """Modules, by the first part of their names, of which some tensor changed."""
     return {
         name.split(".")[0]
-        for name, value in snapshot(module).items()
+        for name, value in copy_state(module).items()
         if not torch.equal(value, before[name])
     }
 
@@ -100,7 +100,7 @@ def test_with_the_same_labels_all_weights_are_taken_over(entities, tiny_bert, wr
 def test_with_other_labels_the_head_is_new_and_nothing_else(entities, tiny_bert, write, change):
     first = perturb(build_module(HVPNet, entities.schema, tiny_bert, seed=1, **TINY))
     second = build_module(HVPNet, replace(entities.schema, **change), tiny_bert, seed=2, **TINY)
-    before = snapshot(second)
+    before = copy_state(second)
     said = initialise_from(second, write(first))
     assert moved(before, second) == {"text", "vision", "visual_prefix"}
     assert f"the head is new, since {next(iter(change))} differs" in said
@@ -130,7 +130,7 @@ def test_from_entities_to_relations_all_but_the_head_is_taken_over(
 def test_another_method_takes_the_encoder_over(entities, tiny_bert, write):
     first = build_module(TextOnly, entities.schema, tiny_bert, seed=1)
     second = build_module(HVPNet, entities.schema, tiny_bert, seed=2, **TINY)
-    before = snapshot(second)
+    before = copy_state(second)
     said = initialise_from(second, write(first))
     assert moved(before, second) == {"text", "head"}
     assert "new: vision." in said
@@ -141,7 +141,7 @@ def test_a_backbone_of_another_architecture_stays(entities, tiny_bert, write):
     """ResNets of different depths have blocks of the same names and shapes."""
     first = build_module(RAP, entities.schema, tiny_bert, seed=1, vision_backbone="resnet26")
     second = build_module(RAP, entities.schema, tiny_bert, seed=2, vision_backbone="resnet50")
-    before = snapshot(second)
+    before = copy_state(second)
     said = initialise_from(second, write(first))
     assert "vision" not in moved(before, second)
     assert "the backbone is not taken over, since it is resnet26 there and resnet50 here" in said
@@ -154,10 +154,12 @@ def test_word_embeddings_of_another_vocabulary_stay(entities, tiny_bert, other_r
         module = build_module(
             TextOnly, replace(entities.schema, vocab_size=size), tiny_bert, seed=2
         )
-        before = snapshot(module)
+        before = copy_state(module)
         said = initialise_from(module, path, entities.state_dict()["tokenizer"])
         changed = {
-            name for name, value in snapshot(module).items() if not torch.equal(value, before[name])
+            name
+            for name, value in copy_state(module).items()
+            if not torch.equal(value, before[name])
         }
         assert any("encoder.layer" in name for name in changed)
         assert not any("word_embeddings" in name for name in changed)
@@ -172,7 +174,7 @@ def test_a_text_encoder_of_another_family_is_refused(
     theirs = demo_data("ner", tiny_roberta)
     path = write(build_module(TextOnly, theirs.schema, tiny_roberta))
     module = build_module(TextOnly, entities.schema, tiny_bert)
-    before = snapshot(module)
+    before = copy_state(module)
     with pytest.raises(
         CheckpointError, match=r"text encoder of type roberta, this method one of type bert"
     ) as caught:
@@ -253,7 +255,7 @@ def test_a_frozen_backbone_is_taken_over_before_anything_looks_through_it(
     data.train_dataloader = watched
     build_trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(module, data)
     assert looks
-    assert all(same(look, expected) for look in looks)
+    assert all(equal_states(look, expected) for look in looks)
 
 
 def test_the_checkpoint_of_such_a_fit_needs_no_other(entities, tiny_bert, write):

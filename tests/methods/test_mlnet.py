@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.methods import (
+    batch_without_views,
     build_module,
-    by_words,
+    distinct_instances,
     encode,
+    instance_without_views,
     make_batch,
     perturb,
     training_loss,
-    without_pictures,
-    without_views,
 )
 from torch import nn
 
@@ -42,8 +42,8 @@ def data(demo_data, tiny_bert):
 
 @pytest.fixture
 def batch(data):
-    posts = by_words(data.instances["train"], 6)
-    return make_batch(data, [*posts[:5], without_pictures(posts[5])])
+    posts = distinct_instances(data.instances["train"], 6)
+    return make_batch(data, [*posts[:5], instance_without_views(posts[5])])
 
 
 @pytest.fixture
@@ -180,10 +180,10 @@ def test_match_equals_loops_and_a_picture_is_let_in_at_the_start():
 def test_regions_are_the_places_of_the_grid_view_by_view(build, batch):
     module = build(visual_layers=0)
     (maps,) = module.encode_images(batch)
-    grid, mask = module.grid(batch), module.region_mask(module.grid(batch), batch)
+    grid, mask = module.region_grid(batch), module.region_mask(module.region_grid(batch), batch)
     posts, views, _, height, width = maps.shape
     assert grid.shape == (posts, views * height * width, module.vision.channels[0])
-    regions = module.read_pictures(grid, batch)
+    regions = module.encode_regions(grid, batch)
     for view in range(views):
         for row in range(height):
             for column in range(width):
@@ -199,7 +199,9 @@ def test_it_starts_at_the_plain_text_encoder(build, batch):
         module = build(stirred=False, fusion=fusion)
         with torch.no_grad():
             states, _ = module.fuse(
-                module.read_text(batch), module.read_pictures(module.grid(batch), batch), batch
+                module.lower_text_layers(batch),
+                module.encode_regions(module.region_grid(batch), batch),
+                batch,
             )
             assert torch.equal(states, module.encode_text(batch))
 
@@ -209,14 +211,17 @@ def test_without_a_picture_or_with_a_closed_gate_nothing_is_added_to_the_text(bu
     plain = module.bilstm(module.encode_text(batch), batch.attention_mask)
     assert not torch.allclose(encode(module, batch)[:5], plain[:5], atol=1e-4)
     assert torch.equal(encode(module, batch)[5], plain[5])
-    assert torch.equal(encode(module, without_views(batch)), plain)
+    assert torch.equal(encode(module, batch_without_views(batch)), plain)
     nn.init.constant_(module.match.score.bias, -100.0)
     assert torch.equal(encode(module, batch), plain)
 
 
 def test_the_gate_is_the_scores_side_of_a_half_and_hands_its_gradient_to_the_score(build, batch):
     module = build()
-    text, regions = module.read_text(batch), module.read_pictures(module.grid(batch), batch)
+    text, regions = (
+        module.lower_text_layers(batch),
+        module.encode_regions(module.region_grid(batch), batch),
+    )
     with torch.no_grad():  # some scores on either side
         module.match.score.bias -= module.match(*module.summaries(text, regions, batch))[:5].mean()
     gate = module.gate(text, regions, batch)
@@ -236,7 +241,10 @@ def test_match_loss_pairs_each_post_with_its_picture_and_with_the_next_posts(bui
     batch = replace(
         batch, view_mask=batch.view_mask & torch.tensor([1, 1, 0, 1, 1, 1]).bool().unsqueeze(1)
     )
-    text, regions = module.read_text(batch), module.read_pictures(module.grid(batch), batch)
+    text, regions = (
+        module.lower_text_layers(batch),
+        module.encode_regions(module.region_grid(batch), batch),
+    )
     words, pictures = module.summaries(text, regions, batch)
     rows = [0, 1, 3, 4]
     losses = []
@@ -252,9 +260,12 @@ def test_match_loss_pairs_each_post_with_its_picture_and_with_the_next_posts(bui
 
 
 def test_posts_that_share_a_picture_are_no_mismatch(build, data):
-    post = by_words(data.instances["train"], 1)[0]
+    post = distinct_instances(data.instances["train"], 1)[0]
     module, batch = build(), make_batch(data, [post, post, post])
-    text, regions = module.read_text(batch), module.read_pictures(module.grid(batch), batch)
+    text, regions = (
+        module.lower_text_layers(batch),
+        module.encode_regions(module.region_grid(batch), batch),
+    )
     scores = module.match(*module.summaries(text, regions, batch))
     expected = -scores.sigmoid().log().mean()
     torch.testing.assert_close(module.match_loss(text, regions, batch), expected)
@@ -269,19 +280,22 @@ def test_the_match_loss_needs_training_two_pictures_and_a_weight(build, data, ba
     assert build(match_weight=0.0).train().encode(batch).losses == {}
     assert build().eval().encode(batch).losses == {}
     one = make_batch(
-        data, [data.instances["train"][0], without_pictures(data.instances["train"][1])]
+        data, [data.instances["train"][0], instance_without_views(data.instances["train"][1])]
     )
     assert module.encode(one).losses["match"] == 0
-    assert module.encode(without_views(batch)).losses["match"] == 0
+    assert module.encode(batch_without_views(batch)).losses["match"] == 0
 
 
 def test_the_gate_learns_which_pictures_belong(build, data):
     module = build(stirred=False)
-    batch = make_batch(data, by_words(data.instances["train"], 6))
+    batch = make_batch(data, distinct_instances(data.instances["train"], 6))
     optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
     losses = []
     for _ in range(120):
-        text, regions = module.read_text(batch), module.read_pictures(module.grid(batch), batch)
+        text, regions = (
+            module.lower_text_layers(batch),
+            module.encode_regions(module.region_grid(batch), batch),
+        )
         losses.append(module.match_loss(text, regions, batch))
         optimizer.zero_grad()
         losses[-1].backward()
@@ -313,20 +327,24 @@ def test_characters_are_read_unless_switched_off(build, batch):
 def test_picture_and_text_meet_in_the_last_layers(build, batch, layers):
     module = build(fusion_layers=layers)
     assert len(module.fusions) == layers
-    embedded = module.read_text(without_views(batch))
-    assert torch.equal(module.read_text(batch), embedded)
+    embedded = module.lower_text_layers(batch_without_views(batch))
+    assert torch.equal(module.lower_text_layers(batch), embedded)
     hidden = module.text.model(
         batch.input_ids, batch.attention_mask, batch.token_type_ids, output_hidden_states=True
     ).hidden_states
     plain = build(fusion_layers=layers, char_embedding=False)
-    torch.testing.assert_close(plain.read_text(batch), hidden[2 - layers])
+    torch.testing.assert_close(plain.lower_text_layers(batch), hidden[2 - layers])
 
 
 def test_late_fusion_adds_to_the_last_states(build, batch):
     module = build(fusion="late", fusion_layers=2)
-    text, regions = module.read_text(batch), module.read_pictures(module.grid(batch), batch)
+    text, regions = (
+        module.lower_text_layers(batch),
+        module.encode_regions(module.region_grid(batch), batch),
+    )
     torch.testing.assert_close(
-        build(fusion="late", char_embedding=False).read_text(batch), module.encode_text(batch)
+        build(fusion="late", char_embedding=False).lower_text_layers(batch),
+        module.encode_text(batch),
     )
     assert len(module.fusions) == 1
     masks = (
@@ -386,7 +404,7 @@ def test_it_runs_in_bfloat16(build, batch):
     module = build()
     with torch.autocast("cpu", torch.bfloat16):
         loss = training_loss(module, batch)
-        assert module.encode(without_views(batch)).states.isfinite().all()
+        assert module.encode(batch_without_views(batch)).states.isfinite().all()
     loss.backward()
     assert loss.isfinite()
     assert all(p.grad.isfinite().all() for p in module.parameters() if p.grad is not None)

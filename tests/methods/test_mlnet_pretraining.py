@@ -7,19 +7,19 @@ import pytest
 import torch
 from helpers.command import metrics, run, succeed, tiny
 from helpers.methods import (
+    batch_without_views,
     build_data,
     build_module,
     build_trainer,
-    by_words,
+    distinct_instances,
+    instance_without_views,
     make_batch,
     perturb,
-    without_pictures,
-    without_views,
 )
 
 from mmie.methods.initialisation import initialise_from
 from mmie.methods.mlnet import MLNet
-from mmie.methods.mlnet_pretraining import MLNetPretraining, NoAnswers
+from mmie.methods.mlnet_pretraining import MLNetPretraining, PredictionUnsupported
 
 MASK_ID = 8
 TINY = {"vision_backbone": "test_resnet", "fusion_layers": 1}
@@ -36,8 +36,8 @@ def data(request, demo_data, tiny_bert):
 
 @pytest.fixture
 def batch(data):
-    posts = by_words(data.instances["train"], 6)
-    return make_batch(data, [*posts[:5], without_pictures(posts[5])])
+    posts = distinct_instances(data.instances["train"], 6)
+    return make_batch(data, [*posts[:5], instance_without_views(posts[5])])
 
 
 @pytest.fixture
@@ -105,17 +105,17 @@ def test_a_hidden_word_cannot_be_read_from_anywhere(build, batch):
     right = module.hide_words(other, chosen, seeded(1))
     assert left.input_ids[0, place] == MASK_ID
     assert torch.equal(left.input_ids, right.input_ids)
-    assert torch.equal(module.read_text(left), module.read_text(right))
+    assert torch.equal(module.lower_text_layers(left), module.lower_text_layers(right))
 
 
 def test_word_loss_is_the_mean_negative_log_likelihood_of_the_chosen_pieces(build, batch):
     module = build()
-    regions = module.read_pictures(module.grid(batch), batch)
+    regions = module.encode_regions(module.region_grid(batch), batch)
     loss = module.word_loss(regions, batch, seeded())
     generator = seeded()
     chosen = chosen_by(batch.text_mask, module.text_ratio, generator)
     hidden = module.hide_words(batch, chosen, generator)
-    states, _ = module.fuse(module.read_text(hidden), regions, hidden)
+    states, _ = module.fuse(module.lower_text_layers(hidden), regions, hidden)
     table, pieces, losses = module.text.model.embeddings.word_embeddings.weight, module.pieces, []
     for post, token in chosen.nonzero().tolist():
         transformed = pieces.norm(torch.nn.functional.gelu(pieces.transform(states[post, token])))
@@ -131,13 +131,13 @@ def test_word_loss_is_the_mean_negative_log_likelihood_of_the_chosen_pieces(buil
 
 def test_region_loss_is_the_divergence_from_what_the_classifier_sees_in_the_view(build, batch):
     module = build(region_ratio=0.3)
-    text, grid = module.read_text(batch), module.grid(batch)
+    text, grid = module.lower_text_layers(batch), module.region_grid(batch)
     loss = module.region_loss(text, grid, batch, seeded())
     per_view = grid.shape[1] // batch.view_mask.shape[1]
     hidden = chosen_by(batch.view_mask.repeat_interleave(per_view, dim=1), 0.3, seeded())
     grid = grid.clone()
     grid[hidden] = -1
-    _, regions = module.fuse(text, module.read_pictures(grid, batch), batch)
+    _, regions = module.fuse(text, module.encode_regions(grid, batch), batch)
     losses = []
     for post, place in hidden.nonzero().tolist():
         picture = (batch.pixels[post, place // per_view] - module.vision.mean) / module.vision.std
@@ -152,9 +152,12 @@ def test_the_losses_are_the_three_tasks(build, batch):
     module = build()
     losses = module.pretraining_losses(batch, seeded())
     assert losses.keys() == {"mlm", "mvm", "vlm"}
-    text, regions = module.read_text(batch), module.read_pictures(module.grid(batch), batch)
+    text, regions = (
+        module.lower_text_layers(batch),
+        module.encode_regions(module.region_grid(batch), batch),
+    )
     torch.testing.assert_close(losses["vlm"], module.match_loss(text, regions, batch))
-    bare = module.pretraining_losses(without_views(batch), seeded())
+    bare = module.pretraining_losses(batch_without_views(batch), seeded())
     assert bare["mlm"] > 0
     assert bare["mvm"] == bare["vlm"] == 0
 
@@ -195,14 +198,16 @@ def test_mlnet_takes_over_all_but_its_head_and_lstm(build, data, batch, tiny_ber
     new = line.partition("new: ")[2].partition("; left in")[0]
     assert {part.split(".")[0] for part in new.split(", ")} == {"bilstm", "head"}
     states, _ = method.fuse(
-        method.read_text(batch), method.read_pictures(method.grid(batch), batch), batch
+        method.lower_text_layers(batch),
+        method.encode_regions(method.region_grid(batch), batch),
+        batch,
     )
     assert torch.equal(states, module.encode(batch).states)
 
 
 def test_hidden_pieces_and_regions_are_learnt(build, data):
     module = build(stirred=False, text_lr=3e-3, fusion_lr=3e-3, head_lr=3e-3)
-    batch = make_batch(data, by_words(data.instances["train"], 6))
+    batch = make_batch(data, distinct_instances(data.instances["train"], 6))
     optimizer = torch.optim.AdamW(module.parameter_groups())
     history = []
     for _ in range(40):
@@ -234,9 +239,9 @@ def test_a_fit_logs_losses_and_validation_hides_the_same_in_every_epoch(
 
 
 def test_it_answers_nothing(build, batch):
-    with pytest.raises(NoAnswers, match="fine-tune MLNet from its checkpoint with"):
+    with pytest.raises(PredictionUnsupported, match="fine-tune MLNet from its checkpoint with"):
         build()(batch)
-    with pytest.raises(NoAnswers):
+    with pytest.raises(PredictionUnsupported):
         build().test_step(batch, 0)
 
 

@@ -4,7 +4,14 @@ import math
 
 import pytest
 import torch
-from helpers.methods import build_module, by_words, encode, make_batch, perturb, without_views
+from helpers.methods import (
+    batch_without_views,
+    build_module,
+    distinct_instances,
+    encode,
+    make_batch,
+    perturb,
+)
 from torch import nn
 
 from mmie.methods import RAP
@@ -155,7 +162,7 @@ def test_equal_vectors_have_a_relevance_of_0_and_finite_gradients():
 
 
 def test_attended_pictures(text, views):
-    result = Relevance(HIDDEN).attended(text, views, VIEW_MASK)
+    result = Relevance(HIDDEN).attend_views(text, views, VIEW_MASK)
     for post in range(POSTS):
         for token in range(TOKENS):
             expected = literal_attended(text[post, token], rows(views[post], VIEW_MASK[post]))
@@ -165,7 +172,7 @@ def test_attended_pictures(text, views):
 def test_attention_is_even_where_no_view_points_the_words_way():
     word = torch.ones(1, 1, HIDDEN)
     views = -torch.rand(1, 2, HIDDEN) - 0.1
-    result = Relevance(HIDDEN).attended(word, views, torch.ones(1, 2).bool())
+    result = Relevance(HIDDEN).attend_views(word, views, torch.ones(1, 2).bool())
     torch.testing.assert_close(result[0, 0], views[0].mean(0))
 
 
@@ -176,7 +183,8 @@ def test_a_masked_views_vector_is_not_attended_to(text, views):
     )
     assert not torch.equal(other, views)
     torch.testing.assert_close(
-        relevance.attended(text, other, VIEW_MASK), relevance.attended(text, views, VIEW_MASK)
+        relevance.attend_views(text, other, VIEW_MASK),
+        relevance.attend_views(text, views, VIEW_MASK),
     )
 
 
@@ -315,7 +323,7 @@ def test_a_unit_that_no_path_reaches_gets_the_first_units_output():
     weights = torch.tensor(
         [[[0.0, 0.2], [0.0, 0.0], [0.0, 0.6]]], requires_grad=True
     )  # (batch, units, targets)
-    shares = fusion.normalized(weights)
+    shares = fusion.normalize(weights)
     torch.testing.assert_close(shares, torch.tensor([[[1.0, 0.25], [0.0, 0.0], [0.0, 0.75]]]))
     (shares * torch.randn_like(shares)).sum().backward()
     assert weights.grad.isfinite().all()
@@ -342,7 +350,7 @@ def rap(demo_data, tiny_bert):
     torch.set_default_dtype(torch.float32)
     module = perturb(build_module(RAP, data.schema, tiny_bert, **settings)).double()
     torch.set_default_dtype(torch.float64)
-    return module, make_batch(data, by_words(data.instances["train"], 5))
+    return module, make_batch(data, distinct_instances(data.instances["train"], 5))
 
 
 def test_the_prompt(rap):
@@ -451,10 +459,10 @@ def test_the_prompt_starts_small(demo_data, tiny_bert):
 def test_without_any_view_all_is_finite(rap):
     module, batch = rap
     module.train()
-    encoding = module.encode(without_views(batch))
+    encoding = module.encode(batch_without_views(batch))
     assert encoding.states.isfinite().all()
     (encoding.states.sum() + sum(encoding.losses.values())).backward()
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
     assert gradients
     assert all(gradient.isfinite().all() for gradient in gradients)
-    assert not torch.equal(encode(module, without_views(batch)), encode(module, batch))
+    assert not torch.equal(encode(module, batch_without_views(batch)), encode(module, batch))

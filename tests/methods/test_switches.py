@@ -6,15 +6,15 @@ from inspect import signature
 import pytest
 import torch
 from helpers.methods import (
+    batch_without_views,
     build_module,
-    by_words,
+    copy_state,
+    distinct_instances,
     encode,
     make_batch,
     perturb,
-    snapshot,
     train,
     training_loss,
-    without_views,
 )
 from torch import nn
 
@@ -40,7 +40,7 @@ def relations(demo_data, tiny_bert):
 
 @pytest.fixture
 def batch(data):
-    return make_batch(data, by_words(data.instances["train"], 4))
+    return make_batch(data, distinct_instances(data.instances["train"], 4))
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ class TestHVPNet:
         assert torch.equal(encode(module, batch), encode(take_over(build(TextOnly), module), batch))
 
     def test_without_pictures_the_paper_variant_is_text_only(self, build, batch):
-        module, bare = build(HVPNet, **TINY), without_views(batch)
+        module, bare = build(HVPNet, **TINY), batch_without_views(batch)
         states = encode(take_over(build(TextOnly), module), bare)
         torch.testing.assert_close(encode(module, bare), states, rtol=0, atol=1e-6)
 
@@ -98,7 +98,7 @@ class TestHVPNet:
         assert isinstance(paper.visual_prefix, PyramidPrefix)
         assert isinstance(reference.visual_prefix, ReferencePrefix)
         assert (paper.position_shift, reference.position_shift) == (0, 16)
-        bare = without_views(batch)
+        bare = batch_without_views(batch)
         with torch.no_grad():
             shifted = reference.encode_text(bare, position_shift=16)
         torch.testing.assert_close(encode(reference, bare), shifted, rtol=0, atol=1e-6)
@@ -263,7 +263,7 @@ class TestRAP:
             assert [type(unit) for unit in layer] == [kinds[unit] for unit in units]
         training_loss(module, batch).backward()
         assert all(p.grad is not None for p in module.parameters() if p.requires_grad)
-        sees = not torch.equal(encode(module, batch), encode(module, without_views(batch)))
+        sees = not torch.equal(encode(module, batch), encode(module, batch_without_views(batch)))
         assert sees == (left_out != "cfu")
 
     def test_without_cfu_nothing_that_reads_the_picture_is_left(self, build):
@@ -288,8 +288,8 @@ class TestRAP:
         )
         assert names(plain) == names(shares)
         weights = torch.rand(2, 3, 3) + 0.1
-        assert torch.equal(plain.fusion.normalized(weights), weights)
-        torch.testing.assert_close(shares.fusion.normalized(weights).sum(1), torch.ones(2, 3))
+        assert torch.equal(plain.fusion.normalize(weights), weights)
+        torch.testing.assert_close(shares.fusion.normalize(weights).sum(1), torch.ones(2, 3))
         assert not torch.equal(encode(plain, batch), encode(shares, batch))
 
     def test_path_weight_scales_the_router_loss_and_nothing_else(self, build, batch):
@@ -346,11 +346,11 @@ class TestVision:
         assert module.vision.model.training
         rates = {p: group["lr"] for group in module.parameter_groups() for p in group["params"]}
         assert {rates[p] for p in module.vision.parameters()} == {1e-3}
-        before = snapshot(module.vision)
+        before = copy_state(module.vision)
         train(module, batch, 1)
         moved = {
             name
-            for name, value in snapshot(module.vision).items()
+            for name, value in copy_state(module.vision).items()
             if not torch.equal(value, before[name])
         }
         assert moved >= {name for name, _ in module.vision.named_parameters()}
