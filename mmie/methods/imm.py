@@ -261,9 +261,10 @@ class IMM(ExtractionModule):
         mask: Tensor | None,
         slot_mask: Tensor,
     ) -> tuple[Tensor, Tensor | None]:
-        """Compute an IA block, with FFN(h) = f(h [phi_k ; K]^T) [phi_v ; V] (Equation 21).
+        """Compute an IA block, whose feed-forward has additional hidden units (Equation 21).
 
-        The text's FFN is the sum of the slots' part and the layer's own part.
+        FFN(h) = f(h [phi_k ; K]^T) [phi_v ; V] for the text, as the sum of the slots' part and the
+        layer's own part. Pictures have the plain feed-forward of their own block.
 
         Args:
             index: Index of the layer.

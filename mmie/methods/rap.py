@@ -317,7 +317,9 @@ class Relevance(nn.Module):
         return beta
 
     def compare(self, left: Tensor, right: Tensor, weight: nn.Linear) -> Tensor:
-        """Compute r(a, b; W) = W|a - b|^2 / ||W|a - b|^2||_2 (Equations 1 and 5).
+        """Compute the relevance vector r of two vectors (Equations 1 and 5).
+
+        r(a, b; W) = W|a - b|^2 / ||W|a - b|^2||_2
 
         Args:
             left: (..., hidden) a.
@@ -474,7 +476,8 @@ class Router(nn.Sequential):
             (batch, targets)
         """
         mean = masked_mean(states, mask)  # (batch, hidden)
-        return torch.tanh(super().forward(mean)).relu()
+        weights: Tensor = super().forward(mean)  # type: ignore[no-untyped-call]
+        return torch.tanh(weights).relu()
 
 
 class DynamicFusion(nn.Module):
