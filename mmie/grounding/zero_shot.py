@@ -16,8 +16,7 @@ import torch
 from PIL import Image
 from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-from mmie.blocks.errors import WeightsUnavailable
-from mmie.blocks.text_encoder import unavailable_line
+from mmie.blocks.errors import WeightsUnavailable, unavailable_message
 from mmie.grounding.detection import Detection, Detector
 from mmie.utils.files import digest_path
 
@@ -184,7 +183,7 @@ def _load(source: str) -> tuple[Any, Any]:
 def _unavailable(source: str, reason: str) -> str:
     """One line that says what could not be had and what to do."""
     if Path(source).is_dir():
-        return unavailable_line("detector", source, reason=reason)
+        return unavailable_message("detector", source, reason=reason)
     return (
         f"detector '{source}' is no local folder and the hub does not have it or cannot be reached: "
         "name a folder that holds it, or use center, which needs no weights"

@@ -32,8 +32,9 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from mmie.blocks.prefix_attention import Prefix
+from mmie.blocks.reference_prefix import ReferencePrefix
 from mmie.blocks.vision import VisualOutput
-from mmie.blocks.visual_prefix import POSITIONS, Activation, Mapping, PyramidPrefix, ReferencePrefix
+from mmie.blocks.visual_prefix import POSITIONS, Activation, PyramidPrefix, ScaleMapping
 from mmie.methods import papers
 from mmie.methods.inspection import inspecting
 from mmie.methods.multimodal import MultimodalModule
@@ -71,7 +72,7 @@ class HVPNet(MultimodalModule):
         self,
         schema: Schema,
         variant: Variant = "paper",
-        mapping: Mapping = "dynamic",
+        mapping: ScaleMapping = "dynamic",
         scales: Sequence[int] = _ALL_SCALES,
         activation: Activation = "leaky_relu",
         crop_activation: Activation | None = None,

@@ -17,12 +17,12 @@ Journal of Electronic Research and Application, March 2024, https://doi.org/10.2
 paper                                  here                              shape
 =====================================  ================================  ===========================
 T (Equation 1)                         `mmie.blocks.text_layers`         (batch, tokens, hidden)
-V (Equation 2)                         `PatchEmbedding`                  (pictures, 1 + patches,
+V (Equation 2)                         `mmie.blocks.patch_embedding`     (pictures, 1 + patches,
                                                                          hidden)
 ISA block (Equations 3, 4)             `IMM.align`                       those two
 P (Equation 5)                         `IMM.similarity`                  (batch, batch)
-p, q, one direction (Equations 6-11)   `divergence`                      ()
-both directions (Equations 12, 13)     `matching_loss`                   ()
+p, q, one direction (Equations 6-11)   `mmie.blocks.matching`            ()
+both directions (Equations 12, 13)     `mmie.blocks.matching`            ()
 L_SW (Equation 14)                     `IMM.semantic_loss`               ()
 S, k (Equations 16-18)                 `KnowledgeSlots.select`           (batch, tokens, hidden)
 Activation-FFN (Equations 15, 19-21)   `KnowledgeSlots`, `IMM.activate`  (batch, tokens, hidden)
@@ -40,9 +40,6 @@ Activation-FFN (Equations 15, 19-21)   `KnowledgeSlots`, `IMM.activate`  (batch,
 - The last visual block ends before its feed-forward, whose output nothing reads.
 """
 
-import copy
-import math
-import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Literal, get_args
@@ -51,16 +48,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
-from torchvision.ops import roi_align  # type: ignore[import-untyped]
 
+from mmie.blocks.all_gather import all_gather_rows
 from mmie.blocks.attention import masked_mean
+from mmie.blocks.augmentation import random_resized_crops
 from mmie.blocks.clip import ClipVectors, clip_identity
-from mmie.blocks.errors import WeightsUnavailable
 from mmie.blocks.features import FeatureSpec
-from mmie.blocks.joint_batch import all_gather_rows
-from mmie.blocks.text_encoder import TextEncoder
+from mmie.blocks.matching import matching_loss
+from mmie.blocks.patch_embedding import PatchEmbedding
 from mmie.blocks.text_layers import embed_text, layer_mask, text_layers
-from mmie.blocks.vision import VisualBackbone, zero_loss_for_unused
+from mmie.blocks.weights import trainable_copy, zero_loss_for_unused
 from mmie.methods import papers
 from mmie.methods.base import ExtractionModule
 from mmie.methods.inspection import inspecting
@@ -68,8 +65,6 @@ from mmie.types import Batch, Encoding, MmieError, Schema
 from mmie.utils.distributed import rank_and_world_size
 
 Norm = Literal["post", "pre"]
-_EPSILON = 1e-8  # of Equation 6
-_LEAST_AREA = 0.08
 
 
 class IMM(ExtractionModule):
@@ -221,7 +216,7 @@ class IMM(ExtractionModule):
             return None
         pictures = batch.pixels[:, 0]  # (batch, 3, height, width)
         if self.training and self.sw_loss:
-            augmented = augment(pictures, self.schema.image_size)
+            augmented = random_resized_crops(pictures, self.schema.image_size)
             pictures = torch.cat([pictures.float(), augmented])  # (2 * batch, 3, height, width)
         embedded: Tensor = self.visual.patches(pictures)
         return embedded
@@ -439,92 +434,6 @@ class IMM(ExtractionModule):
         return result
 
 
-class PatchEmbedding(nn.Module):
-    """LN([v_cls ; patches W + b] + positions + type) (Equation 2).
-
-    Args:
-        text: The text encoder: its width, and the norm that its own embeddings pass.
-        image_size: Height and width of a picture in pixels.
-        patch_size: Height and width of a patch in pixels.
-        source: A timm ViT, by name or folder, to take weights from; None starts randomly.
-
-    Raises:
-        ValueError: The patches do not fill the picture, or the source is no ViT with a start token.
-        WeightsUnavailable: The source's weights are not to be had.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(
-        self, text: TextEncoder, image_size: int, patch_size: int, source: str | None
-    ) -> None:
-        super().__init__()
-        if patch_size < 1 or image_size % patch_size:
-            raise ValueError(
-                f"pictures are {image_size} pixels wide, patch_size is {patch_size}: it must divide them"
-            )
-        embeddings: Any = text.model.embeddings
-        hidden, patches = text.hidden_size, (image_size // patch_size) ** 2
-        self.image_size, self.patch_size = image_size, patch_size
-        self.projection = nn.Conv2d(3, hidden, patch_size, stride=patch_size)
-        self.start, self.kind = nn.Embedding(1, hidden), nn.Embedding(1, hidden)
-        self.positions = nn.Embedding(1 + patches, hidden)
-        for table in (self.start, self.kind, self.positions):
-            nn.init.normal_(table.weight, std=text.config.initializer_range)
-        self.norm, self.dropout = (
-            _trained_copy(embeddings.LayerNorm),
-            _trained_copy(embeddings.dropout),
-        )
-        for statistic in ("mean", "std"):
-            self.register_buffer(
-                statistic, torch.full((3, 1, 1), 127.5)
-            )  # in pixel values, 0 to 255
-        if source is not None:
-            self._load(source)
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        """(pictures, 3, height, width) in pixel values, 0 to 255 -> (pictures, 1 + patches, hidden)."""
-        patches = self.projection(
-            (pictures.to(self.mean.dtype) - self.mean) / self.std
-        )  # (pictures, hidden, h, w)
-        start = self.start.weight.to(patches.dtype).expand(
-            len(pictures), -1, -1
-        )  # (pictures, 1, hidden)
-        tokens = torch.cat(
-            [start, patches.flatten(2).transpose(1, 2)], dim=1
-        )  # (pictures, 1 + patches, hidden)
-        embedded: Tensor = self.dropout(
-            self.norm(tokens + self.positions.weight + self.kind.weight)
-        )
-        return embedded
-
-    @torch.no_grad()
-    def _load(self, source: str) -> None:
-        """Take the weights of a ViT, resampled to these sizes; not if it is of another width."""
-        backbone = _read_vit(source, self.image_size)
-        vit, hidden = backbone.model, self.projection.out_channels
-        if vit.embed_dim != hidden:
-            message = f"patch_embedding '{source}' is {vit.embed_dim} wide, the text encoder {hidden}: it starts random"
-            warnings.warn(message, stacklevel=2)
-            return
-        vit.set_input_size(
-            img_size=(self.image_size, self.image_size),
-            patch_size=(self.patch_size, self.patch_size),
-        )
-        if vit.pos_embed.shape[1] != self.positions.num_embeddings:
-            raise ValueError(
-                f"patch_embedding '{source}' has no position for its start token: name another ViT"
-            )
-        bias = vit.patch_embed.proj.bias
-        self.projection.weight.copy_(vit.patch_embed.proj.weight)
-        self.projection.bias.copy_(torch.zeros(hidden) if bias is None else bias)  # type: ignore[union-attr]
-        self.start.weight.copy_(vit.cls_token[0])
-        self.positions.weight.copy_(vit.pos_embed[0])
-        self.mean.copy_(backbone.mean)
-        self.std.copy_(backbone.std)
-
-
 class VisualLayers(nn.Module):
     """Weights of the pictures, copied from the text encoder's layers.
 
@@ -544,7 +453,7 @@ class VisualLayers(nn.Module):
             FeedForward(layer) for layer in layers[:num_shared_layers]
         )
         block_layers = layers[num_shared_layers:] if own_blocks else []
-        self.blocks = nn.ModuleList(_trained_copy(layer) for layer in block_layers)
+        self.blocks = nn.ModuleList(trainable_copy(layer) for layer in block_layers)
         if own_blocks:
             # nothing reads their output, and every weight must get a gradient
             del self.blocks[-1].intermediate, self.blocks[-1].output
@@ -555,8 +464,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
-        self.intermediate = _trained_copy(layer.intermediate)
-        self.output = _trained_copy(layer.output.dense)
+        self.intermediate = trainable_copy(layer.intermediate)
+        self.output = trainable_copy(layer.output.dense)
 
     def forward(self, states: Tensor) -> Tensor:
         """Compute FFN(h) = f(h K^T) V (Equation 15) with biases, (..., hidden) to (..., hidden)."""
@@ -574,7 +483,7 @@ class KnowledgeSlots(nn.Module):
 
     def __init__(self, hidden_size: int, intermediate: Any) -> None:
         super().__init__()
-        self.activation = _trained_copy(intermediate.intermediate_act_fn)
+        self.activation = trainable_copy(intermediate.intermediate_act_fn)
         self.key = nn.Linear(hidden_size, hidden_size, bias=False)
         self.value = nn.Linear(hidden_size, hidden_size, bias=False)
         nn.init.normal_(self.key.weight, std=1 / hidden_size)  # normed states then score about 1
@@ -642,92 +551,6 @@ def feed_forward(layer: Any, states: Tensor) -> Tensor:
     return fed
 
 
-def augment(pictures: Tensor, size: int) -> Tensor:
-    """A random resized crop of every picture, every second one flipped, all drawn and cut at once on the device.
-
-    Area and proportions are drawn as Szegedy et al. do (Going Deeper with Convolutions, CVPR 2015): 8 to 100 % of the
-    picture, 3:4 to 4:3.
-
-    Args:
-        pictures: (pictures, 3, size, size) uint8 RGB.
-        size: Their height and width.
-
-    Returns:
-        The same shape, float, 0 to 255.
-    """
-    count = len(pictures)
-    area, shape, left, top, turn = torch.rand(5, count, device=pictures.device)  # (pictures,) each
-    ratio = torch.exp((2 * shape - 1) * math.log(4 / 3))
-    side = (_LEAST_AREA + (1 - _LEAST_AREA) * area).sqrt()
-    width, height = (side * ratio.sqrt()).clamp(max=1), (side / ratio.sqrt()).clamp(max=1)
-    left, top = left * (1 - width), top * (1 - height)
-    boxes = torch.stack([left, top, left + width, top + height], dim=1) * size  # (pictures, 4)
-    numbered = torch.cat(
-        [torch.arange(count, device=boxes.device).unsqueeze(1).to(boxes), boxes], dim=1
-    )
-    views: Tensor = roi_align(pictures.float(), numbered, size, sampling_ratio=2, aligned=True)
-    return torch.where((turn < 1 / 2)[:, None, None, None], views.flip(-1), views)
-
-
-def matching_loss(
-    text: Tensor, pictures: Tensor, similarity: Tensor, temperature: float, seen: Tensor
-) -> Tensor:
-    """(L^t2v + L^v2t) / 2 with s(a, b) = cos(a, b) / tau (Equations 12 and 13).
-
-    Args:
-        text: (posts, hidden)
-        pictures: (posts, hidden)
-        similarity: (posts, posts) P, at least 0, texts first.
-        temperature: tau.
-        seen: (posts,) bool, True on posts that take part.
-    """
-    cosines = (
-        functional.normalize(text, dim=-1) @ functional.normalize(pictures, dim=-1).T
-    )  # (posts, posts)
-    scores = cosines / temperature
-    return (divergence(scores, similarity, seen) + divergence(scores.T, similarity.T, seen)) / 2
-
-
-def divergence(scores: Tensor, similarity: Tensor, seen: Tensor) -> Tensor:
-    """1/B sum_ij p_ij log(p_ij / (q_ij + eps)), p = softmax_j(scores), q_ij = P_ij / sum_k P_ik (Equations 6 to 8).
-
-    A row of P that is all 0 gives a uniform q; no post at all gives 0.
-
-    Args:
-        scores: (posts, posts)
-        similarity: (posts, posts) P, at least 0.
-        seen: (posts,) bool, True on posts that take part; the others are neither rows nor columns.
-    """
-    pairs = seen.unsqueeze(1) & seen  # (posts, posts)
-    count = seen.sum().clamp(min=1)
-    log_p = scores.masked_fill(~pairs, torch.finfo(scores.dtype).min).log_softmax(
-        1
-    )  # (posts, posts)
-    known = similarity.to(log_p.dtype) * pairs
-    total = known.sum(1, keepdim=True)  # (posts, 1)
-    q = torch.where(total > 0, known / total.clamp(min=torch.finfo(total.dtype).tiny), 1 / count)
-    terms = log_p.exp() * (log_p - (q + _EPSILON).log())
-    return terms.masked_fill(~pairs, 0).sum() / count
-
-
-def _read_vit(source: str, image_size: int) -> VisualBackbone:
-    """A ViT with its weights and the statistics of the pictures it knows."""
-    try:
-        backbone = VisualBackbone(source, image_size=image_size)
-    except WeightsUnavailable as error:
-        raise WeightsUnavailable(
-            f"{error}; or set patch_embedding: null to start the patches randomly"
-        ) from error
-    if any(
-        getattr(backbone.model, part, None) is None
-        for part in ("patch_embed", "cls_token", "pos_embed")
-    ):
-        raise ValueError(
-            f"patch_embedding '{source}' has no patches, start token and positions: name a ViT"
-        )
-    return backbone
-
-
 def _gather_unit_vectors(vectors: Tensor) -> Tensor:
     """Gather vectors of all processes and divide them by their lengths, at least in float32.
 
@@ -754,8 +577,3 @@ def _count_shared(num_shared_layers: int | None, num_layers: int) -> int:
             f"to {num_layers - 1}"
         )
     return count
-
-
-def _trained_copy(module: nn.Module) -> nn.Module:
-    """A copy that trains, also where the original is frozen."""
-    return copy.deepcopy(module).requires_grad_(True).train()

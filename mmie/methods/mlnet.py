@@ -53,11 +53,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from mmie.blocks.all_gather import all_gather_rows
 from mmie.blocks.attention import MultiHeadAttention, attend_heads, masked_mean
-from mmie.blocks.joint_batch import all_gather_rows
 from mmie.blocks.recurrent import BiLSTM, CharacterEncoder
 from mmie.blocks.text_layers import embed_text, layer_mask, text_layers
-from mmie.blocks.vision import VisualOutput, zero_loss_for_unused
+from mmie.blocks.vision import VisualOutput
+from mmie.blocks.weights import zero_loss_for_unused
 from mmie.methods import papers
 from mmie.methods.inspection import inspecting
 from mmie.methods.multimodal import MultimodalModule

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmie.blocks.heads import Pooling
-from mmie.blocks.visual_prefix import Mapping
+from mmie.blocks.visual_prefix import ScaleMapping
 from mmie.methods import papers
 from mmie.methods.hvpnet import HVPNet, Variant
 from mmie.types import Schema
@@ -56,7 +56,7 @@ class RSRNeT(HVPNet):
         vision_backbone: str = "resnest50d",
         pooling: Pooling = "cls",
         variant: Variant = "paper",
-        mapping: Mapping = "dynamic",
+        mapping: ScaleMapping = "dynamic",
         scales: Sequence[int] = (1, 2, 3, 4),
         **shared: Any,
     ) -> None:

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from mmie.metrics import (
-    Scores,
+    PrecisionRecallF1,
     approximate_randomization,
     paired_bootstrap,
     per_type,
-    scores,
+    precision_recall_f1,
     span_counts,
     span_counts_per_post,
     span_type_confusion,
@@ -97,7 +97,7 @@ def post_counts(predictions: Sequence[PredictionRecord]) -> Tensor:
 
 def scores_by_type(
     predictions: Sequence[PredictionRecord], types: Sequence[str]
-) -> dict[str, Scores]:
+) -> dict[str, PrecisionRecallF1]:
     """Scores of each entity type or relation label."""
     predicted, gold = (
         [prediction.predicted for prediction in predictions],
@@ -132,7 +132,7 @@ def types_of(runs: Sequence[Sequence[PredictionRecord]]) -> list[str]:
 
 def sliced(
     predictions: Sequence[PredictionRecord], bucket: Callable[[PredictionRecord, Entity], str]
-) -> dict[str, Scores]:
+) -> dict[str, PrecisionRecallF1]:
     """Scores of the gold and predicted entities that fall into each bucket.
 
     Args:
@@ -146,7 +146,7 @@ def sliced(
         for column, entities in enumerate((found & gold, found, gold)):
             for entity in entities:
                 counts[bucket(prediction, entity)][column] += 1
-    return {name: scores(*row) for name, row in counts.items()}
+    return {name: precision_recall_f1(*row) for name, row in counts.items()}
 
 
 def pair_seeds(first: Sequence[int], second: Sequence[int]) -> tuple[tuple[int, int], ...]:

@@ -16,7 +16,8 @@ from helpers.methods import (
     training_loss,
 )
 
-from mmie.blocks.visual_prefix import PyramidPrefix, ReferencePrefix
+from mmie.blocks.reference_prefix import ReferencePrefix
+from mmie.blocks.visual_prefix import PyramidPrefix
 from mmie.methods import HVPNet, TextOnly
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")

@@ -1,14 +1,13 @@
 """IMM's equations against literal versions, its visual layers, its switches and its losses."""
 
-import json
 import math
 from dataclasses import replace
 from types import SimpleNamespace
 
-import huggingface_hub.constants
 import pytest
-import timm
 import torch
+from helpers.backbones import save_timm_folder
+from helpers.matching import cosine, literal_matching, softmax
 from helpers.methods import (
     batch_without_views,
     build_module,
@@ -26,12 +25,10 @@ from helpers.methods import (
 from torch import nn
 from torch.nn import functional
 
-from mmie.blocks.errors import WeightsUnavailable
-from mmie.methods.imm import IMM, KnowledgeSlots, PatchEmbedding, augment, divergence, matching_loss
+from mmie.methods.imm import IMM, KnowledgeSlots
 from mmie.types import MmieError
 
 POSTS, TOKENS, PATCHES, HIDDEN = 3, 5, 4, 8
-TAU = 0.07
 INTERMEDIATE = SimpleNamespace(intermediate_act_fn=nn.GELU())
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
@@ -58,40 +55,6 @@ def build(data, tiny_bert):
 
 def random(*shape, seed=0):
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-def cosine(left, right):
-    return (left @ right / (left.norm() * right.norm())).item()
-
-
-def softmax(scores):
-    highest = max(scores)
-    total = sum(math.exp(score - highest) for score in scores)
-    return [math.exp(score - highest) / total for score in scores]
-
-
-def all_true(rows):
-    return torch.ones(len(rows), dtype=torch.bool)
-
-
-def literal_divergence(scores, similarity):
-    """Compute Equations 6 to 8 from lists of numbers."""
-    posts, result = len(scores), 0.0
-    for score_row, similarity_row in zip(scores, similarity, strict=True):
-        p, total = softmax(score_row), sum(similarity_row)
-        for j in range(posts):
-            q = similarity_row[j] / total if total else 1 / posts
-            result += p[j] * math.log(p[j] / (q + 1e-8)) / posts
-    return result
-
-
-def literal_matching(text, pictures, similarity):
-    scores = [[cosine(t, v) / TAU for v in pictures] for t in text]
-    turned = [[cosine(t, v) / TAU for t in text] for v in pictures]
-    return (
-        literal_divergence(scores, similarity)
-        + literal_divergence(turned, list(zip(*similarity, strict=True)))
-    ) / 2
 
 
 def linear(layer, vector):
@@ -222,39 +185,6 @@ def literal_patches(module, picture):
         norm(module.norm, t + p + module.kind.weight[0])
         for t, p in zip(tokens, places, strict=True)
     ]
-
-
-def test_divergence_equals_equations_6_to_8():
-    scores, similarity = random(4, 4), random(4, 4, seed=1).relu()
-    similarity[2] = 0
-    expected = literal_divergence(scores.tolist(), similarity.tolist())
-    assert divergence(scores, similarity, all_true(scores)).item() == pytest.approx(
-        expected, rel=1e-9
-    )
-
-
-def test_matching_loss_is_the_mean_of_both_directions():
-    text, pictures, similarity = (
-        random(4, HIDDEN),
-        random(4, HIDDEN, seed=1),
-        random(4, 4, seed=2).relu(),
-    )
-    expected = literal_matching(text, pictures, similarity.tolist())
-    loss = matching_loss(text, pictures, similarity, TAU, all_true(text))
-    assert loss.item() == pytest.approx(expected, rel=1e-9)
-    assert matching_loss(
-        5 * text, pictures, similarity, TAU, all_true(text)
-    ).item() == pytest.approx(expected, rel=1e-9)
-
-
-def test_matching_loss_is_lowest_where_pairs_match():
-    text, own = random(4, HIDDEN), torch.eye(4, dtype=torch.float64)
-    all_posts, one, none = all_true(text), all_true(text) & False, all_true(text) & False
-    one[1] = True
-    right = matching_loss(text, text, own, TAU, all_posts)
-    assert right < 0.1 * matching_loss(text, text.roll(1, 0), own, TAU, all_posts)
-    assert matching_loss(text, text.roll(1, 0), own, TAU, one).abs() < 1e-6
-    assert matching_loss(text, text.roll(1, 0), own, TAU, none) == 0
 
 
 def test_slots_equal_equations_16_to_21():
@@ -440,42 +370,6 @@ def test_training_lowers_the_semantic_loss(build, batch):
     assert sum(map(semantic, range(3))) < 0.7 * before
 
 
-def test_augmented_views_have_the_documented_areas_and_proportions():
-    """A picture whose red is the column and whose green is the row tells what was cut out of it."""
-    size, count = 64, 400
-    ramp = 4.0 * torch.arange(size)
-    picture = torch.stack(
-        [ramp.expand(size, size), ramp.unsqueeze(1).expand(size, size), torch.zeros(size, size)]
-    )
-    torch.manual_seed(0)
-    views = augment(picture.to(torch.uint8).expand(count, -1, -1, -1), size)
-    assert views.shape == (count, 3, size, size)
-    # columns of the picture in one of the view
-    slope = (views[:, 0, 32, 48] - views[:, 0, 32, 16]) / 4 / 32
-    width, height = slope.abs(), (views[:, 1, 48, 32] - views[:, 1, 16, 32]) / 4 / 32
-    assert width.max() < 1.01
-    assert height.max() < 1.01
-    area, ratio = width * height, width / height
-    assert 0.06 < area.min() < 0.15
-    assert area.max() > 0.9
-    assert 0.4 < area.mean() < 0.6
-    assert 0.7 < ratio.min() < 0.8
-    assert 1.25 < ratio.max() < 1.4
-    assert 0.4 < (slope < 0).float().mean() < 0.6
-    left = views[:, 0].amin(dim=(1, 2)) / 4
-    assert left.min() < 2
-    assert left.max() > 30
-
-
-def test_augmented_views_differ_between_calls_and_stay_pixel_values():
-    pictures = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
-    torch.manual_seed(0)
-    first, second = augment(pictures, 32), augment(pictures, 32)
-    assert not torch.equal(first, second)
-    assert first.min() >= 0
-    assert first.max() <= 255
-
-
 def test_visual_layers_start_as_copies_and_share_attention_and_norms(build):
     deep = {**build().text.config.to_dict(), "num_hidden_layers": 4}
     module = build(perturbed=False, encoder=deep, num_shared_layers=1, freeze_text=True)
@@ -576,72 +470,8 @@ def test_invalid_arguments_raise(build, changes, message):
         build(**changes)
 
 
-def save_vit(folder, name="test_vit"):
-    """A folder as timm writes it, with statistics of its own."""
-    torch.manual_seed(3)
-    model = timm.create_model(name, pretrained=False)
-    settings = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "num_classes": 1000}
-    config = {
-        "architecture": name,
-        "num_classes": 1000,
-        "pretrained_cfg": {**model.pretrained_cfg, **settings},
-    }
-    (folder / "config.json").write_text(json.dumps(config))
-    torch.save(model.state_dict(), folder / "pytorch_model.bin")
-
-
-def patches_of(build, source, patch_size=16):
-    return PatchEmbedding(build().text, 64, patch_size, source)
-
-
-def test_patch_embedding_copies_the_weights_of_a_vit(build, tmp_path):
-    save_vit(tmp_path)
-    vit, patches = (
-        timm.create_model(f"local-dir:{tmp_path}", pretrained=True, img_size=64),
-        patches_of(build, str(tmp_path)),
-    )
-    assert torch.equal(patches.projection.weight, vit.patch_embed.proj.weight)
-    assert torch.equal(patches.projection.bias, vit.patch_embed.proj.bias)
-    assert torch.equal(patches.start.weight, vit.cls_token[0])
-    torch.testing.assert_close(patches.positions.weight, vit.pos_embed[0])
-    torch.testing.assert_close(patches.mean.flatten(), 255 * torch.tensor([0.1, 0.2, 0.3]))
-    torch.testing.assert_close(patches.std.flatten(), 255 * torch.tensor([0.4, 0.5, 0.6]))
-    assert all(parameter.requires_grad for parameter in patches.parameters())
-
-
-def test_patch_embedding_resamples_patches_of_another_size(build, tmp_path):
-    save_vit(tmp_path)
-    patches = patches_of(build, str(tmp_path), patch_size=8)
-    assert patches.projection.weight.shape == (64, 3, 8, 8)
-    pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
-    assert patches(pixels).shape == (2, 65, 64)
-
-
-def test_vit_of_another_width_leaves_the_patches_random(build, tmp_path):
-    save_vit(tmp_path)
-    module = build()
-    narrow = type(module.text)(
-        {**module.text.config.to_dict(), "hidden_size": 32}, pretrained=False
-    )
-    with pytest.warns(UserWarning, match="is 64 wide, the text encoder 32: it starts random"):
-        PatchEmbedding(narrow, 64, 16, str(tmp_path))
-
-
-def test_source_that_is_no_vit_raises(build, tmp_path):
-    save_vit(tmp_path, "test_resnet")
-    with pytest.raises(ValueError, match="has no patches, start token and positions: name a ViT"):
-        patches_of(build, str(tmp_path))
-
-
-def test_unreachable_hub_raises_a_one_line_error(build, monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(WeightsUnavailable, match="set patch_embedding: null") as error:
-        patches_of(build, "vit_base_patch32_clip_224.openai", 32)
-    assert "\n" not in str(error.value)
-
-
 def test_module_can_be_rebuilt_without_the_vit_folder(build, data, tmp_path):
-    save_vit(tmp_path)
+    save_timm_folder(tmp_path, "test_vit")
     module = build()
     module.visual.patches._load(str(tmp_path))
     arguments = module.rebuild_args()
