@@ -31,8 +31,8 @@ Activation-FFN (Equations 15, 19-21)   `KnowledgeSlots`, `IMM.activate`  (batch,
 **Departures.**
 
 - The paper's blocks are pre-norm. BERT's weights were trained in post-norm blocks and lose accuracy
-  in pre-norm ones, so ``norm: post`` is the default. ``norm: pre`` computes the paper's blocks, with
-  each sub-layer behind the norm whose output it reads in BERT.
+  in pre-norm ones, so ``norm: post`` is the default. ``norm: pre`` computes the paper's blocks,
+  with each sub-layer behind the norm whose output it reads in BERT.
 - Matching compares cos / ``temperature``, since plain dot products of wide vectors make p one-hot.
 - Patch vectors pass a norm, as BERT's own embeddings do.
 - phi_v starts at 0, so that training starts at the text encoder. phi_k starts so that a token and a
