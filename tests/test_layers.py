@@ -10,13 +10,16 @@ from helpers.paths import PACKAGE, REPOSITORY
 
 METHOD_SUPPORT = (
     "base",
+    "init_args",
+    "initialisation",
+    "inspection",
+    "lightning_hooks",
+    "loading",
     "multimodal",
     "optimizer",
-    "tasks",
-    "loading",
-    "inspection",
-    "initialisation",
     "papers",
+    "parameter_groups",
+    "tasks",
 )
 METHOD_FILES = {file.stem for file in (PACKAGE / "methods").glob("[!_]*.py")} - set(METHOD_SUPPORT)
 PARENTS = {"rsrnet": ["hvpnet"], "mlnet_pretraining": ["mlnet"]}

@@ -16,7 +16,7 @@ import mmie.methods
 from mmie.methods import ExtractionModule
 from mmie.methods.base import full_name
 from mmie.methods.loading import known_methods
-from mmie.methods.papers import CORPORA, Paper, Scores
+from mmie.methods.papers import CORPORA, Paper, PublishedScores
 from mmie.types import MmieError
 
 Method = type[ExtractionModule]
@@ -221,7 +221,7 @@ def _results_table(paper: Paper) -> Table:
     return table
 
 
-def _cells(scores: Scores) -> list[str]:
+def _cells(scores: PublishedScores) -> list[str]:
     values = (scores.precision, scores.recall, scores.f1)
     return ["" if value is None else _NUMBER.format(value) for value in values]
 

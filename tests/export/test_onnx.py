@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.methods import make_batch, without_pictures
+from helpers.methods import instance_without_views, make_batch
 
 from mmie.data import DemoCorpus
 from mmie.export.onnx import describe, export_onnx
@@ -69,7 +69,7 @@ def test_scores_equal_pytorchs_for_any_batch_size(hvpnet, random_pair, demo_data
     for chosen in (
         instances[:1],
         instances[1:8],
-        [without_pictures(instances[0]), *instances[8:16]],
+        [instance_without_views(instances[0]), *instances[8:16]],
     ):
         batch = make_batch(data, chosen)
         with torch.no_grad():

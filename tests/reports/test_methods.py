@@ -16,7 +16,7 @@ from mmie.methods import (
     TextOnly,
     papers,
 )
-from mmie.methods.papers import CORPORA, Paper, Published, Scores
+from mmie.methods.papers import CORPORA, Paper, Published, PublishedScores
 from mmie.reports.methods import (
     MethodError,
     describe,
@@ -132,7 +132,7 @@ def test_every_overlay_is_a_row_and_every_row_an_overlay():
 
 
 def test_the_setting_of_a_row():
-    scores = Scores(1.0, 2.0, 3.0)
+    scores = PublishedScores(1.0, 2.0, 3.0)
     assert Published("MNRE", scores).setting == ""
     assert (
         Published("MNRE", scores, started_from="Twitter2017").setting == "weights from Twitter2017"

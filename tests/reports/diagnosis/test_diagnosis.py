@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.command import run, succeed, tiny
-from helpers.methods import build_module, make_batch, perturb, without_pictures
+from helpers.methods import build_module, instance_without_views, make_batch, perturb
 from PIL import Image
 from test_contract import METHODS
 from torch.nn import functional
@@ -153,7 +153,7 @@ def test_a_page_for_a_split(build, name, task, told):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_split_without_pictures_has_a_page(build, name):
     target = build(name)
-    instances = [without_pictures(instance) for instance in target.instances[:5]]
+    instances = [instance_without_views(instance) for instance in target.instances[:5]]
     page = render_split(target, diagnose(target, instances), diagnose(target, instances))
     assert "<image" not in page
     assert not check(page).addresses
@@ -164,7 +164,7 @@ def test_posts_with_and_without_pictures_share_a_page(build):
     target = build("imm")
     instances = [
         *target.instances[:16],
-        without_pictures(target.instances[0]),
+        instance_without_views(target.instances[0]),
     ]  # alone in its batch
     diagnoses = diagnose(target, instances)
     assert "learned_similarity" not in diagnoses[-1].values
