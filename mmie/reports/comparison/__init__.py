@@ -1,1 +1,11 @@
 """Comparison report over several runs."""
+
+__all__ = [
+    "disagreements",
+    "groups",
+    "insight",
+    "page",
+    "report",
+    "slices",
+    "summary",
+]
