@@ -27,8 +27,8 @@ from mmie.experiments.studies import (
 )
 from mmie.experiments.sweep import Job, plan, sweep_options, write_scripts
 from mmie.experiments.sweep_runner import COMMAND, describe_outcome, run_sweep
-from mmie.reports.study.page import render_study, write_study
-from mmie.reports.study.study import measure
+from mmie.reports.study.page import study_table, write_study
+from mmie.reports.study.study import summarise_study
 
 STUDIES = {
     "low-resource": "with shares of the training instances",
@@ -110,8 +110,10 @@ def study_command(arguments: Sequence[str]) -> None:
     kind, chosen = settings.subcommand, settings[settings.subcommand]
     jobs = _plan_study(kind, chosen)
     run_sweep(jobs, chosen.jobs, report=lambda ended: print(describe_outcome(ended), flush=True))
-    study = measure(kind, {job.folder: job.after[0].folder if job.after else None for job in jobs})
-    Console().print(render_study(study))
+    study = summarise_study(
+        kind, {job.folder: job.after[0].folder if job.after else None for job in jobs}
+    )
+    Console().print(study_table(study))
     with usage_errors():  # a folder that cannot be written
         print("\n".join(map(str, write_study(study, chosen.out))))
 
