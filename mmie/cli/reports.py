@@ -33,7 +33,6 @@ def compare_command(arguments: Sequence[str]) -> None:
     groups = comparison_groups(runs)
     Console().print(scores_table(groups))
     explain = partial(explain_run, count=settings.diagnose) if settings.diagnose else None
-    # A folder that cannot be written is an error of one line.
     with usage_errors():
         page = write_report(
             groups, untested, settings.out, settings.resamples, settings.posts, explain
@@ -75,7 +74,9 @@ def diagnose_command(arguments: Sequence[str]) -> None:
         page = render_post(target, diagnose_post(target, chosen.post))
     else:
         page = render_split(target, *diagnose_split(target, chosen.sample))
-    print(write_page(page, chosen.out))
+    with usage_errors():
+        file = write_page(page, chosen.out)
+    print(file)
 
 
 def _log_to_wandb(settings: WandbSettings, folder: Path) -> None:
@@ -95,7 +96,11 @@ def _read_run_data(arguments: Sequence[str]) -> dict[str, object]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--checkpoint")
     parser.add_argument("--config")
-    options, _ = parser.parse_known_args(list(arguments))
+    try:
+        options, _ = parser.parse_known_args(list(arguments))
+    except argparse.ArgumentError:
+        # An option has no value, which the full parser reports.
+        return {}
     if options.checkpoint is None:
         return {}
     return read_data_settings(options.checkpoint, options.config)

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 from helpers.command import run, succeed, tiny
-from helpers.html import ParsedPage
+from helpers.html import ParsedPage, parse_static_page
 from PIL import Image
 
 from mmie.methods import papers
@@ -111,12 +111,14 @@ def test_diagnose_writes_pages_of_a_run(demo_root, tmp_path):
     succeed("diagnose", checkpoint, f"--post={known}", "--split=valid", f"--out={post}")
     text = post.read_text(encoding="utf-8")
     assert f"post {known}" in text
-    loads = ParsedPage(text).loads
-    assert all(load.startswith("data:image/jpeg;base64,") for load in loads)
+    parse_static_page(text)
     check_one_line(run("diagnose", checkpoint, "--post=nobody"), "nobody", "has no such post")
     check_one_line(run("diagnose", checkpoint, "--split=dev"), "split", "train")
     no_root = f"--data.corpus.root={tmp_path / 'gone'}"
     check_one_line(run("diagnose", checkpoint, no_root), "gone", "no such folder")
+    check_one_line(run("diagnose", "--checkpoint"), "checkpoint")
+    no_folder = f"--out={folder / 'best.ckpt' / 'page.html'}"
+    check_one_line(run("diagnose", checkpoint, "--sample=10", no_folder), "best.ckpt")
     (folder / "config.yaml").unlink()
     check_one_line(run("diagnose", checkpoint), "config.yaml", "--config")
     check_one_line(run("diagnose"), "checkpoint")

@@ -108,5 +108,5 @@ def change_metrics(folder: Path, **sections: Any) -> None:
     """Replace sections of ``metrics.json``; None removes one."""
     file = folder / "metrics.json"
     metrics = {**json.loads(file.read_text()), **sections}
-    kept = {name: section for name, section in metrics.items() if section is not None}
-    file.write_text(json.dumps(kept))
+    remaining = {name: section for name, section in metrics.items() if section is not None}
+    file.write_text(json.dumps(remaining))

@@ -43,7 +43,7 @@ class InstanceDiagnosis:
 
     @property
     def gold(self) -> str:
-        """Gold relation, or type of the first gold entity; empty if there is none."""
+        """Gold relation, or type of the first gold entity, empty if there is none."""
         if self.instance.relation is not None:
             return self.instance.relation.label
         entities = self.instance.post.entities

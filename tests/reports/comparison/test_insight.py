@@ -1,4 +1,4 @@
-"""Diagnosis of a run for a comparison; `tests/cli/test_reports.py` diagnoses real runs."""
+"""Diagnosis of a run for a comparison. `tests/cli/test_reports.py` diagnoses real runs."""
 
 from helpers.run_folders import write_run
 

@@ -9,7 +9,7 @@ from mmie.reports.diagnosis.target import DiagnosisTarget
 
 @pytest.fixture
 def build_target(request, demo_data):
-    """Returns a function that builds a method with random weights over the demo corpus's test split."""
+    """Function that builds a method with random weights over the test split of a demo corpus."""
 
     def build(name, task="ner", **changes):
         case = METHODS[name]

@@ -4,21 +4,12 @@ import re
 from dataclasses import replace
 
 import pytest
-from helpers.html import ParsedPage
+from helpers.html import parse_static_page
 from helpers.methods import without_pictures
 from test_contract import METHODS
 
 from mmie.reports.diagnosis.diagnosis import diagnose, diagnose_post, diagnose_split
 from mmie.reports.diagnosis.page import render_post, render_split, write_page
-
-
-def parse_standalone(page):
-    """Parse a page that must be well formed and load nothing."""
-    parsed = ParsedPage(page)
-    addresses = parsed.loads + parsed.links
-    assert all(address.startswith("data:image/jpeg;base64,") for address in addresses)
-    assert not re.search(r"https?:|url\(|@import|<script|nan\b", page)
-    return parsed
 
 
 @pytest.mark.parametrize("task", ["ner", "re"])
@@ -32,7 +23,7 @@ def test_every_method_has_a_page_for_a_post(build_target, name, task):
     )
     instance = next(with_crops)
     page = render_post(target, diagnose_post(target, instance.post.id))
-    text = "".join(parse_standalone(page).text)
+    text = "".join(parse_static_page(page).text)
     assert all(word in text for word in instance.post.words)
     assert instance.post.id in text
     assert "support" in text
@@ -67,7 +58,7 @@ def test_a_page_for_a_split(build_target, name, task, parts):
     assert len(diagnoses) == 12
     assert len(swapped) == (12 if name == "mlnet" else 0)
     page = render_split(target, diagnoses, swapped)
-    text = "".join(parse_standalone(page).text)
+    text = "".join(parse_static_page(page).text)
     assert [part for part in parts if part not in text] == []
     num_pictures = sum(diagnosis.instance.views[0] is not None for diagnosis in diagnoses)
     assert page.count("<image") == (num_pictures if name == "rap" else 0)
@@ -79,10 +70,10 @@ def test_a_split_without_pictures_has_a_page(build_target, name):
     instances = [without_pictures(instance) for instance in target.instances[:5]]
     page = render_split(target, diagnose(target, instances), diagnose(target, instances))
     assert "<image" not in page
-    parsed = parse_standalone(page)
+    parsed = parse_static_page(page)
     assert not parsed.loads
     assert not parsed.links
-    parse_standalone(render_post(target, diagnose(target, instances[:1])))
+    parse_static_page(render_post(target, diagnose(target, instances[:1])))
 
 
 def test_posts_with_and_without_pictures_share_a_page(build_target):
@@ -107,7 +98,7 @@ def test_texts_are_escaped(build_target, monkeypatch):
         render_split(target, *diagnose_split(target, 9)),
     )
     for page in pages:
-        assert not {"script", "i"} & set(parse_standalone(page).tags)
+        assert not {"script", "i"} & set(parse_static_page(page).tags)
         assert "&lt;script&gt;" in page
 
 
