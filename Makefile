@@ -2,16 +2,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS := runs/demo_text_only runs/demo_rap
 
-.PHONY: help setup demo test lowest soak lint audit clean
+.PHONY: help setup demo test test-fast lowest soak lint audit clean
 
 help:
-	@echo "make demo   fit and test two methods on a corpus made on the spot, and compare them (minutes)"
-	@echo "make test   run the whole test suite"
-	@echo "make lowest run the suite on the lowest versions that pyproject.toml admits"
-	@echo "make soak   the long versions of the tests that try to break it (hours)"
-	@echo "make lint   style and types"
-	@echo "make audit  known vulnerabilities of what is installed, and newer versions that are out (asks PyPI)"
-	@echo "make clean  remove what make demo wrote"
+	@echo "make demo       write a corpus, fit and test two methods on it, and compare them (minutes)"
+	@echo "make test       run the whole test suite"
+	@echo "make test-fast  run the tests that start no process and no notebook"
+	@echo "make lowest     run the suite on the lowest versions that pyproject.toml admits"
+	@echo "make soak       run the long versions of the robustness tests (hours)"
+	@echo "make lint       check style and types"
+	@echo "make audit      list known vulnerabilities and newer versions of what is installed (asks PyPI)"
+	@echo "make clean      remove what make demo wrote"
 
 setup: .venv/installed
 
@@ -31,6 +32,9 @@ demo: setup
 
 test: setup
 	$(BIN)/pytest --numprocesses auto
+
+test-fast: setup
+	$(BIN)/pytest --numprocesses auto -m "not slow"
 
 lowest:
 	$(PYTHON) -m venv .venv-lowest

@@ -1,7 +1,7 @@
-"""BIO and BIOES tags to entities and back.
+"""Conversion between entities and their BIO or BIOES tags.
 
-Reading follows conlleval (and seqeval's default mode) on every input, valid or not: an ``I-X`` or ``E-X`` that
-continues no ``X`` opens an entity.
+Reading follows conlleval (and seqeval's default mode) on every input, valid or not: an ``I-X`` or
+``E-X`` that continues no ``X`` opens an entity.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,16 +13,21 @@ _PREFIXES: dict[TagScheme, str] = {"bio": "BI", "bioes": "BIES"}
 
 
 def tag_names(types: Sequence[str], scheme: TagScheme) -> tuple[str, ...]:
-    """All tags of a scheme; ``O`` has id 0.
+    """Return all tags of a scheme, ``O`` first.
 
     >>> tag_names(["PER", "LOC"], "bio")
     ('O', 'B-PER', 'I-PER', 'B-LOC', 'I-LOC')
     """
-    return (OUTSIDE, *(f"{prefix}-{name}" for name in types for prefix in _PREFIXES[scheme]))
+    names = [OUTSIDE]
+    for entity_type in types:
+        names += [f"{prefix}-{entity_type}" for prefix in _PREFIXES[scheme]]
+    return tuple(names)
 
 
 def entities_to_tags(entities: Iterable[Entity], length: int, scheme: TagScheme) -> list[str]:
-    """Tags of the first ``length`` words; an entity that reaches beyond them is cut, not left open.
+    """Return the tags of the first ``length`` words.
+
+    An entity that reaches beyond them is cut, not left open.
 
     Raises:
         ValueError: Two entities share a word.
@@ -43,12 +48,13 @@ def entities_to_tags(entities: Iterable[Entity], length: int, scheme: TagScheme)
 
 
 def tags_to_entities(tags: Sequence[str]) -> list[Entity]:
-    """Entities that the tags spell, in order of their start.
+    """Return the entities of a sequence of tags, in order of their start.
 
     >>> tags_to_entities(["B-PER", "I-PER", "O", "I-LOC"])
     [Entity(start=0, end=2, type='PER'), Entity(start=3, end=4, type='LOC')]
-    >>> tags_to_entities(["S-PER", "B-LOC", "I-ORG", "E-ORG"])
-    [Entity(start=0, end=1, type='PER'), Entity(start=1, end=2, type='LOC'), Entity(start=2, end=4, type='ORG')]
+    >>> entities = tags_to_entities(["S-PER", "B-LOC", "I-ORG", "E-ORG"])
+    >>> [(entity.start, entity.end, entity.type) for entity in entities]
+    [(0, 1, 'PER'), (1, 2, 'LOC'), (2, 4, 'ORG')]
     """
     entities: list[Entity] = []
     start, previous = 0, OUTSIDE
@@ -62,7 +68,9 @@ def tags_to_entities(tags: Sequence[str]) -> list[Entity]:
 
 
 def allowed_transition(previous: str | None, tag: str | None, scheme: TagScheme) -> bool:
-    """Whether ``tag`` may follow ``previous`` in a valid sequence; None stands for the start and the end.
+    """Tell whether ``tag`` may follow ``previous`` in a valid sequence.
+
+    None stands for the start as ``previous`` and for the end as ``tag``.
 
     >>> allowed_transition("B-PER", "I-PER", "bio"), allowed_transition("O", "I-PER", "bio")
     (True, False)
@@ -71,11 +79,12 @@ def allowed_transition(previous: str | None, tag: str | None, scheme: TagScheme)
     """
     if tag is not None and tag[0] in "IE":
         return previous is not None and continues(previous, tag)
-    return not (previous is not None and previous[0] in "BI" and scheme == "bioes")
+    is_open = scheme == "bioes" and previous is not None and previous[0] in "BI"
+    return not is_open
 
 
 def continues(previous: str, tag: str) -> bool:
-    """Whether ``tag`` goes on with the entity of ``previous`` in a valid sequence.
+    """Tell whether ``tag`` continues the entity of ``previous`` in a valid sequence.
 
     >>> continues("B-PER", "E-PER"), continues("B-PER", "I-LOC"), continues("E-PER", "I-PER")
     (True, False, False)
@@ -84,12 +93,12 @@ def continues(previous: str, tag: str) -> bool:
 
 
 def _prefix(position: int, start: int, end: int, scheme: TagScheme) -> str:
-    """Prefix of the tag at ``position`` in an entity from ``start`` to ``end``."""
+    """Return the prefix of the tag at ``position`` in an entity from ``start`` to ``end``."""
     if scheme == "bioes" and position == end - 1:
         return "S" if position == start else "E"
     return "B" if position == start else "I"
 
 
 def _opens(previous: str, tag: str) -> bool:
-    """Whether ``tag`` opens an entity of its own after ``previous``, neither being ``O``."""
+    """Tell whether ``tag`` opens a new entity after ``previous``, neither being ``O``."""
     return tag[0] in "BS" or previous[0] in "ES" or previous[2:] != tag[2:]

@@ -1,4 +1,4 @@
-"""What holds for every method and both tasks. A new method is one row of `METHODS`."""
+"""Contract that every method fulfils for both tasks. A new method is one row of `METHODS`."""
 
 import shutil
 from dataclasses import dataclass, field, replace
@@ -7,21 +7,22 @@ from types import SimpleNamespace
 import pytest
 import torch
 from helpers.methods import (
+    batch_without_views,
     build_data,
     build_module,
     build_trainer,
-    by_words,
+    copy_state,
+    distinct_instances,
     encode,
+    equal_states,
+    instance_without_views,
     make_batch,
-    noise_like,
+    parameters_without_gradient,
     perturb,
-    same,
-    snapshot,
+    random_pixels_like,
     task_loss,
     train,
     training_loss,
-    without_pictures,
-    without_views,
 )
 from torch import nn
 
@@ -38,19 +39,20 @@ TINY = {"vision_backbone": "test_resnet"}
 
 @dataclass(frozen=True)
 class Case:
-    """A method, small.
+    """Small method.
 
     Attributes:
-        method: The class.
-        arguments: What makes it small.
-        encoder: Fixture that gives the text encoder's folder.
+        method: Class of the method.
+        arguments: Constructor arguments that make it small.
+        encoder: Fixture that returns the text encoder's folder.
         pretrained: Parts that train at ``text_lr``.
         head: Parts that train at ``head_lr``.
         frozen: Parts that are frozen by default.
-        crops: Whether it looks at crops.
-        sees: Whether it looks at pictures at all.
+        uses_crops: Whether its states depend on crops.
+        uses_images: Whether its states depend on images.
         width: Width of the states.
-        fixed_views: Why the number of views, masked ones included, is part of the computation; "" if it is not.
+        fixed_views: Reason why its states depend on the number of views, masked ones included.
+            Empty if they do not.
     """
 
     method: type
@@ -59,19 +61,21 @@ class Case:
     pretrained: tuple = ("text", "vision")
     head: tuple = ("head",)
     frozen: tuple = ("vision",)
-    crops: bool = True
-    sees: bool = True
+    uses_crops: bool = True
+    uses_images: bool = True
     width: int = 64
     fixed_views: str = ""
 
 
 METHODS = {
-    "text_only": Case(TextOnly, pretrained=("text",), frozen=(), crops=False, sees=False),
+    "text_only": Case(
+        TextOnly, pretrained=("text",), frozen=(), uses_crops=False, uses_images=False
+    ),
     "hvpnet": Case(HVPNet, TINY),
     "hvpnet_reference": Case(
         HVPNet,
         {**TINY, "variant": "reference"},
-        fixed_views="it reads the views of all posts in the memory order of the public code",
+        fixed_views="its prefix has the memory order of the public code",
     ),
     "rsrnet": Case(RSRNeT, TINY, "tiny_roberta"),
     "rap": Case(RAP, {**TINY, "num_fusion_layers": 2, "prompt_length": 4}),
@@ -79,9 +83,11 @@ METHODS = {
         DGHC,
         {"vision_backbone": "test_vit", "prompt_dim": 16},
         frozen=(),
-        fixed_views="its gates have a weight for every place of a view",
+        fixed_views="its gates have a weight for every view",
     ),
-    "imm": Case(IMM, {"patch_size": 16}, pretrained=("text", "visual"), frozen=(), crops=False),
+    "imm": Case(
+        IMM, {"patch_size": 16}, pretrained=("text", "visual"), frozen=(), uses_crops=False
+    ),
     "mlnet": Case(
         MLNet,
         {**TINY, "fusion_layers": 1, "lstm_size": 32, "lstm_dropout": 0.0},
@@ -94,19 +100,19 @@ RATES = {"text_lr": 1e-3, "fusion_lr": 2e-3, "head_lr": 3e-3}
 
 @pytest.fixture(params=[f"{name}-{task}" for name in METHODS for task in TASKS])
 def setting(request, demo_data):
-    """A method and a task: its data, its modules (`build`) and its batches (`batch`)."""
+    """Method and task, with its data, its modules (`build`) and a batch (`batch`)."""
     name, task = request.param.split("-")
     case = METHODS[name]
     encoder = request.getfixturevalue(case.encoder)
     data = demo_data(task, encoder)
 
-    def build(stirred=True, **changes):
+    def build(perturbed=True, **changes):
         module = build_module(
             case.method, data.schema, **{"encoder": encoder, **case.arguments, **changes}
         )
-        return perturb(module) if stirred else module
+        return perturb(module) if perturbed else module
 
-    posts = by_words(data.instances["train"], 8)
+    posts = distinct_instances(data.instances["train"], 8)
     return SimpleNamespace(
         name=name,
         task=task,
@@ -120,23 +126,18 @@ def setting(request, demo_data):
 
 
 def frozen_parts(setting, module):
-    """What stays as it is where the text encoder is frozen, too."""
+    """Return the frozen parts of a module whose text encoder is frozen, too."""
     return [module.text, *(getattr(module, part) for part in setting.case.frozen)]
 
 
-def is_key_bias(name):
-    """A key's bias adds the same to all scores of a query, so that its gradient is 0 but for rounding."""
-    return name.endswith("key.bias")
-
-
-def test_posts_are_fit_for_these_tests(setting):
+def test_chosen_posts_differ_in_length_and_views(setting):
     lengths = {len(post) for post in setting.posts}
     assert len(setting.posts) == 8
     assert len(lengths) > 2
     assert 8 < setting.batch.view_mask.sum() < setting.batch.view_mask.numel()
 
 
-def test_states_are_as_wide_as_the_text_encoder_and_the_loss_is_a_finite_number(setting):
+def test_states_have_the_documented_shape_and_the_loss_is_finite(setting):
     module = setting.build()
     encoding = module.encode(setting.batch)
     assert isinstance(encoding, Encoding)
@@ -147,7 +148,7 @@ def test_states_are_as_wide_as_the_text_encoder_and_the_loss_is_a_finite_number(
     assert loss.isfinite()
 
 
-def test_the_loss_is_the_mean_of_the_task_plus_the_methods_own(setting):
+def test_loss_is_the_mean_task_loss_plus_extra_losses(setting):
     module = setting.build()
     module.train()
     torch.manual_seed(3)
@@ -158,7 +159,7 @@ def test_the_loss_is_the_mean_of_the_task_plus_the_methods_own(setting):
     torch.testing.assert_close(training_loss(module, setting.batch, seed=3), expected)
 
 
-def test_forward_answers_every_post_in_order(setting):
+def test_forward_predicts_for_every_post_in_order(setting):
     predictions = setting.build()(setting.batch)
     assert [prediction.id for prediction in predictions] == [post.post.id for post in setting.posts]
     labels = set(setting.data.schema.labels)
@@ -175,91 +176,87 @@ def test_every_trainable_parameter_gets_a_gradient(setting):
     training_loss(module, setting.batch).backward()
     missing = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
     assert missing == []
-    dead = [name for name, p in module.named_parameters() if p.requires_grad and not p.grad.any()]
-    assert [name for name in dead if not is_key_bias(name)] == []
+    assert parameters_without_gradient(module) == []
     assert all(p.grad.isfinite().all() for p in module.parameters() if p.requires_grad)
 
 
-def test_what_is_frozen_is_the_backbone_by_default_and_the_text_if_asked(setting):
+def test_freezing_options_decide_the_trainable_parameters(setting):
     module = setting.build()
     frozen = {name.split(".")[0] for name, p in module.named_parameters() if not p.requires_grad}
     assert frozen == set(setting.case.frozen)
     module = setting.build(freeze_text=True)
     training_loss(module, setting.batch).backward()
     assert all(p.grad is None for part in frozen_parts(setting, module) for p in part.parameters())
-    still = ("text", *setting.case.frozen)
-    trained = [
-        (name, p) for name, p in module.named_parameters() if name.split(".")[0] not in still
-    ]
-    assert all(p.requires_grad and p.grad is not None for _, p in trained)
-    assert [name for name, p in trained if not p.grad.any() and not is_key_bias(name)] == []
+    frozen_names = ("text", *setting.case.frozen)
+    for name, parameter in module.named_parameters():
+        if name.split(".")[0] not in frozen_names:
+            assert parameter.requires_grad
+            assert parameter.grad is not None
+    assert parameters_without_gradient(module) == []
 
 
-def test_every_trainable_parameter_is_in_exactly_one_group_with_its_rate(setting):
+def test_every_trainable_parameter_is_in_one_group_with_its_rate(setting):
     module = setting.build(**RATES)
-    placed = {}
+    rates = {}
     for group in module.parameter_groups():
         for parameter in group["params"]:
-            assert parameter not in placed
-            placed[parameter] = group["lr"]
-    names = dict(module.named_parameters())
-    assert set(placed) == {p for p in names.values() if p.requires_grad}
-    rates = {
+            assert parameter not in rates
+            rates[parameter] = group["lr"]
+    parameters = dict(module.named_parameters())
+    assert set(rates) == {p for p in parameters.values() if p.requires_grad}
+    expected = {
         **dict.fromkeys(setting.case.pretrained, 1e-3),
         **dict.fromkeys(setting.case.head, 3e-3),
     }
-    for name, parameter in names.items():
+    for name, parameter in parameters.items():
         if parameter.requires_grad:
-            assert placed[parameter] == rates.get(name.split(".")[0], 2e-3), name
-    assert (
-        sum(name.startswith(("head.classifier.", "head.crf.", "head.emission.")) for name in names)
-        >= 2
-    )
+            assert rates[parameter] == expected.get(name.split(".")[0], 2e-3), name
+    classifier = ("head.classifier.", "head.crf.", "head.emission.")
+    assert sum(name.startswith(classifier) for name in parameters) >= 2
 
 
-def test_weights_decay_but_biases_norms_and_embeddings_do_not(setting):
+def test_biases_norms_and_embeddings_do_not_decay(setting):
     module = setting.build(weight_decay=0.05)
-    decays = {
-        p: group["weight_decay"] for group in module.parameter_groups() for p in group["params"]
-    }
+    decays = {}
+    for group in module.parameter_groups():
+        decays.update(dict.fromkeys(group["params"], group["weight_decay"]))
     norms_and_embeddings = nn.LayerNorm | nn.BatchNorm2d | nn.GroupNorm | nn.Embedding
+    vit_embeddings = {"cls_token", "pos_embed"}
     for part in module.modules():
         for name, parameter in part.named_parameters(recurse=False):
             if parameter.requires_grad:
-                spared = isinstance(part, norms_and_embeddings) or parameter.ndim < 2
-                spared |= name in {"cls_token", "pos_embed"}  # a ViT's embeddings
-                assert decays[parameter] == (0.0 if spared else 0.05), (part, name)
+                is_exempt = isinstance(part, norms_and_embeddings) or parameter.ndim < 2
+                is_exempt |= name in vit_embeddings
+                assert decays[parameter] == (0.0 if is_exempt else 0.05), (part, name)
 
 
 def test_every_trainable_parameter_changes_in_a_step(setting):
     module = setting.build(**RATES)
-    before = snapshot(module)
+    before = copy_state(module)
     train(module, setting.batch, steps=1)
-    after = snapshot(module)
-    still = [
-        name
-        for name, p in module.named_parameters()
-        if p.requires_grad and torch.equal(before[name], after[name])
-    ]
-    assert [name for name in still if not is_key_bias(name)] == []
+    after = copy_state(module)
+    for name, parameter in module.named_parameters():
+        # a bias of keys has a gradient of 0 but for rounding
+        if parameter.requires_grad and not name.endswith("key.bias"):
+            assert not torch.equal(before[name], after[name]), name
 
 
-def test_what_is_frozen_does_not_move(setting):
+def test_frozen_parts_do_not_change(setting):
     module = setting.build(freeze_text=True, **RATES)
-    before = [snapshot(part) for part in frozen_parts(setting, module)]
+    before = [copy_state(part) for part in frozen_parts(setting, module)]
     train(module, setting.batch, steps=3)
     module.train()
     assert module.training
     parts = frozen_parts(setting, module)
     assert not any(part.training for frozen in parts for part in frozen.modules())
-    assert all(same(old, snapshot(part)) for old, part in zip(before, parts, strict=True))
+    assert all(equal_states(old, copy_state(part)) for old, part in zip(before, parts, strict=True))
 
 
-def test_a_masked_views_pixels_change_nothing(setting):
+def test_pixels_of_masked_views_have_no_influence(setting):
     module, batch = setting.build(), setting.batch
     states = encode(module, batch)
     noise = torch.where(
-        batch.view_mask[..., None, None, None], batch.pixels, noise_like(batch.pixels)
+        batch.view_mask[..., None, None, None], batch.pixels, random_pixels_like(batch.pixels)
     )
     noisy = make_batch(setting.data, setting.posts, pixels=noise)
     assert not torch.equal(noisy.pixels, batch.pixels)
@@ -269,7 +266,7 @@ def test_a_masked_views_pixels_change_nothing(setting):
     )
 
 
-def test_a_masked_view_is_as_if_it_were_not_there(setting):
+def test_masked_views_equal_absent_views(setting):
     if setting.case.fixed_views:
         pytest.skip(setting.case.fixed_views)
     posts = [post for post in setting.posts if sum(view is not None for view in post.views) == 2]
@@ -281,28 +278,25 @@ def test_a_masked_view_is_as_if_it_were_not_there(setting):
 
 
 @pytest.mark.parametrize("view", [0, 1], ids=["picture", "crop"])
-def test_a_readable_views_pixels_change_its_posts_states_and_no_other(setting, view):
+def test_pixels_of_a_view_change_the_states_of_its_post_only(setting, view):
     module, batch = setting.build().double(), setting.batch
     states = encode(module, batch)
     pixels = batch.pixels.clone()
-    pixels[2, view] = noise_like(pixels[2, view])
+    pixels[2, view] = random_pixels_like(pixels[2, view])
     assert batch.view_mask[2, view]
-    changed = (
-        (encode(module, make_batch(setting.data, setting.posts, pixels=pixels)) - states)
-        .abs()
-        .amax(dim=2)
-    )
-    real = batch.attention_mask
-    if not (setting.case.sees if view == 0 else setting.case.crops):
-        assert changed.max() == 0
+    changed = encode(module, make_batch(setting.data, setting.posts, pixels=pixels))
+    change = (changed - states).abs().amax(dim=2)  # (batch, tokens)
+    has_influence = setting.case.uses_images if view == 0 else setting.case.uses_crops
+    if not has_influence:
+        assert change.max() == 0
         return
-    assert (changed[2][real[2]] > 1e-9).all()
+    assert (change[2][batch.attention_mask[2]] > 1e-9).all()
     others = [row for row in range(8) if row != 2]
-    assert changed[others].max() < 1e-12
+    assert change[others].max() < 1e-12
 
 
-def test_a_posts_result_does_not_depend_on_its_batch(setting):
-    posts = [without_pictures(setting.posts[0]), *setting.posts[1:]]
+def test_results_do_not_depend_on_batch_mates(setting):
+    posts = [instance_without_views(setting.posts[0]), *setting.posts[1:]]
     module, batch = setting.build(), make_batch(setting.data, posts)
     states, predictions = encode(module, batch), module(batch)
     with torch.no_grad():
@@ -319,8 +313,8 @@ def test_a_posts_result_does_not_depend_on_its_batch(setting):
     assert min(map(len, posts)) < batch.input_ids.shape[1]
 
 
-def test_posts_without_any_picture_give_finite_results_and_gradients(setting):
-    module, bare = setting.build(), without_views(setting.batch)
+def test_results_and_gradients_without_images_are_finite(setting):
+    module, bare = setting.build(), batch_without_views(setting.batch)
     assert encode(module, bare).isfinite().all()
     assert len(module(bare)) == 8
     training_loss(module, bare).backward()
@@ -329,15 +323,16 @@ def test_posts_without_any_picture_give_finite_results_and_gradients(setting):
     assert torch.equal(encode(module, noisy), encode(module, bare))
 
 
-def test_a_batch_of_one(setting):
-    module, one = setting.build(), make_batch(setting.data, setting.posts[:1])
-    training_loss(module, one).backward()
+def test_batch_of_one(setting):
+    module = setting.build()
+    batch = make_batch(setting.data, setting.posts[:1])
+    training_loss(module, batch).backward()
     assert all(p.grad.isfinite().all() for p in module.parameters() if p.grad is not None)
-    assert len(module(one)) == 1
+    assert len(module(batch)) == 1
 
 
 def test_overfits_eight_posts(setting):
-    module = setting.build(stirred=False, text_lr=2e-3, fusion_lr=2e-3, head_lr=2e-2, dropout=0.0)
+    module = setting.build(perturbed=False, text_lr=2e-3, fusion_lr=2e-3, head_lr=2e-2, dropout=0.0)
     start = task_loss(module, setting.batch)
     train(module, setting.batch, steps=45)
     assert task_loss(module, setting.batch) < 0.1 * start
@@ -352,34 +347,35 @@ def test_overfits_eight_posts(setting):
         ]
 
 
-def test_the_same_seed_gives_the_same_module(setting):
+def test_same_seed_gives_the_same_module(setting):
     first, second, other = (setting.build(seed=seed, **RATES) for seed in (1, 1, 2))
     for module in (first, second, other):
         train(module, setting.batch, steps=2)
-    assert same(snapshot(first), snapshot(second))
-    assert not same(snapshot(first), snapshot(other))
+    assert equal_states(copy_state(first), copy_state(second))
+    assert not equal_states(copy_state(first), copy_state(other))
 
 
-def test_gradient_checkpointing_changes_neither_loss_nor_gradient(setting):
-    plain, thrifty = setting.build(), setting.build(gradient_checkpointing=True)
+def test_gradient_checkpointing_changes_no_loss_or_gradient(setting):
+    plain, checkpointed = setting.build(), setting.build(gradient_checkpointing=True)
     assert any(
-        getattr(part, "gradient_checkpointing", False) for part in thrifty.text.model.modules()
+        getattr(part, "gradient_checkpointing", False) for part in checkpointed.text.model.modules()
     )
-    losses = [training_loss(module, setting.batch) for module in (plain, thrifty)]
+    losses = [training_loss(module, setting.batch) for module in (plain, checkpointed)]
     torch.testing.assert_close(losses[0], losses[1])
-    for module, loss in zip((plain, thrifty), losses, strict=True):
+    for module, loss in zip((plain, checkpointed), losses, strict=True):
         assert module.text.training
         loss.backward()
-    for (name, p), (_, q) in zip(plain.named_parameters(), thrifty.named_parameters(), strict=True):
-        if p.requires_grad:
-            torch.testing.assert_close(p.grad, q.grad, msg=name)
+    expected = dict(plain.named_parameters())
+    for name, parameter in checkpointed.named_parameters():
+        if parameter.requires_grad:
+            torch.testing.assert_close(expected[name].grad, parameter.grad, msg=name)
 
 
-def test_a_checkpoint_alone_gives_the_same_answers(setting, demo_root, tmp_path):
+def test_loaded_checkpoint_gives_the_same_predictions(setting, demo_root, tmp_path):
     encoder = tmp_path / "encoder"
     shutil.copytree(setting.encoder, encoder)
     module = setting.build(encoder=str(encoder), **RATES)
-    frozen = [snapshot(getattr(module, part)) for part in setting.case.frozen]
+    frozen = [copy_state(getattr(module, part)) for part in setting.case.frozen]
     trainer = build_trainer(tmp_path, max_steps=3, limit_val_batches=1)
     trainer.fit(module, build_data(demo_root, setting.task, str(encoder)))
     trainer.save_checkpoint(tmp_path / "module.ckpt")
@@ -392,6 +388,6 @@ def test_a_checkpoint_alone_gives_the_same_answers(setting, demo_root, tmp_path)
     assert torch.equal(encode(loaded, setting.batch), encode(module, setting.batch))
     assert loaded(setting.batch) == module(setting.batch)
     assert all(
-        same(snapshot(getattr(loaded, part)), old)
+        equal_states(copy_state(getattr(loaded, part)), old)
         for part, old in zip(setting.case.frozen, frozen, strict=True)
     )

@@ -10,13 +10,16 @@ from helpers.paths import PACKAGE, REPOSITORY
 
 METHOD_SUPPORT = (
     "base",
+    "init_args",
+    "initialisation",
+    "inspection",
+    "lightning_hooks",
+    "loading",
     "multimodal",
     "optimizer",
-    "tasks",
-    "loading",
-    "inspection",
-    "initialisation",
     "papers",
+    "parameter_groups",
+    "tasks",
 )
 METHOD_FILES = {file.stem for file in (PACKAGE / "methods").glob("[!_]*.py")} - set(METHOD_SUPPORT)
 PARENTS = {"rsrnet": ["hvpnet"], "mlnet_pretraining": ["mlnet"]}
@@ -218,7 +221,7 @@ def test_code_holds_nothing_forbidden(file):
         ("mmie.methods.rap", "from . import hvpnet"),
         ("mmie.methods.hvpnet", "from mmie.methods.rsrnet import RSRNeT"),
         ("mmie.methods.base", "from mmie.methods.rap import RAP"),
-        ("mmie.methods.rap", "from mmie.data.batching import Instance"),
+        ("mmie.methods.rap", "from mmie.data.instances import Instance"),
         ("mmie.methods.base", "if True:\n    import mmie.data.corpora.base"),
         ("mmie.training.callbacks", "from mmie.methods.rap import DynamicFusion"),
         ("mmie.reports.html", "from mmie.training.recorder import RunRecorder"),
@@ -239,7 +242,7 @@ def test_a_wrong_import_is_found(module, source):
             "mmie.methods.rap",
             "from mmie.methods.multimodal import MultimodalModule\nfrom mmie.blocks.crf import CRF",
         ),
-        ("mmie.training.recorder", "from mmie.data.batching import Instance"),
+        ("mmie.training.recorder", "from mmie.data.instances import Instance"),
         ("mmie.cli", "from mmie.methods import ExtractionModule"),
         ("mmie", "from importlib.metadata import version"),
         ("mmie", "if TYPE_CHECKING:\n    from mmie.inference import Extractor"),

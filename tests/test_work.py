@@ -1,8 +1,8 @@
-"""A guard over how much work a training step does: it counts, it does not clock."""
+"""Amount of work in a training step: counts of operations, not times."""
 
 import pytest
 import torch
-from helpers.methods import build_module, by_words, make_batch, without_views
+from helpers.methods import batch_without_views, build_module, distinct_instances, make_batch
 from test_contract import METHODS, TASKS
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
@@ -13,24 +13,37 @@ from torch._subclasses.fake_tensor import (
 import mmie.data
 from mmie.data import MultimodalDataModule
 
+LARGEST_SHARE = 1.15
+"""Largest number of computed tokens for each real one."""
+
+
+def build_training_module(case, data, encoder, **arguments):
+    """Build a method in train mode that logs nothing."""
+    module = build_module(case.method, data.schema, encoder, **arguments, **case.arguments).train()
+    module.log = module.log_dict = lambda *_, **__: None
+    return module
+
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("pictures", ["some", "none"])
-def test_no_step_waits_for_the_device(name, task, pictures, demo_data, request):
-    """What reads a value back (``.item()``, a mask as an index) cannot run on tensors that have no values."""
+def test_training_step_does_not_synchronise_with_the_device(
+    name, task, pictures, demo_data, request
+):
+    """Operations that read a value back, such as ``.item()``, fail on tensors without values."""
     case = METHODS[name]
     encoder = request.getfixturevalue(case.encoder)
     data = demo_data(task, encoder)
-    module = build_module(case.method, data.schema, encoder, **case.arguments).train()
-    module.log = module.log_dict = lambda *_, **__: None
-    batch = make_batch(data, by_words(data.instances["train"], 8))
-    batch = (batch if pictures == "some" else without_views(batch)).to("cpu")
+    module = build_training_module(case, data, encoder)
+    batch = make_batch(data, distinct_instances(data.instances["train"], 8))
+    if pictures == "none":
+        batch = batch_without_views(batch)
+    batch = batch.to("cpu")
     with FakeTensorMode(allow_non_fake_inputs=True):
         module.training_step(batch, 0).backward()
 
 
-def test_the_guard_sees_what_waits():
+def test_fake_tensors_reject_synchronisation():
     values = torch.rand(4)
     with FakeTensorMode(allow_non_fake_inputs=True):
         with pytest.raises(DataDependentOutputException):
@@ -40,8 +53,8 @@ def test_the_guard_sees_what_waits():
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_compiled_step_is_traced_once_for_all_lengths(name, demo_data, request, monkeypatch):
-    """With a compiler that only traces: the graphs are what is counted."""
+def test_compiled_step_is_traced_once_for_all_lengths(name, demo_data, request, monkeypatch):
+    """The compiler only traces, and the test counts its graphs."""
     case = METHODS[name]
     encoder = request.getfixturevalue(case.encoder)
     data = demo_data("ner", encoder)
@@ -58,12 +71,12 @@ def test_a_compiled_step_is_traced_once_for_all_lengths(name, demo_data, request
         lambda function, dynamic: trace(function, dynamic=dynamic, backend=compiler),
     )
     torch._dynamo.reset()
-    module = build_module(case.method, data.schema, encoder, compile=True, **case.arguments).train()
-    module.log = module.log_dict = lambda *_, **__: None
-    posts = sorted(data.instances["train"], key=len)
+    module = build_training_module(case, data, encoder, compile=True)
+    instances = sorted(data.instances["train"], key=len)
     counts = []
     for start, count in ((0, 8), (8, 7), (20, 8), (40, 8)):
-        loss = module.training_step(make_batch(data, posts[start : start + count]).to("cpu"), 0)
+        batch = make_batch(data, instances[start : start + count]).to("cpu")
+        loss = module.training_step(batch, 0)
         loss.backward()
         counts.append(len(graphs))
     assert loss.isfinite()
@@ -71,15 +84,16 @@ def test_a_compiled_step_is_traced_once_for_all_lengths(name, demo_data, request
     assert counts[-1] == counts[-2]
 
 
-def test_padding_is_little(demo_data, tiny_bert):
+def test_share_of_padding_is_small(demo_data, tiny_bert):
     data = demo_data("ner", tiny_bert)
     batches = list(data.train_dataloader())
     computed = sum(batch.attention_mask.numel() for batch in batches)
-    assert computed / sum(int(batch.attention_mask.sum()) for batch in batches) <= 1.15
+    real = sum(int(batch.attention_mask.sum()) for batch in batches)
+    assert computed / real <= LARGEST_SHARE
 
 
 @pytest.mark.parametrize(("corpus", "task"), [("Twitter2017", "ner"), ("MNRE", "re")])
-def test_padding_of_real_text_is_little(corpus, task, shared_data, tiny_bert):
+def test_share_of_padding_in_real_text_is_small(corpus, task, shared_data, tiny_bert):
     data = MultimodalDataModule(
         getattr(mmie.data, corpus)(shared_data / corpus.lower()),
         task,
@@ -88,6 +102,7 @@ def test_padding_of_real_text_is_little(corpus, task, shared_data, tiny_bert):
     )
     data.setup("fit")
     lengths = [len(instance) for instance in data.instances["train"]]
-    sampler = data.train_dataloader().sampler
-    computed = sum(len(numbers) * max(lengths[n] for n in numbers) for _, numbers in sampler)
-    assert computed / sum(lengths) <= 1.15
+    computed = 0
+    for draw in data.train_dataloader().sampler:
+        computed += len(draw.indices) * max(lengths[index] for index in draw.indices)
+    assert computed / sum(lengths) <= LARGEST_SHARE

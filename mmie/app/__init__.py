@@ -1,1 +1,1 @@
-"""The web page and its endpoint: `mmie serve`."""
+"""Web page and HTTP API of `mmie serve`."""

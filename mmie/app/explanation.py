@@ -1,4 +1,4 @@
-"""What part the views of a post had in what was found in it."""
+"""Effects of a post's views on the predictions for it."""
 
 import base64
 import io
@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from mmie.app.schemas import AnswerReasons, Explanation, ShownView, ViewEffect
+from mmie.app.schemas import Explanation, PredictionEffects, ViewEffect, ViewImage
 from mmie.data.pictures import PictureError, load_picture
 from mmie.data.words import split_words
 from mmie.inference import Extractor
@@ -17,26 +17,39 @@ from mmie.inference.predictor import Predictor
 from mmie.inference.reading import read_post
 from mmie.types import Entity, Extraction, Mention, Post, Relation
 
-_SIDE, _QUALITY = 320, 80
-"""Longer side and JPEG quality of the pictures that are shown."""
-_MOST_RELATIONS = 12
-"""Relations that are explained, most probable first: each is computed once more for every view."""
+_THUMBNAIL_SIDE = 320
+"""Longer side of the pictures in an explanation, in pixels."""
+_THUMBNAIL_QUALITY = 80
+"""JPEG quality of the pictures in an explanation."""
+_MAX_RELATIONS = 12
+"""Most relations that are explained, by probability: each takes one pass more for every view."""
 
 
 def explain(extractor: Extractor, post: Post[bytes]) -> tuple[Extraction, Explanation]:
-    """What is found in a post, and what part its views had in that.
+    """Extract from a post, and compute the effects of its views on the predictions.
 
-    The crops are cut here, so that those shown are those the methods saw.
+    Pictures are decoded and crops cut only once, so that the explanation shows the views that the
+    methods used.
+
+    Args:
+        extractor: Finds entities and relations.
+        post: The post.
+
+    Returns:
+        The extraction and its explanation.
     """
-    shown = _with_crops(extractor, post)
-    (extraction,) = extractor.extract([shown])
-    views = [] if not isinstance(shown.image, Image.Image) else [shown.image, *shown.crops]
-    cards = [_card(name, view) for name, view in zip(_names(len(views)), views, strict=True)]
-    return extraction, Explanation(views=cards, answers=_predictions(extractor, shown, extraction))
+    decoded = _decode_views(extractor, post)
+    (extraction,) = extractor.extract([decoded])
+    effects = _prediction_effects(extractor, decoded, extraction)
+    return extraction, Explanation(views=_view_images(decoded), answers=effects)
 
 
-def _with_crops(extractor: Extractor, post: Post[bytes]) -> Post[Any]:
-    """The post with its picture decoded and its crops cut; as it is if it has none that can be read."""
+def _decode_views(extractor: Extractor, post: Post[bytes]) -> Post[Any]:
+    """Decode a post's picture and cut its crops.
+
+    Returns:
+        The decoded post; the same post if no method uses images or the picture cannot be read.
+    """
     formats = extractor.formats
     if post.image is None or not formats:
         return post
@@ -44,86 +57,105 @@ def _with_crops(extractor: Extractor, post: Post[bytes]) -> Post[Any]:
         picture = load_picture(post.image, max(form.transform.max_pixels for form in formats))
     except PictureError:
         return post
-    most = max(form.num_views for form in formats) - 1
-    words = [word for word, _, _ in split_words(post.text or "")]
-    crops = (
-        extractor.cropper.crops(picture, words)[:most]
-        if extractor.cropper is not None and most
-        else []
-    )
+    crops: list[Image.Image] = []
+    num_crops = max(form.num_views for form in formats) - 1
+    if extractor.cropper is not None and num_crops > 0:
+        words = [word for word, _, _ in split_words(post.text or "")]
+        crops = extractor.cropper.crops(picture, words)[:num_crops]
     return Post(id=post.id, text=post.text, image=picture, crops=tuple(crops))
 
 
-def _predictions(
+def _prediction_effects(
     extractor: Extractor, post: Post[Any], extraction: Extraction
-) -> list[AnswerReasons]:
-    """The reasons of the entities, and of each relation."""
+) -> list[PredictionEffects]:
+    """Compute the effects of the views on the entities as a whole, and on each relation."""
     words = [extraction.text[start:end] for start, end in extraction.offsets]
-    reasons: list[AnswerReasons] = []
+    effects: list[PredictionEffects] = []
     if extractor.ner is not None and words:
-        reasons += _reasons(extractor.ner, post, ["entities"], words)
+        effects += _effects(extractor.ner, post, ["entities"], words)
     if extractor.re is not None and extraction.relations:
-        triples = sorted(extraction.relations, key=lambda triple: -triple.probability)[
-            :_MOST_RELATIONS
-        ]
-        pairs = [
-            Relation(
-                _entity(extraction, triple.head), _entity(extraction, triple.tail), triple.label
-            )
-            for triple in triples
-        ]
+        triples = sorted(extraction.relations, key=lambda triple: -triple.probability)
+        triples = triples[:_MAX_RELATIONS]
         names = [f"{triple.head.text}, {triple.label}, {triple.tail.text}" for triple in triples]
-        reasons += _reasons(extractor.re, replace(post, relations=tuple(pairs)), names, words)
-    return reasons
+        relations = []
+        for triple in triples:
+            head = _to_entity(extraction, triple.head)
+            tail = _to_entity(extraction, triple.tail)
+            relations.append(Relation(head, tail, triple.label))
+        asked_post = replace(post, relations=tuple(relations))
+        effects += _effects(extractor.re, asked_post, names, words)
+    return effects
 
 
-def _entity(extraction: Extraction, mention: Mention) -> Entity:
-    """A mention by its words."""
+def _to_entity(extraction: Extraction, mention: Mention) -> Entity:
+    """Convert a mention with offsets in characters to an entity with offsets in words."""
     starts, ends = zip(*extraction.offsets, strict=True)
     return Entity(starts.index(mention.start), ends.index(mention.end) + 1, mention.type)
 
 
-def _reasons(
-    answerer: Predictor, post: Post[Any], names: Sequence[str], words: list[str]
-) -> list[AnswerReasons]:
-    """The part that each view had in each answer of a method; none of a method that sees no view of the post."""
-    form = answerer.format
+def _effects(
+    predictor: Predictor, post: Post[Any], names: Sequence[str], words: list[str]
+) -> list[PredictionEffects]:
+    """Compute the effects of the readable views on each prediction of a method.
+
+    Args:
+        predictor: The method.
+        post: The post, with the relations to predict (RE).
+        names: Name of each prediction.
+        words: Words of the post.
+    """
+    form = predictor.format
     read = read_post(post, 0, [form] if form.num_views else [])
-    seen = [place for place, view in enumerate(read.views.get(form, ())) if view is not None]
-    values = answerer.diagnose([read]) if seen else {}
-    return [
-        AnswerReasons(
-            about=name,
-            words=words,
-            effects=[_effect(values, row, view, len(words)) for view in seen],
-        )
-        for row, name in enumerate(names)
-    ]
+    views = [index for index, view in enumerate(read.views.get(form, ())) if view is not None]
+    diagnosis = predictor.diagnose([read]) if views else {}
+    effects = []
+    for row, name in enumerate(names):
+        view_effects = [_view_effect(diagnosis, row, view, len(words)) for view in views]
+        effects.append(PredictionEffects(about=name, words=words, effects=view_effects))
+    return effects
 
 
-def _effect(values: Mapping[str, Tensor], prediction: int, view: int, num_words: int) -> ViewEffect:
-    """What a view did to an answer."""
-    mass = values.get("prefix_mass")  # (answers, layers, words, views)
-    of_words = None if mass is None else mass[prediction, :, :num_words, view].mean(0)  # (words,)
+def _view_effect(
+    diagnosis: Mapping[str, Tensor], row: int, view: int, num_words: int
+) -> ViewEffect:
+    """Describe the effect of a view on a prediction.
+
+    Args:
+        diagnosis: Tensors with a row for each prediction: see `ExtractionModule.diagnose`.
+        row: Row of the prediction.
+        view: Index of the view.
+        num_words: Number of the post's words; the method may have read fewer.
+    """
+    attention = None
+    word_attention = None
+    mass = diagnosis.get("prefix_mass")  # (predictions, layers, words, views)
+    if mass is not None:
+        word_mass = mass[row, :, :num_words, view].mean(0)  # (words,)
+        attention = word_mass.mean().item()
+        word_attention = word_mass.tolist()
     return ViewEffect(
         view=view,
-        support=values["view_support"][prediction, view].item(),
-        change=values["view_change"][prediction, view].item(),
-        attention=None if of_words is None else of_words.mean().item(),
-        words=None if of_words is None else of_words.tolist(),
+        support=diagnosis["view_support"][row, view].item(),
+        change=diagnosis["view_change"][row, view].item(),
+        attention=attention,
+        words=word_attention,
     )
 
 
-def _names(count: int) -> list[str]:
-    return ["picture", *(f"crop {number}" for number in range(1, count))][:count]
+def _view_images(post: Post[Any]) -> list[ViewImage]:
+    """Return the pictures of a post at reduced size, or none if they are not decoded."""
+    if not isinstance(post.image, Image.Image):
+        return []
+    images = [ViewImage(name="picture", image=_thumbnail(post.image))]
+    for number, crop in enumerate(post.crops, start=1):
+        images.append(ViewImage(name=f"crop {number}", image=_thumbnail(crop)))
+    return images
 
 
-def _card(name: str, picture: Image.Image) -> ShownView:
-    """A view made small."""
+def _thumbnail(picture: Image.Image) -> str:
+    """Encode a picture at reduced size as a data URI."""
     small = picture.copy()
-    small.thumbnail((_SIDE, _SIDE))
+    small.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=_QUALITY)
-    return ShownView(
-        name=name, image="data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-    )
+    small.save(buffer, "JPEG", quality=_THUMBNAIL_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""What the server takes at most, and how long it waits."""
+"""Limits of the server: sizes of requests, length of the queue, and times."""
 
 from dataclasses import asdict, dataclass
 
@@ -7,23 +7,23 @@ _MIB = 2**20
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may bring, and what the server holds at a time.
+    """Limits of a single request, and of all requests together.
 
-    Memory for requests is about three times ``max_held``: bodies, what they are parsed to, and the pictures' files.
+    Memory for requests is about three times ``max_held``: bodies, parsed bodies, and picture files.
 
     Attributes:
         max_body: Bytes of a request.
-        max_held: Bytes of all requests that are being read, wait or are answered.
+        max_held: Bytes of all requests that are in the server at a time.
         max_posts: Posts of a request.
         max_characters: Characters of a text.
-        max_pixels: Larger pictures are not decoded; the post is answered without.
-        max_waiting: Posts that wait to be answered.
-        batch_size: Posts of several requests that are answered together.
-        linger: Seconds that a post waits for others to be answered with.
-        head_seconds: Seconds that a connection may take for the head of a request.
-        body_seconds: Seconds that a request may take to arrive.
+        max_pixels: Pixels of a picture; a larger one is not decoded, and its post has no picture.
+        max_waiting: Posts in the queue.
+        batch_size: Posts of several requests that are computed together.
+        linger: Seconds that a post waits for others to share its batch.
+        head_seconds: Seconds until the head of a request must have arrived.
+        body_seconds: Seconds until the body of a request must have arrived.
         answer_seconds: Seconds after which a request that has arrived is given up.
-        max_connections: Connections, idle ones included.
+        max_connections: Connections, including idle ones.
     """
 
     max_body: int = 16 * _MIB
@@ -40,15 +40,16 @@ class Limits:
     max_connections: int = 512
 
     def __post_init__(self) -> None:
-        """Refuse limits under which nothing could be answered.
+        """Check that requests are possible under these limits.
 
         Raises:
-            ValueError: One is not above 0, or no request would fit.
+            ValueError: A limit is not above 0, or ``max_body`` exceeds ``max_held``.
         """
         for name, value in asdict(self).items():
             if value < 0 or (value == 0 and name != "linger"):
                 raise ValueError(f"limits.{name} is {value}: expected more than 0")
         if self.max_body > self.max_held:
             raise ValueError(
-                f"limits.max_body is {self.max_body}, max_held {self.max_held}: one request must fit"
+                f"limits.max_body is {self.max_body}, max_held {self.max_held}: expected max_held "
+                "to hold one request"
             )

@@ -1,4 +1,4 @@
-"""What goes over the wire, as the OpenAPI description tells it."""
+"""JSON bodies of the API, as its OpenAPI description presents them."""
 
 import binascii
 from typing import Annotated, Any
@@ -6,8 +6,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 
-def _decode(value: object) -> bytes | None:
-    """The bytes of base64, with or without the head of a data URI."""
+def _decode_base64(value: object) -> bytes | None:
+    """Decode base64 with or without the prefix of a data URI.
+
+    Raises:
+        ValueError: The value is neither base64 nor None.
+    """
     if value is None:
         return None
     if not isinstance(value, str):
@@ -21,7 +25,7 @@ def _decode(value: object) -> bytes | None:
 
 Base64 = Annotated[
     bytes | None,
-    BeforeValidator(_decode),
+    BeforeValidator(_decode_base64),
     WithJsonSchema({"type": ["string", "null"], "contentEncoding": "base64", "default": None}),
 ]
 
@@ -32,27 +36,30 @@ class PostIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: str = Field(
-        "", max_length=200, description="Its name in the answer; by default its place, from 0."
+        "",
+        max_length=200,
+        description="Id of the post in the response; by default its index, from 0.",
     )
-    text: str = Field(description="What it says.")
+    text: str = Field(description="The text.")
     image: Base64 = Field(
-        None, description="Its picture: the bytes of a JPEG, PNG, WebP, GIF, BMP or TIFF file."
+        None, description="The picture: bytes of a JPEG, PNG, WebP, GIF, BMP or TIFF file."
     )
 
 
-class Request(BaseModel):
-    """Posts to look at."""
+class ExtractionRequest(BaseModel):
+    """Posts to extract from."""
 
     model_config = ConfigDict(extra="forbid")
 
     posts: list[PostIn] = Field(min_length=1, description="The posts.")
     explain: bool = Field(
-        False, description="Say what part the views had in the answers; for one post alone."
+        False,
+        description="Add the effects of the views on the predictions; for a single post only.",
     )
 
 
-class Place(BaseModel):
-    """Characters of a text that name something."""
+class MentionOut(BaseModel):
+    """A mention of an entity in a text."""
 
     text: str
     type: str
@@ -60,97 +67,99 @@ class Place(BaseModel):
     end: int = Field(description="Last character, exclusive.")
 
 
-class FoundEntity(Place):
+class EntityOut(MentionOut):
     """An entity."""
 
-    probability: float = Field(description="That exactly these words are an entity of this type.")
+    probability: float = Field(
+        description="Probability that exactly these words are an entity of this type."
+    )
 
 
-class FoundRelation(BaseModel):
+class RelationOut(BaseModel):
     """A directed relation."""
 
-    head: Place
+    head: MentionOut
     label: str
-    tail: Place
-    probability: float = Field(description="That this is the pair's relation.")
+    tail: MentionOut
+    probability: float = Field(description="Probability of this relation between the pair.")
 
 
 class ViewEffect(BaseModel):
-    """The part that one view had in an answer."""
+    """Effect of one view on a prediction."""
 
-    view: int = Field(description="Place of the view in `views`.")
+    view: int = Field(description="Index of the view in `views`.")
     support: float = Field(
-        description="Log probability of the answer, minus that without this view."
+        description="Log probability of the prediction, minus the one without this view."
     )
     change: float = Field(
-        description="How much of the length of the text's states moves without this view."
+        description="Norm of the change of the text's states without this view, relative to theirs."
     )
     attention: float | None = Field(
-        description="Mean attention of the words to this view; null without a prefix."
+        description="Mean attention of the words to this view; null for methods without a prefix."
     )
-    words: list[float] | None = Field(description="The same, of each word.")
+    words: list[float] | None = Field(description="Attention of each word to this view.")
 
 
-class AnswerReasons(BaseModel):
-    """The part that the views had in an answer."""
+class PredictionEffects(BaseModel):
+    """Effects of the views on one prediction."""
 
     about: str = Field(description="`entities`, or the relation: head, label, tail.")
     words: list[str]
-    effects: list[ViewEffect] = Field(description="Of every view that the method saw.")
+    effects: list[ViewEffect] = Field(description="Effect of each view that the method used.")
 
 
-class ShownView(BaseModel):
-    """A picture that the methods saw."""
+class ViewImage(BaseModel):
+    """A picture that the methods used."""
 
     name: str = Field(description="`picture`, or `crop` and its number.")
-    image: str = Field(description="The picture made small, as a data URI.")
+    image: str = Field(description="The picture at reduced size, as a data URI.")
 
 
 class Explanation(BaseModel):
-    """What part the views had in the answers."""
+    """Effects of the views on the predictions."""
 
-    views: list[ShownView]
-    answers: list[AnswerReasons]
+    views: list[ViewImage]
+    answers: list[PredictionEffects]
 
 
-class Found(BaseModel):
-    """What was found in a post."""
+class ExtractionOut(BaseModel):
+    """Entities and relations in a post."""
 
     id: str
     text: str
-    entities: list[FoundEntity]
-    relations: list[FoundRelation]
-    problems: list[str] = Field([], description="What could not be read, a line each.")
+    entities: list[EntityOut]
+    relations: list[RelationOut]
+    problems: list[str] = Field([], description="Parts of the post that could not be read.")
     explanation: Explanation | None = None
 
 
-class Response(BaseModel):
-    """What was found in the posts, in their order."""
+class ExtractionResponse(BaseModel):
+    """Entities and relations in the posts, in the order of the request."""
 
-    posts: list[Found]
+    posts: list[ExtractionOut]
 
 
-class Method(BaseModel):
-    """A method that answers."""
+class MethodOut(BaseModel):
+    """A method that the server runs."""
 
     task: str
     name: str
     labels: list[str]
-    views: int = Field(description="Pictures that it sees of a post; 0 if it reads the text alone.")
+    views: int = Field(description="Pictures of a post that the method uses; 0 for text alone.")
 
 
 class Health(BaseModel):
-    """How the server does."""
+    """State of the server."""
 
     ready: bool
     version: str
-    waiting: int = Field(description="Posts that wait to be answered.")
+    waiting: int = Field(description="Posts in the queue.")
     max_waiting: int
-    methods: list[Method]
+    methods: list[MethodOut]
     limits: dict[str, Any]
 
 
 class Failure(BaseModel):
-    """Why a request was not answered."""
+    """Reason why a request failed."""
 
-    error: str = Field(description="One line.")
+    error: str = Field(description="The reason in one line.")

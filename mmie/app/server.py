@@ -1,8 +1,9 @@
-"""The web server: a page, an endpoint for programs, and what describes them.
+"""Web server with an HTML page, an HTTP API for programs, and the description of the API.
 
-FastAPI, and a page written by hand, rather than Gradio: programs get an endpoint with types that OpenAPI describes;
-size and time of a request are limited before it is parsed; page and programs wait in one bounded queue; and a content
-security policy lets the page load nothing from elsewhere.
+It is built on FastAPI, with a page written by hand, rather than on Gradio, because the API has
+types that OpenAPI describes, a request is limited in size and time before it is parsed, page and
+programs share one bounded queue, and a content security policy forbids the page to load anything
+from elsewhere.
 """
 
 import asyncio
@@ -11,25 +12,36 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import FastAPI, File, Form, HTTPException, UploadFile
+from fastapi import FastAPI, File, Form, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse
-from fastapi.responses import Response as HttpResponse
-from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.requests import Request as HttpRequest
+from fastapi.responses import HTMLResponse, Response
+from starlette.exceptions import HTTPException
 
-import mmie
 from mmie.app.batcher import Batcher, QueueFull
-from mmie.app.guard import BodyGuard, Refusal
+from mmie.app.errors import (
+    Refusal,
+    handle_error,
+    handle_http_error,
+    handle_malformed,
+    handle_refusal,
+)
+from mmie.app.guard import BodyGuard
 from mmie.app.limits import Limits
-from mmie.app.page import build_page, describe_api
-from mmie.app.schemas import Failure, Found, Health, Method, PostIn, Request, Response
-from mmie.app.service import Asked, Service
+from mmie.app.page import Page, build_page, describe_api
+from mmie.app.schemas import (
+    ExtractionOut,
+    ExtractionRequest,
+    ExtractionResponse,
+    Failure,
+    Health,
+    MethodOut,
+    PostIn,
+)
+from mmie.app.service import PostRequest, Service
 from mmie.inference import Extractor
 from mmie.types import Post
+from mmie.utils.version import VERSION
 
-_SHOWN = 200
-"""Characters of what a client sent wrongly that an answer repeats."""
 _FAILURES: dict[int | str, dict[str, Any]] = {
     400: {"model": Failure, "description": "The body cannot be parsed."},
     408: {"model": Failure, "description": "The request arrived too slowly."},
@@ -37,193 +49,151 @@ _FAILURES: dict[int | str, dict[str, Any]] = {
     422: {"model": Failure, "description": "The request is malformed."},
     503: {
         "model": Failure,
-        "description": "Too much waits already; `Retry-After` says when to try again.",
+        "description": "The queue is full; `Retry-After` says when to try again.",
     },
-    504: {"model": Failure, "description": "The answer took too long."},
+    504: {"model": Failure, "description": "The response took too long."},
 }
 
 
 def build_app(extractor: Extractor, limits: Limits | None = None) -> FastAPI:
-    """The server of an extractor.
+    """Build the server of an extractor.
 
     Args:
         extractor: Finds entities and relations.
-        limits: What is taken at most; None takes the defaults.
+        limits: Limits of requests; None is the defaults.
     """
     endpoints = Endpoints(extractor, limits or Limits())
     app = FastAPI(
         title="mmie",
         summary="Entities and relations in short texts that come with a picture.",
-        version=mmie.__version__,
+        version=VERSION,
         docs_url=None,  # FastAPI's pages load their scripts from another server
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
         lifespan=endpoints.lifespan,
     )
+    not_ready = {"model": Health, "description": "Not ready."}
     app.get("/", include_in_schema=False)(endpoints.page)
-    app.get("/docs", include_in_schema=False)(lambda: _page(describe_api(app.openapi())))
-    app.get("/health", responses={503: {"model": Health, "description": "Not ready."}})(
-        endpoints.health
-    )
+    app.get("/docs", include_in_schema=False)(lambda: _to_html(describe_api(app.openapi())))
+    app.get("/health", responses={503: not_ready})(endpoints.health)
     app.post("/api/extract", responses=_FAILURES)(endpoints.extract)
     app.post("/api/upload", responses=_FAILURES)(endpoints.upload)
-    app.add_exception_handler(Refusal, _refuse)
-    app.add_exception_handler(RequestValidationError, _refuse_malformed)
-    app.add_exception_handler(StarletteHTTPException, _refuse_http)
-    app.add_exception_handler(Exception, _fail)
+    app.add_exception_handler(Refusal, handle_refusal)
+    app.add_exception_handler(RequestValidationError, handle_malformed)
+    app.add_exception_handler(HTTPException, handle_http_error)
+    app.add_exception_handler(Exception, handle_error)
     app.add_middleware(BodyGuard, limits=endpoints.limits)
-    app.state.endpoints = endpoints
     return app
 
 
 class Endpoints:
-    """What the server answers, and the thread that does the work.
+    """Handlers of the server's paths, and the batcher that they share.
 
     Args:
         extractor: Finds entities and relations.
-        limits: What is taken at most.
+        limits: Limits of requests.
     """
 
     def __init__(self, extractor: Extractor, limits: Limits) -> None:
         self.extractor = extractor
         self.limits = limits
         service = Service(extractor, limits.max_pixels)
-        self.batcher: Batcher[Asked, Found] = Batcher(
-            service.answer, limits.batch_size, limits.max_waiting, limits.linger
+        self.batcher: Batcher[PostRequest, ExtractionOut] = Batcher(
+            service.extract, limits.batch_size, limits.max_waiting, limits.linger
         )
         self._page = build_page()
 
     @asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
-        """Work from the start of the server to its end."""
+        """Run the batcher from the start of the server to its end."""
         self.batcher.start()
         yield
         await asyncio.to_thread(self.batcher.stop)
 
     async def page(self) -> HTMLResponse:
-        """The page."""
-        return _page(self._page)
+        """Return the page."""
+        return _to_html(self._page)
 
-    async def health(self, response: HttpResponse) -> Health:
-        """Whether the server is ready, how much waits, and what answers."""
+    async def health(self, response: Response) -> Health:
+        """Report whether the server is ready, the length of its queue, and its methods."""
         ready = self.batcher.is_alive
         response.status_code = 200 if ready else 503
         return Health(
             ready=ready,
-            version=mmie.__version__,
-            waiting=self.batcher.waiting,
+            version=VERSION,
+            waiting=self.batcher.num_waiting,
             max_waiting=self.limits.max_waiting,
             methods=self._methods(),
             limits=asdict(self.limits),
         )
 
-    async def extract(self, request: Request) -> Response:
+    async def extract(self, request: ExtractionRequest) -> ExtractionResponse:
         """Find entities and relations in posts, with pictures in base64."""
-        if len(request.posts) > self.limits.max_posts:
-            raise Refusal(
-                422,
-                f"posts: {len(request.posts)} are given, {self.limits.max_posts} are taken at a time",
-            )
-        if request.explain and len(request.posts) > 1:
+        num_posts, max_posts = len(request.posts), self.limits.max_posts
+        if num_posts > max_posts:
+            raise Refusal(422, f"posts: {num_posts} are given, {max_posts} are taken at a time")
+        if request.explain and num_posts > 1:
             raise Refusal(422, "explain: only one post is explained at a time")
-        return Response(posts=await self._answer(request.posts, request.explain))
+        return ExtractionResponse(posts=await self._extract(request.posts, request.explain))
 
     async def upload(
         self,
-        text: Annotated[str, Form(description="What the post says.")],
-        image: Annotated[UploadFile | None, File(description="Its picture.")] = None,
-        id: Annotated[str, Form(max_length=200, description="Its name in the answer.")] = "",
+        text: Annotated[str, Form(description="The text.")],
+        image: Annotated[UploadFile | None, File(description="The picture.")] = None,
+        id: Annotated[
+            str, Form(max_length=200, description="Id of the post in the response.")
+        ] = "",
         explain: Annotated[
-            bool, Form(description="Say what part the views had in the answers.")
+            bool, Form(description="Add the effects of the views on the predictions.")
         ] = False,
-    ) -> Found:
+    ) -> ExtractionOut:
         """Find entities and relations in one post, with its picture as a file."""
         data = None if image is None else await image.read()
         post = PostIn.model_construct(id=id, text=text, image=data or None)
-        return (await self._answer([post], explain))[0]
+        (extraction,) = await self._extract([post], explain)
+        return extraction
 
-    async def _answer(self, posts: Sequence[PostIn], explain: bool) -> list[Found]:
-        """What is found in posts.
+    async def _extract(self, posts: Sequence[PostIn], explain: bool) -> list[ExtractionOut]:
+        """Extract from the posts of a request.
 
         Raises:
-            Refusal: A text is too long, the queue is full, or time is up.
+            Refusal: A text is too long, the queue is full, or the request takes too long.
         """
-        for place, post in enumerate(posts):
-            if len(post.text) > self.limits.max_characters:
-                raise Refusal(
-                    422, f"text of post {place}: more than {self.limits.max_characters} characters"
-                )
-        asked = [
-            Asked(Post(id=post.id or str(place), text=post.text, image=post.image), explain)
-            for place, post in enumerate(posts)
-        ]
+        max_characters, seconds = self.limits.max_characters, self.limits.answer_seconds
+        requests = []
+        for index, post in enumerate(posts):
+            if len(post.text) > max_characters:
+                raise Refusal(422, f"text of post {index}: more than {max_characters} characters")
+            name = post.id or str(index)
+            requests.append(PostRequest(Post(id=name, text=post.text, image=post.image), explain))
         try:
-            async with asyncio.timeout(self.limits.answer_seconds):
-                return await asyncio.wrap_future(self.batcher.submit(asked))
+            async with asyncio.timeout(seconds):
+                return await asyncio.wrap_future(self.batcher.submit(requests))
         except QueueFull as error:
             raise Refusal(503, str(error)) from error
         except TimeoutError:
-            raise Refusal(504, f"no answer within {self.limits.answer_seconds:g} s") from None
+            raise Refusal(504, f"no answer within {seconds:g} s") from None
 
-    def _methods(self) -> list[Method]:
-        """The methods that answer."""
-        return [
-            Method(
-                task=answerer.schema.task,
-                name=type(answerer.method).__name__,
-                labels=list(answerer.schema.labels),
-                views=answerer.format.num_views,
-            )
-            for answerer in (self.extractor.ner, self.extractor.re)
-            if answerer is not None
-        ]
+    def _methods(self) -> list[MethodOut]:
+        """Describe the methods of the extractor."""
+        methods = []
+        for predictor in (self.extractor.ner, self.extractor.re):
+            if predictor is not None:
+                method = MethodOut(
+                    task=predictor.schema.task,
+                    name=type(predictor.method).__name__,
+                    labels=list(predictor.schema.labels),
+                    views=predictor.format.num_views,
+                )
+                methods.append(method)
+        return methods
 
 
-def _page(page: tuple[str, str]) -> HTMLResponse:
-    """A page and its content security policy as an answer."""
-    text, policy = page
+def _to_html(page: Page) -> HTMLResponse:
+    """Return the response with a page."""
     headers = {
-        "Content-Security-Policy": policy,
+        "Content-Security-Policy": page.policy,
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
     }
-    return HTMLResponse(text, headers=headers)
-
-
-async def _refuse(request: HttpRequest, error: Exception) -> HttpResponse:
-    """The answer to what is refused."""
-    assert isinstance(error, Refusal)
-    return error.response()
-
-
-async def _refuse_malformed(request: HttpRequest, error: Exception) -> HttpResponse:
-    """The answer to a malformed request: its first fault, without what was sent."""
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if part != "body")
-    reason = (
-        "no valid JSON"
-        if first["type"] == "json_invalid"
-        else str(first["msg"]).removeprefix("Value error, ")
-    )
-    return Refusal(
-        422, _line(f"{place}: {reason}" if place and reason != "no valid JSON" else reason)
-    ).response()
-
-
-async def _refuse_http(request: HttpRequest, error: Exception) -> HttpResponse:
-    """The answer to a wrong path, method or form."""
-    assert isinstance(error, HTTPException | StarletteHTTPException)
-    response = Refusal(error.status_code, _line(str(error.detail))).response()
-    response.headers.update(error.headers or {})
-    return response
-
-
-async def _fail(request: HttpRequest, error: Exception) -> HttpResponse:
-    """The answer where the server is at fault; what it was is in its log."""
-    return Refusal(500, "the server failed to answer").response()
-
-
-def _line(text: str) -> str:
-    """Text from a client in one line that any encoder takes."""
-    return " ".join(text[:_SHOWN].encode(errors="replace").decode().split())
+    return HTMLResponse(page.html, headers=headers)

@@ -1,1 +1,1 @@
-"""Building blocks: modules that take and give tensors."""
+"""Building blocks of the methods: modules and functions that take and return tensors."""

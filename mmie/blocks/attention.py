@@ -1,4 +1,4 @@
-"""Attention and pooling that skip what is masked, and give 0 where everything is."""
+"""Attention and pooling that ignore masked positions and return 0 where all are masked."""
 
 import torch
 from torch import Tensor, nn
@@ -8,30 +8,43 @@ from mmie.blocks.prefix_attention import split_heads
 
 
 def masked_softmax(scores: Tensor, mask: Tensor, dim: int = -1) -> Tensor:
-    """Softmax over the positions that are not masked; 0 on the others, and everywhere if all are masked.
+    """Compute a softmax over the unmasked positions, with weight 0 on masked ones.
+
+    If all positions are masked, all weights are 0.
 
     Args:
         scores: Any shape, finite.
-        mask: Bool, broadcastable to ``scores``, True on what takes part.
+        mask: Bool, broadcastable to ``scores``, True on positions that take part.
         dim: Axis of the softmax.
+
+    Returns:
+        Weights in the shape of ``scores``.
     """
     weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(dim)
     return weights * mask
 
 
 def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
-    """Mean of states (..., positions, hidden) over the positions that ``mask`` (..., positions) leaves; 0 if none."""
-    weights = mask.unsqueeze(-1).to(states.dtype)
+    """Compute the mean state over the unmasked positions, 0 if there are none.
+
+    Args:
+        states: (..., positions, hidden)
+        mask: (..., positions) bool, True on positions that take part.
+
+    Returns:
+        (..., hidden)
+    """
+    weights = mask.unsqueeze(-1).to(states.dtype)  # (..., positions, 1)
     return (states * weights).sum(-2) / weights.sum(-2).clamp(min=1)
 
 
 def attend_heads(
     queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, num_heads: int
 ) -> Tensor:
-    """softmax(Q K^T / sqrt(head_size)) V, each head over its slice of ``hidden``, the heads' results side by side.
+    """Compute softmax(Q K^T / sqrt(head_size)) V in each head over its slice of ``hidden``.
 
-    A row whose keys are all masked attends to all of them, so that nothing is NaN: its result is for the caller to
-    drop.
+    A row whose keys are all masked attends to all of them, which avoids NaN; the caller must
+    discard its result.
 
     Args:
         queries: (batch, queries, hidden)
@@ -41,22 +54,26 @@ def attend_heads(
         num_heads: Heads; must divide ``hidden``.
 
     Returns:
-        (batch, queries, hidden)
+        (batch, queries, hidden), the results of the heads side by side.
     """
-    opened = mask | ~mask.any(-1, keepdim=True)  # (batch, positions)
+    allowed = mask | ~mask.any(-1, keepdim=True)  # (batch, positions)
     attended = functional.scaled_dot_product_attention(
         split_heads(queries, num_heads),
         split_heads(keys, num_heads),
         split_heads(values, num_heads),
-        attn_mask=opened[:, None, None, :],
+        attn_mask=allowed[:, None, None, :],
     )  # (batch, heads, queries, head_size)
     return attended.transpose(1, 2).flatten(2)
 
 
 class AttentionPooling(nn.Module):
-    """sum_i softmax_i(w . x_i) x_i: a learned weighted mean.
+    """Learned weighted mean sum_i softmax_i(w . x_i) x_i.
 
-    Source: Lin et al., A Structured Self-Attentive Sentence Embedding, ICLR 2017, with one linear score.
+    Source: Lin et al., A Structured Self-Attentive Sentence Embedding, ICLR 2017, with one linear
+    score.
+
+    Args:
+        hidden_size: Width of the states.
     """
 
     def __init__(self, hidden_size: int) -> None:
@@ -64,13 +81,23 @@ class AttentionPooling(nn.Module):
         self.score = nn.Linear(hidden_size, 1, bias=False)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """(batch, positions, hidden), (batch, positions) bool -> (batch, hidden)."""
+        """Pool states.
+
+        Args:
+            states: (batch, positions, hidden)
+            mask: (batch, positions) bool, True on positions that take part.
+
+        Returns:
+            (batch, hidden)
+        """
         weights = masked_softmax(self.score(states).squeeze(-1), mask)  # (batch, positions)
         return torch.einsum("bp,bph->bh", weights, states)
 
 
 class MultiHeadAttention(nn.Module):
-    """softmax(Q K^T / sqrt(head_size)) V over heads, with projections before and after; 0 where all keys are masked.
+    """Multi-head attention softmax(Q K^T / sqrt(head_size)) V with projections before and after.
+
+    The result is 0 where all keys are masked.
 
     Args:
         hidden_size: Width of queries, keys and values.
@@ -98,6 +125,6 @@ class MultiHeadAttention(nn.Module):
         """
         attended = attend_heads(
             self.query(states), self.key(memory), self.value(memory), mask, self.num_heads
-        )
+        )  # (batch, queries, hidden)
         result: Tensor = self.output(attended) * mask.any(-1)[:, None, None]
         return result

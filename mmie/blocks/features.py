@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from mmie.blocks.text_encoder import TextEncoder
-from mmie.blocks.vision import VisualBackbone, digest_weights
+from mmie.blocks.vision import VisualBackbone
+from mmie.blocks.weights import digest_weights
 from mmie.types import Batch
 
 FeatureSource = Literal["views", "picture", "text", "tokens"]
@@ -47,7 +48,7 @@ class FeatureSpec:
         return self.source in ("views", "picture")
 
     def view_mask(self, batch: Batch) -> Tensor:
-        """Mask of the views that have a row, (batch, views) bool, or (batch, 1) for ``picture``."""
+        """Return the mask of views with a row: (batch, views) bool, (batch, 1) for ``picture``."""
         return batch.view_mask if self.source == "views" else batch.view_mask[:, :1]
 
     def without_compute(self) -> Self:
@@ -56,7 +57,7 @@ class FeatureSpec:
 
 
 RowProvider = Callable[[FeatureSpec], Tensor | None]
-"""Returns the rows of a batch's sources, (sources, width); None if they cannot be had.
+"""Returns the rows of a batch's sources, (sources, width); None if they are unavailable.
 
 For visual features the sources are the readable views, in the order of `FeatureSpec.view_mask`;
 for the others, the posts.
@@ -80,17 +81,13 @@ def attach_features(batch: Batch, specs: Sequence[FeatureSpec], provider: RowPro
         rows = provider(spec)
         if rows is None:
             continue
-        features[spec.name] = _spread(rows, spec.view_mask(batch)) if spec.is_visual else rows
-        if spec.source == "picture":
-            features[spec.name] = features[spec.name].squeeze(1)
+        if spec.is_visual:
+            mask = spec.view_mask(batch)  # (batch, views)
+            spread = rows.new_zeros(*mask.shape, rows.shape[1])  # (batch, views, width)
+            spread[mask] = rows
+            rows = spread.squeeze(1) if spec.source == "picture" else spread
+        features[spec.name] = rows
     return replace(batch, features=features)
-
-
-def _spread(rows: Tensor, mask: Tensor) -> Tensor:
-    """Spread rows (sources, width) over a mask (batch, views); 0 where it is False."""
-    spread = rows.new_zeros(*mask.shape, rows.shape[1])  # (batch, views, width)
-    spread[mask] = rows
-    return spread
 
 
 def backbone_feature_spec(backbone: VisualBackbone, name: str) -> FeatureSpec:

@@ -1,4 +1,4 @@
-"""Heads: from states of tokens to a loss and to answers."""
+"""Heads that turn states of tokens into a loss and predictions."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ Pooling = Literal["cls", "entities"]
 
 
 class Head(nn.Module, ABC):
-    """Reads a method's states; the only part of a model that differs between the tasks.
+    """Classifier of a method's states, the only part of a model that depends on the task.
 
     Attributes:
-        temperature: What scores are divided by before they become the probabilities of answers; neither the loss nor
-            the best answer depends on it.
+        temperature: Divisor of scores before they become probabilities of predictions; neither the
+            loss nor the best prediction depends on it.
     """
 
     temperature: Tensor
@@ -30,43 +30,47 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def pool(self, states: Tensor, batch: Batch) -> Tensor:
-        """What is classified: states of words (batch, words, hidden), or one vector (batch, width)."""
+        """Collect the vectors to classify, (batch, words, hidden), or (batch, width) per post."""
 
     @abstractmethod
     def loss(self, states: Tensor, batch: Batch) -> Tensor:
-        """Loss of every post, (batch,) float32.
+        """Compute the loss of every post, (batch,) float32.
 
         Args:
             states: (batch, tokens, hidden)
             batch: Posts with gold tags or labels.
+
+        Raises:
+            ValueError: The batch has no gold tags or labels.
         """
 
     @abstractmethod
     def losses_at(self, temperatures: Sequence[float], states: Tensor, batch: Batch) -> Tensor:
-        """`loss` with scores divided by each temperature, (temperatures, batch)."""
+        """Compute `loss` with scores divided by each temperature, (temperatures, batch)."""
 
     @abstractmethod
     def decode(self, states: Tensor, batch: Batch) -> Tensor:
-        """Best tag ids (batch, words), or best label ids (batch,)."""
+        """Predict the best tag ids (batch, words), or the best label ids (batch,)."""
 
     @abstractmethod
     def confidence(self, states: Tensor, batch: Batch, decoded: Tensor) -> tuple[Tensor, ...]:
-        """What the probabilities of decoded answers are made of.
+        """Compute the tensors that give the probabilities of decoded predictions.
 
         Returns:
-            `ConstrainedCRF.span_probabilities`, (batch, words) each; or the probability of the label, (batch,).
+            The terms of `ConstrainedCRF.span_probabilities`, (batch, words) each; or the
+            probability of the label, (batch,).
         """
 
 
 class TagHead(Head):
     """Dropout, a linear map to tags, and a linear-chain CRF over words.
 
-    The state of a word is the state of its first subword; a word without any reads ``[CLS]``.
+    The state of a word is the state of its first subword, or ``[CLS]`` if the word has no subword.
 
     Args:
         hidden_size: Width of the states.
         tags: Names of all tags, ``O`` first.
-        scheme: Tag scheme, which says what transitions are possible.
+        scheme: Tag scheme, which decides the possible transitions.
         dropout: Share of state values dropped in training.
     """
 
@@ -79,43 +83,35 @@ class TagHead(Head):
         self.crf = ConstrainedCRF(tags, scheme)
 
     def pool(self, states: Tensor, batch: Batch) -> Tensor:
-        """States of the words, (batch, words, hidden)."""
-        positions = batch.word_starts.unsqueeze(-1).expand(
-            -1, -1, states.shape[-1]
-        )  # (batch, words, hidden)
+        """Collect the states of the words, (batch, words, hidden)."""
+        width = states.shape[-1]
+        positions = batch.word_starts.unsqueeze(-1).expand(-1, -1, width)  # (batch, words, hidden)
         return states.gather(1, positions)
 
     def emissions(self, states: Tensor, batch: Batch) -> Tensor:
-        """Scores of every tag for every word, (batch, words, tags)."""
+        """Score every tag for every word, (batch, words, tags)."""
         scores: Tensor = self.emission(self.dropout(self.pool(states, batch)))
         return scores
 
     def loss(self, states: Tensor, batch: Batch) -> Tensor:
-        """Negative log-likelihood of the gold tags."""
-        if batch.tags is None:
-            raise ValueError(
-                "the batch has no gold tags: was the data module set up for the task ner?"
-            )
-        return self.crf.loss(self.emissions(states, batch), batch.tags, batch.word_mask)
+        """Compute the negative log-likelihood of the gold tags."""
+        gold = _gold_tags(batch)
+        return self.crf.loss(self.emissions(states, batch), gold, batch.word_mask)
 
     def losses_at(self, temperatures: Sequence[float], states: Tensor, batch: Batch) -> Tensor:
-        """Negative log-likelihoods of the gold tags."""
-        if batch.tags is None:
-            raise ValueError(
-                "the batch has no gold tags: was the data module set up for the task ner?"
-            )
-        scores, tags, mask = self.emissions(states, batch), batch.tags, batch.word_mask
-        return torch.stack(
-            [self.crf.loss(scores, tags, mask, temperature) for temperature in temperatures]
-        )
+        """Compute the negative log-likelihoods of the gold tags."""
+        gold = _gold_tags(batch)
+        scores = self.emissions(states, batch)  # (batch, words, tags)
+        losses = [self.crf.loss(scores, gold, batch.word_mask, t) for t in temperatures]
+        return torch.stack(losses)  # (temperatures, batch)
 
     def decode(self, states: Tensor, batch: Batch) -> Tensor:
-        """Best tag ids by Viterbi, (batch, words), ``O`` on padding and on words cut off."""
+        """Predict the best tag ids (batch, words), ``O`` on padding and on words cut off."""
         return self.crf.decode(self.emissions(states, batch), batch.word_mask)
 
     def confidence(self, states: Tensor, batch: Batch, decoded: Tensor) -> tuple[Tensor, ...]:
-        """Logarithms of which those at an entity's words sum to its marginal log probability."""
-        scores = self.emissions(states, batch)
+        """Compute the log terms that sum to the marginal log probability of an entity."""
+        scores = self.emissions(states, batch)  # (batch, words, tags)
         return self.crf.span_probabilities(scores, batch.word_mask, decoded, self.temperature)
 
 
@@ -125,7 +121,8 @@ class RelationHead(Head):
     Args:
         hidden_size: Width of the states.
         num_labels: Relation labels, ``None`` included.
-        pooling: ``cls`` reads the ``[CLS]`` state, ``entities`` the two opening markers, head before tail.
+        pooling: ``cls`` takes the ``[CLS]`` state, ``entities`` those of the two opening markers,
+            head before tail.
         dropout: Share of pooled values dropped in training.
     """
 
@@ -135,59 +132,69 @@ class RelationHead(Head):
         super().__init__()
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(
-            hidden_size if pooling == "cls" else 2 * hidden_size, num_labels
-        )
+        width = hidden_size if pooling == "cls" else 2 * hidden_size
+        self.classifier = nn.Linear(width, num_labels)
 
     def pool(self, states: Tensor, batch: Batch) -> Tensor:
-        """(batch, hidden) for ``cls``, (batch, 2 * hidden) for ``entities``."""
+        """Collect the states to classify: (batch, hidden), or (batch, 2 * hidden) of two markers.
+
+        Raises:
+            ValueError: The batch has no entity markers.
+        """
         if self.pooling == "cls":
             return states[:, 0]
         if batch.markers is None:
             raise ValueError(
                 "the batch has no entity markers: was the data module set up for the task re?"
             )
-        rows = torch.arange(len(batch), device=states.device)
-        head, tail = batch.markers.unbind(1)
+        rows = torch.arange(len(batch), device=states.device)  # (batch,)
+        head, tail = batch.markers.unbind(1)  # (batch,) each
         return torch.cat([states[rows, head], states[rows, tail]], dim=-1)
 
     def logits(self, states: Tensor, batch: Batch) -> Tensor:
-        """Scores of every label, (batch, labels)."""
+        """Score every label, (batch, labels)."""
         scores: Tensor = self.classifier(self.dropout(self.pool(states, batch)))
         return scores
 
     def loss(self, states: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy; 0 for a post whose label the model does not know."""
-        if batch.labels is None:
-            raise ValueError(
-                "the batch has no gold labels: was the data module set up for the task re?"
-            )
-        logits = self.logits(states, batch).float()
-        return functional.cross_entropy(
-            logits, batch.labels, ignore_index=UNKNOWN_LABEL, reduction="none"
-        )
+        """Compute the cross-entropy, 0 for a post whose label is unknown to the model."""
+        gold = _gold_labels(batch)
+        return _cross_entropy(self.logits(states, batch).float(), gold)
 
     def losses_at(self, temperatures: Sequence[float], states: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropies."""
-        if batch.labels is None:
-            raise ValueError(
-                "the batch has no gold labels: was the data module set up for the task re?"
-            )
-        logits, labels, unknown = self.logits(states, batch).float(), batch.labels, UNKNOWN_LABEL
-        return torch.stack(
-            [
-                functional.cross_entropy(
-                    logits / temperature, labels, ignore_index=unknown, reduction="none"
-                )
-                for temperature in temperatures
-            ]
-        )
+        """Compute the cross-entropies."""
+        gold = _gold_labels(batch)
+        logits = self.logits(states, batch).float()  # (batch, labels)
+        losses = [_cross_entropy(logits / temperature, gold) for temperature in temperatures]
+        return torch.stack(losses)  # (temperatures, batch)
 
     def decode(self, states: Tensor, batch: Batch) -> Tensor:
-        """Best label ids, (batch,)."""
+        """Predict the best label ids, (batch,)."""
         return self.logits(states, batch).argmax(-1)
 
     def confidence(self, states: Tensor, batch: Batch, decoded: Tensor) -> tuple[Tensor, ...]:
-        """Probability of the label."""
-        probabilities = (self.logits(states, batch).float() / self.temperature).softmax(-1)
+        """Compute the probability of the decoded label."""
+        logits = self.logits(states, batch).float()  # (batch, labels)
+        probabilities = (logits / self.temperature).softmax(-1)  # (batch, labels)
         return (probabilities.gather(1, decoded.unsqueeze(1)).squeeze(1),)
+
+
+def _gold_tags(batch: Batch) -> Tensor:
+    """Return the gold tags, (batch, words), or raise if there are none."""
+    if batch.tags is None:
+        raise ValueError("the batch has no gold tags: was the data module set up for the task ner?")
+    return batch.tags
+
+
+def _gold_labels(batch: Batch) -> Tensor:
+    """Return the gold labels, (batch,), or raise if there are none."""
+    if batch.labels is None:
+        raise ValueError(
+            "the batch has no gold labels: was the data module set up for the task re?"
+        )
+    return batch.labels
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Compute the cross-entropy of logits (batch, labels), 0 for unknown labels, (batch,)."""
+    return functional.cross_entropy(logits, labels, ignore_index=UNKNOWN_LABEL, reduction="none")

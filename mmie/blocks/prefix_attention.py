@@ -1,7 +1,8 @@
 """Prefix attention: extra keys and values before those of the text, in every layer of an encoder.
 
-It is an attention function registered with transformers under the name `PREFIX_ATTENTION`. An encoder loaded with
-that implementation hands the keyword ``prefix`` down to it; no model code is copied.
+It is an attention function registered with transformers under the name `PREFIX_ATTENTION`. An
+encoder loaded with that implementation passes the keyword ``prefix`` down to it, so that no model
+code is copied.
 
 Source: Li & Liang, Prefix-Tuning, ACL 2021 (https://arxiv.org/abs/2101.00190), Equation 3.
 """
@@ -17,7 +18,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from mmie.blocks.dropout import attend_with_dropout, is_cheap_on
+from mmie.blocks.dropout import attend_with_dropout, cheap_dropout_applies
 
 PREFIX_ATTENTION = "mmie_prefix_attention"
 
@@ -29,10 +30,11 @@ class Prefix:
     Attributes:
         keys: (layers, batch, heads, prefix, head_size)
         values: (layers, batch, heads, prefix, head_size)
-        mask: (batch, prefix), or (batch, heads, prefix) where heads differ: bool, True on positions that may be
-            attended to; None if all may.
-        layers: Keys and values of each layer, (batch, heads, prefix, head_size) each. They are taken apart once: to
-            index the whole in every layer would make each layer's gradient as large as all of them.
+        mask: (batch, prefix), or (batch, heads, prefix) if heads differ: bool, True on positions
+            that may be attended to; None if all may.
+        layers: Keys and values of each layer, (batch, heads, prefix, head_size) each. They are
+            unbound once because indexing the whole tensor in every layer would make each layer's
+            gradient as large as that of all layers.
     """
 
     keys: Tensor
@@ -43,9 +45,17 @@ class Prefix:
     def __post_init__(self) -> None:
         self.layers = tuple(zip(self.keys.unbind(), self.values.unbind(), strict=True))
 
+    @property
+    def length(self) -> int:
+        """Number of prefix positions."""
+        return self.keys.shape[-2]
+
 
 def split_heads(states: Tensor, num_heads: int) -> Tensor:
-    """(..., positions, hidden) -> (..., heads, positions, head_size), each head a slice of ``hidden``."""
+    """Split states (..., positions, hidden) into heads (..., heads, positions, head_size).
+
+    Each head is a slice of ``hidden``.
+    """
     *leading, positions, hidden = states.shape
     return states.view(*leading, positions, num_heads, hidden // num_heads).transpose(-3, -2)
 
@@ -59,38 +69,43 @@ def prefix_attention(
     prefix: Prefix | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """softmax(Q [P_k ; K]^T / sqrt(head_size)) [P_v ; V], by scaled dot-product attention.
+    """Compute attention over the prefix and the text.
 
-    Without a prefix, or with one of length 0, this is transformers' own attention, save that dropout on a CPU draws
-    cheaper random numbers. A masked prefix position gets no weight at all.
+        softmax(Q [P_k ; K]^T / sqrt(head_size)) [P_v ; V]
+
+    Without a prefix, or with one of length 0, this is transformers' own scaled dot-product
+    attention, except that dropout on a CPU draws cheaper random numbers. A masked prefix position
+    has weight 0.
 
     Args:
-        module: The layer's attention module; its ``layer_idx`` picks the layer's keys and values.
+        module: Attention module of the layer; its ``layer_idx`` selects the layer's keys and
+            values.
         query: (batch, heads, tokens, head_size)
         key: (batch, heads, tokens, head_size)
         value: (batch, heads, tokens, head_size)
-        attention_mask: (batch, 1, tokens, tokens) bool, or None if every token may attend to every other.
+        attention_mask: (batch, 1, tokens, tokens) bool, or None if every token may attend to every
+            other.
         prefix: The prefix of all layers.
-        **kwargs: Handed on: dropout, scaling.
+        **kwargs: Settings that are passed on: dropout, scaling.
 
     Returns:
         (batch, tokens, heads, head_size), and None in place of the weights.
     """
-    if prefix is not None and prefix.keys.shape[-2] > 0:
+    if prefix is not None and prefix.length > 0:
         prefix_keys, prefix_values = prefix.layers[int(module.layer_idx)]  # type: ignore[arg-type]
-        key = torch.cat(
-            [prefix_keys.to(key.dtype), key], dim=2
-        )  # (batch, heads, prefix + tokens, head_size)
+        # (batch, heads, prefix + tokens, head_size) each
+        key = torch.cat([prefix_keys.to(key.dtype), key], dim=2)
         value = torch.cat([prefix_values.to(value.dtype), value], dim=2)
         attention_mask = _extend_mask(attention_mask, prefix, query)
+    dropout = kwargs.get("dropout")
     if (
-        kwargs.get("dropout")
-        and is_cheap_on(query)
+        dropout
+        and cheap_dropout_applies(query)
         and _is_plain(module, query, key, attention_mask, kwargs)
     ):
         attended = attend_with_dropout(
-            query, key, value, attention_mask, kwargs["dropout"], kwargs.get("scaling")
-        )
+            query, key, value, attention_mask, dropout, kwargs.get("scaling")
+        )  # (batch, heads, tokens, head_size)
         return attended.transpose(1, 2).contiguous(), None
     output: tuple[Tensor, None] = sdpa_attention_forward(
         module, query, key, value, attention_mask, **kwargs
@@ -100,15 +115,17 @@ def prefix_attention(
 
 @contextmanager
 def watch_prefixes() -> Iterator[dict[int, Tensor]]:
-    """While it is open, keep the attention mass on every prefix position, by layer, as `prefix_mass` computes it.
+    """Record the attention mass on every prefix position, as `prefix_mass` computes it.
 
-    A later pass of the encoder replaces what an earlier one left; one without a prefix leaves nothing. It takes the
-    place of `prefix_attention` for the whole process, so that this costs nothing where nobody watches: not for several
-    threads at once.
+    The function replaces `prefix_attention` in the whole process while the context is open, so that
+    attention costs nothing more outside it. Not thread-safe.
+
+    Yields:
+        The masses by layer, which each pass of the encoder with a prefix overwrites.
     """
     masses: dict[int, Tensor] = {}
 
-    def watch(
+    def recording_attention(
         module: nn.Module,
         query: Tensor,
         key: Tensor,
@@ -117,14 +134,14 @@ def watch_prefixes() -> Iterator[dict[int, Tensor]]:
         prefix: Prefix | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, None]:
-        if prefix is not None and prefix.keys.shape[-2] > 0:
+        if prefix is not None and prefix.length > 0:
             layer = int(module.layer_idx)  # type: ignore[arg-type]
             masses[layer] = prefix_mass(
                 query, key, attention_mask, prefix, layer, kwargs.get("scaling")
             )
         return prefix_attention(module, query, key, value, attention_mask, prefix, **kwargs)
 
-    AttentionInterface.register(PREFIX_ATTENTION, watch)
+    AttentionInterface.register(PREFIX_ATTENTION, recording_attention)
     try:
         yield masses
     finally:
@@ -139,30 +156,32 @@ def prefix_mass(
     layer: int,
     scaling: float | None = None,
 ) -> Tensor:
-    """Share of every token's attention that goes to each prefix position: `prefix_attention`'s softmax, spelled out.
+    """Compute the share of every token's attention in `prefix_attention` on each prefix position.
 
     Args:
         query: (batch, heads, tokens, head_size)
         key: (batch, heads, tokens, head_size)
         attention_mask: (batch, 1, tokens, tokens) bool, or None.
         prefix: The prefix of all layers.
-        layer: The layer.
+        layer: Index of the layer.
         scaling: Factor of the scores; 1 / sqrt(head_size) if None.
 
     Returns:
         (batch, heads, tokens, prefix) float32
     """
-    before = prefix.layers[layer][0].float()  # (batch, heads, prefix, head_size)
-    keys = torch.cat([before, key.float()], dim=2)  # (batch, heads, prefix + tokens, head_size)
+    if scaling is None:
+        scaling = query.shape[-1] ** -0.5
+    prefix_keys = prefix.layers[layer][0].float()  # (batch, heads, prefix, head_size)
+    keys = torch.cat(
+        [prefix_keys, key.float()], dim=2
+    )  # (batch, heads, prefix + tokens, head_size)
     scores = (
-        query.float()
-        @ keys.transpose(2, 3)
-        * (query.shape[-1] ** -0.5 if scaling is None else scaling)
-    )
+        query.float() @ keys.transpose(2, 3) * scaling
+    )  # (batch, heads, tokens, prefix + tokens)
     mask = _extend_mask(attention_mask, prefix, query)
     if mask is not None:
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-    return scores.softmax(-1)[..., : before.shape[2]]
+    return scores.softmax(-1)[..., : prefix.length]
 
 
 def _is_plain(
@@ -172,31 +191,35 @@ def _is_plain(
     attention_mask: Tensor | None,
     settings: dict[str, Any],
 ) -> bool:
-    """Whether this is attention to all that a mask leaves, with as many heads of keys as of queries."""
-    asked = {name for name, value in settings.items() if value is not None and value is not False}
+    """Tell whether this is attention with a bool mask, dropout and scaling, and nothing else.
+
+    Causal attention and fewer heads of keys than of queries are not plain.
+    """
+    active = {name for name, value in settings.items() if value is not None and value is not False}
     is_causal = attention_mask is None and getattr(module, "is_causal", True)
-    is_masked_by_bool = attention_mask is None or attention_mask.dtype == torch.bool
-    return (
-        not is_causal
-        and is_masked_by_bool
-        and key.shape[1] == query.shape[1]
-        and asked <= {"dropout", "scaling"}
-    )
+    has_bool_mask = attention_mask is None or attention_mask.dtype == torch.bool
+    has_equal_heads = key.shape[1] == query.shape[1]
+    return not is_causal and has_bool_mask and has_equal_heads and active <= {"dropout", "scaling"}
 
 
 def _extend_mask(attention_mask: Tensor | None, prefix: Prefix, query: Tensor) -> Tensor | None:
-    """(batch, 1 or heads, tokens, prefix + tokens) bool; None where nothing is masked."""
+    """Put the prefix's mask before the text's.
+
+    Returns:
+        (batch, 1 or heads, tokens, prefix + tokens) bool; None if nothing is masked.
+    """
     if attention_mask is None and prefix.mask is None:
         return None
     batch, _, tokens, _ = query.shape
-    before = prefix.mask
-    if before is None:
-        before = query.new_ones(batch, prefix.keys.shape[-2], dtype=torch.bool)
-    before = before.view(batch, -1, 1, before.shape[-1])  # (batch, 1 or heads, 1, prefix)
+    prefix_mask = prefix.mask
+    if prefix_mask is None:
+        prefix_mask = query.new_ones(batch, prefix.length, dtype=torch.bool)  # (batch, prefix)
+    # (batch, 1 or heads, 1, prefix)
+    prefix_mask = prefix_mask.view(batch, -1, 1, prefix_mask.shape[-1])
     if attention_mask is None:
         attention_mask = query.new_ones(batch, 1, tokens, tokens, dtype=torch.bool)
-    shape = (batch, before.shape[1], tokens)
-    return torch.cat([before.expand(*shape, -1), attention_mask.expand(*shape, -1)], dim=-1)
+    shape = (batch, prefix_mask.shape[1], tokens)
+    return torch.cat([prefix_mask.expand(*shape, -1), attention_mask.expand(*shape, -1)], dim=-1)
 
 
 AttentionInterface.register(PREFIX_ATTENTION, prefix_attention)

@@ -1,4 +1,4 @@
-"""From states, one set per text layer, to the keys and values that stand before that layer's own."""
+"""Projection of states, one set per text layer, to the prefix of keys and values of that layer."""
 
 import torch
 from torch import Tensor, nn
@@ -7,10 +7,13 @@ from mmie.blocks.prefix_attention import Prefix, split_heads
 
 
 class PrefixProjection(nn.ModuleList):
-    """[P_k ; P_v]_l = Linear_l(X_l), cut into heads: one linear map per layer, with bias.
+    """Linear map of states to keys and values for each layer, with bias, split into heads.
 
-    Source: Chen et al., HVPNet, Findings of NAACL 2022, https://arxiv.org/abs/2205.03521; Equation 13 of Liu et al.,
-    DGHC, IEEE Access 2024, https://doi.org/10.1109/ACCESS.2024.3400250.
+        [P_k ; P_v]_l = Linear_l(X_l)
+
+    Source: Chen et al., HVPNet, Findings of NAACL 2022, https://arxiv.org/abs/2205.03521;
+    Equation 13 of Liu et al., DGHC, IEEE Access 2024,
+    https://doi.org/10.1109/ACCESS.2024.3400250.
 
     Args:
         hidden_size: Width of states and of the text encoder (d).
@@ -27,24 +30,29 @@ class PrefixProjection(nn.ModuleList):
         self.num_heads = num_heads
 
     def forward(self, states: Tensor, mask: Tensor) -> Prefix:
-        """The prefix of all layers.
+        """Compute the prefix of all layers.
 
         Args:
             states: (layers, batch, prefix, hidden)
             mask: (batch, prefix) bool, True on positions that may be attended to.
+
+        Raises:
+            ValueError: ``states`` have another number of layers.
         """
-        pairs = torch.stack([project(layer) for project, layer in zip(self, states, strict=True)])
+        layers = [project(layer) for project, layer in zip(self, states, strict=True)]
+        pairs = torch.stack(layers)  # (layers, batch, prefix, 2 * hidden)
         keys, values = pairs.chunk(2, dim=-1)  # (layers, batch, prefix, hidden) each
         return Prefix(split_heads(keys, self.num_heads), split_heads(values, self.num_heads), mask)
 
 
 def check_heads(hidden_size: int, num_heads: int) -> None:
-    """Heads must share the width evenly.
+    """Raise if the heads cannot share the width evenly.
 
     Raises:
-        ValueError: They do not.
+        ValueError: ``num_heads`` does not divide ``hidden_size``.
     """
     if hidden_size % num_heads:
         raise ValueError(
-            f"hidden_size {hidden_size} is no multiple of num_heads {num_heads}: take both from the encoder"
+            f"hidden_size {hidden_size} is no multiple of num_heads {num_heads}: "
+            "take both from the encoder"
         )

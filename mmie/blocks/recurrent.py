@@ -1,19 +1,20 @@
-"""Bidirectional LSTMs that read neither padding nor what it stands beside: over characters, and over tokens."""
+"""Bidirectional LSTMs over padded rows: over the characters of words, and over tokens."""
 
 import torch
 from torch import Tensor, nn
 
 SYMBOLS = 257
-"""Bytes, and 0 for padding."""
+"""Number of bytes, and 0 for padding."""
 
 
-class BothWays(nn.Module):
-    """An LSTM from each row's start and one from its end, side by side.
+class PaddedBiLSTM(nn.Module):
+    """Bidirectional LSTM whose states on real positions do not depend on padding.
 
-    Rows are not packed, for which a GPU would have to be waited for: the second LSTM reads each row turned round.
+    Rows are not packed, because packing makes the host wait for the GPU. Instead a second forward
+    LSTM reads each row in reverse.
 
     Args:
-        input_size: Width of what is read.
+        input_size: Width of the inputs.
         size: Width of the states in each direction.
     """
 
@@ -23,52 +24,56 @@ class BothWays(nn.Module):
         self.back = nn.LSTM(input_size, size, batch_first=True)
 
     def forward(self, states: Tensor, lengths: Tensor) -> Tensor:
-        """States after every position, in both directions; 0 on padding.
+        """Compute the states after every position in both directions, 0 on padding.
 
         Args:
             states: (rows, positions, input_size)
-            lengths: (rows,) positions that are no padding; they come first.
+            lengths: (rows,) number of real positions, which come first.
 
         Returns:
             (rows, positions, 2 * size)
         """
-        places = torch.arange(states.shape[1], device=states.device).expand(
-            states.shape[:2]
-        )  # (rows, positions)
-        is_real = places < lengths.unsqueeze(1)
-        turned = torch.where(
-            is_real, lengths.unsqueeze(1) - 1 - places, places
-        )  # (rows, positions)
-        back = _pick(self.back(_pick(states, turned))[0], turned)
-        both = torch.cat([self.ahead(states)[0], back], dim=-1)
-        return both * is_real.unsqueeze(-1)
+        positions = torch.arange(states.shape[1], device=states.device)
+        positions = positions.expand(states.shape[:2])  # (rows, positions)
+        last = lengths.unsqueeze(1) - 1  # (rows, 1)
+        is_real = positions <= last  # (rows, positions)
+        reversal = torch.where(is_real, last - positions, positions)  # (rows, positions)
+        reversed_states, _ = self.back(_select(states, reversal))  # (rows, positions, size)
+        back = _select(reversed_states, reversal)  # (rows, positions, size)
+        ahead, _ = self.ahead(states)  # (rows, positions, size)
+        return torch.cat([ahead, back], dim=-1) * is_real.unsqueeze(-1)
 
 
-def _pick(states: Tensor, places: Tensor) -> Tensor:
-    """The state at each place, (rows, places, width)."""
-    return states.gather(1, places.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
+def _select(states: Tensor, positions: Tensor) -> Tensor:
+    """Select states (rows, positions, width) at given positions (rows, selected)."""
+    return states.gather(1, positions.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
 
 
 class CharacterEncoder(nn.Module):
-    """w_i = W [h_forward ; h_backward], the last states of an LSTM over the characters of word i, both ways.
+    """Word vectors from a bidirectional LSTM over the bytes of each word.
 
-    W is 0 at the start, so that what the vectors are added to is not disturbed. Source: Lample et al., Neural
-    Architectures for Named Entity Recognition, NAACL 2016, Section 4.1.
+        w_i = W [h_forward ; h_backward]
+
+    where h_forward and h_backward are the last states in the two directions. W starts at 0, so that
+    the vectors at first do not disturb what they are added to.
+
+    Source: Lample et al., Neural Architectures for Named Entity Recognition, NAACL 2016,
+    Section 4.1.
 
     Args:
         hidden_size: Width of the vectors.
-        size: Width of a character's vector, and of the LSTM's states in each direction.
+        size: Width of a byte's vector, and of the LSTM's states in each direction.
     """
 
     def __init__(self, hidden_size: int, size: int = 50) -> None:
         super().__init__()
         self.embedding = nn.Embedding(SYMBOLS, size, padding_idx=0)
-        self.lstm = BothWays(size, size)
+        self.lstm = PaddedBiLSTM(size, size)
         self.projection = nn.Linear(2 * size, hidden_size, bias=False)
         nn.init.zeros_(self.projection.weight)
 
     def forward(self, characters: Tensor) -> Tensor:
-        """A vector of every word, 0 for one without characters.
+        """Encode every word, as 0 if it has no characters.
 
         Args:
             characters: (batch, words, bytes) long, bytes plus 1, then 0.
@@ -78,32 +83,30 @@ class CharacterEncoder(nn.Module):
         """
         lengths = (characters > 0).sum(-1).flatten()  # (batch * words,)
         embedded = self.embedding(characters.flatten(0, 1))  # (batch * words, bytes, size)
-        ahead, back = self.lstm(embedded, lengths).chunk(
-            2, dim=-1
-        )  # (batch * words, bytes, size) each
-        last = _pick(ahead, (lengths - 1).clamp(min=0).unsqueeze(1)).squeeze(
-            1
-        )  # (batch * words, size)
+        states = self.lstm(embedded, lengths)  # (batch * words, bytes, 2 * size)
+        ahead, back = states.chunk(2, dim=-1)  # (batch * words, bytes, size) each
+        last_position = (lengths - 1).clamp(min=0).unsqueeze(1)  # (batch * words, 1)
+        last = _select(ahead, last_position).squeeze(1)  # (batch * words, size)
         vectors: Tensor = self.projection(torch.cat([last, back[:, 0]], dim=-1))
         return vectors.view(*characters.shape[:2], -1)
 
 
 class BiLSTM(nn.Module):
-    """h_t = [h_forward,t ; h_backward,t], with dropout before and after.
+    """Bidirectional LSTM with dropout before and after.
 
     Args:
-        input_size: Width of what it reads.
-        size: Width of its states in each direction.
+        input_size: Width of the inputs.
+        size: Width of the states in each direction.
         dropout: Share of values dropped in training, on input and output.
     """
 
     def __init__(self, input_size: int, size: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.lstm = BothWays(input_size, size)
+        self.lstm = PaddedBiLSTM(input_size, size)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """States of a post's tokens in the light of each other; 0 on padding.
+        """Compute the states of tokens in the context of their post, 0 on padding.
 
         Args:
             states: (batch, tokens, input_size)

@@ -1,4 +1,4 @@
-"""``mmie corpus``: the demo corpus, and a look at any other."""
+"""``mmie corpus``: the demo corpus, and counts, checks and features of any corpus."""
 
 import json
 import sys
@@ -9,12 +9,18 @@ from rich.console import Console
 from mmie.cli.lightning import features_command
 from mmie.cli.parsing import OneLineParser, usage_errors
 from mmie.data import Corpus
-from mmie.data.corpora.checks import check_corpus, corpus_stats, render_report, render_stats
+from mmie.data.corpora.checks import check_corpus, render_report
+from mmie.data.corpora.statistics import corpus_stats, render_stats
 from mmie.data.demo import render_bounds, write_demo
 
 
 def corpus_command(arguments: Sequence[str]) -> None:
-    """``mmie corpus demo``, ``stats``, ``check`` and ``features``."""
+    """Run ``mmie corpus demo``, ``stats``, ``check`` or ``features``.
+
+    Raises:
+        UsageError: An option is wrong.
+        MmieError: The corpus cannot be read.
+    """
     if arguments[:1] == ["features"]:
         features_command(arguments[1:])
         return
@@ -26,36 +32,51 @@ def corpus_command(arguments: Sequence[str]) -> None:
             Console().print(render_bounds(write_demo(**chosen.as_dict())))
             return
     if settings.subcommand == "stats":
-        stats = corpus_stats(chosen.corpus)
-        Console().print(render_stats(stats)) if not chosen.json else print(
-            json.dumps(stats, indent=2)
-        )
+        _print_stats(chosen.corpus, chosen.json)
     else:
-        chosen.corpus.strict = False  # list every malformed line, not only the first
-        report = check_corpus(chosen.corpus)
-        Console().print(render_report(report)) if not chosen.json else print(
-            json.dumps(report.to_dict(), indent=2)
-        )
-        sys.exit(0 if report.ok else 1)
+        _print_check(chosen.corpus, chosen.json)
+
+
+def _print_stats(corpus: Corpus, as_json: bool) -> None:
+    """Print the counts of a corpus."""
+    stats = corpus_stats(corpus)
+    if as_json:
+        print(json.dumps(stats, indent=2))
+    else:
+        Console().print(render_stats(stats))
+
+
+def _print_check(corpus: Corpus, as_json: bool) -> None:
+    """Print what is wrong with a corpus, and exit with status 1 if something is."""
+    corpus.strict = False  # list every malformed line, not only the first
+    report = check_corpus(corpus)
+    if as_json:
+        print(json.dumps(report.to_dict(), indent=2))
+    else:
+        Console().print(render_report(report))
+    sys.exit(0 if report.ok else 1)
 
 
 def _corpus_parser() -> OneLineParser:
-    """What ``mmie corpus`` understands."""
+    """Build the parser of ``mmie corpus``."""
     parser = OneLineParser(
         prog="mmie corpus",
-        description="Make the demo corpus; count or check any corpus; with features, a --config and the other "
-        "options of mmie fit, compute ahead of time what its fits and tests read.",
+        description="Make the demo corpus; count or check any corpus; with features, a --config "
+        "and the other options of mmie fit, compute in advance the features that its fits and "
+        "tests read.",
     )
     commands = parser.add_subcommands()
     demo = OneLineParser(
-        description="Write the demo corpus and print the best score that text alone can reach on it."
+        description="Write the demo corpus and print the best score that text alone can reach on "
+        "it."
     )
     demo.add_function_arguments(write_demo)
     commands.add_subcommand("demo", demo, help="write the demo corpus")
-    for name, purpose in (
-        ("stats", "count posts, entities, relations and pictures"),
-        ("check", "find what is broken"),
-    ):
+    purposes = {
+        "stats": "count posts, entities, relations and pictures",
+        "check": "find broken lines, broken pictures and overlaps of splits",
+    }
+    for name, purpose in purposes.items():
         command = OneLineParser(description=f"For any corpus: {purpose}.")
         command.add_subclass_arguments(
             Corpus, "corpus", required=True, help="E.g. MNRE --corpus.root data/mnre"

@@ -1,9 +1,8 @@
-"""``mmie ground``: crops for the pictures of a corpus or of one's own posts, and indices from one form to the other."""
+"""``mmie ground``: object crops for the pictures of a corpus or of one's own posts."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from jsonargparse import Namespace
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 from rich.console import Console
@@ -18,18 +17,20 @@ from mmie.grounding.index import IndexKey, from_pth, read_index, to_pth, write_i
 from mmie.grounding.layouts import Layout, corpus_layout, posts_layout, read_posts
 from mmie.grounding.phrases import PhraseKind, phrase_source
 from mmie.types import Post, Split
+from mmie.utils.devices import resolve_device
 
-_SHOWN = 10
-"""Unreadable pictures that are named."""
+_MAX_UNREADABLE = 10
+"""Most unreadable pictures that the summary names."""
 
 
 def ground_command(arguments: Sequence[str]) -> None:
-    """``mmie ground`` and ``mmie ground convert``.
+    """Run ``mmie ground`` or ``mmie ground convert``.
 
     Raises:
         UsageError: An option is wrong.
-        GroundingError: Something cannot be read or written.
-        WeightsUnavailable: The detector's weights cannot be had.
+        GroundingError: A file cannot be read or written.
+        DeviceError: The machine has no such device.
+        WeightsUnavailable: The detector's weights cannot be loaded.
         CorpusError: A post is malformed.
         SourceError: The posts cannot be read.
     """
@@ -39,70 +40,102 @@ def ground_command(arguments: Sequence[str]) -> None:
     parser = _ground_parser()
     settings = parser.parse_args(list(arguments))
     with usage_errors():
-        chosen = parser.instantiate(settings)
-    posts, layout, source = _plan(chosen)
-    layout.check(source, chosen.overwrite)
-    device = chosen.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    detector = build_detector(chosen.detector, device, chosen.threshold)
-    phrases = phrase_source(
-        chosen.phrases or ("entities" if isinstance(chosen.corpus, MNRE) else "nouns")
-    )
-    result = ground_posts(
+        settings = parser.instantiate(settings)
+    posts, layout, source = _posts_and_layout(settings)
+    layout.check(source, settings.overwrite)
+    device = resolve_device(settings.device or "auto")
+    detector = build_detector(settings.detector, device, settings.threshold)
+    default_kind: PhraseKind = "entities" if isinstance(settings.corpus, MNRE) else "nouns"
+    grounding = ground_posts(
         posts,
         layout.crops,
         detector,
-        chosen.num_crops,
-        phrases,
-        chosen.batch_size,
-        chosen.max_pixels,
+        settings.num_crops,
+        phrase_source(settings.phrases or default_kind),
+        settings.batch_size,
+        settings.max_pixels,
     )
-    layout.write(result)
-    Console().print(render_grounding(result))
+    layout.write(grounding)
+    Console().print(render_grounding(grounding))
     for file in (layout.posts, layout.published, layout.index):
         if file is not None:
             print(file)
 
 
-def render_grounding(result: Grounding) -> Table:
-    """What came of grounding, as a table."""
+def render_grounding(grounding: Grounding) -> Table:
+    """Summarise the result of grounding as a table."""
+    num_crops = sum(len(entry.crops) for entry in grounding.entries)
+    num_without = sum(not entry.crops for entry in grounding.entries)
+    unreadable = [f"{file.name}: {reason}" for file, reason in grounding.unreadable.items()]
+    lines = unreadable[:_MAX_UNREADABLE]
+    if len(unreadable) > _MAX_UNREADABLE:
+        lines.append(f"and {len(unreadable) - _MAX_UNREADABLE} more")
     table = Table("Grounding", "", show_header=False)
-    crops = sum(len(entry.crops) for entry in result.entries)
-    without = sum(not entry.crops for entry in result.entries)
-    table.add_row("posts", str(len(result.posts)))
-    table.add_row("with a readable picture", str(len(result.entries)))
-    table.add_row("of these without a crop", str(without))
-    table.add_row("crops", f"{crops}, {result.written} files written now")
-    table.add_row("looked at", f"{result.detected} now, {result.remembered} earlier")
-    names = [f"{file.name}: {reason}" for file, reason in list(result.unreadable.items())[:_SHOWN]]
-    more = (
-        [f"and {len(result.unreadable) - _SHOWN} more"] if len(result.unreadable) > _SHOWN else []
-    )
-    table.add_row(f"unreadable pictures ({len(result.unreadable)})", "\n".join([*names, *more]))
+    table.add_row("posts", str(len(grounding.posts)))
+    table.add_row("with a readable picture", str(len(grounding.entries)))
+    table.add_row("of these without a crop", str(num_without))
+    table.add_row("crops", f"{num_crops}, {grounding.written} files written now")
+    table.add_row("detections", f"{grounding.detected} pictures now, {grounding.cached} earlier")
+    table.add_row(f"unreadable pictures ({len(unreadable)})", "\n".join(lines))
     return table
 
 
-def _plan(chosen: Namespace) -> tuple[list[Post], Layout, Path]:
-    """The posts, where their crops go, and the file that the posts are read from."""
-    if (chosen.posts is None) == (chosen.corpus is None):
+def _posts_and_layout(settings: Namespace) -> tuple[list[Post], Layout, Path]:
+    """Read the posts that the options name.
+
+    Returns:
+        The posts, the layout of their crops, and the file that the posts are read from.
+
+    Raises:
+        UsageError: Neither a file nor a corpus is named, or both, or no folder for the crops.
+        CorpusError: A post is malformed.
+        SourceError: The posts cannot be read.
+        GroundingError: The corpus needs a folder for the crops.
+    """
+    if (settings.posts is None) == (settings.corpus is None):
         raise UsageError(
             "give either --posts FILE or --corpus CLASS, e.g. --corpus MNRE --corpus.root data/mnre"
         )
-    if chosen.posts is not None:
-        if chosen.out is None:
-            raise UsageError(
-                "out: given neither on the line nor by --config: expected a folder for the crops"
-            )
-        return read_posts(chosen.posts), posts_layout(chosen.out, chosen.posts.stem), chosen.posts
-    layout = corpus_layout(chosen.corpus, chosen.split, chosen.out)
-    return chosen.corpus.posts(chosen.split), layout, chosen.corpus.text_file(chosen.split)
+    if settings.corpus is not None:
+        corpus, split = settings.corpus, settings.split
+        layout = corpus_layout(corpus, split, settings.out)
+        return corpus.posts(split), layout, corpus.text_file(split)
+    if settings.out is None:
+        raise UsageError(
+            "out: given neither on the line nor by --config: expected a folder for the crops"
+        )
+    posts = read_posts(settings.posts)
+    return posts, posts_layout(settings.out, settings.posts.stem), settings.posts
+
+
+def _convert(arguments: Sequence[str]) -> None:
+    """Run ``mmie ground convert``.
+
+    Raises:
+        UsageError: An option is wrong.
+        CorpusError: The published index holds something else.
+        GroundingError: A file cannot be read or written.
+    """
+    settings = _convert_parser().parse_args(list(arguments))
+    suffixes = settings.source.suffix, settings.target.suffix
+    if suffixes == (".pth", ".jsonl"):
+        write_index(settings.target, from_pth(settings.source, settings.key))
+    elif suffixes == (".jsonl", ".pth"):
+        to_pth(read_index(settings.source), settings.target, settings.key)
+    else:
+        raise UsageError(
+            f"expected a .pth and a .jsonl, got {settings.source.name} and {settings.target.name}"
+        )
+    print(settings.target)
 
 
 def _ground_parser() -> OneLineParser:
-    """What ``mmie ground`` understands."""
+    """Build the parser of ``mmie ground``."""
     parser = OneLineParser(
         prog="mmie ground",
-        description="Find what posts speak of in their pictures, cut it out, and write the index. "
-        "mmie ground convert FROM TO turns a published index (.pth) into a .jsonl, or back.",
+        description="Detect what posts mention in their pictures, cut it out, and write an index "
+        "of the crops. mmie ground convert FROM TO turns a published index (.pth) into a .jsonl, "
+        "or back.",
     )
     parser.add_argument(
         "--posts", type=Path | None, default=None, help="JSON lines, CSV, TSV, or a folder."
@@ -115,32 +148,37 @@ def _ground_parser() -> OneLineParser:
         "--out",
         type=Path | None,
         default=None,
-        help="Folder to write to; a published corpus's own.",
+        help="Folder to write to; by default the folder of a published corpus.",
     )
     parser.add_argument(
         "--detector",
         type=str,
         required=True,
-        help="center (no weights), coco, coco:FILE, a folder or hub name (Grounding DINO, OWLv2), or several: a+b.",
+        help="center (no weights), coco, coco:FILE, a folder or hub name (Grounding DINO, OWLv2), "
+        "or several: a+b.",
     )
     parser.add_argument(
         "--threshold",
         type=ClosedUnitInterval | None,
         default=None,
-        help="Least score; by default the detector's own.",
+        help="Lowest score of a detection; by default the detector's own.",
     )
     parser.add_argument("--num_crops", type=PositiveInt, default=3, help="Most crops of a post.")
     parser.add_argument(
         "--phrases",
         type=PhraseKind | None,
         default=None,
-        help="What to look for; entities for MNRE, else nouns.",
+        help="Phrases to look for: nouns, words or entities; by default entities for MNRE, else "
+        "nouns.",
     )
     parser.add_argument(
-        "--batch_size", type=PositiveInt, default=8, help="Pictures that are looked at together."
+        "--batch_size", type=PositiveInt, default=8, help="Pictures that are processed together."
     )
     parser.add_argument(
-        "--device", type=str | None, default=None, help="By default a GPU, if there is one."
+        "--device",
+        type=str | None,
+        default=None,
+        help="auto, the default, is a GPU if there is one.",
     )
     parser.add_argument(
         "--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="Larger pictures are left out."
@@ -151,10 +189,10 @@ def _ground_parser() -> OneLineParser:
     return parser
 
 
-def _convert(arguments: Sequence[str]) -> None:
-    """``mmie ground convert``."""
+def _convert_parser() -> OneLineParser:
+    """Build the parser of ``mmie ground convert``."""
     parser = OneLineParser(
-        prog="mmie ground convert", description="Turn an index of crops into its other form."
+        prog="mmie ground convert", description="Convert an index of crops to its other form."
     )
     parser.add_argument("source", type=Path, help="An index: .pth, as published, or .jsonl.")
     parser.add_argument("target", type=Path, help="The file to write: .jsonl or .pth.")
@@ -162,16 +200,6 @@ def _convert(arguments: Sequence[str]) -> None:
         "--key",
         type=IndexKey,
         default="image",
-        help="What a .pth is keyed by: image (Twitter) or id (MNRE).",
+        help="Key of the .pth: image (Twitter) or id (MNRE).",
     )
-    settings = parser.parse_args(list(arguments))
-    suffixes = settings.source.suffix, settings.target.suffix
-    if suffixes == (".pth", ".jsonl"):
-        write_index(settings.target, from_pth(settings.source, settings.key))
-    elif suffixes == (".jsonl", ".pth"):
-        to_pth(read_index(settings.source), settings.target, settings.key)
-    else:
-        raise UsageError(
-            f"expected a .pth and a .jsonl, got {settings.source.name} and {settings.target.name}"
-        )
-    print(settings.target)
+    return parser

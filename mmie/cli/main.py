@@ -59,7 +59,7 @@ COMMANDS = {
         "convert extractions to CoNLL, CSV, RDF, GraphML or an HTML graph",
     ),
     "export": Command(
-        "mmie.cli.extraction:export_command",
+        "mmie.cli.export:export_command",
         "write a checkpoint as a folder to pass on, or as ONNX; send it to the hub",
     ),
     "serve": Command(

@@ -1,4 +1,4 @@
-"""``mmie serve``: a web page and an endpoint for one's own checkpoints."""
+"""``mmie serve``: a web page and an HTTP API for one's own checkpoints."""
 
 import socket
 from collections.abc import Sequence
@@ -9,65 +9,57 @@ from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt
 
 from mmie.app.limits import Limits
+from mmie.cli.extractors import ExtractorSettings, build_extractor
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
-from mmie.grounding.detectors import build_detector
-from mmie.grounding.ground import Cropper
-from mmie.inference import Extractor, load_extractor
+from mmie.inference import Extractor
 from mmie.types import MmieError
-from mmie.utils.devices import resolve_device
 
-_NEEDED = ("fastapi", "uvicorn", "python_multipart")
+_REQUIRED_PACKAGES = ("fastapi", "uvicorn", "python_multipart")
 _SHUTDOWN_SECONDS = 10
 
 
 class ServerUnavailable(MmieError, RuntimeError):
-    """What the server is made of is not installed."""
+    """Packages of the server that are not installed."""
 
 
 def serve_command(arguments: Sequence[str]) -> None:
-    """``mmie serve``.
+    """Run ``mmie serve``.
 
     Raises:
-        UsageError: An option is wrong, or the port cannot be had.
+        UsageError: An option is wrong, or the server cannot listen on the port.
         ServerUnavailable: The server's packages are not installed.
         CheckpointError: A file is no checkpoint of its task.
+        GroundingError: The detector is not known.
     """
     parser = _serve_parser()
     settings = parser.parse_args(list(arguments))
     with usage_errors():
-        chosen = parser.instantiate(settings)
-    missing = [name for name in _NEEDED if find_spec(name) is None]
+        settings = parser.instantiate(settings)
+    missing = [name for name in _REQUIRED_PACKAGES if find_spec(name) is None]
     if missing:
         raise ServerUnavailable(f"mmie serve needs {', '.join(missing)}: pip install 'mmie[serve]'")
-    with _listen(chosen.host, chosen.port) as listener:
-        extractor = build_extractor(chosen)
-        _serve(extractor, chosen.limits, listener)
+    # loading may take minutes, and a wrong port is reported before
+    with _listen(settings.host, settings.port) as listener:
+        extractor = build_extractor(extractor_options(settings))
+        _serve(extractor, settings.limits, listener)
 
 
-def build_extractor(chosen: Namespace) -> Extractor:
-    """The extractor of the checkpoints and the detector that were chosen.
-
-    Raises:
-        CheckpointError: A file is no checkpoint, or is one of the other task.
-        DeviceError: There is no such device.
-        GroundingError: There is no such detector.
-    """
-    extractor = load_extractor(
-        chosen.ner, chosen.re, device=chosen.device, batch_size=chosen.limits.batch_size
+def extractor_options(settings: Namespace) -> ExtractorSettings:
+    """Return the options of the extractor, whose methods decide on the number of crops."""
+    return ExtractorSettings(
+        ner=settings.ner,
+        re=settings.re,
+        device=settings.device,
+        detector=settings.detector,
+        batch_size=settings.limits.batch_size,
     )
-    crops = max((form.num_views - 1 for form in extractor.formats), default=0)
-    if chosen.detector != "none" and crops > 0:
-        extractor.cropper = Cropper(
-            build_detector(chosen.detector, resolve_device(chosen.device)), crops
-        )
-    return extractor
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket that is taken before minutes go by with loading.
+    """Open a listening socket.
 
     Raises:
-        UsageError: It cannot be had.
+        UsageError: The host or the port is wrong or in use.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -79,15 +71,15 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _serve(extractor: Extractor, limits: Limits, listener: socket.socket) -> None:
-    """Answer until interrupted."""
+    """Serve an extractor until the process is interrupted."""
     import uvicorn
 
-    from mmie.app.protocol import patience
+    from mmie.app.protocol import protocol_with_timeout
     from mmie.app.server import build_app
 
     config = uvicorn.Config(
         build_app(extractor, limits),
-        http=patience(limits.head_seconds),
+        http=protocol_with_timeout(limits.head_seconds),
         ws="none",
         log_level="warning",
         server_header=False,
@@ -95,36 +87,41 @@ def _serve(extractor: Extractor, limits: Limits, listener: socket.socket) -> Non
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
     host, port = listener.getsockname()[:2]
-    print(f"http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
-    with suppress(KeyboardInterrupt):  # uvicorn hands it on when all is ended in order
+    url_host = f"[{host}]" if ":" in host else host
+    print(f"http://{url_host}:{port}", flush=True)
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again after an orderly shutdown
         uvicorn.Server(config).run(sockets=[listener])
 
 
 def _serve_parser() -> OneLineParser:
-    """What ``mmie serve`` understands."""
+    """Build the parser of ``mmie serve``."""
     parser = OneLineParser(
         prog="mmie serve",
-        description="Serve checkpoints as a web page, and as an endpoint for programs (see /docs). There is no login: "
-        "on a host that others reach, put it behind a server that has one.",
+        description="Serve checkpoints as a web page and as an HTTP API for programs (see /docs). "
+        "There is no login: on a host that others can reach, run it behind a server that has one.",
     )
     parser.add_argument("--ner", type=str, required=True, help="Checkpoint that finds entities.")
     parser.add_argument(
         "--re", type=str | None, default=None, help="Checkpoint that finds relations between them."
     )
     parser.add_argument(
-        "--host", type=str, default="127.0.0.1", help="Address to listen on; 0.0.0.0 is all."
+        "--host",
+        type=str,
+        default="127.0.0.1",
+        help="Address to listen on; 0.0.0.0 is every address of this machine.",
     )
     parser.add_argument(
-        "--port", type=NonNegativeInt, default=8000, help="Port; 0 takes a free one."
+        "--port", type=NonNegativeInt, default=8000, help="Port; 0 is any free port."
     )
-    parser.add_argument(
-        "--device", type=str, default="auto", help="auto takes a GPU, if there is one."
-    )
+    parser.add_argument("--device", type=str, default="auto", help="auto is a GPU if there is one.")
     parser.add_argument(
         "--detector",
         type=str,
         default="none",
-        help="Cuts object crops: none, center (no weights), coco, coco:FILE, a folder or hub name, or several: a+b.",
+        help="Detector that cuts crops: none, center (no weights), coco, coco:FILE, a folder or "
+        "hub name, or several: a+b.",
     )
-    parser.add_argument("--limits", type=Limits, default=Limits(), help="What requests may bring.")
+    parser.add_argument(
+        "--limits", type=Limits, default=Limits(), help="Limits of requests, sizes and times."
+    )
     return parser

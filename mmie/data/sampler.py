@@ -1,6 +1,7 @@
-"""Batches of posts of like length, the same for every rank count where it matters."""
+"""Sampling of batches of similar length, the same for every number of ranks where it matters."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -8,31 +9,43 @@ from torch.utils.data import Dataset, DistributedSampler
 
 from mmie.utils.distributed import rank_and_world_size
 
-Draw = tuple[int, list[int]]
-"""What a batch is made from: the epoch, and the numbers of the batch's instances."""
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Instances of a batch.
+
+    Attributes:
+        epoch: The epoch, so that what is drawn anew in every epoch does not depend on worker
+            processes.
+        indices: Indices of the instances in their split.
+        counted: False for an instance that is a copy and must not count in scores.
+    """
+
+    epoch: int
+    indices: tuple[int, ...]
+    counted: tuple[bool, ...]
 
 
 class BucketSampler(DistributedSampler[Draw]):
-    """Lists of instance numbers, one list a batch, each of instances of like length, with the epoch before each.
+    """Sampler of batches of instances of similar length.
 
-    The epoch goes to the data set, so that what is drawn anew in every epoch does not depend on worker processes.
+    In training, instances are shuffled, cut into pools of ``pool`` batches and sorted by length
+    within a pool, and the batches are shuffled. There is little padding, and in a split of several
+    pools every instance shares its batch with others in every epoch. In evaluation they are sorted
+    by length, the longest first, so that too little memory shows at once.
 
-    In training, instances are shuffled, cut into pools of ``pool`` batches, sorted by length within a pool, and the
-    batches shuffled: little padding, and, in a split of several pools, still other company for every instance in
-    every epoch. In evaluation they are sorted by length, longest first, so that too little memory shows at once.
-
-    Every rank gets equally many batches, as DDP demands. What is missing is filled with copies: in training with
-    ordinary instances, in evaluation with numbers below 0 (``-1 - number``), which stand for a copy that must not be
-    counted. It is a ``DistributedSampler`` so that Lightning leaves it in place.
+    Every rank receives the same number of batches, as DDP requires. Copies of instances fill the
+    gaps. They count in training and do not count in evaluation. The class is a
+    ``DistributedSampler`` so that Lightning does not replace it.
 
     Args:
         lengths: Length of every instance.
         batch_size: Instances per batch and rank.
-        shuffle: Training order; else evaluation.
-        seed: Seed of the order; the epoch is added to it.
-        pool: Batches that are sorted together.
-        rank: This process; by default what torch.distributed says, or 0.
-        num_replicas: Number of processes; by default what torch.distributed says, or 1.
+        shuffle: Whether to sample for training instead of evaluation.
+        seed: Seed of the order, to which the epoch is added.
+        pool: Number of batches that are sorted together.
+        rank: This process; by default that of torch.distributed, or 0.
+        num_replicas: Number of processes; by default that of torch.distributed, or 1.
     """
 
     def __init__(
@@ -45,49 +58,72 @@ class BucketSampler(DistributedSampler[Draw]):
         rank: int | None = None,
         num_replicas: int | None = None,
     ) -> None:
-        own, world = rank_and_world_size()
-        place = own if rank is None else rank
-        super().__init__(_Sized(len(lengths)), num_replicas or world, place, shuffle, seed)
+        own_rank, world_size = rank_and_world_size()
+        if rank is None:
+            rank = own_rank
+        super().__init__(_Sized(len(lengths)), num_replicas or world_size, rank, shuffle, seed)
         self.lengths = torch.tensor(lengths, dtype=torch.long)
         self.batch_size = batch_size
         self.pool = pool
 
     def __len__(self) -> int:
-        """Batches of this rank."""
+        """Return the number of batches of this rank."""
         per_step = self.batch_size * self.num_replicas
         return -(-len(self.lengths) // per_step)
 
     def __iter__(self) -> Iterator[Draw]:
-        """Batches of this rank, in this epoch."""
-        order = (
-            self._training_order()
-            if self.shuffle
-            else torch.argsort(self.lengths, descending=True, stable=True)
-        )
-        for step in self._steps(order):
-            yield self.epoch, step[self.rank :: self.num_replicas].tolist()
+        """Yield the batches of this rank in the current epoch.
 
-    def _training_order(self) -> Tensor:
-        """A permutation of all instances, sorted by length within pools."""
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        order = torch.randperm(len(self.lengths), generator=generator)
-        pools = order.split(self.pool * self.batch_size * self.num_replicas)
-        return torch.cat([pool[torch.argsort(self.lengths[pool], stable=True)] for pool in pools])
+        The batches of all ranks in one step are consecutive in the order of instances, and the
+        ranks take turns.
+        """
+        order = self._order()
+        num_copies = -len(order) % self.num_replicas
+        # the last step is filled with copies of its own length
+        copies = order.flip(0)[torch.arange(num_copies) % len(order)]
+        indices = torch.cat([order, copies])
+        counted = torch.ones(len(indices), dtype=torch.bool)
+        counted[len(order) :] = self.shuffle
+        for step in self._steps(len(indices)):
+            own = step[self.rank :: self.num_replicas]
+            yield Draw(self.epoch, tuple(indices[own].tolist()), tuple(counted[own].tolist()))
 
-    def _steps(self, order: Tensor) -> list[Tensor]:
-        """Instances of every step, of all ranks together; the ranks deal them out in turn."""
-        missing = torch.arange(-len(order) % self.num_replicas) % len(order)
-        alike = order.flip(0)[missing]  # of the last step's length
-        copies = alike if self.shuffle else -1 - alike
-        steps = list(torch.cat([order, copies]).split(self.batch_size * self.num_replicas))
+    def _order(self) -> Tensor:
+        """Order all instances, (instances,).
+
+        In training they are permuted at random and sorted by length within pools. In evaluation
+        they are sorted by length, the longest first.
+        """
+        if not self.shuffle:
+            return torch.argsort(self.lengths, descending=True, stable=True)
+        order = torch.randperm(len(self.lengths), generator=self._generator())
+        pools: list[Tensor] = []
+        for pool in order.split(self.pool * self.batch_size * self.num_replicas):
+            pools.append(pool[torch.argsort(self.lengths[pool], stable=True)])
+        return torch.cat(pools)
+
+    def _steps(self, count: int) -> list[Tensor]:
+        """Split positions in the order of instances into the steps of all ranks together.
+
+        Args:
+            count: Number of instances, copies included.
+
+        Returns:
+            (instances of a step,) each, in random order in training.
+        """
+        steps = list(torch.arange(count).split(self.batch_size * self.num_replicas))
         if not self.shuffle:
             return steps
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        return [steps[place] for place in torch.randperm(len(steps), generator=generator).tolist()]
+        order = torch.randperm(len(steps), generator=self._generator())
+        return [steps[index] for index in order.tolist()]
+
+    def _generator(self) -> torch.Generator:
+        """Return a source of random numbers that depends on the seed and the epoch alone."""
+        return torch.Generator().manual_seed(self.seed + self.epoch)
 
 
 class _Sized(Dataset[Draw]):
-    """A length, which is all that the base class asks for."""
+    """Data set that has nothing but a length, for the base class."""
 
     def __init__(self, length: int) -> None:
         self.length = length

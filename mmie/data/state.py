@@ -45,10 +45,10 @@ class DataState:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote.
+        """Build the state from the values that `to_dict` returned.
 
         Raises:
-            DataStateError: A value is missing or of another type.
+            DataStateError: A value is missing, or is of another type or out of its range.
         """
         try:
             schema = read_schema(values["schema"])
@@ -78,7 +78,7 @@ def read_schema(values: Mapping[str, Any]) -> Schema:
 
 
 def schema_difference(theirs: Schema, ours: Schema, names: Sequence[str]) -> str | None:
-    """Name the first of some attributes in which two schemas differ.
+    """Return the first of some attributes in which two schemas differ.
 
     Args:
         theirs: One schema.

@@ -1,16 +1,20 @@
-"""Plain text to words with their places in it."""
+"""Splitting of plain text into words with their offsets."""
 
 import re
 import unicodedata
 from itertools import chain
 
-_CJK = "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
+_CJK = (
+    "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003fffd"
+)
+"""Ranges of Chinese and Japanese characters."""
 _MARKS = "".join(
     re.escape(character)
     for character in map(chr, chain(range(0x20000), range(0xE0000, 0xE0200)))
     if unicodedata.category(character).startswith("M")
 )
-"""Combining marks: vowel signs, accents, variation selectors; they belong to the character before them."""
+"""Combining marks: vowel signs, accents, variation selectors. They extend the character before."""
 
 _LETTERS = rf"(?:(?![{_CJK}])\w[{_MARKS}]*)+"
 _WORD = re.compile(
@@ -19,10 +23,11 @@ _WORD = re.compile(
 
 
 def split_words(text: str) -> list[tuple[str, int, int]]:
-    """Words of a text, each with its first and last (exclusive) character.
+    """Split a text into words, each with its first and last (exclusive) character.
 
-    Links, ``@mentions`` and ``#hashtags`` stay whole; runs of letters and digits are words; every Chinese or Japanese
-    character and everything else that is no space is a word by itself. Other scripts without spaces are not split.
+    Links, ``@mentions`` and ``#hashtags`` stay whole. Runs of letters and digits are words. Every
+    Chinese or Japanese character, and everything else that is not a space, is a word by itself.
+    Other scripts without spaces are not split.
 
     >>> split_words("It's @ann!")
     [('It', 0, 2), ("'", 2, 3), ('s', 3, 4), ('@ann', 5, 9), ('!', 9, 10)]

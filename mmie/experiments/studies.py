@@ -1,21 +1,23 @@
-"""The papers' studies as sweeps: with little training data, from the other task's weights, on the other corpus.
+"""Plans of the papers' studies: low resource, cross-task and cross-domain.
 
-Runs that differ in their seeds alone share a parent folder. A run that starts from another one, or tests it, names that
-one first in ``after``.
+Runs that differ only in their seeds share a parent folder. A run that starts from another one, or
+tests it, names that one first in ``after``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mmie.experiments.sweep import Job, SweepError, plan, split_values
+from mmie.experiments.sweep import SweepError, SweepJob, plan_sweep, split_setting, split_values
 from mmie.runs.folder import BEST
 
 FRACTIONS = "0.05,0.1,0.2,0.5,1"
-"""The shares of the papers' figures, and the whole."""
+"""Fractions of the papers' figures, and the whole training split."""
+_FRACTION = "data.train_fraction"
 _INIT_FROM = "model.init_args.init_from"
 _CORPUS = (
     "data.corpus",
@@ -24,162 +26,194 @@ _CORPUS = (
     "data.corpus.init_args.root",
 )
 
+JobPair = tuple[SweepJob, SweepJob]
+"""Runs of two configurations with the same seed."""
+
 
 def parse_fractions(text: str) -> list[str]:
-    """Shares of the training instances, in order of their size.
+    """Parse fractions of the training instances and sort them.
 
     Raises:
-        SweepError: One is no number above 0 and at most 1, or stands twice.
+        SweepError: A fraction is no number above 0 and at most 1, or occurs twice.
 
     >>> parse_fractions("0.5, 0.05,1.0")
     ['0.05', '0.5', '1']
     """
     try:
-        shares = sorted(float(part) for part in text.split(",") if part.strip())
+        fractions = sorted(float(part) for part in text.split(",") if part.strip())
     except ValueError:
-        shares = []
-    if not shares or not all(0 < share <= 1 for share in shares) or len(set(shares)) != len(shares):
+        fractions = []
+    are_fractions = bool(fractions) and all(0 < fraction <= 1 for fraction in fractions)
+    if not are_fractions or len(set(fractions)) != len(fractions):
         raise SweepError(
-            f"fractions is '{text}': expected different shares above 0 and at most 1, such as 0.05,0.5,1"
+            f"fractions is '{text}': "
+            "expected different shares above 0 and at most 1, such as 0.05,0.5,1"
         )
-    return [f"{share:.12g}" for share in shares]
+    return [f"{fraction:.12g}" for fraction in fractions]
 
 
 def plan_low_resource(
     configs: Sequence[str], fractions: str, settings: Sequence[str], seeds: str, out: Path
-) -> list[Job]:
-    """Every run of a sweep with each share of the training instances; the seed draws them.
+) -> list[SweepJob]:
+    """Plan every run of a sweep with each fraction of the training instances, drawn by the seed.
 
     Args:
-        configs: See `mmie.experiments.sweep.plan`.
-        fractions: Shares, separated by commas.
-        settings: See `mmie.experiments.sweep.plan`.
-        seeds: See `mmie.experiments.sweep.plan`.
+        configs: See `mmie.experiments.sweep.plan_sweep`.
+        fractions: Fractions, separated by commas.
+        settings: See `mmie.experiments.sweep.plan_sweep`.
+        seeds: See `mmie.experiments.sweep.plan_sweep`.
         out: Folder of the run folders.
 
     Raises:
-        SweepError: See `mmie.experiments.sweep.plan` and `parse_fractions`; or a setting is the study's own.
+        SweepError: The sweep or the fractions are not valid, or a setting is one that the study
+            sets itself.
     """
-    _refuse_own(settings, ("data.train_fraction",), "--fractions")
-    runs = plan(configs, settings, seeds, out)
-    return [_with_share(run, share) for share in parse_fractions(fractions) for run in runs]
+    _check_settings(settings, (_FRACTION,), "--fractions")
+    runs = plan_sweep(configs, settings, seeds, out)
+    jobs = []
+    for fraction in parse_fractions(fractions):
+        for run in runs:
+            folder = run.folder.parent / f"share_{fraction}" / run.folder.name
+            run_settings = (*run.settings, (_FRACTION, fraction))
+            jobs.append(replace(run, folder=folder, settings=run_settings))
+    return jobs
 
 
 def plan_cross_task(
     first: str, second: str, settings: Sequence[str], seeds: str, out: Path
-) -> list[Job]:
-    """Both configurations from their own weights, then each from the other's best ones of the same seed.
+) -> list[SweepJob]:
+    """Plan runs of two tasks, each from its own start and from the other task's best weights.
+
+    Weights come from the run of the same seed.
 
     Args:
         first: Configuration of one task.
         second: Configuration of the other.
-        settings: ``key=value`` for both; no key takes several.
-        seeds: See `mmie.experiments.sweep.plan`.
+        settings: ``key=value`` for both, with one value per key.
+        seeds: See `mmie.experiments.sweep.plan_sweep`.
         out: Folder of the run folders.
 
     Raises:
-        SweepError: See `mmie.experiments.sweep.plan`; both have the same task, or a setting is the study's own.
+        SweepError: The sweep is not valid, both configurations have the same task, or a setting is
+            one that the study sets itself.
     """
-    _refuse_own(settings, (_INIT_FROM, "model.init_from", "data.task"), "the configurations")
-    pairs = _pairs(first, second, settings, seeds, out)
-    tasks = [_data_settings(job, "task")[-1:] for job in pairs[0]]
-    if tasks[0] == tasks[1]:
+    _check_settings(settings, (_INIT_FROM, "model.init_from", "data.task"), "the configurations")
+    pairs = _plan_pairs(first, second, settings, seeds, out)
+    first_job, second_job = pairs[0]
+    if _task(first_job) == _task(second_job):
         raise SweepError(
             f"{first} and {second} have the same data.task: cross-task needs one of each task"
         )
-    return _crossed(pairs, _started_from)
+    jobs = list(chain.from_iterable(pairs))
+    for source, job in _both_ways(pairs):
+        folder = _crossed_folder(job, "from", source)
+        job_settings = (*job.settings, (_INIT_FROM, str(source.folder / BEST)))
+        jobs.append(replace(job, folder=folder, settings=job_settings, after=(source,)))
+    return jobs
 
 
 def plan_cross_domain(
     first: str, second: str, settings: Sequence[str], seeds: str, out: Path
-) -> list[Job]:
-    """Both configurations, each tested on its own corpus and on the other's.
+) -> list[SweepJob]:
+    """Plan runs of two corpora, each tested on its own corpus and on the other one.
 
     Args:
         first: Configuration of one corpus.
-        second: Configuration of another, of the same task.
-        settings: ``key=value`` for both; no key takes several.
-        seeds: See `mmie.experiments.sweep.plan`.
+        second: Configuration of another corpus, of the same task.
+        settings: ``key=value`` for both, with one value per key.
+        seeds: See `mmie.experiments.sweep.plan_sweep`.
         out: Folder of the run folders.
 
     Raises:
-        SweepError: See `mmie.experiments.sweep.plan`; the tasks differ, the corpora do not, or a setting is the study's
-            own.
+        SweepError: The sweep is not valid, the tasks differ, the corpora do not, or a setting is
+            one that the study sets itself.
     """
-    _refuse_own(settings, _CORPUS, "the configurations")
-    pairs = _pairs(first, second, settings, seeds, out)
-    tasks = [_data_settings(job, "task")[-1:] for job in pairs[0]]
-    if tasks[0] != tasks[1] and not any(setting.startswith("data.task=") for setting in settings):
+    _check_settings(settings, _CORPUS, "the configurations")
+    pairs = _plan_pairs(first, second, settings, seeds, out)
+    first_job, second_job = pairs[0]
+    sets_task = any(split_setting(setting)[0] == "data.task" for setting in settings)
+    if _task(first_job) != _task(second_job) and not sets_task:
         raise SweepError(f"{first} and {second} differ in data.task: cross-domain needs one task")
-    corpora = [_data_settings(job, "corpus") for job in pairs[0]]
-    if corpora[0] == corpora[1]:
+    if _data_settings(first_job, "corpus") == _data_settings(second_job, "corpus"):
         raise SweepError(
             f"{first} and {second} have the same data.corpus: cross-domain needs two corpora"
         )
-    return _crossed(pairs, _tested_on)
+    jobs = list(chain.from_iterable(pairs))
+    for source, other in _both_ways(pairs):
+        folder = _crossed_folder(source, "on", other)
+        jobs.append(replace(source, folder=folder, after=(source, other), fits=False))
+    return jobs
 
 
-def _with_share(job: Job, share: str) -> Job:
-    """The run with a share of the training instances."""
-    folder = job.folder.parent / f"share_{share}" / job.folder.name
-    return replace(job, folder=folder, settings=(*job.settings, ("data.train_fraction", share)))
-
-
-def _pairs(
+def _plan_pairs(
     first: str, second: str, settings: Sequence[str], seeds: str, out: Path
-) -> list[tuple[Job, Job]]:
-    """Runs of the two configurations, for each seed."""
-    several = [setting for setting in settings if len(split_values(setting.partition("=")[2])) > 1]
-    if several:
-        raise SweepError(f"set is '{several[0]}': this study takes one value a key")
-    if len({job.folder.parent for job in plan([first, second], settings, seeds, out)}) != 2:
+) -> list[JobPair]:
+    """Plan the runs of two configurations, paired by seed.
+
+    Raises:
+        SweepError: A setting has several values, or the names are not those of two configurations.
+    """
+    for setting in settings:
+        if len(split_values(split_setting(setting)[1])) > 1:
+            raise SweepError(f"set is '{setting}': this study takes one value a key")
+    jobs = plan_sweep([first, second], settings, seeds, out)
+    if len({job.folder.parent for job in jobs}) != 2:
         raise SweepError(
             f"{first} and {second} stand for more than two configurations: name one and another"
         )
-    return list(
-        zip(plan([first], settings, seeds, out), plan([second], settings, seeds, out), strict=True)
-    )
+    first_jobs = plan_sweep([first], settings, seeds, out)
+    second_jobs = plan_sweep([second], settings, seeds, out)
+    return list(zip(first_jobs, second_jobs, strict=True))
 
 
-def _crossed(pairs: Sequence[tuple[Job, Job]], cross: Callable[[Job, Job], Job]) -> list[Job]:
-    """All fits, then what comes of each and its other one, both ways."""
-    fits = [job for pair in pairs for job in pair]
-    return [*fits, *(cross(*ways) for one, other in pairs for ways in ((one, other), (other, one)))]
+def _both_ways(pairs: Sequence[JobPair]) -> Iterator[JobPair]:
+    """Yield each pair of runs in both orders."""
+    for first, second in pairs:
+        yield first, second
+        yield second, first
 
 
-def _started_from(source: Job, job: Job) -> Job:
-    """``job`` with the best weights of ``source`` to start from."""
-    settings = (*job.settings, (_INIT_FROM, str(source.folder / BEST)))
-    return replace(job, folder=_beside(job, "from", source), settings=settings, after=(source,))
-
-
-def _tested_on(source: Job, other: Job) -> Job:
-    """The best weights of ``source`` tested on the corpus of ``other``."""
-    return replace(source, folder=_beside(source, "on", other), after=(source, other), fits=False)
-
-
-def _beside(job: Job, word: str, other: Job) -> Path:
-    """Folder of what comes of two runs."""
+def _crossed_folder(job: SweepJob, word: str, other: SweepJob) -> Path:
+    """Return the folder of a combination of two runs."""
     parent = job.folder.parent
     return parent.with_name(f"{parent.name}_{word}_{other.folder.parent.name}") / job.folder.name
 
 
-def _refuse_own(settings: Sequence[str], keys: Sequence[str], instead: str) -> None:
-    """Refuse settings that the study makes itself."""
+def _check_settings(settings: Sequence[str], own_keys: Sequence[str], option: str) -> None:
+    """Raise if a setting is one that the study sets itself.
+
+    Args:
+        settings: Settings of the command line.
+        own_keys: Keys that the study sets.
+        option: What sets them instead.
+
+    Raises:
+        SweepError: A setting has one of these keys.
+    """
     for setting in settings:
-        key = setting.partition("=")[0].strip().removeprefix("--")
-        if key in keys:
-            raise SweepError(f"set is '{setting}': the study sets {key} itself, see {instead}")
+        key, _ = split_setting(setting)
+        if key in own_keys:
+            raise SweepError(f"set is '{setting}': the study sets {key} itself, see {option}")
 
 
-def _data_settings(job: Job, name: str) -> list[Any]:
-    """What each of the job's configurations that speaks of it says of the data."""
-    said = []
+def _task(job: SweepJob) -> list[Any]:
+    """Return the task of a job's last configuration that sets one, or an empty list."""
+    return _data_settings(job, "task")[-1:]
+
+
+def _data_settings(job: SweepJob, name: str) -> list[Any]:
+    """Return the values of a setting of the data in each of the job's configurations that has it.
+
+    Raises:
+        SweepError: A configuration is not YAML.
+    """
+    values = []
     for file in job.configs:
         try:
             content = yaml.safe_load(file.read_text(encoding="utf-8"))
         except yaml.YAMLError as error:
             raise SweepError(f"{file}: expected YAML, {' '.join(str(error).split())}") from error
         data = content.get("data") if isinstance(content, dict) else None
-        said += [data[name]] if isinstance(data, dict) and name in data else []
-    return said
+        if isinstance(data, dict) and name in data:
+            values.append(data[name])
+    return values

@@ -1,93 +1,115 @@
-"""What a detector found, kept by content, so that no picture is looked at twice for the same phrases."""
+"""Content-addressed cache of detections: a detector sees a picture once for the same phrases."""
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from mmie.data.corpora.base import read_lines
-from mmie.data.pictures import cache_folder
+from mmie.data.parsing import read_lines
+from mmie.data.picture_audit import cache_folder
 from mmie.grounding.detection import Detection, Detector
-from mmie.grounding.files import atomic_write
+from mmie.grounding.errors import write_errors
+from mmie.utils.files import atomic_write_text
 
 
-class Found(NamedTuple):
-    """What a detector found in a picture of ``size`` (width and height in pixels)."""
+class PictureDetections(NamedTuple):
+    """The detections in one picture.
+
+    Attributes:
+        size: Width and height of the picture in pixels.
+        detections: The detections, in any order.
+    """
 
     size: tuple[int, int]
     detections: list[Detection]
 
 
 class DetectionCache:
-    """A journal of one detector's results; a line of JSON for each picture and phrases.
+    """Journal of one detector's results, with a line of JSON for each picture and its phrases.
 
-    A batch is appended at once. A line that a kill cut off, or that is damaged, is passed over and its picture is
-    looked at again. Another identity of the detector is another journal.
+    The results of a batch are appended at once. A line that is damaged, or that was cut off when
+    the process was killed, is ignored, so that its picture is detected again. Detectors of
+    different identity have different journals.
 
     Args:
         detector: The detector.
-        folder: Folder of all journals; None takes ``grounding`` in the folder that `cache_folder` names.
+        folder: Folder of all journals; None is ``grounding`` in the folder that `cache_folder`
+            returns.
+
+    Raises:
+        GroundingError: The folder cannot be written.
     """
 
     def __init__(self, detector: Detector, folder: Path | None = None) -> None:
         self._reads_phrases = detector.reads_phrases
         settings = json.dumps(dict(detector.identity), sort_keys=True)
         identity = hashlib.sha256(settings.encode()).hexdigest()[:16]
-        self.file = (folder or cache_folder() / "grounding") / f"{detector.name}-{identity}.jsonl"
-        atomic_write(
-            self.file.with_suffix(".json"),
-            lambda partial: partial.write_text(settings, encoding="utf-8"),
-        )
-        self._found = dict(_read(self.file))
+        folder = folder or cache_folder() / "grounding"
+        self.file = folder / f"{detector.name}-{identity}.jsonl"
+        settings_file = self.file.with_suffix(".json")
+        with write_errors(settings_file):
+            atomic_write_text(settings_file, settings)
+        self._results = dict(read_journal(self.file))
 
     def __contains__(self, key: str) -> bool:
-        return key in self._found
+        return key in self._results
 
-    def __getitem__(self, key: str) -> Found:
-        return self._found[key]
+    def __getitem__(self, key: str) -> PictureDetections:
+        return self._results[key]
 
     def key(self, digest: str, phrases: Sequence[str]) -> str:
-        """What a result is kept by: the picture's content, and the phrases if the detector reads them."""
-        content = [digest, *(phrases if self._reads_phrases else ())]
+        """Return the key of a result.
+
+        Args:
+            digest: Digest of the picture's content.
+            phrases: The phrases, which count only if the detector reads phrases.
+        """
+        content = [digest, *phrases] if self._reads_phrases else [digest]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
-    def add(self, found: Mapping[str, Found]) -> None:
-        """Keep the results of a batch."""
-        lines = "".join(
-            json.dumps({"key": key, "size": own.size, "found": own.detections}) + "\n"
-            for key, own in found.items()
-        )
+    def add(self, results: Mapping[str, PictureDetections]) -> None:
+        """Append the results of a batch.
+
+        Raises:
+            OSError: The journal cannot be written.
+        """
+        lines = []
+        for key, result in results.items():
+            record = {"key": key, "size": result.size, "found": result.detections}
+            lines.append(json.dumps(record) + "\n")
         with self.file.open("a+b") as stream:
-            stream.write(_line_end(stream).encode() + lines.encode())
+            start = b"\n" if _ends_in_partial_line(stream) else b""
+            stream.write(start + "".join(lines).encode())
             stream.flush()
             os.fsync(stream.fileno())
-        self._found.update(found)
+        self._results.update(results)
 
 
-def _line_end(stream: BinaryIO) -> str:
-    """What ends a line that a kill cut off."""
-    size = stream.seek(0, os.SEEK_END)
-    if not size:
-        return ""
-    stream.seek(size - 1)
-    return "" if stream.read(1) == b"\n" else "\n"
-
-
-def _read(file: Path) -> Iterable[tuple[str, Found]]:
-    """The results in a journal that are whole."""
-    for line in read_lines(file) if file.exists() else []:
+def read_journal(file: Path) -> Iterator[tuple[str, PictureDetections]]:
+    """Yield the keys and results of a journal's valid lines, or nothing without such a file."""
+    if not file.exists():
+        return
+    for line in read_lines(file):
         try:
             record = json.loads(line)
-            key, (width, height) = record["key"], map(int, record["size"])
-            found = Found((width, height), [_detection(*values) for values in record["found"]])
-            yield str(key), found
+            key = str(record["key"])
+            width, height = map(int, record["size"])
+            detections = []
+            for box, phrase, score, detector in record["found"]:
+                left, top, right, bottom = map(int, box)
+                box = (left, top, right, bottom)
+                detections.append(Detection(box, str(phrase), float(score), str(detector)))
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             continue
+        yield key, PictureDetections((width, height), detections)
 
 
-def _detection(box: Sequence[int], phrase: str, score: float, detector: str) -> Detection:
-    """A detection as JSON keeps it."""
-    left, top, right, bottom = map(int, box)
-    return Detection((left, top, right, bottom), str(phrase), float(score), str(detector))
+def _ends_in_partial_line(stream: BinaryIO) -> bool:
+    """Tell whether the last line of a file has no line end, because its writer was killed."""
+    size = stream.seek(0, os.SEEK_END)
+    if size == 0:
+        return False
+    stream.seek(size - 1)
+    return stream.read(1) != b"\n"

@@ -1,4 +1,4 @@
-"""Objects of the 80 COCO categories, found by a detector of torchvision."""
+"""Detectors of torchvision for the 80 object categories of COCO."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -13,34 +13,38 @@ from torchvision.models import get_model_builder, get_model_weights, list_models
 from torchvision.transforms.functional import pil_to_tensor  # type: ignore[import-untyped]
 
 from mmie.blocks.errors import WeightsUnavailable
-from mmie.grounding.detection import Detection, Detector, GroundingError
+from mmie.grounding.detection import Detection, Detector
+from mmie.grounding.errors import GroundingError
 from mmie.utils.files import digest_file
+from mmie.utils.text import first_line
 
 THRESHOLD = 0.3
 DEFAULT_MODEL = "fasterrcnn_resnet50_fpn_v2"
-_FIRST_EDITION = (
+_BATCH_COUNTER = "num_batches_tracked"
+"""Last part of the name of a buffer that batch normalisation has and its frozen form lacks."""
+_ZERO_EPSILON_MODELS = (
     "fasterrcnn_resnet50_fpn",
     "maskrcnn_resnet50_fpn",
     "keypointrcnn_resnet50_fpn",
     "retinanet_resnet50_fpn",
 )
-"""Models whose published weights were trained with batch normalisation that adds nothing to the variance."""
+"""Models whose published weights were trained with an epsilon of 0 in frozen normalisation."""
 
 
 class CocoDetector(Detector):
-    """A detector of torchvision with weights trained on COCO; it looks for its categories, whatever the phrases.
+    """Detector of torchvision with weights trained on COCO, whose detections ignore the phrases.
 
     Args:
-        weights: File of a state dictionary, as torchvision publishes them; None takes torchvision's own, which are
-            downloaded unless they lie in its cache.
-        model: The model in torchvision's spelling; None takes the one that the file's name begins with.
-        device: Where to compute.
-        threshold: Least score; None takes 0.3.
+        weights: File of a state dictionary as torchvision publishes them; None is torchvision's
+            own, which are downloaded unless they are in its cache.
+        model: Name of the model in torchvision; None is the model that the file's name begins with.
+        device: Device to compute on.
+        threshold: Lowest score of a detection; None is 0.3.
         batch_size: Most pictures that are computed together.
 
     Raises:
-        GroundingError: There is no such model, or none that the file's name begins with.
-        WeightsUnavailable: The weights can be neither read nor downloaded, or are another model's.
+        GroundingError: Torchvision has no such model, or the file's name begins with none.
+        WeightsUnavailable: The weights cannot be read or downloaded, or belong to another model.
     """
 
     reads_phrases = False
@@ -54,7 +58,7 @@ class CocoDetector(Detector):
         batch_size: int = 8,
     ) -> None:
         self.weights = None if weights is None else Path(weights)
-        self.model = model or (DEFAULT_MODEL if self.weights is None else _model_of(self.weights))
+        self.model = model or _default_model(self.weights)
         if self.model not in coco_models():
             raise GroundingError(
                 f"coco model '{self.model}': expected one of {', '.join(coco_models())}"
@@ -63,9 +67,10 @@ class CocoDetector(Detector):
         self.threshold = THRESHOLD if threshold is None else threshold
         self.batch_size = batch_size
         self._categories: list[str] = get_model_weights(self.model).DEFAULT.meta["categories"]
-        self._module = (
-            _published(self.model) if self.weights is None else _from_file(self.model, self.weights)
-        )
+        if self.weights is None:
+            self._module = _load_published(self.model)
+        else:
+            self._module = _load_file(self.model, self.weights)
         self._module.eval().requires_grad_(False).to(self.device)
 
     @property
@@ -76,11 +81,10 @@ class CocoDetector(Detector):
     @cached_property
     def identity(self) -> Mapping[str, Any]:
         """Model, weights and threshold."""
-        weights = (
-            get_model_weights(self.model).DEFAULT.url
-            if self.weights is None
-            else digest_file(self.weights)
-        )
+        if self.weights is None:
+            weights = get_model_weights(self.model).DEFAULT.url
+        else:
+            weights = digest_file(self.weights)
         return {
             "detector": self.name,
             "model": self.model,
@@ -92,88 +96,97 @@ class CocoDetector(Detector):
     def detect(
         self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]
     ) -> list[list[Detection]]:
-        """What is found in each picture; the phrase is the category."""
-        found = []
+        """Detect objects of COCO's categories, whose names become the phrases."""
+        detections = []
         for start in range(0, len(pictures), self.batch_size):
-            pixels = [
-                _pixels(picture).to(self.device)
-                for picture in pictures[start : start + self.batch_size]
-            ]
-            found += [self._to_detections(result) for result in self._module(pixels)]
-        return found
+            batch = []
+            for picture in pictures[start : start + self.batch_size]:
+                pixels = pil_to_tensor(picture).float() / 255  # (3, height, width)
+                batch.append(pixels.to(self.device))
+            for result in self._module(batch):
+                detections.append(self._to_detections(result))
+        return detections
 
     def _to_detections(self, result: Mapping[str, Tensor]) -> list[Detection]:
-        """The detections of one picture that are sure enough."""
-        rows = zip(
-            result["boxes"].round().int().tolist(),
-            result["labels"].tolist(),
-            result["scores"].tolist(),
-            strict=True,
-        )
-        return [
-            Detection((box[0], box[1], box[2], box[3]), self._categories[label], score, self.name)
-            for box, label, score in rows
-            if score >= self.threshold
-        ]
+        """Convert torchvision's result for one picture, without scores below the threshold."""
+        boxes = result["boxes"].round().int().tolist()  # (detections, 4)
+        labels = result["labels"].tolist()  # (detections,)
+        scores = result["scores"].tolist()  # (detections,)
+        detections = []
+        for (left, top, right, bottom), label, score in zip(boxes, labels, scores, strict=True):
+            if score >= self.threshold:
+                box = (left, top, right, bottom)
+                detections.append(Detection(box, self._categories[label], score, self.name))
+        return detections
 
 
 def coco_models() -> list[str]:
-    """Detectors of torchvision, in its spelling."""
+    """List the names of torchvision's detectors."""
     names: list[str] = list_models(module=zoo)
     return names
 
 
-def _model_of(file: Path) -> str:
-    """The model that a file is named after: the longest name that its own begins with."""
-    named = [model for model in coco_models() if file.name.startswith(model)]
-    if not named:
+def _default_model(weights: Path | None) -> str:
+    """Return the model of a file of weights: the longest model name that its name begins with.
+
+    Raises:
+        GroundingError: The file's name does not begin with the name of a model.
+    """
+    if weights is None:
+        return DEFAULT_MODEL
+    names = [model for model in coco_models() if weights.name.startswith(model)]
+    if not names:
         raise GroundingError(
-            f"{file}: expected a file named as torchvision names its weights, e.g. {DEFAULT_MODEL}_coco.pth, "
-            f"whose name begins with one of {', '.join(coco_models())}"
+            f"{weights}: expected a file named as torchvision names its weights, e.g. "
+            f"{DEFAULT_MODEL}_coco.pth, whose name begins with one of {', '.join(coco_models())}"
         )
-    return max(named, key=len)
+    return max(names, key=len)
 
 
-def _published(model: str) -> nn.Module:
-    """The model with torchvision's own weights."""
+def _load_published(model: str) -> nn.Module:
+    """Build a model with torchvision's own weights.
+
+    Raises:
+        WeightsUnavailable: The weights cannot be downloaded.
+    """
     weights = get_model_weights(model).DEFAULT
     try:
         module: nn.Module = get_model_builder(model)(weights=weights, progress=False)
-    except (OSError, RuntimeError) as error:  # no network; a download that was cut
+    except (OSError, RuntimeError) as error:  # no network, or an incomplete download
         raise WeightsUnavailable(
-            f"coco: the weights of {model} cannot be downloaded ({error}): get {weights.url} where there is a network "
-            "and name the file as coco:FILE, or use center, which needs no weights"
+            f"coco: the weights of {model} cannot be downloaded ({error}): get {weights.url} where "
+            "there is a network and name the file as coco:FILE, or use center, which needs no "
+            "weights"
         ) from error
     return module
 
 
-def _from_file(model: str, file: Path) -> nn.Module:
-    """The model with the weights of a file."""
+def _load_file(model: str, file: Path) -> nn.Module:
+    """Build a model with the weights of a file.
+
+    Raises:
+        WeightsUnavailable: The file cannot be loaded, or its weights belong to another model.
+    """
     module: nn.Module = get_model_builder(model)(weights=None, weights_backbone=None)
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-        lacking, unknown = module.load_state_dict(state, strict=False)
-    except Exception as error:  # torch.load raises almost anything on what is no state dictionary
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        missing, unexpected = module.load_state_dict(state, strict=False)
+    except Exception as error:  # torch.load raises almost anything on other files
         raise WeightsUnavailable(
-            f"{file}: expected the weights of {model}, found what cannot be loaded ({reason})"
+            f"{file}: expected the weights of {model}, found what cannot be loaded "
+            f"({first_line(error)})"
         ) from error
-    lacking = [
-        name for name in lacking if not name.endswith("num_batches_tracked")
-    ]  # frozen normalisation counts none
-    if lacking or unknown:
+    # weights of frozen normalisation have no counter
+    missing = [name for name in missing if not name.endswith(_BATCH_COUNTER)]
+    if missing or unexpected:
         raise WeightsUnavailable(
-            f"{file}: expected the weights of {model}, found others ({len(lacking)} tensors lacking, {len(unknown)} "
-            f"unknown, among them {[*lacking, *unknown][0]})"
+            f"{file}: expected the weights of {model}, found others ({len(missing)} tensors "
+            f"lacking, {len(unexpected)} unknown, among them {[*missing, *unexpected][0]})"
         )
-    if model in _FIRST_EDITION and not any(name.endswith("num_batches_tracked") for name in state):
+    is_frozen = not any(name.endswith(_BATCH_COUNTER) for name in state)
+    if is_frozen and model in _ZERO_EPSILON_MODELS:
+        # torchvision does the same for its own weights
         for part in module.modules():
             if isinstance(part, nn.BatchNorm2d):
                 part.eps = 0.0
     return module
-
-
-def _pixels(picture: Image.Image) -> Tensor:
-    """Pixels from 0 to 1, (3, height, width)."""
-    pixels: Tensor = pil_to_tensor(picture)
-    return pixels.float() / 255

@@ -1,7 +1,6 @@
-"""Posts to crops: what is detected in their pictures, cut out and written; and the same for one picture in memory."""
+"""Object crops for the picture files of posts: detection, cutting and writing."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,49 +10,48 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from mmie.data.pictures import (
-    MAX_PIXELS,
-    PictureError,
-    audit_pictures,
-    load_picture,
-    picture_digests,
-)
-from mmie.grounding.cache import DetectionCache, Found
-from mmie.grounding.detection import Detection, Detector, GroundingError
-from mmie.grounding.files import atomic_write
+from mmie.data.picture_audit import audit_pictures, picture_digests
+from mmie.data.pictures import MAX_PIXELS, PictureError, load_picture
+from mmie.grounding.cache import DetectionCache, PictureDetections
+from mmie.grounding.detection import Detector
+from mmie.grounding.errors import GroundingError, write_errors
 from mmie.grounding.index import Crop, IndexEntry
-from mmie.grounding.phrases import PhraseSource, noun_phrases
-from mmie.grounding.selection import cut, select
+from mmie.grounding.phrases import PhraseSource, no_phrases, noun_phrases
+from mmie.grounding.selection import crop_image, select
 from mmie.types import Post
+from mmie.utils.files import atomic_write
+from mmie.utils.prefetch import prefetch
 
 _QUALITY = 95
+"""JPEG quality of crops."""
 _DIGITS = 16
-"""Hexadecimal digits of a picture's digest that name its crops."""
+"""Hexadecimal digits of a picture's digest in the names of its crops."""
 
 
 @dataclass(slots=True)
 class Grounding:
-    """What came of grounding posts.
+    """Result of grounding posts.
 
     Attributes:
-        posts: The posts, with these crops in place of those they had.
-        entries: The index, an entry for each post with a readable picture; ``image`` is an absolute path.
-        unreadable: Why a picture could not be used, by its file.
-        detected: Pictures (with their phrases) that were put to the detector now.
-        remembered: Those whose result an earlier run had left.
-        written: Crops that were written now; the others were there already.
+        posts: The posts, with the new crops in place of their own.
+        entries: An index entry for each post with a readable picture; ``image`` is an absolute
+            path.
+        unreadable: Reason why a picture cannot be used, by its file.
+        detected: Number of pictures, each with its phrases, that the detector processed.
+        cached: Number of pictures whose detections an earlier run had cached.
+        written: Number of crop files that were written; the others existed already.
     """
 
     posts: list[Post] = field(default_factory=list)
     entries: list[IndexEntry] = field(default_factory=list)
     unreadable: dict[Path, str] = field(default_factory=dict)
     detected: int = 0
-    remembered: int = 0
+    cached: int = 0
     written: int = 0
 
 
-class _Work(NamedTuple):
-    """A picture and what to look for in it; posts that agree in both share it."""
+class _Query(NamedTuple):
+    """A picture and the phrases to look for in it, which several posts may share."""
 
     key: str
     path: Path
@@ -71,200 +69,59 @@ def ground_posts(
     max_pixels: int = MAX_PIXELS,
     cache: Path | None = None,
 ) -> Grounding:
-    """Cut crops out of the pictures of posts.
+    """Detect objects in the pictures of posts and write them as crops.
 
-    What the detector finds is kept after every batch, and a crop file, named after its picture's content and its box,
-    is there whole or not at all: a run after an interruption goes on where that one stopped. Two batches of pictures
-    are in memory at a time.
+    An interrupted run continues where it stopped: detections are cached after every batch, and crop
+    files, which are named by their picture's content and their box, are written atomically. At most
+    two batches of pictures are in memory at a time.
 
     Args:
         posts: Posts with picture files, or without a picture.
-        out: Folder for the crop files.
-        detector: Finds the objects.
+        out: Folder of the crop files.
+        detector: Detects the objects.
         num_crops: Most crops of a post.
-        phrases: What to look for in a post's picture; not asked if the detector reads no phrases.
-        batch_size: Pictures that are put to the detector together.
-        max_pixels: A picture with more pixels is not decoded.
-        cache: Folder of what detectors found; None takes the package's own.
+        phrases: Source of the phrases to look for; ignored if the detector reads no phrases.
+        batch_size: Pictures that are processed together.
+        max_pixels: Largest picture, in pixels, that is decoded.
+        cache: Folder of cached detections; None is the package's own.
 
     Raises:
-        GroundingError: A post's picture is no file, or crops cannot be written.
+        GroundingError: A post's picture is not a file, or a crop cannot be written.
     """
-    kept = list(posts)
-    memory = DetectionCache(detector, cache)
-    paths = {
-        place: _picture_file(post) for place, post in enumerate(kept) if post.image is not None
-    }
+    posts = list(posts)
+    detection_cache = DetectionCache(detector, cache)
+    paths: dict[int, Path] = {}
+    for index, post in enumerate(posts):
+        if post.image is not None:
+            paths[index] = _picture_file(post)
     digests = picture_digests(paths.values(), max_pixels)
-    asked = phrases if detector.reads_phrases else _nothing
-    work = {
-        place: _to_work(memory, path, digests[path], asked(kept[place]))
-        for place, path in paths.items()
-        if path in digests
-    }
+    find_phrases = phrases if detector.reads_phrases else no_phrases
+    queries: dict[int, _Query] = {}
+    for index, path in paths.items():
+        if path in digests:
+            post_phrases = tuple(find_phrases(posts[index]))
+            key = detection_cache.key(digests[path], post_phrases)
+            queries[index] = _Query(key, path, digests[path], post_phrases)
     result = Grounding(unreadable=audit_pictures(paths.values(), max_pixels))
-    crops = _Grounder(out, detector, num_crops, max_pixels, memory, result).run(
-        list(work.values()), batch_size
-    )
-    for place, post in enumerate(kept):
-        own = crops.get(work[place].key, ()) if place in work else ()
-        result.posts.append(replace(post, crops=tuple(out / crop.file for crop in own)))
-        if place in work and work[place].key in crops:
-            result.entries.append(
-                IndexEntry(post.id, str(paths[place].absolute()), work[place].phrases, own)
-            )
+    grounder = _Grounder(out, detector, num_crops, max_pixels, detection_cache, result)
+    crops = grounder.run(queries.values(), batch_size)
+    for index, post in enumerate(posts):
+        post_crops: tuple[Crop, ...] = ()
+        query = queries.get(index)
+        if query is not None and query.key in crops:
+            post_crops = crops[query.key]
+            image = str(query.path.absolute())
+            result.entries.append(IndexEntry(post.id, image, query.phrases, post_crops))
+        result.posts.append(replace(post, crops=tuple(out / crop.file for crop in post_crops)))
     return result
 
 
-class _Grounder:
-    """The batches of one call of `ground_posts`."""
-
-    def __init__(
-        self,
-        out: Path,
-        detector: Detector,
-        num_crops: int,
-        max_pixels: int,
-        memory: DetectionCache,
-        result: Grounding,
-    ) -> None:
-        self.out = out
-        self.detector = detector
-        self.num_crops = num_crops
-        self.max_pixels = max_pixels
-        self.memory = memory
-        self.result = result
-
-    def run(self, work: Sequence[_Work], batch_size: int) -> dict[str, tuple[Crop, ...]]:
-        """The crops of each key."""
-        distinct = list({item.key: item for item in work}.values())
-        distinct.sort(
-            key=lambda item: len(item.phrases)
-        )  # detectors batch pictures with equally many phrases
-        batches = [
-            distinct[start : start + batch_size] for start in range(0, len(distinct), batch_size)
-        ]
-        crops: dict[str, tuple[Crop, ...]] = {}
-        console = Console(stderr=True)
-        shown = track(
-            self._loaded(batches),
-            f"Grounding with {self.detector.name}",
-            total=len(batches),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        for batch, pictures in shown:
-            crops.update(self._ground(batch, pictures))
-        return crops
-
-    def _loaded(
-        self, batches: Iterable[list[_Work]]
-    ) -> Iterator[tuple[list[_Work], dict[str, Image.Image]]]:
-        """Batches with the pictures that are still needed, the next one's decoded while this one's are looked at."""
-        with ThreadPoolExecutor(1) as pool:
-            pending = None
-            for batch in batches:
-                following = batch, pool.submit(self._load, batch)
-                if pending is not None:
-                    yield pending[0], pending[1].result()
-                pending = following
-            if pending is not None:
-                yield pending[0], pending[1].result()
-
-    def _load(self, batch: Sequence[_Work]) -> dict[str, Image.Image]:
-        """Pictures that have to be looked at, or cut, by key."""
-        return {
-            item.key: picture
-            for item in batch
-            if (item.key not in self.memory or self._missing(item))
-            and (picture := self._open(item.path)) is not None
-        }
-
-    def _open(self, path: Path) -> Image.Image | None:
-        """A picture; None, and a note in the result, if it has become unreadable since it was looked at."""
-        try:
-            return load_picture(path, self.max_pixels)
-        except PictureError as error:
-            self.result.unreadable[path] = str(error)
-            return None
-
-    def _ground(
-        self, batch: Sequence[_Work], pictures: Mapping[str, Image.Image]
-    ) -> dict[str, tuple[Crop, ...]]:
-        """The crops of a batch, each written."""
-        new = [item for item in batch if item.key in pictures and item.key not in self.memory]
-        known = [item for item in batch if item.key in self.memory]
-        if new:
-            found = self.detector.detect(
-                [pictures[item.key] for item in new], [item.phrases for item in new]
-            )
-            sizes = [pictures[item.key].size for item in new]
-            self.memory.add(
-                {
-                    item.key: Found(*of)
-                    for item, of in zip(new, zip(sizes, found, strict=True), strict=True)
-                }
-            )
-        self.result.detected += len(new)
-        self.result.remembered += len(known)
-        for item in (*new, *known):
-            if item.key in pictures:
-                self._write(item, pictures[item.key])
-        return {item.key: self._crops(item) for item in (*new, *known) if not self._missing(item)}
-
-    def _crops(self, item: _Work) -> tuple[Crop, ...]:
-        """The crops of a picture that was looked at."""
-        found = self.memory[item.key]
-        return tuple(
-            _to_crop(item, d) for d in select(found.detections, found.size, self.num_crops)
-        )
-
-    def _missing(self, item: _Work) -> list[Crop]:
-        """Crops of a picture that have no file yet."""
-        return [crop for crop in self._crops(item) if not (self.out / crop.file).is_file()]
-
-    def _write(self, item: _Work, picture: Image.Image) -> None:
-        """Cut and write the crops that have no file yet."""
-        for crop in self._missing(item):
-            if crop.box is not None:
-                save = partial(cut(picture, crop.box).save, quality=_QUALITY)
-                atomic_write(self.out / crop.file, save)
-                self.result.written += 1
-
-
-class Cropper:
-    """Crops of a picture in memory, for posts as they come.
-
-    Args:
-        detector: Finds the objects.
-        num_crops: Most crops of a picture.
-        phrases: What to look for, given a post's words; not asked if the detector reads no phrases.
-    """
-
-    def __init__(
-        self, detector: Detector, num_crops: int = 3, phrases: PhraseSource = noun_phrases
-    ) -> None:
-        self.detector = detector
-        self.num_crops = num_crops
-        self.phrases = phrases if detector.reads_phrases else _nothing
-
-    def crops(self, picture: Image.Image, words: Sequence[str]) -> list[Image.Image]:
-        """Crops of an RGB picture, best first, given the post's words."""
-        wanted = self.phrases(Post(words=tuple(words)))
-        (found,) = self.detector.detect([picture], [wanted])
-        return [
-            cut(picture, detection.box) for detection in select(found, picture.size, self.num_crops)
-        ]
-
-
-def _nothing(post: Post) -> list[str]:
-    """No phrases, for a detector that reads none."""
-    return []
-
-
 def _picture_file(post: Post) -> Path:
-    """The picture file of a post."""
+    """Return the picture file of a post.
+
+    Raises:
+        GroundingError: The post's picture is not a file.
+    """
     if not isinstance(post.image, Path | str):
         raise GroundingError(
             f"post {post.id}: expected a picture file, found a picture in memory: see Cropper"
@@ -272,12 +129,113 @@ def _picture_file(post: Post) -> Path:
     return Path(post.image)
 
 
-def _to_work(memory: DetectionCache, path: Path, digest: str, phrases: Sequence[str]) -> _Work:
-    return _Work(memory.key(digest, phrases), path, digest, tuple(phrases))
+@dataclass(slots=True)
+class _Grounder:
+    """Detection and cutting in batches, for one call of `ground_posts`.
 
+    Attributes:
+        out: Folder of the crop files.
+        detector: Detects the objects.
+        num_crops: Most crops of a picture.
+        max_pixels: Largest picture, in pixels, that is decoded.
+        cache: Cache of detections.
+        result: Receives the counts, and the pictures that cannot be read.
+    """
 
-def _to_crop(item: _Work, detection: Detection) -> Crop:
-    """A detection with the name of its file, which says picture and box."""
-    edges = "-".join(map(str, detection.box))
-    name = f"{item.digest[:_DIGITS]}-{edges}.jpg"
-    return Crop(name, detection.box, detection.phrase, detection.score, detection.detector)
+    out: Path
+    detector: Detector
+    num_crops: int
+    max_pixels: int
+    cache: DetectionCache
+    result: Grounding
+
+    def run(self, queries: Iterable[_Query], batch_size: int) -> dict[str, tuple[Crop, ...]]:
+        """Detect, cut and write the crops of all queries.
+
+        Returns:
+            Crops by the query's key, without queries whose picture cannot be read any more.
+        """
+        distinct = list({query.key: query for query in queries}.values())
+        # detectors batch only pictures with equally many phrases
+        distinct.sort(key=lambda query: len(query.phrases))
+        starts = range(0, len(distinct), batch_size)
+        batches = [distinct[start : start + batch_size] for start in starts]
+        console = Console(stderr=True)
+        loaded_batches = track(
+            prefetch(self._load_pictures, batches),
+            f"Grounding with {self.detector.name}",
+            total=len(batches),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        crops: dict[str, tuple[Crop, ...]] = {}
+        for batch, pictures in loaded_batches:
+            self._detect(batch, pictures)
+            for query in batch:
+                if query.key in pictures:
+                    self._write_crops(query, pictures[query.key])
+                if query.key in self.cache and not self._missing_crops(query):
+                    crops[query.key] = self._crops(query)
+        return crops
+
+    def _load_pictures(self, batch: Sequence[_Query]) -> dict[str, Image.Image]:
+        """Load the pictures that have no cached detections or lack crop files, by query key."""
+        pictures = {}
+        for query in batch:
+            if query.key in self.cache and not self._missing_crops(query):
+                continue
+            try:
+                pictures[query.key] = load_picture(query.path, self.max_pixels)
+            except PictureError as error:
+                # the file has changed since it was audited
+                self.result.unreadable[query.path] = str(error)
+        return pictures
+
+    def _detect(self, batch: Sequence[_Query], pictures: Mapping[str, Image.Image]) -> None:
+        """Detect in the pictures that have no cached detections, and cache the results."""
+        uncached = [query for query in batch if query.key not in self.cache]
+        new = [query for query in uncached if query.key in pictures]
+        self.result.cached += len(batch) - len(uncached)
+        self.result.detected += len(new)
+        if not new:
+            return
+        new_pictures = [pictures[query.key] for query in new]
+        all_detections = self.detector.detect(new_pictures, [query.phrases for query in new])
+        results = {}
+        for query, picture, detections in zip(new, new_pictures, all_detections, strict=True):
+            results[query.key] = PictureDetections(picture.size, detections)
+        self.cache.add(results)
+
+    def _crops(self, query: _Query) -> tuple[Crop, ...]:
+        """Select the crops of a picture from its cached detections.
+
+        A crop file is named by the picture's content and the box.
+        """
+        result = self.cache[query.key]
+        selected = select(result.detections, result.size, self.num_crops)
+        crops = []
+        for detection in selected:
+            edges = "-".join(map(str, detection.box))
+            file = f"{query.digest[:_DIGITS]}-{edges}.jpg"
+            crop = Crop(file, detection.box, detection.phrase, detection.score, detection.detector)
+            crops.append(crop)
+        return tuple(crops)
+
+    def _missing_crops(self, query: _Query) -> list[Crop]:
+        """List the crops of a picture whose files do not exist."""
+        return [crop for crop in self._crops(query) if not (self.out / crop.file).is_file()]
+
+    def _write_crops(self, query: _Query, picture: Image.Image) -> None:
+        """Write the crop files of a picture that do not exist.
+
+        Raises:
+            GroundingError: A file cannot be written.
+        """
+        for crop in self._missing_crops(query):
+            assert crop.box is not None, "only crops of published indices have no box"
+            file = self.out / crop.file
+            save = partial(crop_image(picture, crop.box).save, quality=_QUALITY)
+            with write_errors(file):
+                atomic_write(file, save)
+            self.result.written += 1

@@ -1,41 +1,42 @@
-"""Where posts to ground come from, and where their crops go so that ``mmie fit`` finds them."""
+"""Folders and files that hold a split's crops, so that ``mmie fit`` finds them."""
 
 import json
 import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from mmie.data.corpora.base import Corpus, CorpusError
-from mmie.data.corpora.jsonl import post_to_json
 from mmie.data.corpora.mnre import MNRE
 from mmie.data.corpora.twitter import Twitter2015, Twitter2017
+from mmie.data.post_json import post_to_json
 from mmie.data.sources import BadPost, read_source
-from mmie.grounding.detection import GroundingError
-from mmie.grounding.files import atomic_write
+from mmie.grounding.errors import GroundingError, write_errors
 from mmie.grounding.ground import Grounding
-from mmie.grounding.index import IndexEntry, IndexKey, to_pth, write_index
+from mmie.grounding.index import IndexKey, to_pth, write_index
 from mmie.types import Post, Split
-from mmie.utils.files import digest_file
+from mmie.utils.files import atomic_write, atomic_write_text, digest_file
 
 _CROP_FOLDER = "crops"
 _PICTURE_FOLDER = "images"
 _DIGITS = 16
+"""Hexadecimal digits of a picture's digest in the name of a link to it."""
 _PICTURE_SPLITS: dict[Split, str] = {"train": "train", "valid": "val", "test": "test"}
 _MNRE_INDEX_SPLITS: dict[Split, str] = {"train": "train", "valid": "dev", "test": "test"}
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the crops of a split go.
+    """Paths of a split's crops, and of the files that describe them.
 
     Attributes:
         crops: Folder of the crop files.
         index: The index.
         published: The published form of the index; None in the package's own layout.
-        key: What the published form is keyed by.
-        posts: The split's posts with crops, in the package's own layout; None in a published one.
+        key: Key of the published form.
+        posts: File of the posts with crops, in the package's own layout; None in a published one.
     """
 
     crops: Path
@@ -45,14 +46,14 @@ class Layout:
     posts: Path | None = None
 
     def check(self, source: Path, overwrite: bool) -> None:
-        """Refuse to write over the file that is read, or over posts or an index of other origin.
+        """Raise if writing would replace a file that `mmie ground` has not written.
 
         Args:
             source: The file that posts are read from.
-            overwrite: Whether posts or an index may go that were not written here.
+            overwrite: Whether posts or an index of other origin may be replaced.
 
         Raises:
-            GroundingError: It would be written over.
+            GroundingError: The source would be replaced, or posts or an index of other origin.
         """
         if self.posts is not None and self.posts.resolve() == source.resolve():
             raise GroundingError(f"{source}: would be written over: name another folder by --out")
@@ -63,12 +64,16 @@ class Layout:
             )
 
     def write(self, grounding: Grounding) -> None:
-        """Write the index, and what the layout has beside it; the crops are there already.
+        """Write every file but the crops, which `ground_posts` has written.
 
         Raises:
             GroundingError: A file cannot be written.
         """
-        entries = [_relative_entry(entry, self.index.parent) for entry in grounding.entries]
+        folder = self.index.parent.absolute()
+        entries = []
+        for entry in grounding.entries:
+            image = Path(os.path.relpath(entry.image, folder)).as_posix()
+            entries.append(replace(entry, image=image))
         write_index(self.index, entries)
         if self.published is not None:
             to_pth(entries, self.published, self.key)
@@ -76,31 +81,16 @@ class Layout:
             write_posts(self.posts, grounding.posts, set(grounding.unreadable))
 
 
-def read_posts(source: Path) -> list[Post]:
-    """The posts of a file or folder, see `mmie.data.sources`; pictures without a text are posts without words.
-
-    Raises:
-        CorpusError: A post is malformed.
-        SourceError: There is no such source, or it is of another kind.
-    """
-    posts = []
-    for item in read_source(str(source)):
-        if isinstance(item, BadPost):
-            raise CorpusError(f"{source}:{item.place}: {item.reason}")
-        posts.append(item)
-    return posts
-
-
 def corpus_layout(corpus: Corpus, split: Split, out: Path | None = None) -> Layout:
-    """The layout that a corpus is read in, of one split.
+    """Return the layout of a corpus for one split.
 
     Args:
         corpus: The corpus.
         split: The split.
-        out: Folder to write into; None takes the corpus's own, where it is a published layout.
+        out: Folder to write to; None is the corpus's own, if its layout is a published one.
 
     Raises:
-        GroundingError: A corpus in the package's own layout, and no folder is named.
+        GroundingError: The corpus has the package's own layout, and ``out`` is None.
     """
     root = out or corpus.root
     if isinstance(corpus, MNRE):
@@ -117,17 +107,47 @@ def corpus_layout(corpus: Corpus, split: Split, out: Path | None = None) -> Layo
 
 
 def posts_layout(out: Path, name: str) -> Layout:
-    """The package's own layout: posts in ``<name>.jsonl``, their crops and their index in ``crops/``."""
+    """Return the package's own layout.
+
+    Posts are in ``<name>.jsonl``, their crops and the index in ``crops/``.
+
+    Args:
+        out: Folder to write to.
+        name: Name of the split or of the posts.
+    """
     crops = out / _CROP_FOLDER
     return Layout(crops, crops / f"{name}.jsonl", posts=out / f"{name}.jsonl")
 
 
-def write_posts(file: Path, posts: Iterable[Post], unreadable: set[Path]) -> None:
-    """Write posts so that `JsonlCorpus` reads them, whole or not at all.
+def read_posts(source: Path) -> list[Post]:
+    """Read the posts of a file or folder, see `mmie.data.sources`.
 
-    A picture that lies outside the file's folder is linked into its ``images/`` (or copied, onto another disk), named
-    after its content, since a post may name no picture outside its folder. One that cannot be read is left out, and so
-    is a post without words, which no method can be trained on: its crops are in the index.
+    Pictures without a text become posts without words.
+
+    Raises:
+        CorpusError: A post is malformed.
+        SourceError: The source does not exist, or is of no known kind.
+    """
+    posts = []
+    for item in read_source(str(source)):
+        if isinstance(item, BadPost):
+            raise CorpusError(f"{source}:{item.place}: {item.reason}")
+        posts.append(item)
+    return posts
+
+
+def write_posts(file: Path, posts: Iterable[Post], unreadable: set[Path]) -> None:
+    """Write posts atomically as `JsonlCorpus` reads them.
+
+    A post must not name a picture outside the file's folder: such a picture is linked into
+    ``images/`` (or copied, onto another disk) and named by its content. Unreadable pictures are
+    left out. So are posts without words, which no method can be trained on; the index holds their
+    crops.
+
+    Args:
+        file: The file.
+        posts: The posts.
+        unreadable: Pictures that cannot be read.
 
     Raises:
         GroundingError: A file cannot be written.
@@ -136,35 +156,39 @@ def write_posts(file: Path, posts: Iterable[Post], unreadable: set[Path]) -> Non
     for post in posts:
         if not post.words:
             continue
-        found = (
-            post.image if isinstance(post.image, Path) and post.image not in unreadable else None
-        )
-        image = None if found is None else _inside(found, file.parent)
+        image = None
+        if isinstance(post.image, Path) and post.image not in unreadable:
+            image = _link_into(file.parent, post.image)
         record = post_to_json(replace(post, image=image), file.parent)
         lines.append(json.dumps(record, ensure_ascii=False) + "\n")
-    atomic_write(file, lambda partial: partial.write_text("".join(lines), encoding="utf-8"))
+    with write_errors(file):
+        atomic_write_text(file, "".join(lines))
 
 
-def _inside(picture: Path, folder: Path) -> Path:
-    """The picture, or a link to it, inside a folder."""
-    if picture.resolve().is_relative_to(folder.resolve()) and picture.absolute().is_relative_to(
-        folder.absolute()
-    ):
+def _link_into(folder: Path, picture: Path) -> Path:
+    """Return a picture that lies inside a folder, or else make a link to it there.
+
+    Raises:
+        GroundingError: The link cannot be written.
+    """
+    is_inside = picture.absolute().is_relative_to(folder.absolute())
+    if is_inside and picture.resolve().is_relative_to(folder.resolve()):
         return picture
-    linked = folder / _PICTURE_FOLDER / f"{digest_file(picture)[:_DIGITS]}{picture.suffix.lower()}"
-    if not linked.exists():
-        atomic_write(linked, lambda partial: _link(picture, partial))
-    return linked
+    name = f"{digest_file(picture)[:_DIGITS]}{picture.suffix.lower()}"
+    link = folder / _PICTURE_FOLDER / name
+    if not link.exists():
+        with write_errors(link):
+            atomic_write(link, partial(_link_or_copy, picture))
+    return link
 
 
-def _link(picture: Path, target: Path) -> None:
-    """A hard link, or a copy where there can be none."""
+def _link_or_copy(picture: Path, target: Path) -> None:
+    """Make a hard link, or a copy where the file system does not support one.
+
+    Raises:
+        OSError: The target cannot be written.
+    """
     try:
         os.link(picture.resolve(), target)
     except OSError:
         shutil.copyfile(picture, target)
-
-
-def _relative_entry(entry: IndexEntry, folder: Path) -> IndexEntry:
-    """The entry with its picture as seen from a folder."""
-    return replace(entry, image=Path(os.path.relpath(entry.image, folder.absolute())).as_posix())

@@ -1,4 +1,4 @@
-"""Which detections of a picture become crops."""
+"""Selection of the detections that become crops."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -20,49 +20,63 @@ def select(
     min_side: int = MIN_SIDE,
     max_overlap: float = MAX_OVERLAP,
 ) -> list[Detection]:
-    """The best detections that do not show the same thing, best first.
+    """Select the best detections that do not overlap, best first.
 
-    Boxes are cut off at the picture's edges, too small ones left out, and of two that overlap the better one stays,
-    whatever their phrases. Detections of several detectors are taken in turn, each detector's best first.
+    Boxes are clipped to the picture and small ones dropped; then non-maximum suppression keeps the
+    better of two overlapping boxes, whatever their phrases. Detections of several detectors are
+    taken in turn, the best of each detector first.
 
     Args:
-        detections: What was found in the picture.
+        detections: All detections in the picture.
         size: Width and height of the picture in pixels.
-        count: Most detections to keep.
+        count: Most detections to select.
         min_side: Least width and height in pixels.
-        max_overlap: Largest intersection over union of two that are kept.
+        max_overlap: Largest intersection over union of two selected boxes.
     """
-    clipped = [detection._replace(box=clip(detection.box, size)) for detection in detections]
-    large = [d for d in clipped if min(d.box[2] - d.box[0], d.box[3] - d.box[1]) >= min_side]
-    if not large:
+    candidates = []
+    for detection in detections:
+        left, top, right, bottom = clip(detection.box, size)
+        if min(right - left, bottom - top) >= min_side:
+            candidates.append(detection._replace(box=(left, top, right, bottom)))
+    if not candidates:
         return []
-    ranked = rank(large)
-    boxes = torch.tensor(
-        [detection.box for detection in ranked], dtype=torch.float32
-    )  # (detections, 4)
-    order = torch.arange(
-        len(ranked), 0, -1, dtype=torch.float32
-    )  # in place of scores, which do not compare
-    return [ranked[place] for place in nms(boxes, order, max_overlap)[:count].tolist()]
+    ranked = rank(candidates)
+    corners = [detection.box for detection in ranked]
+    boxes = torch.tensor(corners, dtype=torch.float32)  # (detections, 4)
+    # descending ranks replace the scores, since those of different detectors are not comparable
+    ranks = torch.arange(len(ranked), 0, -1, dtype=torch.float32)  # (detections,)
+    indices = nms(boxes, ranks, max_overlap)[:count]  # (selected,)
+    return [ranked[index] for index in indices.tolist()]
 
 
 def rank(detections: Sequence[Detection]) -> list[Detection]:
-    """Detections by score; those of several detectors in turn."""
+    """Sort detections by score, and take those of several detectors in turn.
+
+    The detectors take turns in the order in which they first occur.
+    """
     by_detector: dict[str, list[Detection]] = {}
-    for detection in sorted(detections, key=lambda detection: -detection.score):
+    for detection in detections:
         by_detector.setdefault(detection.detector, []).append(detection)
-    names = list(dict.fromkeys(detection.detector for detection in detections))
-    turns = zip_longest(*(by_detector[name] for name in names))
-    return [detection for turn in turns for detection in turn if detection is not None]
+    for group in by_detector.values():
+        group.sort(key=lambda detection: -detection.score)
+    ranked: list[Detection] = []
+    for turn in zip_longest(*by_detector.values()):
+        ranked.extend(detection for detection in turn if detection is not None)
+    return ranked
 
 
 def clip(box: Box, size: tuple[int, int]) -> Box:
-    """The part of a box that lies in a picture of this width and height."""
-    left, right = (min(max(edge, 0), size[0]) for edge in (box[0], box[2]))
-    top, bottom = (min(max(edge, 0), size[1]) for edge in (box[1], box[3]))
-    return left, top, right, bottom
+    """Clip a box to a picture of this width and height."""
+    left, top, right, bottom = box
+    width, height = size
+    return (
+        min(max(left, 0), width),
+        min(max(top, 0), height),
+        min(max(right, 0), width),
+        min(max(bottom, 0), height),
+    )
 
 
-def cut(picture: Image.Image, box: Box) -> Image.Image:
-    """The part of a picture in a box, in a copy."""
+def crop_image(picture: Image.Image, box: Box) -> Image.Image:
+    """Copy the part of a picture that lies in a box."""
     return picture.crop(box)

@@ -1,14 +1,13 @@
-"""Objects that a phrase describes, found by a detector that was never trained on them.
+"""Open-vocabulary detectors of transformers, which detect the objects that phrases describe.
 
-Sources: Liu et al., Grounding DINO: Marrying DINO with Grounded Pre-Training for Open-Set Object Detection, ECCV 2024;
-Minderer et al., Scaling Open-Vocabulary Object Detection (OWLv2), NeurIPS 2023.
+Sources: Liu et al., Grounding DINO: Marrying DINO with Grounded Pre-Training for Open-Set Object
+Detection, ECCV 2024; Minderer et al., Scaling Open-Vocabulary Object Detection (OWLv2), NeurIPS
+2023.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +15,31 @@ import torch
 from PIL import Image
 from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-from mmie.blocks.errors import WeightsUnavailable
-from mmie.blocks.text_encoder import unavailable_line
+from mmie.blocks.errors import WeightsUnavailable, unavailable_message
 from mmie.grounding.detection import Detection, Detector
 from mmie.utils.files import digest_path
 
-_FIXED_LENGTH = ("owlv2", "owlvit")
-"""Models whose queries are all padded to one length, however short."""
+_FIXED_LENGTH_MODELS = ("owlv2", "owlvit")
+"""Types of models whose phrases are all padded to the length of the position embeddings."""
 
 
 class ZeroShotDetector(Detector):
     """Grounding DINO, OWLv2 or another zero-shot detector of transformers.
 
-    A picture is put to it with all its phrases at once; one without phrases is not looked at. On a GPU it computes in
-    float16 where that is safe. Pictures with the same number of phrases share a batch, since a query that only fills up
-    would take boxes from the real ones; Grounding DINO also pads pictures to the largest of a batch, which moves
-    its boxes by a fraction of a pixel or so.
+    All phrases of a picture are detected in one pass; a picture without phrases has no detections.
+    On a GPU, operations that are safe in float16 use it. Only pictures with the same number of
+    phrases share a batch, since a padding phrase would take boxes from the real ones. Grounding
+    DINO also pads pictures to the largest of a batch, which moves boxes by about a pixel at most.
 
     Args:
-        source: Hub name of the model, or local folder of one with its processor.
-        device: Where to compute.
-        threshold: Least score; None takes the processor's own.
+        source: Hub name of the model, or local folder with the model and its processor.
+        device: Device to compute on.
+        threshold: Lowest score of a detection; None is the processor's default.
         batch_size: Most pictures that are computed together.
 
     Raises:
-        WeightsUnavailable: The source is no folder here and cannot be had from the hub, or holds no such detector.
+        WeightsUnavailable: The source is neither a local folder nor available on the hub, or holds
+            no zero-shot detector.
     """
 
     def __init__(
@@ -64,10 +63,13 @@ class ZeroShotDetector(Detector):
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
-        """Model, threshold and precision."""
+        """Model, threshold, and type of the device, which decides on the precision."""
         folder = Path(self.source)
-        revision = getattr(self._model.config, "_commit_hash", None)
-        weights = digest_path(folder) if folder.is_dir() else f"{self.source}@{revision}"
+        if folder.is_dir():
+            weights = digest_path(folder)
+        else:
+            revision = getattr(self._model.config, "_commit_hash", None)
+            weights = f"{self.source}@{revision}"
         return {
             "detector": self.name,
             "weights": weights,
@@ -78,26 +80,34 @@ class ZeroShotDetector(Detector):
     def detect(
         self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]
     ) -> list[list[Detection]]:
-        """What is found of the phrases in each picture."""
-        cleaned = [[text for phrase in own if (text := _clean(phrase))] for own in phrases]
-        found: list[list[Detection]] = [[] for _ in pictures]
-        by_count = sorted(range(len(pictures)), key=lambda place: len(cleaned[place]))
-        for count, group in groupby(by_count, key=lambda place: len(cleaned[place])):
-            places = list(group) if count else []
-            for start in range(0, len(places), self.batch_size):
-                chunk = places[start : start + self.batch_size]
-                results = self._detect(
-                    [pictures[place] for place in chunk], [cleaned[place] for place in chunk]
-                )
-                for place, detections in zip(chunk, results, strict=True):
-                    found[place] = detections
-        return found
+        """Detect the phrases of each picture."""
+        cleaned = []
+        for picture_phrases in phrases:
+            # full stops would end a phrase for Grounding DINO
+            texts = [re.sub(r"[.\s]+", " ", phrase).strip() for phrase in picture_phrases]
+            cleaned.append(list(filter(None, texts)))
+        detections: list[list[Detection]] = [[] for _ in pictures]
+        for batch in self._batches(cleaned):
+            batch_pictures = [pictures[index] for index in batch]
+            batch_phrases = [cleaned[index] for index in batch]
+            results = self._detect_batch(batch_pictures, batch_phrases)
+            for index, result in zip(batch, results, strict=True):
+                detections[index] = result
+        return detections
+
+    def _batches(self, phrases: Sequence[Sequence[str]]) -> Iterator[list[int]]:
+        """Yield batches of indices of pictures with equally many phrases, at least one."""
+        counts = list(map(len, phrases))
+        for count in sorted(set(counts) - {0}):
+            indices = [index for index, other in enumerate(counts) if other == count]
+            for start in range(0, len(indices), self.batch_size):
+                yield indices[start : start + self.batch_size]
 
     @torch.no_grad()
-    def _detect(
+    def _detect_batch(
         self, pictures: list[Image.Image], phrases: list[list[str]]
     ) -> list[list[Detection]]:
-        """Pictures with equally many phrases, at least one."""
+        """Detect in pictures with equally many phrases, at least one."""
         inputs = self._processor(
             images=pictures,
             text=phrases,
@@ -105,65 +115,71 @@ class ZeroShotDetector(Detector):
             truncation=True,
             **self._text_padding,
         ).to(self.device)
-        with torch.autocast("cuda", torch.float16) if self.device.type == "cuda" else nullcontext():
+        is_cuda = self.device.type == "cuda"
+        with torch.autocast(self.device.type, torch.float16, enabled=is_cuda):
             outputs = self._model(**inputs)
         sizes = [(picture.height, picture.width) for picture in pictures]
-        limit = {} if self.threshold is None else {"threshold": self.threshold}
+        threshold = {} if self.threshold is None else {"threshold": self.threshold}
         results = self._processor.post_process_grounded_object_detection(
-            outputs, target_sizes=sizes, text_labels=phrases, **limit
+            outputs, target_sizes=sizes, text_labels=phrases, **threshold
         )
-        return [
-            self._to_detections(result, own) for result, own in zip(results, phrases, strict=True)
-        ]
+        detections = []
+        for result, picture_phrases in zip(results, phrases, strict=True):
+            detections.append(self._to_detections(result, picture_phrases))
+        return detections
 
     @property
     def _text_padding(self) -> dict[str, Any]:
-        """How phrases become equally long, and the most tokens that the model has places for."""
+        """Arguments of the processor that pad and truncate phrases."""
         config = self._model.config
-        if self.name in _FIXED_LENGTH:
-            return {
-                "padding": "max_length",
-                "max_length": config.text_config.max_position_embeddings,
-            }
+        if self.name in _FIXED_LENGTH_MODELS:
+            max_length = config.text_config.max_position_embeddings
+            return {"padding": "max_length", "max_length": max_length}
         return {"padding": True, "max_length": getattr(config, "max_text_len", None)}
 
     def _to_detections(self, result: Mapping[str, Any], phrases: Sequence[str]) -> list[Detection]:
-        """The detections of one picture, its boxes rounded to whole pixels."""
-        rows = zip(
-            result["boxes"].round().int().tolist(),
-            result["scores"].tolist(),
-            result["text_labels"],
-            strict=True,
-        )
-        return [
-            Detection(
-                (box[0], box[1], box[2], box[3]), closest_phrase(label, phrases), score, self.name
-            )
-            for box, score, label in rows
-        ]
+        """Convert the processor's result for one picture, with boxes rounded to whole pixels."""
+        boxes = result["boxes"].round().int().tolist()  # (detections, 4)
+        scores = result["scores"].tolist()  # (detections,)
+        labels = result["text_labels"]
+        detections = []
+        for (left, top, right, bottom), score, label in zip(boxes, scores, labels, strict=True):
+            phrase = closest_phrase(label, phrases)
+            detections.append(Detection((left, top, right, bottom), phrase, score, self.name))
+        return detections
 
 
 def closest_phrase(label: str, phrases: Sequence[str]) -> str:
-    """The phrase that a label stands for: Grounding DINO tells only the words of all phrases that light up.
+    """Return the phrase that a label stands for.
+
+    Grounding DINO's label is made of all words that match a box, which may belong to several
+    phrases.
+
+    Args:
+        label: Label of a detection.
+        phrases: The picture's phrases.
 
     Returns:
-        The phrase that shares most words with the label, a larger share of its own words first; "" if none does.
+        The phrase with the largest share of its words in the label, of equals the longest; "" if
+        no phrase shares a word.
     """
     if label in phrases:
         return label
-    said = set(label.lower().split())
-    shared = [len(said & set(phrase.lower().split())) / len(phrase.split()) for phrase in phrases]
-    best = max(range(len(phrases)), key=lambda place: (shared[place], len(phrases[place])))
-    return phrases[best] if shared[best] else ""
-
-
-def _clean(phrase: str) -> str:
-    """A phrase without full stops, which end a phrase for Grounding DINO."""
-    return re.sub(r"[.\s]+", " ", phrase).strip()
+    label_words = set(label.lower().split())
+    shares = {}
+    for phrase in phrases:
+        words = phrase.lower().split()
+        shares[phrase] = len(label_words.intersection(words)) / len(words)
+    best = max(phrases, key=lambda phrase: (shares[phrase], len(phrase)))
+    return best if shares[best] > 0 else ""
 
 
 def _load(source: str) -> tuple[Any, Any]:
-    """The model in float32, and what prepares phrases and pictures for it."""
+    """Load a model in float32, and the processor of its phrases and pictures.
+
+    Raises:
+        WeightsUnavailable: The source cannot be loaded, or holds no zero-shot detector.
+    """
     loader: Any = AutoModelForZeroShotObjectDetection
     try:
         model, report = loader.from_pretrained(
@@ -171,21 +187,21 @@ def _load(source: str) -> tuple[Any, Any]:
         )
         processor = AutoProcessor.from_pretrained(source)
     except Exception as error:  # transformers raises almost anything on damaged files
-        raise WeightsUnavailable(_unavailable(source, str(error))) from error
+        raise WeightsUnavailable(_unavailable_message(source, str(error))) from error
     missing = sorted(report["missing_keys"])
     if missing:
         raise WeightsUnavailable(
-            f"detector '{source}': its weights lack {len(missing)} tensors, among them {missing[0]}: "
-            "name a zero-shot detector"
+            f"detector '{source}': its weights lack {len(missing)} tensors, among them "
+            f"{missing[0]}: name a zero-shot detector"
         )
     return model, processor
 
 
-def _unavailable(source: str, reason: str) -> str:
-    """One line that says what could not be had and what to do."""
+def _unavailable_message(source: str, reason: str) -> str:
+    """Describe in one line why a detector cannot be loaded, and how to fix it."""
     if Path(source).is_dir():
-        return unavailable_line("detector", source, reason=reason)
+        return unavailable_message("detector", source, reason=reason)
     return (
-        f"detector '{source}' is no local folder and the hub does not have it or cannot be reached: "
-        "name a folder that holds it, or use center, which needs no weights"
+        f"detector '{source}' is no local folder and the hub does not have it or cannot be "
+        "reached: name a folder that holds it, or use center, which needs no weights"
     )

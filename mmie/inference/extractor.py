@@ -14,7 +14,7 @@ from mmie.checkpoints import Checkpoint, CheckpointError, read_checkpoint, read_
 from mmie.inference.frames import is_frame, read_frame, with_columns
 from mmie.inference.pairs import plausible_pairs
 from mmie.inference.predictor import Precision, Predictor, WindowFeatures
-from mmie.inference.reading import Cropper, ReadPost, ViewFormat, read_post
+from mmie.inference.reading import CropSource, ReadPost, ViewFormat, read_post
 from mmie.types import (
     NO_RELATION,
     Entity,
@@ -58,7 +58,7 @@ class ExtractorOptions(TypedDict, total=False):
     device: str
     precision: Precision
     batch_size: int
-    cropper: Cropper | None
+    cropper: CropSource | None
     window: int
     workers: int | None
 
@@ -92,7 +92,7 @@ class Extractor:
         self,
         ner: Predictor | None = None,
         re: Predictor | None = None,
-        cropper: Cropper | None = None,
+        cropper: CropSource | None = None,
         window: int = 256,
         workers: int | None = None,
     ) -> None:

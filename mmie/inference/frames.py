@@ -1,4 +1,4 @@
-"""Posts in pandas frames, which pandas alone needs to know."""
+"""Posts in pandas frames, handled without importing pandas."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,41 +9,46 @@ from mmie.types import Extraction, Post
 
 
 def is_frame(posts: object) -> bool:
-    """Whether posts come in a pandas frame."""
+    """Tell whether posts come in a pandas frame."""
     return hasattr(posts, "columns")
 
 
 def read_frame(frame: Any, text: str, image: str | None) -> Iterator[Post[Any]]:
-    """The posts of a frame, one a row, named by the index.
+    """Yield the posts of a frame, one for each row, with the row's index as id.
+
+    Args:
+        frame: The frame.
+        text: Column of the texts; a missing value is an empty text.
+        image: Column of the pictures; a missing value, or None, is no picture.
 
     Raises:
-        PostError: There is no such column.
+        PostError: The frame lacks one of the columns.
     """
     for column in (text, image):
         if column is not None and column not in frame.columns:
-            raise PostError(
-                f"the frame has no column '{column}': it has {', '.join(map(str, frame.columns))}"
-            )
+            names = ", ".join(map(str, frame.columns))
+            raise PostError(f"the frame has no column '{column}': it has {names}")
     pictures = [None] * len(frame) if image is None else frame[image]
     for name, words, picture in zip(frame.index, frame[text], pictures, strict=True):
-        yield Post(id=str(name), text=_absent_to_none(words) or "", image=_absent_to_none(picture))
+        yield Post(
+            id=str(name),
+            text="" if _is_missing(words) else words or "",
+            image=None if _is_missing(picture) else picture,
+        )
 
 
 def with_columns(frame: Any, extractions: Sequence[Extraction]) -> Any:
-    """A copy of the frame with what was found in each row."""
-    lines = [to_json(extraction) for extraction in extractions]
+    """Return a copy of the frame with the columns ``entities``, ``relations`` and ``problems``."""
+    records = [to_json(extraction) for extraction in extractions]
     return frame.assign(
-        entities=[line["entities"] for line in lines],
-        relations=[line["relations"] for line in lines],
-        problems=[line.get("problems", []) for line in lines],
+        entities=[record["entities"] for record in records],
+        relations=[record["relations"] for record in records],
+        problems=[record.get("problems", []) for record in records],
     )
 
 
-def _absent_to_none(value: Any) -> Any:
-    """None for pandas' missing values: None, NaN, NA and NaT."""
-    is_number = isinstance(value, float)
-    return (
-        None
-        if value is None or (is_number and value != value) or type(value).__name__ == "NAType"
-        else value
-    )
+def _is_missing(value: object) -> bool:
+    """Tell whether a value is one of pandas' missing values: None, NaN, NA or NaT."""
+    if value is None or type(value).__name__ == "NAType":
+        return True
+    return isinstance(value, float) and value != value

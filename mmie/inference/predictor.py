@@ -12,8 +12,9 @@ from torch import Tensor
 from mmie.blocks.features import FeatureSpec, attach_features
 from mmie.checkpoints import Checkpoint
 from mmie.checkpoints.folder import building
-from mmie.data.batching import Collator, Instance, encode_posts
+from mmie.data.batching import Collator
 from mmie.data.encoding import WordTokenizer
+from mmie.data.instances import Instance, encode_posts
 from mmie.data.pictures import ImageTransform
 from mmie.inference.reading import ReadPost, ViewFormat
 from mmie.methods import ExtractionModule

@@ -19,7 +19,7 @@ class PostError(MmieError, ValueError):
     """A post that is malformed or contradicts itself."""
 
 
-class Cropper(Protocol):
+class CropSource(Protocol):
     """Source of object crops for posts that bring none."""
 
     def crops(self, picture: Image.Image, words: Sequence[str]) -> list[Image.Image]:
@@ -55,7 +55,7 @@ class ReadPost:
 
 
 def read_post(
-    post: Post[Any], index: int, formats: Sequence[ViewFormat], cropper: Cropper | None = None
+    post: Post[Any], index: int, formats: Sequence[ViewFormat], cropper: CropSource | None = None
 ) -> ReadPost:
     """Split the text and decode the pictures of a post.
 

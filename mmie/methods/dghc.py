@@ -1,32 +1,40 @@
-"""DGHC: views weighed by how they go with the text, then by gates in every layer.
+"""DGHC: views weighted by their correlation with the text, then by gates in every layer.
 
-Liu, Yang, Yu, Bu, DGHC: A Hybrid Algorithm for Multi-Modal Named Entity Recognition Using Dynamic Gating and
-Correlation Coefficients With Visual Enhancements, IEEE Access 2024, https://doi.org/10.1109/ACCESS.2024.3400250
+Liu, Yang, Yu, Bu, DGHC: A Hybrid Algorithm for Multi-Modal Named Entity Recognition Using Dynamic
+Gating and Correlation Coefficients With Visual Enhancements, IEEE Access 2024,
+https://doi.org/10.1109/ACCESS.2024.3400250
 
-1. CLIP's vision tower, trained along, gives one vector of every view.
-2. A first pass of the text encoder gives h, the whole text's vector.
-3. From h and the global picture come correlation coefficients, by which every view's vector is multiplied.
-4. In every text layer a softmax gate weighs the views; each gives one position of the layer's prefix keys and values.
-5. A second pass of the text encoder attends to them in every layer; the shared head reads its states.
+1. CLIP's vision tower, which is trained, gives one vector per view.
+2. A first pass of the text encoder gives h, the vector of the whole text.
+3. h and the global picture give correlation coefficients, which scale the vector of every view.
+4. In every text layer a softmax gate weighs the views. Each view gives one position of the layer's
+   prefix keys and values.
+5. A second pass of the text encoder attends to them in every layer. The shared head classifies its
+   states.
 
-==================================  ==================================  ======================================
-paper                               here                                shape
-==================================  ==================================  ======================================
-views (Equation 1)                  `DGHC.views`                        (batch, views, hidden)
-h_[CLS] (Equation 9)                `DGHC.summary`                      (batch, hidden)
-M, C (Equations 2, 3)               `Correlation.coefficients`          (batch, hidden)
-V^C (Equations 4, 5)                `Correlation.forward`               (batch, views, hidden)
-gates (Equations 6-8)               `ViewGates`                         (layers, batch, views)
-prefix (Equation 13)                `PrefixProjection`                  (layers, batch, heads, views, head_size)
-                                    (`mmie.blocks.prefix_projection`)
-attention (Equations 10-12, 14)     `mmie.blocks.prefix_attention`      (batch, tokens, hidden)
-==================================  ==================================  ======================================
+===============================  ================================  =================================
+paper                            here                              shape
+===============================  ================================  =================================
+V (Equation 1)                   `DGHC.view_vectors`               (batch, views, hidden)
+h_[CLS] (Equation 9)             `DGHC.text_vector`                (batch, hidden)
+M, C (Equations 2, 3)            `Correlation.coefficients`        (batch, hidden)
+V^C (Equations 4, 5)             `Correlation.forward`             (batch, views, hidden)
+gates g_l (Equations 6-8)        `ViewGates.forward`               (layers, batch, views)
+prefix (Equation 13)             `PrefixProjection`                (layers, batch, heads, views,
+                                 (`mmie.blocks.prefix_projection`) head_size)
+attention (Equations 10-12, 14)  `mmie.blocks.prefix_attention`    (batch, tokens, hidden)
+===============================  ================================  =================================
 
-**Departures.** The paper does not say where h, which Equation 2 needs before the text is encoded, comes from: here from
-a pass without prefix, with ``cls_source: embeddings`` from the input embeddings, which saves that pass. A view that is
-not there is masked, in the gates' mean and softmax too; a missing global picture counts as v_i = 0. The paper does not
-give initial values: M starts where tanh is not flat, and the bias of Equation 4 at 1, so that views pass as they are;
-otherwise the backbone trains through a product of small numbers.
+**Departures.**
+
+- The paper does not say where h comes from, which Equation 2 needs before the text is encoded. Here
+  it is from a pass without prefix, or, with ``cls_source: embeddings``, from the input embeddings,
+  which saves that pass.
+- A view that is absent is masked, in the gates' mean and softmax too. An absent global picture
+  counts as v_i = 0.
+- The paper gives no initial values. Here M starts where tanh is not flat, and the bias of Equation
+  4 at 1, so that views pass unchanged at the start. Otherwise the backbone would train through a
+  product of small numbers.
 """
 
 from typing import Any, ClassVar, Literal, get_args
@@ -51,13 +59,15 @@ class DGHC(MultimodalModule):
     """Dynamic gates and correlation coefficients.
 
     Args:
-        schema: What the data module says of the data; the command line links it.
+        schema: Description of the data. The command line links it from the data module.
         vision_backbone: Name of a ``timm`` model, or local folder of one.
-        freeze_vision: Keep the visual backbone as it is; the paper trains it.
-        prompt_dim: Inner width of the network that takes a view's vector to the text's width.
-        correlation: Multiply views by their correlation with the text; false leaves them ("w/o RE Score").
-        gating: Weigh the views in every layer; false gives each its full weight ("w/o Gating").
-        cls_source: h is the ``[CLS]`` state of a pass of the ``encoder``, or the mean of the input ``embeddings``.
+        freeze_vision: Do not train the visual backbone. The paper trains it.
+        prompt_dim: Inner width of the network that maps view vectors to the text's width.
+        correlation: Multiply views by their correlation with the text. False skips this
+            ("w/o RE Score").
+        gating: Weigh the views in every layer. False gives each its full weight ("w/o Gating").
+        cls_source: Source of h: the ``[CLS]`` state of a pass of the ``encoder``, or the mean of
+            the input ``embeddings``.
         **shared: See `MultimodalModule` and `ExtractionModule`.
 
     Raises:
@@ -83,88 +93,107 @@ class DGHC(MultimodalModule):
         )
         if prompt_dim < 1 or cls_source not in get_args(ClsSource):
             raise ValueError(
-                f"prompt_dim is {prompt_dim}, cls_source '{cls_source}': expected at least 1, and one of "
-                f"{', '.join(get_args(ClsSource))}"
+                f"prompt_dim is {prompt_dim}, cls_source '{cls_source}': expected at least 1, and "
+                f"one of {', '.join(get_args(ClsSource))}"
             )
         self.text.check_reads_prefix()
-        hidden, layers, views = self.text.hidden_size, self.text.num_layers, 1 + schema.num_objects
+        self.cls_source = cls_source
+        hidden_size, num_layers = self.text.hidden_size, self.text.num_layers
+        num_views = 1 + schema.num_objects
         self.view_map = nn.Sequential(
             nn.Linear(self.vision.channels[-1], prompt_dim),
             nn.Tanh(),
-            nn.Linear(prompt_dim, hidden),
+            nn.Linear(prompt_dim, hidden_size),
         )
-        self.correlation = Correlation(hidden) if correlation else None
-        self.gates = (
-            ViewGates(hidden, layers, views) if gating and views > 1 else None
-        )  # a lone view's gate is 1
-        self.projections = PrefixProjection(hidden, layers, self.text.num_heads)
-        self.cls_source = cls_source
+        self.correlation = Correlation(hidden_size) if correlation else None
+        # the gate of a single view would always be 1
+        is_gated = gating and num_views > 1
+        self.gates = ViewGates(hidden_size, num_layers, num_views) if is_gated else None
+        self.projections = PrefixProjection(hidden_size, num_layers, self.text.num_heads)
 
     def encode(self, batch: Batch) -> Encoding:
-        """Sections III-C to III-F."""
-        views = self.views(batch)  # (batch, views, hidden)
+        """Run the text encoder with a prefix of weighted views (Sections III-C to III-F)."""
+        views = self.view_vectors(batch)  # (batch, views, hidden)
         if self.correlation is not None:
-            views = self.correlation(self.summary(batch), views)
+            views = self.correlation(self.text_vector(batch), views)  # (batch, views, hidden)
         gates = self.gate_weights(views, batch.view_mask)  # (layers, batch, views)
         gated = gates.unsqueeze(-1) * views  # (layers, batch, views, hidden)
-        return Encoding(self.encode_text(batch, self.projections(gated, batch.view_mask)))
+        prefix = self.projections(gated, batch.view_mask)
+        return Encoding(self.encode_text(batch, prefix))
 
-    def views(self, batch: Batch) -> Tensor:
-        """V = Linear(tanh(Linear(CLIP(i, o_1, ..., o_m)))) (Equation 1), (batch, views, hidden); 0 where masked."""
+    def view_vectors(self, batch: Batch) -> Tensor:
+        """Compute V = Linear(tanh(Linear(CLIP(i, o_1, ..., o_m)))) (Equation 1).
+
+        Returns:
+            (batch, views, hidden), 0 for masked views.
+        """
         (pooled,) = self.encode_images(batch)  # (batch, views, channels)
-        return self.view_map(pooled) * batch.view_mask.unsqueeze(-1)  # type: ignore[no-any-return]
+        views: Tensor = self.view_map(pooled) * batch.view_mask.unsqueeze(-1)
+        return views
 
-    def summary(self, batch: Batch) -> Tensor:
-        """The whole text's vector h (Equation 9), (batch, hidden)."""
+    def text_vector(self, batch: Batch) -> Tensor:
+        """Compute h, the vector of the whole text (Equation 9), (batch, hidden)."""
         if "summary" in batch.features:
             return batch.features["summary"].to(self.text.model.dtype)
         if self.cls_source == "encoder":
             return self.encode_text(batch)[:, 0]
-        embeddings = self.text.model.get_input_embeddings()(
-            batch.input_ids
-        )  # (batch, tokens, hidden)
+        embed_tokens = self.text.model.get_input_embeddings()
+        embeddings = embed_tokens(batch.input_ids)  # (batch, tokens, hidden)
         return masked_mean(embeddings, batch.attention_mask)
 
     def feature_specs(self) -> list[FeatureSpec]:
-        """The views of a frozen tower, and h of a frozen text encoder."""
+        """Specify the views of a frozen tower and h of a frozen text encoder."""
         specs = super().feature_specs()
-        reads_first = self.cls_source == "encoder" and self.correlation is not None
-        if reads_first and self.text.frozen:
+        needs_first_pass = self.cls_source == "encoder" and self.correlation is not None
+        if needs_first_pass and self.text.frozen:
             specs.append(text_feature_spec(self.text, "summary", lambda states: states[:, 0]))
         return specs
 
     def gate_weights(self, views: Tensor, view_mask: Tensor) -> Tensor:
-        """Weight of every view in every layer, (layers, batch, views); 1 without gates."""
+        """Compute the weight of every view in every layer, 1 without gates.
+
+        Args:
+            views: (batch, views, hidden)
+            view_mask: (batch, views) bool, True on readable views.
+
+        Returns:
+            (layers, batch, views)
+        """
         if self.gates is None:
             return views.new_ones(self.text.num_layers, *view_mask.shape)
         gates: Tensor = self.gates(views, view_mask)
         return gates
 
     def prefix_views(self, num_views: int) -> Tensor | None:
-        """A position a view."""
+        """Return the view of each prefix position, (heads, prefix): one position per view."""
         return torch.arange(num_views).expand(self.text.num_heads, -1)
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
-        """What `ExtractionModule.diagnose` gives, and the method's own.
+        """Add the method's own numbers to those of `ExtractionModule.diagnose`.
 
-        ============ ======================= ==================================================================
-        gates        (batch, layers, views)  weight of every view; they sum to 1, and are 0 on masked views
-        correlation  (batch, hidden)         C, how the global picture goes with the text; with ``correlation``
-        ============ ======================= ==================================================================
+        =========== ====================== =========================================================
+        gates       (batch, layers, views) weight of every view; they sum to 1, and are 0 on masked
+                                           views
+        correlation (batch, hidden)        C, the correlation of the global picture with the text;
+                                           only with ``correlation``
+        =========== ====================== =========================================================
         """
         with inspecting(self):
-            found = super().diagnose(batch)
-            views = self.views(batch)  # (batch, views, hidden)
+            diagnosis = super().diagnose(batch)
+            views = self.view_vectors(batch)  # (batch, views, hidden)
             if self.correlation is not None:
-                summary = self.summary(batch)
-                found["correlation"] = self.correlation.coefficients(summary, views[:, 0])
-                views = self.correlation(summary, views)
+                text = self.text_vector(batch)  # (batch, hidden)
+                diagnosis["correlation"] = self.correlation.coefficients(text, views[:, 0])
+                views = self.correlation(text, views)  # (batch, views, hidden)
             gates = self.gate_weights(views, batch.view_mask).transpose(0, 1)
-            return {**found, "gates": gates * batch.view_mask.unsqueeze(1)}
+            diagnosis["gates"] = gates * batch.view_mask.unsqueeze(1)  # (batch, layers, views)
+            return diagnosis
 
 
 class Correlation(nn.Module):
-    """V^C_k = v_k * Linear(C * v_i), where C says how the global picture v_i goes with the text h.
+    """Correlation of the global picture v_i with the text h, by which views are scaled.
+
+    V^C_k = v_k * Linear(C * v_i) (Equations 2 to 5)
 
     Args:
         hidden_size: Width of text and view vectors (d).
@@ -176,35 +205,43 @@ class Correlation(nn.Module):
         self.from_text = nn.Linear(hidden_size, hidden_size, bias=False)  # W_T
         self.from_picture = nn.Linear(hidden_size, hidden_size, bias=False)  # W_I
         self.output = nn.Linear(hidden_size, hidden_size)
-        nn.init.normal_(
-            self.match.weight, std=1 / hidden_size
-        )  # h has length sqrt(d): the sum stays below 1
+        # h has length sqrt(d), so the sum of Equation 2 starts below 1
+        nn.init.normal_(self.match.weight, std=1 / hidden_size)
         nn.init.ones_(self.output.bias)
 
     def forward(self, text: Tensor, views: Tensor) -> Tensor:
-        """v_i^C = Linear(C * v_i); V^C_k = v_k * v_i^C (Equations 4 and 5).
+        """Compute v_i^C = Linear(C * v_i) and V^C_k = v_k * v_i^C (Equations 4 and 5).
 
         Args:
             text: (batch, hidden) h.
-            views: (batch, views, hidden) v_i, then the crops; 0 where masked.
+            views: (batch, views, hidden) v_i, then the crops, 0 where masked.
 
         Returns:
-            (batch, views, hidden); 0 where masked.
+            (batch, views, hidden), 0 where masked.
         """
         picture = views[:, 0]  # (batch, hidden)
-        correlated: Tensor = self.output(
-            self.coefficients(text, picture) * picture
-        )  # (batch, hidden)
+        scaled = self.coefficients(text, picture) * picture  # (batch, hidden)
+        correlated: Tensor = self.output(scaled)  # (batch, hidden)
         return views * correlated.unsqueeze(1)
 
     def coefficients(self, text: Tensor, picture: Tensor) -> Tensor:
-        """C = tanh(W_T h + W_I v_i M), M = tanh(h^T W_TI v_i) (Equations 2 and 3), (batch, hidden)."""
+        """Compute C = tanh(W_T h + W_I v_i M), M = tanh(h^T W_TI v_i) (Equations 2 and 3).
+
+        Args:
+            text: (batch, hidden) h.
+            picture: (batch, hidden) v_i.
+
+        Returns:
+            (batch, hidden)
+        """
         match = torch.tanh((text * self.match(picture)).sum(-1, keepdim=True))  # (batch, 1)
         return torch.tanh(self.from_text(text) + self.from_picture(picture) * match)
 
 
 class ViewGates(nn.Module):
-    """g_l = softmax(LeakyReLU(W_l mean_k V^C_k)): a weight of every view in every layer (Equations 6 to 8).
+    """Weights of every view in every layer (Equations 6 to 8).
+
+    g_l = softmax(LeakyReLU(W_l mean_k V^C_k))
 
     Args:
         hidden_size: Width of view vectors (d).
@@ -217,7 +254,7 @@ class ViewGates(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(hidden_size, num_views) for _ in range(num_layers))
 
     def forward(self, views: Tensor, view_mask: Tensor) -> Tensor:
-        """Gates that sum to 1 over the views that are not masked, and are 0 on the others.
+        """Compute gates that sum to 1 over readable views and are 0 on masked ones.
 
         Args:
             views: (batch, views, hidden)
@@ -227,5 +264,5 @@ class ViewGates(nn.Module):
             (layers, batch, views)
         """
         mean = masked_mean(views, view_mask)  # (batch, hidden)
-        scores = torch.stack([functional.leaky_relu(layer(mean)) for layer in self.layers])
-        return masked_softmax(scores, view_mask)
+        scores = [functional.leaky_relu(layer(mean)) for layer in self.layers]
+        return masked_softmax(torch.stack(scores), view_mask)

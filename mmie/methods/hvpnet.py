@@ -1,25 +1,29 @@
 """HVPNet (baseline): a hierarchical visual prefix before the keys and values of every text layer.
 
-Chen et al., Good Visual Guidance Makes A Better Extractor, Findings of NAACL 2022, https://arxiv.org/abs/2205.03521
+Chen et al., Good Visual Guidance Makes A Better Extractor, Findings of NAACL 2022,
+https://arxiv.org/abs/2205.03521
 
 1. A frozen ResNet-50 gives four feature maps of every view, each pooled to 2 x 2.
-2. Each map becomes four vectors as wide as the text.
-3. In every text layer a gate per view weighs the four scales.
-4. The views stand one after another, 4 positions each, and give the layer's prefix keys and values.
-5. The text encoder attends to them in every layer; the shared head reads its states.
+2. Each map becomes four vectors of the text's width.
+3. In every text layer, a gate per view weighs the four scales.
+4. The views follow one another, 4 positions each, and give the layer's prefix keys and values.
+5. The text encoder attends to them in every layer. The shared head classifies its states.
 
-==========================  ==================================  ==============================================
-paper                       here                                shape
-==========================  ==================================  ==============================================
-pyramid (Section 3.1)       `MultimodalModule.encode_images`             4 x (batch, views, channels, 2, 2)
-V_i, gates, prefix          `PyramidPrefix`                     (layers, batch, heads, 4 * views, head_size)
-(Equations 2-7)             (`mmie.blocks.visual_prefix`)
-attention (Section 3.3)     `mmie.blocks.prefix_attention`      (batch, tokens, hidden)
-==========================  ==================================  ==============================================
+========================  =================================  =======================================
+paper                     here                               shape
+========================  =================================  =======================================
+pyramid (Section 3.1)     `MultimodalModule.encode_images`   4 x (batch, views, channels, 2, 2)
+V_i, gates, prefix        `PyramidPrefix`                    (layers, batch, heads, 4 * views,
+(Equations 2-7)           (`mmie.blocks.visual_prefix`)      head_size)
+attention (Section 3.3)   `mmie.blocks.prefix_attention`     (batch, tokens, hidden)
+========================  =================================  =======================================
 
-**Departures.** The published code differs from the paper in how it cuts the pooled maps into vectors and heads, and
-shifts text positions by the prefix; ``variant: reference`` computes what that code computes, the default what the
-paper says. A view that is not there is masked; the published code puts another picture in its place.
+**Departures.**
+
+- The published code differs from the paper: it cuts the pooled maps into vectors and heads in
+  another way, and shifts text positions by the prefix. The default computes what the paper says,
+  ``variant: reference`` what the code computes.
+- A view that is absent is masked, where the published code repeats another picture.
 """
 
 from collections.abc import Sequence
@@ -28,31 +32,36 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from mmie.blocks.prefix_attention import Prefix
+from mmie.blocks.reference_prefix import ReferencePrefix
 from mmie.blocks.vision import VisualOutput
-from mmie.blocks.visual_prefix import POSITIONS, Activation, Mapping, PyramidPrefix, ReferencePrefix
+from mmie.blocks.visual_prefix import POSITIONS, Activation, PyramidPrefix, ScaleMapping
 from mmie.methods import papers
 from mmie.methods.inspection import inspecting
 from mmie.methods.multimodal import MultimodalModule
 from mmie.types import Batch, Encoding, Schema
 
 Variant = Literal["paper", "reference"]
+_ALL_SCALES = (1, 2, 3, 4)
 
 
 class HVPNet(MultimodalModule):
     """Hierarchical visual prefix.
 
     Args:
-        schema: What the data module says of the data; the command line links it.
-        variant: ``paper``, or ``reference`` for what the published code computes.
-        mapping: ``dynamic`` gates the scales in every layer; ``one_to_three`` gives stage i to three layers, ungated.
-        scales: Stages that take part, 1 to 4.
-        activation: Of the gates.
-        crop_activation: Of the gates of crops in ``variant: reference``, where it is another.
-        use_image: False leaves the text encoder alone.
+        schema: Description of the data. The command line links it from the data module.
+        variant: ``paper``, or ``reference`` for the computation of the published code.
+        mapping: ``dynamic`` gates the scales in every layer, ``one_to_three`` gives stage i to
+            three layers, ungated.
+        scales: Stages that are used, 1 to 4.
+        activation: Activation of the gates.
+        crop_activation: Activation of the gates of crops in ``variant: reference``, if it is
+            another.
+        use_image: Use the visual prefix. False leaves the text encoder alone.
         **shared: See `MultimodalModule` and `ExtractionModule`.
 
     Raises:
-        ValueError: A switch that the variant does not have, or too few positions for the variant's shift.
+        ValueError: A switch does not exist in the variant, or the text encoder has too few
+            positions for the variant's shift.
     """
 
     paper = papers.HVPNET
@@ -63,63 +72,68 @@ class HVPNet(MultimodalModule):
         self,
         schema: Schema,
         variant: Variant = "paper",
-        mapping: Mapping = "dynamic",
-        scales: Sequence[int] = (1, 2, 3, 4),
+        mapping: ScaleMapping = "dynamic",
+        scales: Sequence[int] = _ALL_SCALES,
         activation: Activation = "leaky_relu",
         crop_activation: Activation | None = None,
         use_image: bool = True,
         **shared: Any,
     ) -> None:
         super().__init__(schema, **shared)
-        reference = variant == "reference"
-        if reference and (mapping != "dynamic" or tuple(scales) != (1, 2, 3, 4)):
+        is_reference = variant == "reference"
+        if is_reference and (mapping != "dynamic" or tuple(scales) != _ALL_SCALES):
             raise ValueError(
                 "variant reference has neither mapping one_to_three nor scales: use variant paper"
             )
-        if crop_activation is not None and not reference:
+        if crop_activation is not None and not is_reference:
             raise ValueError(
-                "crop_activation is a switch of variant reference; variant paper gates all views alike"
+                "crop_activation is a switch of variant reference; "
+                "variant paper gates all views alike"
             )
-        sizes = (
-            self.vision.channels,
-            self.text.hidden_size,
-            self.text.num_layers,
-            self.text.num_heads,
-        )
+        text = self.text
+        sizes = (self.vision.channels, text.hidden_size, text.num_layers, text.num_heads)
         self.visual_prefix: PyramidPrefix | ReferencePrefix | None = None
+        self.position_shift = 0
         if use_image:
-            self.text.check_reads_prefix()
-        if use_image and reference:
-            self.visual_prefix = ReferencePrefix(*sizes, activation, crop_activation)
-        elif use_image:
-            self.visual_prefix = PyramidPrefix(*sizes, mapping, scales, activation)
-        self.position_shift = POSITIONS * (1 + schema.num_objects) if use_image and reference else 0
+            text.check_reads_prefix()
+            if is_reference:
+                self.visual_prefix = ReferencePrefix(*sizes, activation, crop_activation)
+                self.position_shift = POSITIONS * (1 + schema.num_objects)
+            else:
+                self.visual_prefix = PyramidPrefix(*sizes, mapping, scales, activation)
         self.check_positions(self.position_shift)
 
     def encode(self, batch: Batch) -> Encoding:
-        """A pass of the text encoder with the visual prefix in every layer."""
+        """Run the text encoder with the visual prefix in every layer (Section 3.3)."""
         return Encoding(self.encode_text(batch, self.prefix(batch), self.position_shift))
 
     def prefix(self, batch: Batch) -> Prefix | None:
-        """Keys and values of the views, four positions each."""
+        """Compute keys and values of the views, four positions each (Equations 2 to 7).
+
+        Returns:
+            (layers, batch, heads, 4 * views, head_size) each, None without images.
+        """
         if self.visual_prefix is None:
             return None
-        prefix: Prefix = self.visual_prefix(self.encode_images(batch), batch.view_mask)
+        stages = self.encode_images(batch)  # four of (batch, views, channels, 2, 2)
+        prefix: Prefix = self.visual_prefix(stages, batch.view_mask)
         return prefix
 
     def prefix_views(self, num_views: int) -> Tensor | None:
-        """Four positions a view."""
+        """Return the view of each prefix position, (heads, prefix), None without images."""
         return None if self.visual_prefix is None else self.visual_prefix.position_views(num_views)
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
-        """What `ExtractionModule.diagnose` gives, and ``gates``.
+        """Add ``gates`` to the numbers of `ExtractionModule.diagnose`.
 
-        ======== ================================ ================================================================
-        gates    (batch, layers, views, scales)   weight of every scale; they sum to 1, and are 0 on masked views
-        ======== ================================ ================================================================
+        ======= ============================== =====================================================
+        gates   (batch, layers, views, scales) weight of every scale; they sum to 1, and are 0 on
+                                               masked views
+        ======= ============================== =====================================================
         """
         if self.visual_prefix is None:
             return super().diagnose(batch)
         with inspecting(self):
-            gates = self.visual_prefix.gate_weights(self.encode_images(batch)).transpose(0, 1)
+            gates = self.visual_prefix.gate_weights(self.encode_images(batch))
+            gates = gates.transpose(0, 1)  # (batch, layers, views, scales)
             return {**super().diagnose(batch), "gates": gates * batch.view_mask[:, None, :, None]}

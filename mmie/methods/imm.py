@@ -1,39 +1,45 @@
-"""IMM: implicit modality mining, a picture as patches that pass through the text encoder's own layers.
+"""IMM: implicit modality mining, where image patches pass through the text encoder's layers.
 
 Lu and Guo, Implicit Modality Mining: An End-to-End Method for Multimodal Information Extraction,
-Journal of Electronic Research and Application, March 2024
+Journal of Electronic Research and Application, March 2024, https://doi.org/10.26689/jera.v8i2.6397
 
-1. The global picture becomes a start token and a linear projection of its patches; no crops, no visual backbone.
-2. ISA: in the first layers text and patches pass, each by itself, through the same attention and norms, and through
-   a feed-forward of their own.
-3. SW loss: over the batch, texts and pictures must match as CLIP says, as a whole and between words and patches.
-4. IA: in the other layers each text token picks visual knowledge, which joins the feed-forward as hidden units.
-5. The shared head reads the text states.
+1. The global picture becomes a start token and a linear projection of its patches. Crops and a
+   visual backbone are not used.
+2. ISA: in the first layers text and patches pass, each by itself, through the same attention and
+   norms, and through a feed-forward of their own.
+3. SW loss: over the batch, texts and pictures must match as CLIP says, as a whole and between words
+   and patches.
+4. IA: in the other layers each text token selects visual knowledge, which joins the feed-forward as
+   hidden units.
+5. The shared head classifies the text states.
 
-=====================================  ================================  ======================================
+=====================================  ================================  ===========================
 paper                                  here                              shape
-=====================================  ================================  ======================================
+=====================================  ================================  ===========================
 T (Equation 1)                         `mmie.blocks.text_layers`         (batch, tokens, hidden)
-V (Equation 2)                         `PatchEmbedding`                  (pictures, 1 + patches, hidden)
+V (Equation 2)                         `mmie.blocks.patch_embedding`     (pictures, 1 + patches,
+                                                                         hidden)
 ISA block (Equations 3, 4)             `IMM.align`                       those two
 P (Equation 5)                         `IMM.similarity`                  (batch, batch)
-p, q, one direction (Equations 6-11)   `divergence`                      ()
-both directions (Equations 12, 13)     `matching_loss`                   ()
+p, q, one direction (Equations 6-11)   `mmie.blocks.matching`            ()
+both directions (Equations 12, 13)     `mmie.blocks.matching`            ()
 L_SW (Equation 14)                     `IMM.semantic_loss`               ()
 S, k (Equations 16-18)                 `KnowledgeSlots.select`           (batch, tokens, hidden)
 Activation-FFN (Equations 15, 19-21)   `KnowledgeSlots`, `IMM.activate`  (batch, tokens, hidden)
-=====================================  ================================  ======================================
+=====================================  ================================  ===========================
 
-**Departures.** The paper's blocks are pre-norm; BERT's weights are post-norm, and read as pre-norm lose what they
-know: ``norm: pre`` computes the paper's, each sub-layer behind the norm whose output it has always read. Matching
-compares cos / ``temperature``, since plain dot products of wide vectors make p one-hot. Patch vectors pass a norm, as
-BERT's own embeddings do. phi_v starts at 0, so that training starts at the text encoder; phi_k starts so that a
-token and a slot score about 1. The last visual block ends before its feed-forward, which nothing would read.
+**Departures.**
+
+- The paper's blocks are pre-norm. BERT's weights were trained in post-norm blocks and lose accuracy
+  in pre-norm ones, so ``norm: post`` is the default. ``norm: pre`` computes the paper's blocks,
+  with each sub-layer behind the norm whose output it reads in BERT.
+- Matching compares cos / ``temperature``, since plain dot products of wide vectors make p one-hot.
+- Patch vectors pass a norm, as BERT's own embeddings do.
+- phi_v starts at 0, so that training starts at the text encoder. phi_k starts so that a token and a
+  slot score about 1.
+- The last visual block ends before its feed-forward, whose output nothing reads.
 """
 
-import copy
-import math
-import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Literal, get_args
@@ -42,16 +48,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
-from torchvision.ops import roi_align  # type: ignore[import-untyped]
 
+from mmie.blocks.all_gather import all_gather_rows
 from mmie.blocks.attention import masked_mean
+from mmie.blocks.augmentation import random_resized_crops
 from mmie.blocks.clip import ClipVectors, clip_identity
-from mmie.blocks.errors import WeightsUnavailable
 from mmie.blocks.features import FeatureSpec
-from mmie.blocks.joint_batch import all_gather_rows
-from mmie.blocks.text_encoder import TextEncoder
+from mmie.blocks.matching import matching_loss
+from mmie.blocks.patch_embedding import PatchEmbedding
 from mmie.blocks.text_layers import embed_text, layer_mask, text_layers
-from mmie.blocks.vision import VisualBackbone, zero_loss_for_unused
+from mmie.blocks.weights import trainable_copy, zero_loss_for_unused
 from mmie.methods import papers
 from mmie.methods.base import ExtractionModule
 from mmie.methods.inspection import inspecting
@@ -59,25 +65,26 @@ from mmie.types import Batch, Encoding, MmieError, Schema
 from mmie.utils.distributed import rank_and_world_size
 
 Norm = Literal["post", "pre"]
-_EPSILON = 1e-8  # of Equation 6
-_LEAST_AREA = 0.08
 
 
 class IMM(ExtractionModule):
-    """Implicit semantic alignment and insert-activation; reads the global picture only.
+    """Implicit semantic alignment and insert-activation, from the global picture alone.
 
     Args:
-        schema: What the data module says of the data; the command line links it.
-        num_shared_layers: Layers of the text encoder that form the ISA (L_VT), the others the IA; None halves them.
-        norm: ``post`` keeps the norms where the text encoder's weights expect them; ``pre`` as in the paper. Test F1
-            after one epoch from a pretrained encoder of 6 layers, pictures absent, ``post`` and ``pre``: Twitter-2017
-            75.41 and 74.19, MNRE 51.93 and 21.00; on the demo corpus, from random weights, entities 83.54 and 78.92,
-            relations 87.27 and 86.34.
+        schema: Description of the data. The command line links it from the data module.
+        num_shared_layers: Layers of the text encoder that form the ISA (L_VT), the others form the
+            IA. None halves them.
+        norm: ``post`` keeps the norms where the text encoder's weights expect them, ``pre`` puts
+            them where the paper does. Test F1 after one epoch from a pretrained encoder of 6
+            layers, without pictures, ``post`` and ``pre``: Twitter-2017 75.41 and 74.19, MNRE 51.93
+            and 21.00. On the demo corpus, from random weights: entities 83.54 and 78.92, relations
+            87.27 and 86.34.
         patch_size: Height and width of a patch in pixels.
-        patch_embedding: A timm ViT, or local folder of one, whose patch projection, start token and positions are
-            taken over where it is as wide as the text encoder; None starts them randomly.
-        clip: Hub name or local folder of the CLIP model that says which texts and pictures match; its vectors are
-            computed once and kept in the feature store. None takes a post's own picture as its only match.
+        patch_embedding: A timm ViT, or local folder of one, whose patch projection, start token and
+            positions are copied if it is as wide as the text encoder. None starts them randomly.
+        clip: Hub name or local folder of the CLIP model that decides which texts and pictures
+            match. Its vectors are computed once and kept in the feature cache. None takes a post's
+            own picture as its only match.
         sw_loss: Train with the semantic-wise loss ("w/o SW").
         insert_activation: Insert visual knowledge into the feed-forwards ("w/o IA").
         sw_weight: Weight of the semantic-wise loss (gamma).
@@ -87,8 +94,8 @@ class IMM(ExtractionModule):
         **shared: See `ExtractionModule`.
 
     Raises:
-        ValueError: A switch out of range, or a text encoder of another family than BERT's.
-        WeightsUnavailable: The weights of ``patch_embedding`` are not to be had.
+        ValueError: A switch is out of range, or the text encoder is not built like BERT.
+        WeightsUnavailable: The weights of ``patch_embedding`` cannot be loaded.
     """
 
     paper = papers.IMM
@@ -112,40 +119,38 @@ class IMM(ExtractionModule):
         super().__init__(schema, **shared)
         if norm not in get_args(Norm) or temperature <= 0:
             raise ValueError(
-                f"norm is '{norm}', expected post or pre; temperature is {temperature}, expected above 0"
+                f"norm is '{norm}', expected post or pre; temperature is {temperature}, expected "
+                "above 0"
             )
         self.num_shared_layers = _count_shared(num_shared_layers, len(self.layers))
         self.is_pre_norm = norm == "pre"
         self.clip = clip
-        self.sw_loss, self.insert_activation = sw_loss, insert_activation
-        self.sw_weight, self.alpha, self.beta, self.temperature = (
-            sw_weight,
-            alpha,
-            beta,
-            temperature,
-        )
-        self.visual = None
+        self.sw_loss = sw_loss
+        self.insert_activation = insert_activation
+        self.sw_weight = sw_weight
+        self.alpha = alpha
+        self.beta = beta
+        self.temperature = temperature
+        self.visual: VisualLayers | None = None
         if sw_loss or insert_activation:
             source = patch_embedding if self.pretrained else None
             patches = PatchEmbedding(self.text, schema.image_size, patch_size, source)
             self.visual = VisualLayers(
                 patches, self.layers, self.num_shared_layers, insert_activation
             )
-        own = self.layers[self.num_shared_layers :] if insert_activation else []
+        slot_layers = self.layers[self.num_shared_layers :] if insert_activation else []
         self.slots = nn.ModuleList(
-            KnowledgeSlots(self.text.hidden_size, layer.intermediate) for layer in own
+            KnowledgeSlots(self.text.hidden_size, layer.intermediate) for layer in slot_layers
         )
 
     @property
     def layers(self) -> Any:
-        """The layers of the text encoder."""
+        """Layers of the text encoder."""
         return text_layers(self.text)
 
     def encode(self, batch: Batch) -> Encoding:
-        """Sections 3.2 and 3.3."""
-        text = embed_text(
-            self.text, batch.input_ids, batch.token_type_ids
-        )  # (batch, tokens, hidden)
+        """Run the ISA and the IA over text and patches (Sections 3.2 and 3.3)."""
+        text = embed_text(self.text, batch.input_ids, batch.token_type_ids)
         pictures = self.embed_pictures(batch)  # (batch or 2 * batch, 1 + patches, hidden)
         if pictures is None and self.visual is not None and self.training:
             text = text + zero_loss_for_unused(self.visual, self.slots)
@@ -155,172 +160,216 @@ class IMM(ExtractionModule):
         losses = {}
         if self.training and self.sw_loss:
             losses["sw"] = self.sw_weight * self.semantic_loss(text, pictures, batch)
-        pictures = (
-            pictures[: len(batch)] if pictures is not None and self.insert_activation else None
-        )
-        seen = batch.attention_mask & batch.view_mask[:, :1]  # (batch, tokens)
+        if pictures is not None:
+            # augmented views serve the loss alone
+            pictures = pictures[: len(batch)] if self.insert_activation else None
+        slot_mask = batch.attention_mask & batch.view_mask[:, :1]  # (batch, tokens)
         for index in range(self.num_shared_layers, len(self.layers)):
-            text, pictures = self._run(self.activate, index, text, pictures, mask, seen)
-        return Encoding(
-            self.layers[-1].output.LayerNorm(text) if self.is_pre_norm else text, losses
-        )
+            text, pictures = self._run(self.activate, index, text, pictures, mask, slot_mask)
+        if self.is_pre_norm:
+            text = self.layers[-1].output.LayerNorm(text)
+        return Encoding(text, losses)
 
     def feature_specs(self) -> list[FeatureSpec]:
-        """CLIP's vectors of text and picture, if the SW loss asks for them; CLIP is loaded only to compute new ones."""
+        """Specify CLIP's vectors of text and picture if the SW loss compares them.
+
+        CLIP is loaded only when a vector is not cached.
+        """
         if self.clip is None or not self.sw_loss:
             return []
         source, identity = self.clip, clip_identity(self.clip)
-        loaded = cache(lambda: ClipVectors(source, self.device))
+
+        @cache
+        def load_clip() -> ClipVectors:
+            return ClipVectors(source, self.device)
+
+        def encode_texts(texts: list[str]) -> Tensor:
+            return load_clip().texts(texts)
+
+        def encode_pictures(pixels: Tensor) -> Tensor:
+            return load_clip().pictures(pixels)
+
         return [
             FeatureSpec(
-                "clip_text", "text", identity, lambda texts: loaded().texts(texts), True, True
+                "clip_text", "text", identity, encode_texts, training_only=True, required=True
             ),
             FeatureSpec(
                 "clip_image",
                 "picture",
                 identity,
-                lambda pixels: loaded().pictures(pixels),
-                True,
-                True,
+                encode_pictures,
+                training_only=True,
+                required=True,
             ),
         ]
 
     def embed_pictures(self, batch: Batch) -> Tensor | None:
-        """V of the global pictures (Equation 2), under an SW loss followed by that of their augmented views.
+        """Compute V of the global pictures (Equation 2).
+
+        Under an SW loss, that of their augmented views follows.
 
         Returns:
-            (batch or 2 * batch, 1 + patches, hidden); None where no state and no loss will need it.
+            (batch or 2 * batch, 1 + patches, hidden), None if no state and no loss depends on it.
         """
-        if (
-            self.visual is None
-            or batch.pixels is None
-            or not (self.insert_activation or self.training)
-        ):
+        is_used = self.insert_activation or self.training
+        if self.visual is None or batch.pixels is None or not is_used:
             return None
-        pictures = batch.pixels[:, 0]
+        pictures = batch.pixels[:, 0]  # (batch, 3, height, width)
         if self.training and self.sw_loss:
-            pictures = torch.cat([pictures.float(), augment(pictures, self.schema.image_size)])
+            augmented = random_resized_crops(pictures, self.schema.image_size)
+            pictures = torch.cat([pictures.float(), augmented])  # (2 * batch, 3, height, width)
         embedded: Tensor = self.visual.patches(pictures)
         return embedded
 
     def align(
         self, index: int, text: Tensor, pictures: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """ISA: h = MHA(LN(h)) + h, h = T/V-FFN(LN(h)) + h, MHA and LN the same for both (Equations 3 and 4)."""
-        layer, before = self.layers[index], self._norm_before(self.layers, index)
-        beside, inputs = attend(layer, text, before, mask)
-        text = self._join(layer, feed_forward(layer, inputs), beside)
-        if self.visual is None or pictures is None:
-            return text, None
-        beside, inputs = attend(layer, pictures, before)
-        return text, self._join(layer, self.visual.feed_forwards[index](inputs), beside)
+        """Compute h = MHA(LN(h)) + h, h = FFN(LN(h)) + h for text and pictures (Equations 3 and 4).
 
-    def activate(
-        self, index: int, text: Tensor, pictures: Tensor | None, mask: Tensor | None, seen: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """IA: f(h [phi_k ; K]^T) [phi_v ; V], as the sum of the slots' part and the feed-forward's own (Equation 21).
+        MHA and LN are the same for both, the FFN is not.
 
         Args:
-            index: The layer.
+            index: Index of the layer.
             text: (batch, tokens, hidden)
-            pictures: (batch, 1 + patches, hidden); None for plain feed-forwards.
-            mask: The layers' mask, (batch, 1, tokens, tokens) bool; None if all tokens may be attended to.
-            seen: (batch, tokens) bool, True on real tokens of posts with a picture: the slots that there are.
+            pictures: (pictures, 1 + patches, hidden), None without pictures.
+            mask: The layers' mask, (batch, 1, tokens, tokens) bool, None if all tokens may be
+                attended to.
 
         Returns:
-            Both states; the pictures' None after the last block, whose feed-forward nothing would read.
+            Both states.
         """
         layer = self.layers[index]
-        beside, inputs = attend(layer, text, self._norm_before(self.layers, index), mask)
-        fed = feed_forward(layer, inputs)
+        norm_before = self._norm_before(index)
+        residual, inputs = attend(layer, text, norm_before, mask)  # (batch, tokens, hidden) each
+        text = self._add_and_norm(layer, residual, feed_forward(layer, inputs))
         if self.visual is None or pictures is None:
-            return self._join(layer, fed, beside), None
-        place, blocks = index - self.num_shared_layers, self.visual.blocks
-        before = (
-            self._norm_before(blocks, place) if place else self._norm_before(self.layers, index)
-        )
-        visual_beside, visual_inputs = attend(blocks[place], pictures, before)
-        text = self._join(layer, fed + self.slots[place](inputs, visual_inputs, seen), beside)
-        if place == len(blocks) - 1:
             return text, None
-        return text, self._join(
-            blocks[place], feed_forward(blocks[place], visual_inputs), visual_beside
-        )
+        residual, inputs = attend(layer, pictures, norm_before)  # (pictures, 1 + patches, hidden)
+        fed = self.visual.feed_forwards[index](inputs)
+        return text, self._add_and_norm(layer, residual, fed)
+
+    def activate(
+        self,
+        index: int,
+        text: Tensor,
+        pictures: Tensor | None,
+        mask: Tensor | None,
+        slot_mask: Tensor,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Compute an IA block, whose feed-forward has additional hidden units (Equation 21).
+
+        FFN(h) = f(h [phi_k ; K]^T) [phi_v ; V] for the text, as the sum of the slots' part and the
+        layer's own part. Pictures have the plain feed-forward of their own block.
+
+        Args:
+            index: Index of the layer.
+            text: (batch, tokens, hidden)
+            pictures: (batch, 1 + patches, hidden), None for plain feed-forwards.
+            mask: The layers' mask, (batch, 1, tokens, tokens) bool, None if all tokens may be
+                attended to.
+            slot_mask: (batch, tokens) bool, True on slots that exist: real tokens of posts with a
+                picture.
+
+        Returns:
+            Both states. That of the pictures is None after the last block.
+        """
+        layer = self.layers[index]
+        residual, inputs = attend(layer, text, self._norm_before(index), mask)
+        fed = feed_forward(layer, inputs)  # (batch, tokens, hidden)
+        if self.visual is None or pictures is None:
+            return self._add_and_norm(layer, residual, fed), None
+        block_index = index - self.num_shared_layers
+        block: Any = self.visual.blocks[block_index]
+        visual_residual, visual_inputs = attend(block, pictures, self._norm_before_block(index))
+        fed = fed + self.slots[block_index](inputs, visual_inputs, slot_mask)
+        text = self._add_and_norm(layer, residual, fed)  # (batch, tokens, hidden)
+        if index == len(self.layers) - 1:
+            return text, None
+        visual_fed = feed_forward(block, visual_inputs)  # (batch, 1 + patches, hidden)
+        return text, self._add_and_norm(block, visual_residual, visual_fed)
 
     def semantic_loss(self, text: Tensor, pictures: Tensor | None, batch: Batch) -> Tensor:
-        """L_SW = alpha L_S + beta L_W over the posts with a picture (Equation 14); 0 if there are none.
+        """Compute L_SW = alpha L_S + beta L_W over the posts with a picture (Equation 14).
 
-        Of several processes, each compares the posts of all.
+        With several processes, each compares the posts of all.
 
         Args:
             text: (batch, tokens, hidden) from the last ISA block.
-            pictures: (2 * batch, 1 + patches, hidden) likewise, the augmented views last; None if there are none.
+            pictures: (2 * batch, 1 + patches, hidden) likewise, the augmented views last. None if
+                no post has a picture.
             batch: Masks and CLIP vectors.
+
+        Returns:
+            (), 0 if no post has a picture.
         """
         if pictures is None:
             pictures = text.new_zeros(2 * len(batch), 2, text.shape[-1])
-        whole, augmented = pictures.chunk(2)
-        sentences = (text[:, 0], whole[:, 0])  # (batch, hidden) each
-        words = (
-            masked_mean(text, batch.text_mask),
-            augmented[:, 1:].mean(1),
-        )  # (batch, hidden) each
-        seen, similarity = (
-            all_gather_rows(batch.view_mask[:, 0]),
-            self.similarity(batch),
-        )  # (posts,), (posts, posts)
-        sentence_loss, word_loss = (
-            matching_loss(
-                all_gather_rows(ours), all_gather_rows(theirs), similarity, self.temperature, seen
-            )
-            for ours, theirs in (sentences, words)
-        )
+        original, augmented = pictures.chunk(2)  # (batch, 1 + patches, hidden) each
+        words = masked_mean(text, batch.text_mask)  # (batch, hidden)
+        patches = augmented[:, 1:].mean(1)  # (batch, hidden)
+        has_picture = all_gather_rows(batch.view_mask[:, 0])  # (posts,)
+        similarity = self.similarity(batch)  # (posts, posts)
+
+        def match(texts: Tensor, pictures: Tensor) -> Tensor:
+            texts, pictures = all_gather_rows(texts), all_gather_rows(pictures)  # (posts, hidden)
+            return matching_loss(texts, pictures, similarity, self.temperature, has_picture)
+
+        sentence_loss = match(text[:, 0], original[:, 0])
+        word_loss = match(words, patches)
         return self.alpha * sentence_loss + self.beta * word_loss
 
     def similarity(self, batch: Batch) -> Tensor:
-        """P_ij = max(0, cos(T_c,i , V_c,j)) (Equation 5), (posts, posts) of all processes; without CLIP the identity.
+        """Compute P_ij = max(0, cos(T_c,i , V_c,j)) (Equation 5), the identity without CLIP.
+
+        Returns:
+            (posts, posts) of all processes.
 
         Raises:
             MmieError: ``clip`` names a model, and the batch has pictures but not their vectors.
         """
         missing = [name for name in ("clip_text", "clip_image") if name not in batch.features]
         if self.clip is None or (missing and len(batch.readable) == 0):
-            _, world = rank_and_world_size()
-            return torch.eye(world * len(batch), device=batch.view_mask.device)
+            _, world_size = rank_and_world_size()
+            return torch.eye(world_size * len(batch), device=batch.view_mask.device)
         if missing:
             raise MmieError(
-                f"clip is '{self.clip}', but the batch lacks its vectors {', '.join(missing)} (batch, width): keep "
-                "them in the feature store, or set clip: null, which takes each post's own picture as its only match"
+                f"clip is '{self.clip}', but the batch lacks its vectors {', '.join(missing)} "
+                "(batch, width): keep them in the feature store, or set clip: null, which takes "
+                "each post's own picture as its only match"
             )
-        kept = (batch.features[name] for name in ("clip_text", "clip_image"))
-        vectors = (
-            all_gather_rows(rows.to(torch.promote_types(rows.dtype, torch.float32)))
-            for rows in kept
-        )
-        texts, pictures = (functional.normalize(vector, dim=-1) for vector in vectors)
+        texts = _gather_unit_vectors(batch.features["clip_text"])  # (posts, width)
+        pictures = _gather_unit_vectors(batch.features["clip_image"])  # (posts, width)
         return (texts @ pictures.T).relu()
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
-        """What `ExtractionModule.diagnose` gives, and the method's own; pictures that are not there score 0.
+        """Add the method's own numbers to those of `ExtractionModule.diagnose`.
 
-        ================== ============== =======================================================================
-        learned_similarity (batch, batch) cosine of a text and a picture after the last ISA block, texts first
-        clip_similarity    (batch, batch) P of Equation 5; where ``clip`` is set and the batch holds its vectors
-        ================== ============== =======================================================================
+        ================== ============== ==========================================================
+        learned_similarity (batch, batch) cosine of a text and a picture after the last ISA block,
+                                          texts first
+        clip_similarity    (batch, batch) P of Equation 5; only with ``clip``, and if the batch
+                                          holds its vectors
+        ================== ============== ==========================================================
+
+        Both are 0 for absent pictures.
         """
         with inspecting(self):
-            found, seen = super().diagnose(batch), batch.view_mask[:, 0]
+            diagnosis = super().diagnose(batch)
+            has_picture = batch.view_mask[:, 0]  # (batch,)
             if self.visual is not None and batch.pixels is not None:
-                found["learned_similarity"] = self.learned_similarity(batch) * seen
+                diagnosis["learned_similarity"] = self.learned_similarity(batch) * has_picture
             if self.clip is not None and {"clip_text", "clip_image"} <= batch.features.keys():
-                found["clip_similarity"] = self.similarity(batch) * seen
-            return found
+                diagnosis["clip_similarity"] = self.similarity(batch) * has_picture
+            return diagnosis
 
     def learned_similarity(self, batch: Batch) -> Tensor:
-        """Cosine of every text's and every picture's start token after the ISA, as Equation 12 has it, (batch, batch).
+        """Compute the cosine of every text's and picture's start token after the ISA (Equation 12).
+
+        Returns:
+            (batch, batch), texts first.
 
         Raises:
-            ValueError: There is no picture, or no visual part.
+            ValueError: The batch has no picture, or the method no visual part.
         """
         if self.visual is None or batch.pixels is None:
             raise ValueError(
@@ -331,136 +380,68 @@ class IMM(ExtractionModule):
         mask = layer_mask(self.text, text, batch.attention_mask)
         for index in range(self.num_shared_layers):
             text, pictures = self.align(index, text, pictures, mask)
-        return (
-            functional.normalize(text[:, 0], dim=-1)
-            @ functional.normalize(pictures[:, 0], dim=-1).T
-        )
+        unit_texts = functional.normalize(text[:, 0], dim=-1)  # (batch, hidden)
+        unit_pictures = functional.normalize(pictures[:, 0], dim=-1)  # (batch, hidden)
+        return unit_texts @ unit_pictures.T
 
     def pretrained_modules(self) -> list[nn.Module]:
-        """Parts that train at ``text_lr``: the visual layers are copies of the text encoder's."""
-        return [self.text, *([] if self.visual is None else [self.visual])]
+        """Return the parts that train at ``text_lr``.
+
+        The visual layers are copies of the text encoder's.
+        """
+        return [self.text] if self.visual is None else [self.text, self.visual]
 
     def rebuild_args(self) -> dict[str, Any]:
-        """Constructor arguments that build the same network where neither hub nor folder is at hand."""
+        """Return constructor arguments that build the same network without a hub or folder."""
         return {**super().rebuild_args(), "patch_embedding": None}
 
-    def _norm_before(self, layers: Any, index: int) -> nn.Module | None:
-        """The norm in front of a layer's attention: that of the layer before it, or of the embeddings; None if post."""
+    def _norm_before(self, index: int) -> nn.Module | None:
+        """Return the norm in front of a layer's attention, None in post-norm layers.
+
+        It is that of the layer before. The embeddings before the first layer are normed.
+        """
         if not self.is_pre_norm:
             return None
-        return (
-            layers[index - 1].output.LayerNorm if index else nn.Identity()
-        )  # embeddings come normed
+        return self.layers[index - 1].output.LayerNorm if index else nn.Identity()
 
-    def _join(self, layer: Any, fed: Tensor, beside: Tensor) -> Tensor:
-        """The residual connection around the feed-forward."""
-        joined: Tensor = layer.output.dropout(fed) + beside
-        return joined if self.is_pre_norm else layer.output.LayerNorm(joined)
+    def _norm_before_block(self, index: int) -> nn.Module | None:
+        """Return the norm in front of the attention of a layer's visual block.
+
+        It is that of the block before, or, for the first block, of the last ISA layer.
+        """
+        block_index = index - self.num_shared_layers
+        if not self.is_pre_norm or self.visual is None or block_index == 0:
+            return self._norm_before(index)
+        previous: Any = self.visual.blocks[block_index - 1]
+        norm: nn.Module = previous.output.LayerNorm
+        return norm
+
+    def _add_and_norm(self, layer: Any, residual: Tensor, fed: Tensor) -> Tensor:
+        """Add a feed-forward's result to the residual, and norm the sum in post-norm layers."""
+        added: Tensor = layer.output.dropout(fed) + residual
+        return added if self.is_pre_norm else layer.output.LayerNorm(added)
 
     def _run(
         self, block: Callable[..., tuple[Tensor, Tensor | None]], *inputs: Any
     ) -> tuple[Tensor, Tensor | None]:
-        """A block, its activations recomputed in the backward pass if ``gradient_checkpointing`` asks for it."""
+        """Run a block, and recompute its activations in the backward pass if asked for.
+
+        ``gradient_checkpointing`` asks for it.
+        """
         if not (self.training and self.layers[0].gradient_checkpointing):
             return block(*inputs)
         result: tuple[Tensor, Tensor | None] = checkpoint(block, *inputs, use_reentrant=False)
         return result
 
 
-class PatchEmbedding(nn.Module):
-    """LN([v_cls ; patches W + b] + positions + type) (Equation 2).
-
-    Args:
-        text: The text encoder: its width, and the norm that its own embeddings pass.
-        image_size: Height and width of a picture in pixels.
-        patch_size: Height and width of a patch in pixels.
-        source: A timm ViT, by name or folder, to take weights from; None starts randomly.
-
-    Raises:
-        ValueError: The patches do not fill the picture, or the source is no ViT with a start token.
-        WeightsUnavailable: The source's weights are not to be had.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(
-        self, text: TextEncoder, image_size: int, patch_size: int, source: str | None
-    ) -> None:
-        super().__init__()
-        if patch_size < 1 or image_size % patch_size:
-            raise ValueError(
-                f"pictures are {image_size} pixels wide, patch_size is {patch_size}: it must divide them"
-            )
-        embeddings: Any = text.model.embeddings
-        hidden, patches = text.hidden_size, (image_size // patch_size) ** 2
-        self.image_size, self.patch_size = image_size, patch_size
-        self.projection = nn.Conv2d(3, hidden, patch_size, stride=patch_size)
-        self.start, self.kind = nn.Embedding(1, hidden), nn.Embedding(1, hidden)
-        self.positions = nn.Embedding(1 + patches, hidden)
-        for table in (self.start, self.kind, self.positions):
-            nn.init.normal_(table.weight, std=text.config.initializer_range)
-        self.norm, self.dropout = (
-            _trained_copy(embeddings.LayerNorm),
-            _trained_copy(embeddings.dropout),
-        )
-        for statistic in ("mean", "std"):
-            self.register_buffer(
-                statistic, torch.full((3, 1, 1), 127.5)
-            )  # in pixel values, 0 to 255
-        if source is not None:
-            self._load(source)
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        """(pictures, 3, height, width) in pixel values, 0 to 255 -> (pictures, 1 + patches, hidden)."""
-        patches = self.projection(
-            (pictures.to(self.mean.dtype) - self.mean) / self.std
-        )  # (pictures, hidden, h, w)
-        start = self.start.weight.to(patches.dtype).expand(
-            len(pictures), -1, -1
-        )  # (pictures, 1, hidden)
-        tokens = torch.cat(
-            [start, patches.flatten(2).transpose(1, 2)], dim=1
-        )  # (pictures, 1 + patches, hidden)
-        embedded: Tensor = self.dropout(
-            self.norm(tokens + self.positions.weight + self.kind.weight)
-        )
-        return embedded
-
-    @torch.no_grad()
-    def _load(self, source: str) -> None:
-        """Take the weights of a ViT, resampled to these sizes; not if it is of another width."""
-        backbone = _read_vit(source, self.image_size)
-        vit, hidden = backbone.model, self.projection.out_channels
-        if vit.embed_dim != hidden:
-            message = f"patch_embedding '{source}' is {vit.embed_dim} wide, the text encoder {hidden}: it starts random"
-            warnings.warn(message, stacklevel=2)
-            return
-        vit.set_input_size(
-            img_size=(self.image_size, self.image_size),
-            patch_size=(self.patch_size, self.patch_size),
-        )
-        if vit.pos_embed.shape[1] != self.positions.num_embeddings:
-            raise ValueError(
-                f"patch_embedding '{source}' has no position for its start token: name another ViT"
-            )
-        bias = vit.patch_embed.proj.bias
-        self.projection.weight.copy_(vit.patch_embed.proj.weight)
-        self.projection.bias.copy_(torch.zeros(hidden) if bias is None else bias)  # type: ignore[union-attr]
-        self.start.weight.copy_(vit.cls_token[0])
-        self.positions.weight.copy_(vit.pos_embed[0])
-        self.mean.copy_(backbone.mean)
-        self.std.copy_(backbone.std)
-
-
 class VisualLayers(nn.Module):
-    """The picture's own weights, copied from the text encoder's layers.
+    """Weights of the pictures, copied from the text encoder's layers.
 
     Args:
-        patches: What a picture is read by.
-        layers: The text encoder's layers.
-        num_shared_layers: Of these the picture has a feed-forward of its own.
-        own_blocks: Whether it has blocks of its own for the others.
+        patches: Embedding of pictures.
+        layers: Layers of the text encoder.
+        num_shared_layers: Number of layers in which pictures have only a feed-forward of their own.
+        own_blocks: Give pictures a block of their own for every other layer.
     """
 
     def __init__(
@@ -471,30 +452,29 @@ class VisualLayers(nn.Module):
         self.feed_forwards = nn.ModuleList(
             FeedForward(layer) for layer in layers[:num_shared_layers]
         )
-        own = layers[num_shared_layers:] if own_blocks else []
-        self.blocks = nn.ModuleList(_trained_copy(layer) for layer in own)
-        if own_blocks:  # unread; a weight without gradient is never right
+        block_layers = layers[num_shared_layers:] if own_blocks else []
+        self.blocks = nn.ModuleList(trainable_copy(layer) for layer in block_layers)
+        if own_blocks:
+            # nothing reads their output, and every weight must get a gradient
             del self.blocks[-1].intermediate, self.blocks[-1].output
 
 
 class FeedForward(nn.Module):
-    """V-FFN: a copy of a layer's feed-forward, without its norm, which the modalities share."""
+    """V-FFN: copy of a layer's feed-forward, without its norm, which both modalities share."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
-        self.intermediate, self.output = (
-            _trained_copy(layer.intermediate),
-            _trained_copy(layer.output.dense),
-        )
+        self.intermediate = trainable_copy(layer.intermediate)
+        self.output = trainable_copy(layer.output.dense)
 
     def forward(self, states: Tensor) -> Tensor:
-        """(..., hidden) -> (..., hidden)."""
+        """Compute FFN(h) = f(h K^T) V (Equation 15) with biases, (..., hidden) to (..., hidden)."""
         fed: Tensor = self.output(self.intermediate(states))
         return fed
 
 
 class KnowledgeSlots(nn.Module):
-    """f(h phi_k^T) phi_v: hidden units beside a feed-forward's own, one per text token (Equations 19 to 21).
+    """Hidden units beside a feed-forward's own, one per text token (Equations 16 to 21).
 
     Args:
         hidden_size: Width of text and picture states.
@@ -503,162 +483,97 @@ class KnowledgeSlots(nn.Module):
 
     def __init__(self, hidden_size: int, intermediate: Any) -> None:
         super().__init__()
-        self.activation = _trained_copy(intermediate.intermediate_act_fn)
+        self.activation = trainable_copy(intermediate.intermediate_act_fn)
         self.key = nn.Linear(hidden_size, hidden_size, bias=False)
         self.value = nn.Linear(hidden_size, hidden_size, bias=False)
         nn.init.normal_(self.key.weight, std=1 / hidden_size)  # normed states then score about 1
         nn.init.zeros_(self.value.weight)
 
     def forward(self, text: Tensor, pictures: Tensor, mask: Tensor) -> Tensor:
-        """What the slots add to the feed-forward's result.
+        """Compute f(h phi_k^T) phi_v, the slots' part of the feed-forward (Equations 19 to 21).
 
         Args:
             text: (batch, tokens, hidden) inputs of the text's feed-forward.
             pictures: (batch, 1 + patches, hidden) inputs of the pictures' feed-forward.
-            mask: (batch, tokens) bool, True on slots that there are.
+            mask: (batch, tokens) bool, True on slots that exist.
 
         Returns:
             (batch, tokens, hidden)
         """
         knowledge = self.select(text, pictures)  # (batch, slots = tokens, hidden)
         scores = text @ self.key(knowledge).transpose(1, 2)  # (batch, tokens, slots)
-        inserted: Tensor = (self.activation(scores) * mask.unsqueeze(1)) @ self.value(knowledge)
+        active = self.activation(scores) * mask.unsqueeze(1)  # (batch, tokens, slots)
+        inserted: Tensor = active @ self.value(knowledge)
         return inserted
 
     def select(self, text: Tensor, pictures: Tensor) -> Tensor:
-        """k_i = softmax(S_i) h^v, S = h^t (h^v)^T (Equations 16 to 18), (batch, tokens, hidden)."""
+        """Compute k_i = softmax(S_i) h^v, S = h^t (h^v)^T (Equations 16 to 18).
+
+        Args:
+            text: (batch, tokens, hidden) h^t.
+            pictures: (batch, 1 + patches, hidden) h^v.
+
+        Returns:
+            (batch, tokens, hidden)
+        """
         similarities = text @ pictures.transpose(1, 2)  # (batch, tokens, 1 + patches)
         return similarities.softmax(-1) @ pictures
 
 
 def attend(
-    layer: Any,
-    states: Tensor,
-    before: nn.Module | None,
-    mask: Tensor | None = None,
+    layer: Any, states: Tensor, norm_before: nn.Module | None, mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The first half of a block, h = MHA(LN(h)) + h (Equation 3).
+    """Compute the first half of a block, h = MHA(LN(h)) + h (Equation 3).
 
     Args:
         layer: A layer of the text encoder, or a copy.
         states: (batch, positions, hidden)
-        before: The norm in front of the attention; None has the norm behind it, LN(MHA(h) + h).
-        mask: (batch, 1, positions, positions) bool, True on what may be attended to; None if all may.
+        norm_before: The norm in front of the attention. None puts the norm behind it,
+            LN(MHA(h) + h).
+        mask: (batch, 1, positions, positions) bool, True on positions that may be attended to, None
+            if all may.
 
     Returns:
-        What goes on beside the feed-forward, and what goes into it, (batch, positions, hidden) each.
+        The residual beside the feed-forward, and the input of the feed-forward, (batch, positions,
+        hidden) each.
     """
     attention = layer.attention
-    heads = attention.self(states if before is None else before(states), mask)[
-        0
-    ]  # (batch, positions, hidden)
-    added: Tensor = attention.output.dropout(attention.output.dense(heads)) + states
+    inputs = states if norm_before is None else norm_before(states)
+    attended = attention.self(inputs, mask)[0]  # (batch, positions, hidden)
+    added: Tensor = attention.output.dropout(attention.output.dense(attended)) + states
     normed: Tensor = attention.output.LayerNorm(added)
-    return (normed if before is None else added), normed
+    return (normed if norm_before is None else added), normed
 
 
 def feed_forward(layer: Any, states: Tensor) -> Tensor:
-    """FFN(h) = f(h K^T) V (Equation 15) with the layer's biases, (..., hidden) -> (..., hidden)."""
+    """Compute FFN(h) = f(h K^T) V (Equation 15) with biases, (..., hidden) to (..., hidden)."""
     fed: Tensor = layer.output.dense(layer.intermediate(states))
     return fed
 
 
-def augment(pictures: Tensor, size: int) -> Tensor:
-    """A random resized crop of every picture, every second one flipped, all drawn and cut at once on the device.
-
-    Area and proportions are drawn as Szegedy et al. do (Going Deeper with Convolutions, CVPR 2015): 8 to 100 % of the
-    picture, 3:4 to 4:3.
+def _gather_unit_vectors(vectors: Tensor) -> Tensor:
+    """Gather vectors of all processes and divide them by their lengths, at least in float32.
 
     Args:
-        pictures: (pictures, 3, size, size) uint8 RGB.
-        size: Their height and width.
+        vectors: (batch, width)
 
     Returns:
-        The same shape, float, 0 to 255.
+        (posts, width)
     """
-    count = len(pictures)
-    area, shape, left, top, turn = torch.rand(5, count, device=pictures.device)  # (pictures,) each
-    ratio = torch.exp((2 * shape - 1) * math.log(4 / 3))
-    side = (_LEAST_AREA + (1 - _LEAST_AREA) * area).sqrt()
-    width, height = (side * ratio.sqrt()).clamp(max=1), (side / ratio.sqrt()).clamp(max=1)
-    left, top = left * (1 - width), top * (1 - height)
-    boxes = torch.stack([left, top, left + width, top + height], dim=1) * size  # (pictures, 4)
-    numbered = torch.cat(
-        [torch.arange(count, device=boxes.device).unsqueeze(1).to(boxes), boxes], dim=1
-    )
-    views: Tensor = roi_align(pictures.float(), numbered, size, sampling_ratio=2, aligned=True)
-    return torch.where((turn < 1 / 2)[:, None, None, None], views.flip(-1), views)
-
-
-def matching_loss(
-    text: Tensor, pictures: Tensor, similarity: Tensor, temperature: float, seen: Tensor
-) -> Tensor:
-    """(L^t2v + L^v2t) / 2 with s(a, b) = cos(a, b) / tau (Equations 12 and 13).
-
-    Args:
-        text: (posts, hidden)
-        pictures: (posts, hidden)
-        similarity: (posts, posts) P, at least 0, texts first.
-        temperature: tau.
-        seen: (posts,) bool, True on posts that take part.
-    """
-    cosines = (
-        functional.normalize(text, dim=-1) @ functional.normalize(pictures, dim=-1).T
-    )  # (posts, posts)
-    scores = cosines / temperature
-    return (divergence(scores, similarity, seen) + divergence(scores.T, similarity.T, seen)) / 2
-
-
-def divergence(scores: Tensor, similarity: Tensor, seen: Tensor) -> Tensor:
-    """1/B sum_ij p_ij log(p_ij / (q_ij + eps)), p = softmax_j(scores), q_ij = P_ij / sum_k P_ik (Equations 6 to 8).
-
-    A row of P that is all 0 gives a uniform q; no post at all gives 0.
-
-    Args:
-        scores: (posts, posts)
-        similarity: (posts, posts) P, at least 0.
-        seen: (posts,) bool, True on posts that take part; the others are neither rows nor columns.
-    """
-    pairs = seen.unsqueeze(1) & seen  # (posts, posts)
-    count = seen.sum().clamp(min=1)
-    log_p = scores.masked_fill(~pairs, torch.finfo(scores.dtype).min).log_softmax(
-        1
-    )  # (posts, posts)
-    known = similarity.to(log_p.dtype) * pairs
-    total = known.sum(1, keepdim=True)  # (posts, 1)
-    q = torch.where(total > 0, known / total.clamp(min=torch.finfo(total.dtype).tiny), 1 / count)
-    terms = log_p.exp() * (log_p - (q + _EPSILON).log())
-    return terms.masked_fill(~pairs, 0).sum() / count
-
-
-def _read_vit(source: str, image_size: int) -> VisualBackbone:
-    """A ViT with its weights and the statistics of the pictures it knows."""
-    try:
-        backbone = VisualBackbone(source, image_size=image_size)
-    except WeightsUnavailable as error:
-        raise WeightsUnavailable(
-            f"{error}; or set patch_embedding: null to start the patches randomly"
-        ) from error
-    if any(
-        getattr(backbone.model, part, None) is None
-        for part in ("patch_embed", "cls_token", "pos_embed")
-    ):
-        raise ValueError(
-            f"patch_embedding '{source}' has no patches, start token and positions: name a ViT"
-        )
-    return backbone
+    vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+    return functional.normalize(all_gather_rows(vectors), dim=-1)
 
 
 def _count_shared(num_shared_layers: int | None, num_layers: int) -> int:
-    """L_VT, with at least one layer for the ISA and one for the IA."""
+    """Return the number of ISA layers (L_VT), which leaves at least one layer for the IA.
+
+    Raises:
+        ValueError: The ISA or the IA has no layer.
+    """
     count = num_layers // 2 if num_shared_layers is None else num_shared_layers
     if not 1 <= count < num_layers:
         raise ValueError(
-            f"num_shared_layers is {count}, the text encoder has {num_layers} layers: expected 1 to {num_layers - 1}"
+            f"num_shared_layers is {count}, the text encoder has {num_layers} layers: expected 1 "
+            f"to {num_layers - 1}"
         )
     return count
-
-
-def _trained_copy(module: nn.Module) -> nn.Module:
-    """A copy that trains, also where the original is frozen."""
-    return copy.deepcopy(module).requires_grad_(True).train()

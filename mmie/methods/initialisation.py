@@ -57,7 +57,7 @@ def initialise_from(
         CheckpointError: The file is no checkpoint, or its text encoder is another one.
     """
     checkpoint = read_checkpoint(path)
-    own, theirs = module.state_dict(), checkpoint.state_dict
+    state, source = module.state_dict(), checkpoint.state_dict
     embeddings = _embedding_names(module)
     _check_text_encoder(module, checkpoint, embeddings)
     refused = {
@@ -67,17 +67,17 @@ def initialise_from(
     }
     copied = {
         name: tensor
-        for name, tensor in theirs.items()
-        if name in own and own[name].shape == tensor.shape and not name.startswith(tuple(refused))
+        for name, tensor in source.items()
+        if name in state
+        and state[name].shape == tensor.shape
+        and not name.startswith(tuple(refused))
     }
     module.load_state_dict(copied, strict=False)
-    fresh, unused = (
-        _count_by_part(own.keys() - copied.keys()),
-        _count_by_part(theirs.keys() - copied.keys()),
-    )
+    new = _count_by_part(state.keys() - copied.keys())
+    unused = _count_by_part(source.keys() - copied.keys())
     parts = [
-        f"took over {len(copied)} of {len(own)} tensors",
-        f"new: {fresh or 'none'}",
+        f"took over {len(copied)} of {len(state)} tensors",
+        f"new: {new or 'none'}",
         f"left in the checkpoint: {unused or 'none'}",
         *dict.fromkeys(refused.values()),
     ]
@@ -101,12 +101,13 @@ def _check_text_encoder(
             f"'{checkpoint.source}' has a text encoder of type {theirs_kind}, this method one of "
             f"type {kind}: init_from needs the same, see --model.init_args.text_encoder"
         )
-    own, theirs = _text_shapes(module.state_dict()), _text_shapes(checkpoint.state_dict)
-    for name in sorted((own.keys() | theirs.keys()) - embeddings):
-        if own.get(name) != theirs.get(name):
+    ours = _text_shapes(module.state_dict())
+    theirs = _text_shapes(checkpoint.state_dict)
+    for name in sorted((ours.keys() | theirs.keys()) - embeddings):
+        if ours.get(name) != theirs.get(name):
             raise CheckpointError(
                 f"'{checkpoint.source}' has a text encoder of another size ({name} is "
-                f"{theirs.get(name, 'not there')}, here {own.get(name, 'not there')}): "
+                f"{theirs.get(name, 'not there')}, here {ours.get(name, 'not there')}): "
                 "init_from needs the same, see --model.init_args.text_encoder"
             )
 
@@ -124,7 +125,7 @@ def _embedding_names(module: InitialisableModule) -> set[str]:
 
 
 def _refused_head(module: InitialisableModule, checkpoint: Checkpoint) -> dict[str, str]:
-    """Map the head's prefix to the reason why it is not copied; empty if the labels are the same."""
+    """Map the head's prefix to the reason why it is not copied, if the labels differ."""
     name = find_difference(checkpoint, module.schema, _LABEL_ATTRIBUTES)
     return {} if name is None else {_HEAD: f"the head is new, since {name} differs"}
 

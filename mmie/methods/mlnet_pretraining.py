@@ -1,10 +1,14 @@
-"""Pretraining of MLNet: what picture and text of a post say of each other, without any label.
+"""Pretraining of MLNet: three tasks on texts and pictures that need no labels.
 
-Zhai et al., MLNet, Frontiers in Neurorobotics 17, 2023, https://doi.org/10.3389/fnbot.2023.1181143, Section 3.2
+Zhai et al., MLNet, Frontiers in Neurorobotics 17, 2023, https://doi.org/10.3389/fnbot.2023.1181143,
+Section 3.2
 
-1. Masked words (MLM): some pieces are hidden, all regions are seen; which pieces were they?
-2. Masked regions (MVM): some regions are hidden, the whole text is seen; what do their views show?
-3. Matching (VLM): does the picture belong to the text, or to another post of the batch?
+1. Masked words (MLM): some pieces are hidden, and predicted from the others and all regions.
+2. Masked regions (MVM): some regions are hidden. The classes of their views are predicted from the
+   whole text and the other regions.
+3. Matching (VLM): pictures are classified as belonging to the text or to another post of the batch.
+4. All but the predictors of pieces and classes is `MLNet`'s, under the same names, so that its
+   ``init_from`` takes a checkpoint of this module.
 
 =====================  =======================================  ==========
 paper                  here                                     shape
@@ -14,19 +18,20 @@ MVM (Equations 5, 7)   `MLNetPretraining.region_loss`           ()
 VLM                    `MLNet.match_loss`                       ()
 =====================  =======================================  ==========
 
-All but the predictors of pieces and objects is `MLNet`'s, name by name: its ``init_from`` takes a checkpoint of this.
+**Departures.**
 
-**Departures.** The paper's targets of MVM are classes that an object detector found. Crop indices do not hold them,
-so that Equation 6 cannot be computed; the target is the distribution that the backbone's own ImageNet classifier gives
-the region's view, by Equation 7. The characters of a word are hidden with any of its pieces, which they would spell.
-The three losses are added with equal weights; the paper gives none.
+- The paper's targets of MVM are classes from an object detector (Equation 6). Crop indices do not
+  hold them. The target here is the distribution that the backbone's own ImageNet classifier gives
+  the region's view (Equation 7).
+- The characters of a word are hidden with any of its pieces, since they would reveal them.
+- The three losses are added with equal weights. The paper gives none.
 """
 
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from mmie.blocks.features import FeatureSpec, backbone_feature_spec, cached_or_computed_features
@@ -34,29 +39,30 @@ from mmie.blocks.vision import VisualBackbone
 from mmie.methods.mlnet import MLNet
 from mmie.types import Batch, Encoding, MmieError, Prediction, Schema
 
-_HIDDEN, _KEPT = (
-    0.8,
-    0.1,
-)  # of the chosen pieces; the others are replaced by random ones, as in BERT
+# shares of the chosen pieces, as in BERT; the others are replaced by random pieces
+_MASKED_SHARE = 0.8
+_UNCHANGED_SHARE = 0.1
 
 
-class NoAnswers(MmieError, RuntimeError):
-    """A pretraining was asked for entities or relations."""
+class PredictionUnsupported(MmieError, RuntimeError):
+    """Error for entities or relations that are requested from a pretraining."""
 
 
 class MLNetPretraining(MLNet):
     """MLNet's encoder with three tasks that need no labels, and without LSTM and head.
 
     Args:
-        schema: What the data module says of the data; the command line links it.
+        schema: Description of the data. The command line links it from the data module.
         text_ratio: Share of the words' pieces that are chosen for MLM.
         region_ratio: Share of the regions that are hidden for MVM.
         vision_backbone: Name of a ``timm`` model with its classifier, or local folder of one.
         pretrained_vision: Load the weights of backbone and classifier.
-        **shared: See `MLNet`, whose ``match_weight``, ``lstm_size`` and ``lstm_dropout`` mean nothing here.
+        **shared: See `MLNet`, whose ``match_weight``, ``lstm_size`` and ``lstm_dropout`` have no
+            effect here.
 
     Raises:
-        ValueError: A share is out of range, the tokenizer has no mask token, or the backbone no classifier.
+        ValueError: A share is out of range, the tokenizer has no mask token, or the backbone no
+            classifier.
     """
 
     monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("val/loss", "min")
@@ -79,47 +85,54 @@ class MLNetPretraining(MLNet):
             )
         if not (0 < text_ratio <= 1 and 0 < region_ratio <= 1):
             raise ValueError(
-                f"text_ratio {text_ratio} and region_ratio {region_ratio} must be above 0, at most 1"
+                f"text_ratio {text_ratio} and region_ratio {region_ratio} must be above 0, "
+                "at most 1"
             )
-        del (
-            self.head,
-            self.bilstm,
-        )  # nothing is answered, and a weight without gradient is never right
-        self.mask_id, self.text_ratio, self.region_ratio = schema.mask_id, text_ratio, region_ratio
+        # they are not used, and every weight must get a gradient
+        del self.head, self.bilstm
+        self.mask_id = schema.mask_id
+        self.text_ratio = text_ratio
+        self.region_ratio = region_ratio
         self.pieces = PiecePredictor(self.text.hidden_size, len(self.embeddings))
-        load = self.pretrained and pretrained_vision
+        load_weights = self.pretrained and pretrained_vision
         self.classifier = VisualBackbone(
-            vision_backbone, load, "logits", image_size=schema.image_size
+            vision_backbone, load_weights, "logits", image_size=schema.image_size
         )
         self.objects = nn.Linear(self.text.hidden_size, self.classifier.channels[0])
 
     @property
     def embeddings(self) -> Tensor:
-        """What the text encoder reads for every piece, (vocabulary, hidden)."""
+        """Embeddings of the text encoder's pieces, (vocabulary, hidden)."""
         weight: Tensor = self.text.model.get_input_embeddings().weight  # type: ignore[assignment]
         return weight
 
     def feature_specs(self) -> list[FeatureSpec]:
-        """The features of the backbone, if it is frozen, and what the classifier says."""
+        """Specify the features of a frozen backbone and the scores of the classifier."""
         return [*super().feature_specs(), backbone_feature_spec(self.classifier, "classifier")]
 
     def head_modules(self) -> list[nn.Module]:
-        """Parts that train at ``head_lr``."""
+        """Return the parts that train at ``head_lr``."""
         return [self.pieces, self.objects]
 
     def encode(self, batch: Batch) -> Encoding:
-        """States of the text after the fusion, nothing hidden, (batch, tokens, hidden), and the three losses."""
-        states, _ = self.fuse(
-            self.read_text(batch), self.read_pictures(self.grid(batch), batch), batch
-        )
+        """Encode the text with nothing hidden, and compute the three losses."""
+        text = self.lower_text_layers(batch)  # (batch, tokens, hidden)
+        regions = self.encode_regions(self.region_grid(batch), batch)  # (batch, regions, hidden)
+        states, _ = self.fuse(text, regions, batch)  # (batch, tokens, hidden)
         return Encoding(states, self.pretraining_losses(batch))
 
     def pretraining_losses(
-        self, batch: Batch, generator: torch.Generator | None = None
+        self, batch: Batch, generator: Generator | None = None
     ) -> dict[str, Tensor]:
-        """The losses of the three tasks by name; ``generator``, on the CPU, draws what is hidden."""
-        text, grid = self.read_text(batch), self.grid(batch)
-        regions = self.read_pictures(grid, batch)
+        """Compute the losses of the three tasks by name.
+
+        Args:
+            batch: The posts.
+            generator: Draws what is hidden, on the CPU.
+        """
+        text = self.lower_text_layers(batch)  # (batch, tokens, hidden)
+        grid = self.region_grid(batch)  # (batch, regions, channels)
+        regions = self.encode_regions(grid, batch)  # (batch, regions, hidden)
         return {
             "mlm": self.word_loss(regions, batch, generator),
             "mvm": self.region_loss(text, grid, batch, generator),
@@ -127,127 +140,141 @@ class MLNetPretraining(MLNet):
         }
 
     def word_loss(
-        self, regions: Tensor, batch: Batch, generator: torch.Generator | None = None
+        self, regions: Tensor, batch: Batch, generator: Generator | None = None
     ) -> Tensor:
-        """L_MLM = -E log P(w_m | w_rest, v) (Equation 4), mean over chosen pieces; 0 if none was chosen.
+        """Compute L_MLM = -E log P(w_m | w_rest, v) (Equation 4), the mean over chosen pieces.
 
         Args:
             regions: (batch, regions, hidden) before the fusion.
             batch: The posts.
             generator: Draws the pieces.
+
+        Returns:
+            (), 0 if no piece was chosen.
         """
-        chosen = _draw(batch.text_mask, self.text_ratio, generator)  # (batch, tokens)
-        hidden = self.hide_words(batch, chosen, generator)
-        states, _ = self.fuse(self.read_text(hidden), regions, hidden)
-        scores = self.pieces(states[chosen], self.embeddings)  # (chosen, vocabulary)
-        total = functional.cross_entropy(scores.float(), batch.input_ids[chosen], reduction="sum")
-        return total / chosen.sum().clamp(min=1)
+        is_chosen = _draw(batch.text_mask, self.text_ratio, generator)  # (batch, tokens)
+        hidden = self.hide_words(batch, is_chosen, generator)
+        states, _ = self.fuse(self.lower_text_layers(hidden), regions, hidden)
+        scores = self.pieces(states[is_chosen], self.embeddings)  # (chosen, vocabulary)
+        pieces = batch.input_ids[is_chosen]  # (chosen,)
+        total = functional.cross_entropy(scores.float(), pieces, reduction="sum")
+        return total / is_chosen.sum().clamp(min=1)
 
     def hide_words(
-        self, batch: Batch, chosen: Tensor, generator: torch.Generator | None = None
+        self, batch: Batch, is_chosen: Tensor, generator: Generator | None = None
     ) -> Batch:
-        """The batch with chosen pieces (batch, tokens) masked, replaced or kept, and their words without characters.
+        """Mask, replace or keep the chosen pieces, and hide the characters of their words.
 
-        Of the chosen ones 80 % become the mask token, 10 % a random piece (Devlin et al., BERT, NAACL 2019).
+        Of the chosen pieces 80 % become the mask token and 10 % a random piece (Devlin et al.,
+        BERT, NAACL 2019).
+
+        Args:
+            batch: The posts.
+            is_chosen: (batch, tokens) bool
+            generator: Draws which pieces are masked, replaced or kept.
         """
-        ids = batch.input_ids
-        fate = torch.rand(ids.shape, generator=generator).to(ids.device)
-        randoms = torch.randint(self.schema.vocab_size, ids.shape, generator=generator).to(
-            ids.device
-        )
-        changed = torch.where(
-            fate < _HIDDEN, self.mask_id, torch.where(fate < 1 - _KEPT, randoms, ids)
-        )
-        touched = torch.zeros_like(batch.characters[..., 0])  # (batch, words)
-        touched = touched.scatter_add(1, batch.token_words.clamp(min=0), chosen.long())
-        spared = (touched == 0).unsqueeze(-1)
+        ids = batch.input_ids  # (batch, tokens)
+        share = torch.rand(ids.shape, generator=generator).to(ids.device)  # (batch, tokens)
+        random_ids = torch.randint(self.schema.vocab_size, ids.shape, generator=generator)
+        kept_or_random = torch.where(share < 1 - _UNCHANGED_SHARE, random_ids.to(ids.device), ids)
+        hidden_ids = torch.where(share < _MASKED_SHARE, self.mask_id, kept_or_random)
+        num_chosen = torch.zeros_like(batch.characters[..., 0])  # (batch, words)
+        word_of_token = batch.token_words.clamp(min=0)  # (batch, tokens)
+        num_chosen = num_chosen.scatter_add(1, word_of_token, is_chosen.long())
+        is_unchanged = (num_chosen == 0).unsqueeze(-1)  # (batch, words, 1)
         return replace(
-            batch, input_ids=torch.where(chosen, changed, ids), characters=batch.characters * spared
+            batch,
+            input_ids=torch.where(is_chosen, hidden_ids, ids),
+            characters=batch.characters * is_unchanged,
         )
 
     def region_loss(
-        self, text: Tensor, grid: Tensor, batch: Batch, generator: torch.Generator | None = None
+        self, text: Tensor, grid: Tensor, batch: Batch, generator: Generator | None = None
     ) -> Tensor:
-        """L_MVM = E KL(c(v_m) || g(v_m)) (Equations 5, 7), mean over hidden regions; 0 if none is hidden.
+        """Compute L_MVM = E KL(c(v_m) || g(v_m)) (Equations 5, 7), the mean over hidden regions.
 
         Args:
             text: (batch, tokens, hidden) before the fusion.
-            grid: (batch, regions, channels); hidden regions become -1.
+            grid: (batch, regions, channels). Hidden regions become -1.
             batch: The posts.
             generator: Draws the regions.
+
+        Returns:
+            (), 0 if no region is hidden.
         """
-        hidden = _draw(
-            self.region_mask(grid, batch), self.region_ratio, generator
-        )  # (batch, regions)
-        regions = self.read_pictures(grid.masked_fill(hidden.unsqueeze(-1), -1), batch)
-        _, regions = self.fuse(text, regions, batch)
-        posts, places = hidden.nonzero(as_tuple=True)  # (hidden regions,) each
-        views = places // (grid.shape[1] // batch.view_mask.shape[1])
-        guesses = (
-            self.objects(regions[posts, places]).float().log_softmax(-1)
-        )  # (hidden regions, classes)
-        total = functional.kl_div(guesses, self.view_classes(batch)[posts, views], reduction="sum")
+        is_hidden = _draw(self.region_mask(grid, batch), self.region_ratio, generator)
+        hidden_grid = grid.masked_fill(is_hidden.unsqueeze(-1), -1)  # (batch, regions, channels)
+        regions = self.encode_regions(hidden_grid, batch)  # (batch, regions, hidden)
+        _, regions = self.fuse(text, regions, batch)  # (batch, regions, hidden)
+        posts, indices = is_hidden.nonzero(as_tuple=True)  # (hidden regions,) each
+        regions_per_view = grid.shape[1] // batch.view_mask.shape[1]
+        views = indices // regions_per_view  # (hidden regions,)
+        scores = self.objects(regions[posts, indices])  # (hidden regions, classes)
+        targets = self.view_classes(batch)[posts, views]  # (hidden regions, classes)
+        total = functional.kl_div(scores.float().log_softmax(-1), targets, reduction="sum")
         return total / max(1, len(posts))
 
     def view_classes(self, batch: Batch) -> Tensor:
-        """What the backbone's own classifier sees in each view: probabilities (batch, views, classes), 0 if masked."""
-        (logits,) = cached_or_computed_features(
-            self.classifier, "classifier", batch
-        )  # (batch, views, classes)
+        """Compute the class probabilities of each view by the backbone's own classifier.
+
+        Returns:
+            (batch, views, classes), 0 for masked views.
+        """
+        # (batch, views, classes)
+        (logits,) = cached_or_computed_features(self.classifier, "classifier", batch)
         return logits.float().softmax(-1) * batch.view_mask.unsqueeze(-1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Sum of the three losses."""
+        """Compute and log the sum of the three losses."""
         return self._log_losses("train", batch, self.pretraining_losses(batch))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """The same; in every epoch the same pieces and regions are hidden."""
-        self._log_losses(
-            "val", batch, self.pretraining_losses(batch, torch.Generator().manual_seed(batch_idx))
-        )
+        """Log the three losses, with the same pieces and regions hidden in every epoch."""
+        generator = torch.Generator().manual_seed(batch_idx)
+        self._log_losses("val", batch, self.pretraining_losses(batch, generator))
 
     def on_validation_epoch_end(self) -> None:
-        """Nothing: the losses are logged by step."""
+        """Do nothing, since the steps log the losses."""
 
     def forward(self, batch: Batch) -> list[Prediction]:
-        """Refuse to answer.
+        """Raise, since a pretraining cannot predict.
 
         Raises:
-            NoAnswers: Always.
+            PredictionUnsupported: Always.
         """
-        raise NoAnswers(
-            "a pretraining finds no entities or relations: fine-tune MLNet from its checkpoint with "
-            "--model.init_args.init_from"
+        raise PredictionUnsupported(
+            "a pretraining finds no entities or relations: fine-tune MLNet from its checkpoint "
+            "with --model.init_args.init_from"
         )
 
     def predict(self, batch: Batch) -> list[Prediction]:
-        """Refuse to answer; see `forward`."""
+        """Raise as `forward` does."""
         return self(batch)  # type: ignore[no-any-return]
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
-        """Refuse to explain answers that there are not; see `forward`."""
+        """Raise as `forward` does."""
         self(batch)
         return {}
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Prediction]]:
-        """Refuse to answer; see `forward`."""
+        """Raise as `forward` does."""
         return {"predictions": self(batch)}
 
     def _log_losses(self, stage: str, batch: Batch, losses: dict[str, Tensor]) -> Tensor:
-        """Log the losses and their sum, by epoch; the sum."""
+        """Log the losses and their sum by epoch, and return the sum."""
         total = torch.stack([*losses.values()]).sum()
-        values = {f"{stage}/{name}_loss": loss.detach() for name, loss in losses.items()}
-        values[f"{stage}/loss"] = total.detach()
-        self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch))
+        logged = {f"{stage}/{name}_loss": loss.detach() for name, loss in losses.items()}
+        logged[f"{stage}/loss"] = total.detach()
+        self.log_dict(logged, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch))
         return total
 
 
 class PiecePredictor(nn.Module):
-    """E Norm(GELU(W h)) + b, with E the embeddings that the encoder reads (Devlin et al., BERT, NAACL 2019).
+    """Scores of every piece for states of hidden pieces (Devlin et al., BERT, NAACL 2019).
 
     Args:
         hidden_size: Width of the states.
-        vocab_size: Rows of E.
+        vocab_size: Number of pieces.
     """
 
     def __init__(self, hidden_size: int, vocab_size: int) -> None:
@@ -257,11 +284,19 @@ class PiecePredictor(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
     def forward(self, states: Tensor, embeddings: Tensor) -> Tensor:
-        """(positions, hidden) and E (vocabulary, hidden) -> (positions, vocabulary)."""
-        transformed = self.norm(functional.gelu(self.transform(states)))
+        """Compute E Norm(GELU(W h)) + b.
+
+        Args:
+            states: (positions, hidden) h.
+            embeddings: (vocabulary, hidden) E, the embeddings of the text encoder.
+
+        Returns:
+            (positions, vocabulary)
+        """
+        transformed = self.norm(functional.gelu(self.transform(states)))  # (positions, hidden)
         return functional.linear(transformed, embeddings, self.bias)
 
 
-def _draw(mask: Tensor, share: float, generator: torch.Generator | None) -> Tensor:
-    """A random share of what a mask holds."""
+def _draw(mask: Tensor, share: float, generator: Generator | None) -> Tensor:
+    """Draw a random share of the positions where a mask is True, in the shape of the mask."""
     return mask & (torch.rand(mask.shape, generator=generator).to(mask.device) < share)

@@ -1,4 +1,4 @@
-"""Base class of the methods that read images."""
+"""Base class of the methods that read images by a visual backbone."""
 
 from typing import Any, ClassVar
 
@@ -11,21 +11,26 @@ from mmie.types import Batch, Schema
 
 
 class MultimodalModule(ExtractionModule):
-    """A method that looks at the picture, by `encode_images` alone: a frozen backbone's features may come without pixels.
+    """Method with a visual backbone.
+
+    A subclass reads images through `encode_images` alone, so that the cached features of a frozen
+    backbone can replace pixels.
 
     Args:
-        schema: What the data module says of the data; the command line links it.
+        schema: Description of the data. The command line links it from the data module.
         vision_backbone: Name of a ``timm`` model, or local folder of one.
-        freeze_vision: Keep the visual backbone as it is: eval mode, no gradient, no graph. Batch norms of one that is
-            trained see the batch of their own process, unless ``trainer.sync_batchnorm`` is set (on GPUs).
-        pretrained_vision: Load the backbone's weights; false where only the text encoder's are at hand.
+        freeze_vision: Do not train the visual backbone: eval mode, no gradient, no graph. Batch
+            norms of a trained one use the batch of their own process, unless
+            ``trainer.sync_batchnorm`` is set (on GPUs).
+        pretrained_vision: Load the backbone's weights. Use false where only the text encoder's are
+            at hand.
         **shared: See `ExtractionModule`.
     """
 
     vision_output: ClassVar[VisualOutput]
-    """What the method wants of the visual backbone."""
+    """Output of the visual backbone that the method uses."""
     vision_pool_to: ClassVar[int | None] = None
-    """Height and width to which it wants feature maps pooled."""
+    """Height and width that feature maps are pooled to, None for no pooling."""
 
     def __init__(
         self,
@@ -46,22 +51,26 @@ class MultimodalModule(ExtractionModule):
         )
 
     def encode_images(self, batch: Batch) -> list[Tensor]:
-        """Features of the views, (batch, views, ...) each: four stages, or one grid or vector; 0 where masked."""
+        """Return the visual features of a batch, 0 for masked views.
+
+        Returns:
+            (batch, views, ...) each: four stages, or one grid or vector.
+        """
         return cached_or_computed_features(self.vision, "vision", batch)
 
     @property
     def reads_pixels(self) -> bool:
-        """Only where the backbone is trained."""
+        """Whether the backbone is trained."""
         return not self.vision.frozen
 
     def feature_specs(self) -> list[FeatureSpec]:
-        """The features of a frozen backbone."""
+        """Specify the features of a frozen backbone."""
         return [backbone_feature_spec(self.vision, "vision")] if self.vision.frozen else []
 
     def pretrained_modules(self) -> list[nn.Module]:
-        """Parts that train at ``text_lr``."""
+        """Return the parts that train at ``text_lr``."""
         return [self.text, self.vision]
 
     def rebuild_args(self) -> dict[str, Any]:
-        """Constructor arguments that build the same network where neither hub nor folder is at hand."""
+        """Return constructor arguments that build the same network without a hub or folder."""
         return {**super().rebuild_args(), "vision_backbone": self.vision.architecture}

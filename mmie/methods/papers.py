@@ -1,6 +1,7 @@
-"""What the methods' papers report: the one place that the command, the README and comparisons take it from.
+"""The methods' papers and the results that they report.
 
-Scores are percent, as printed. Corpora go by the names of their classes, rows of an ablation table by the overlay in
+`mmie methods`, the README and comparisons take them from here. Scores are in percent, as printed.
+Corpora have the names of their classes, and rows of an ablation table the name of the overlay in
 ``configs/ablations`` that repeats them.
 """
 
@@ -9,12 +10,12 @@ from dataclasses import dataclass, field
 from mmie.types import Task
 
 CORPORA: dict[str, Task] = {"Twitter2015": "ner", "Twitter2017": "ner", "MNRE": "re"}
-"""The corpora that the papers share, and the task of each."""
+"""Tasks of the corpora that the papers share."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
-    """Precision, recall and F1 in percent; None where the paper does not print it."""
+class PublishedScores:
+    """Precision, recall and F1 in percent, None where the paper does not print them."""
 
     precision: float | None
     recall: float | None
@@ -23,30 +24,30 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One row of a table of results.
+    """Row of a table of results.
 
     Attributes:
-        corpus: Whose test split was scored.
-        scores: Over all types or relations.
-        trained_on: Corpus of the training, where it is another ("cross-domain").
-        started_from: Corpus on which the weights were trained before ("cross-task").
+        corpus: Corpus whose test split was scored.
+        scores: Scores over all types or relations.
+        trained_on: Corpus of the training, if it is another one ("cross-domain").
+        started_from: Corpus that the weights were trained on before ("cross-task").
         by_type: F1 of each entity type, if the paper prints it.
     """
 
     corpus: str
-    scores: Scores
+    scores: PublishedScores
     trained_on: str | None = None
     started_from: str | None = None
     by_type: dict[str, float] = field(default_factory=dict)
 
     @property
     def task(self) -> Task:
-        """The task of the corpus."""
+        """Task of the corpus."""
         return CORPORA[self.corpus]
 
     @property
     def setting(self) -> str:
-        """How the run differs from training and testing on one corpus; empty if it does not."""
+        """Difference from training and testing on one corpus, empty if there is none."""
         if self.trained_on is not None:
             return f"trained on {self.trained_on}"
         return "" if self.started_from is None else f"weights from {self.started_from}"
@@ -54,20 +55,21 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """A paper, and what it reports of its method.
+    """Paper of a method, with its results.
 
     Attributes:
-        title: Its title.
-        authors: Family names.
-        venue: Where it appeared.
-        year: When.
-        url: Where to find it.
-        pictures: What its method takes from pictures, in a few words.
-        text: Its text encoder.
-        tasks: Tasks that it reports; the implementation here does both.
-        published: Its results.
-        ablations: F1 per corpus of each ablation, by the name of the overlay; empty where only a figure shows it.
-        remark: What one must know of the numbers.
+        title: Title.
+        authors: Family names of the authors.
+        venue: Journal or conference.
+        year: Year of publication.
+        url: Link to the paper.
+        pictures: Use of pictures by its method, in a few words.
+        text: Text encoder of its method.
+        tasks: Tasks that it reports. The implementation here does both.
+        published: Results.
+        ablations: F1 per corpus of each ablation, by the name of the overlay. Empty where only a
+            figure shows it.
+        remark: Note on the numbers.
     """
 
     title: str
@@ -82,23 +84,24 @@ class Paper:
     ablations: dict[str, dict[str, float]] = field(default_factory=dict)
     remark: str = ""
 
-    def score(self, corpus: str) -> Scores | None:
-        """The result of training and testing on ``corpus``; None if the paper has none."""
-        return next(
-            (row.scores for row in self.published if row.corpus == corpus and not row.setting), None
-        )
+    def score(self, corpus: str) -> PublishedScores | None:
+        """Return the scores of training and testing on ``corpus``, None if the paper has none."""
+        for row in self.published:
+            if row.corpus == corpus and not row.setting:
+                return row.scores
+        return None
 
 
 def _f1s(
     twitter2015: float | None, twitter2017: float | None, mnre: float | None = None
 ) -> dict[str, float]:
-    """F1 by corpus, absent ones left out."""
+    """Map corpora to their F1, without those that have none."""
     values = zip(CORPORA, (twitter2015, twitter2017, mnre), strict=True)
     return {corpus: value for corpus, value in values if value is not None}
 
 
 def _types(person: float, location: float, organisation: float, other: float) -> dict[str, float]:
-    """F1 by entity type."""
+    """Map entity types to their F1."""
     return {"PER": person, "LOC": location, "ORG": organisation, "MISC": other}
 
 
@@ -112,16 +115,17 @@ TEXT_ONLY = Paper(
     text="BERT, one pass",
     tasks=("ner", "re"),
     published=(
-        Published("Twitter2015", Scores(69.22, 74.59, 71.81)),
-        Published("Twitter2017", Scores(83.32, 83.57, 83.44)),
-        Published("MNRE", Scores(64.46, 57.81, 60.86)),
+        Published("Twitter2015", PublishedScores(69.22, 74.59, 71.81)),
+        Published("Twitter2017", PublishedScores(83.32, 83.57, 83.44)),
+        Published("MNRE", PublishedScores(64.46, 57.81, 60.86)),
     ),
-    remark="Baseline: BERT-CRF for entities, MTB for relations; the scores are those that later papers quote.",
+    remark="Baseline: BERT-CRF for entities, MTB for relations; the scores are those that later "
+    "papers quote.",
 )
 
 HVPNET = Paper(
-    title="Good Visual Guidance Makes A Better Extractor: Hierarchical Visual Prefix for Multimodal Entity and "
-    "Relation Extraction",
+    title="Good Visual Guidance Makes A Better Extractor: Hierarchical Visual Prefix for "
+    "Multimodal Entity and Relation Extraction",
     authors="Chen et al.",
     venue="Findings of NAACL",
     year=2022,
@@ -130,9 +134,9 @@ HVPNET = Paper(
     text="BERT",
     tasks=("ner", "re"),
     published=(
-        Published("Twitter2015", Scores(73.87, 76.82, 75.32)),
-        Published("Twitter2017", Scores(85.84, 87.93, 86.87)),
-        Published("MNRE", Scores(83.64, 80.78, 81.85)),
+        Published("Twitter2015", PublishedScores(73.87, 76.82, 75.32)),
+        Published("Twitter2017", PublishedScores(85.84, 87.93, 86.87)),
+        Published("MNRE", PublishedScores(83.64, 80.78, 81.85)),
     ),
     ablations={
         "hvpnet_wo_objects": {},
@@ -140,11 +144,13 @@ HVPNET = Paper(
         "hvpnet_1T3": {},
         "hvpnet_plain": {},
     },
-    remark="Twitter2015 is the edition with labels edited by the authors; the same code gives 73.3 on the original.",
+    remark="Twitter2015 is the edition with labels edited by the authors; the same code gives 73.3 "
+    "on the original.",
 )
 
 RSRNET = Paper(
-    title="RSRNeT: a novel multi-modal network framework for named entity recognition and relation extraction",
+    title="RSRNeT: a novel multi-modal network framework for named entity recognition and relation "
+    "extraction",
     authors="Wang, Chen, Shen, Li, Hu",
     venue="PeerJ Computer Science",
     year=2024,
@@ -153,9 +159,9 @@ RSRNET = Paper(
     text="XLM-R (NER), RoBERTa (RE)",
     tasks=("ner", "re"),
     published=(
-        Published("Twitter2015", Scores(None, None, 76.48)),
-        Published("Twitter2017", Scores(None, None, 87.90)),
-        Published("MNRE", Scores(None, None, 83.89)),
+        Published("Twitter2015", PublishedScores(None, None, 76.48)),
+        Published("Twitter2017", PublishedScores(None, None, 87.90)),
+        Published("MNRE", PublishedScores(None, None, 83.89)),
     ),
     ablations={
         "rsrnet_woRoB": _f1s(None, None, 82.85),
@@ -164,12 +170,13 @@ RSRNET = Paper(
         "rsrnet_plain": _f1s(75.12, 86.33, 82.02),
         "rsrnet_1T3": _f1s(75.19, 86.50, 82.17),
     },
-    remark="Ablations are the full score less the difference that the paper states; it picked its epoch by validation "
-    "and test score.",
+    remark="Ablations are the full score less the difference that the paper states; it picked its "
+    "epoch by validation and test score.",
 )
 
 RAP = Paper(
-    title="Relevance-aware prompt-tuning method for multimodal social entity and relation extraction",
+    title="Relevance-aware prompt-tuning method for multimodal social entity and relation "
+    "extraction",
     authors="Chen, Li, Liu, Zhang, Ma",
     venue="Neurocomputing",
     year=2025,
@@ -178,9 +185,9 @@ RAP = Paper(
     text="BERT, two passes",
     tasks=("ner", "re"),
     published=(
-        Published("Twitter2015", Scores(74.38, 78.92, 76.58)),
-        Published("Twitter2017", Scores(87.63, 87.89, 87.76)),
-        Published("MNRE", Scores(83.59, 82.67, 83.13)),
+        Published("Twitter2015", PublishedScores(74.38, 78.92, 76.58)),
+        Published("Twitter2017", PublishedScores(87.63, 87.89, 87.76)),
+        Published("MNRE", PublishedScores(83.59, 82.67, 83.13)),
     ),
     ablations={
         "rap_wo_mrr": _f1s(74.56, 83.83, 81.45),
@@ -201,12 +208,13 @@ RAP = Paper(
         "rap_path_weight_2.5": _f1s(76.44, 87.58, 82.89),
         "rap_path_weight_3": _f1s(76.48, 87.48, 82.63),
     },
-    remark="Without CFU, Twitter2017 is printed as 84.55; the difference printed beside it says 85.55.",
+    remark="Without CFU, Twitter2017 is printed as 84.55; the difference printed beside it says "
+    "85.55.",
 )
 
 DGHC = Paper(
-    title="DGHC: A Hybrid Algorithm for Multi-Modal Named Entity Recognition Using Dynamic Gating and Correlation "
-    "Coefficients With Visual Enhancements",
+    title="DGHC: A Hybrid Algorithm for Multi-Modal Named Entity Recognition Using Dynamic Gating "
+    "and Correlation Coefficients With Visual Enhancements",
     authors="Liu, Yang, Yu, Bu",
     venue="IEEE Access",
     year=2024,
@@ -216,20 +224,25 @@ DGHC = Paper(
     tasks=("ner",),
     published=(
         Published(
-            "Twitter2015", Scores(72.96, 74.93, 73.93), by_type=_types(85.97, 80.94, 60.09, 38.93)
+            "Twitter2015",
+            PublishedScores(72.96, 74.93, 73.93),
+            by_type=_types(85.97, 80.94, 60.09, 38.93),
         ),
         Published(
-            "Twitter2017", Scores(87.06, 87.64, 87.35), by_type=_types(93.15, 86.27, 85.53, 69.31)
+            "Twitter2017",
+            PublishedScores(87.06, 87.64, 87.35),
+            by_type=_types(93.15, 86.27, 85.53, 69.31),
         ),
-        Published("Twitter2017", Scores(63.16, 58.62, 60.81), trained_on="Twitter2015"),
-        Published("Twitter2015", Scores(70.95, 62.68, 66.56), trained_on="Twitter2017"),
+        Published("Twitter2017", PublishedScores(63.16, 58.62, 60.81), trained_on="Twitter2015"),
+        Published("Twitter2015", PublishedScores(70.95, 62.68, 66.56), trained_on="Twitter2017"),
     ),
     ablations={
         "dghc_wo_re_score": _f1s(73.17, 86.00),
         "dghc_wo_gating": _f1s(73.50, 86.46),
         "dghc_wo_augmentation": _f1s(73.66, 87.24),
     },
-    remark="Both halves of the paper's cross-domain table are headed Twitter2015->; its text says which is which.",
+    remark="Both halves of the paper's cross-domain table are headed Twitter2015->; its text says "
+    "which is which.",
 )
 
 IMM = Paper(
@@ -242,11 +255,11 @@ IMM = Paper(
     text="BERT, one pass",
     tasks=("ner", "re"),
     published=(
-        Published("Twitter2015", Scores(74.51, 77.69, 76.01)),
-        Published("Twitter2017", Scores(87.33, 87.91, 87.62)),
-        Published("MNRE", Scores(82.58, 83.45, 83.01)),
-        Published("MNRE", Scores(None, None, 83.80), started_from="Twitter2017"),
-        Published("Twitter2017", Scores(None, None, 87.94), started_from="MNRE"),
+        Published("Twitter2015", PublishedScores(74.51, 77.69, 76.01)),
+        Published("Twitter2017", PublishedScores(87.33, 87.91, 87.62)),
+        Published("MNRE", PublishedScores(82.58, 83.45, 83.01)),
+        Published("MNRE", PublishedScores(None, None, 83.80), started_from="Twitter2017"),
+        Published("Twitter2017", PublishedScores(None, None, 87.94), started_from="MNRE"),
     ),
     ablations={"imm_wo_sw": {}, "imm_wo_ia": {}, "imm_wo_sw_ia": {}},
 )
@@ -261,10 +274,10 @@ MLNET = Paper(
     text="BERT with characters, then a BiLSTM",
     tasks=("ner",),
     published=(
-        Published("Twitter2015", Scores(75.73, 76.85, 76.28)),
-        Published("Twitter2017", Scores(87.36, 86.97, 87.17)),
-        Published("Twitter2017", Scores(70.60, 62.46, 66.28), trained_on="Twitter2015"),
-        Published("Twitter2015", Scores(71.01, 58.40, 64.09), trained_on="Twitter2017"),
+        Published("Twitter2015", PublishedScores(75.73, 76.85, 76.28)),
+        Published("Twitter2017", PublishedScores(87.36, 86.97, 87.17)),
+        Published("Twitter2017", PublishedScores(70.60, 62.46, 66.28), trained_on="Twitter2015"),
+        Published("Twitter2015", PublishedScores(71.01, 58.40, 64.09), trained_on="Twitter2017"),
     ),
     ablations={"mlnet_wo_fus": _f1s(73.75, 84.80), "mlnet_wo_mtla": _f1s(74.22, 85.79)},
 )

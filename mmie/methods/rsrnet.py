@@ -2,7 +2,7 @@
 
 Wang et al., PeerJ Computer Science 2024, https://doi.org/10.7717/peerj-cs.1856
 
-It is HVPNet (see `mmie.methods.hvpnet`, which holds the equations) with these parts:
+It is HVPNet (see `mmie.methods.hvpnet` for its architecture and equations) with these parts:
 
 ====================  ==========================================================
 part                  RSRNeT
@@ -13,16 +13,20 @@ text encoder          ``xlm-roberta-base`` for NER, ``roberta-base`` for RE
 relation pooling      ``cls``
 ====================  ==========================================================
 
-**Departures.** The published code marks entities with ``<s>``, RoBERTa's own beginning of a text; here they get
-markers of their own. It gates crops with leaky ReLU; the paper, and ``variant: paper``, uses SELU for all views, and
-``variant: reference`` does what the code does. The best epoch is picked on the validation split alone.
+**Departures.**
+
+- The published code marks entities with ``<s>``, RoBERTa's own start token. Here they have markers
+  of their own.
+- The published code gates crops with leaky ReLU. The default, ``variant: paper``, uses SELU for
+  all views as the paper says, ``variant: reference`` computes what the code computes.
+- The best epoch is chosen on the validation split alone. The paper also uses the test score.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from mmie.blocks.heads import Pooling
-from mmie.blocks.visual_prefix import Mapping
+from mmie.blocks.visual_prefix import ScaleMapping
 from mmie.methods import papers
 from mmie.methods.hvpnet import HVPNet, Variant
 from mmie.types import Schema
@@ -32,13 +36,14 @@ class RSRNeT(HVPNet):
     """ResNeSt, RoBERTa and a visual prefix.
 
     Args:
-        schema: What the data module says of the data; the command line links it.
+        schema: Description of the data. The command line links it from the data module.
         text_encoder: ``xlm-roberta-base`` for NER, ``roberta-base`` for RE.
         vision_backbone: Name of a ``timm`` model, or local folder of one.
-        pooling: What a relation head reads.
-        variant: ``paper``, or ``reference`` for what the published code computes.
-        mapping: ``dynamic`` gates the scales in every layer; ``one_to_three`` gives stage i to three layers, ungated.
-        scales: Stages that take part, 1 to 4.
+        pooling: States that a relation head classifies.
+        variant: ``paper``, or ``reference`` for the computation of the published code.
+        mapping: ``dynamic`` gates the scales in every layer, ``one_to_three`` gives stage i to
+            three layers, ungated.
+        scales: Stages that are used, 1 to 4.
         **shared: See `MultimodalModule` and `ExtractionModule`.
     """
 
@@ -51,7 +56,7 @@ class RSRNeT(HVPNet):
         vision_backbone: str = "resnest50d",
         pooling: Pooling = "cls",
         variant: Variant = "paper",
-        mapping: Mapping = "dynamic",
+        mapping: ScaleMapping = "dynamic",
         scales: Sequence[int] = (1, 2, 3, 4),
         **shared: Any,
     ) -> None:

@@ -1,11 +1,11 @@
-"""The two tasks: what head a method gets, how its answers are read and scored. Nothing else knows the task."""
+"""The two extraction tasks, which decide the head, the predictions and the metric of a method."""
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import compress
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,49 +16,73 @@ from mmie.metrics import RelationF1, SpanF1
 from mmie.tags import tag_names, tags_to_entities
 from mmie.types import Batch, Entity, Prediction, Relation, Schema
 
+_Gold = TypeVar("_Gold")
+
 
 class ExtractionTask(ABC):
-    """What is asked of a post.
+    """Head, predictions and metric of a task.
 
     Args:
         schema: Labels and tag scheme.
     """
 
     asks_pairs: ClassVar[bool]
-    """Whether a post is asked about once for each of its relations, or once."""
+    """Whether there is one prediction for each relation of a post rather than one for the post."""
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
 
     @abstractmethod
     def build_head(self, hidden_size: int, pooling: Pooling, dropout: float) -> Head:
-        """A head for states of width ``hidden_size``."""
+        """Build a head for states of width ``hidden_size``."""
 
     @abstractmethod
     def build_metric(self) -> Metric:
-        """An empty metric."""
+        """Build an empty metric."""
 
     @abstractmethod
-    def predictions(self, batch: Batch, decoded: Tensor) -> list[Prediction]:
-        """Answers for a batch, from what the head decoded."""
+    def build_predictions(self, batch: Batch, decoded: Tensor) -> list[Prediction]:
+        """Convert the tags or labels that the head decoded to predictions."""
 
     @abstractmethod
-    def with_probabilities(
-        self, predictions: Sequence[Prediction], parts: Sequence[Tensor]
+    def add_probabilities(
+        self, predictions: Sequence[Prediction], confidence: Sequence[Tensor]
     ) -> list[Prediction]:
-        """The answers with their probabilities, from what `Head.confidence` gives."""
+        """Add the probabilities that `Head.confidence` provides to predictions."""
+
+    def predict(
+        self, head: Head, states: Tensor, decoded: Tensor, batch: Batch
+    ) -> list[Prediction]:
+        """Build predictions with probabilities.
+
+        Args:
+            head: The head.
+            states: (batch, tokens, hidden)
+            decoded: Tags or labels that the head decoded from the states.
+            batch: The posts.
+        """
+        predictions = self.build_predictions(batch, decoded)
+        return self.add_probabilities(predictions, head.confidence(states, batch, decoded))
 
     @abstractmethod
-    def judge(self, batch: Batch, predictions: Sequence[Prediction]) -> tuple[Tensor, Tensor]:
-        """Probabilities of all that was answered, and whether it is right (1) or not (0); copies are left out."""
+    def calibration_pairs(
+        self, batch: Batch, predictions: Sequence[Prediction]
+    ) -> tuple[Tensor, Tensor]:
+        """Return probability and correctness (1 or 0) of everything predicted, (predictions,) each.
+
+        Copies that are not counted are left out.
+        """
 
     @abstractmethod
     def as_gold(self, batch: Batch, decoded: Tensor) -> Batch:
-        """The batch as if what the head decoded were right: its loss is then minus the answers' log probability."""
+        """Replace the gold tags or labels of a batch by decoded ones.
+
+        The head's loss is then minus the log probability of the predictions.
+        """
 
     @abstractmethod
-    def score(self, metric: Metric, batch: Batch, decoded: Tensor) -> None:
-        """Add a batch to a metric, copies that are not counted left out."""
+    def update_metric(self, metric: Metric, batch: Batch, decoded: Tensor) -> None:
+        """Add a batch to a metric, without copies that are not counted."""
 
 
 class EntityTask(ExtractionTask):
@@ -67,59 +91,60 @@ class EntityTask(ExtractionTask):
     asks_pairs = False
 
     def build_head(self, hidden_size: int, pooling: Pooling, dropout: float) -> Head:
-        """Linear-chain CRF over words; ``pooling`` is the relation head's."""
+        """Build a linear-chain CRF over words, which does not use ``pooling``."""
         tags = tag_names(self.schema.labels, self.schema.tag_scheme)
         return TagHead(hidden_size, tags, self.schema.tag_scheme, dropout)
 
     def build_metric(self) -> Metric:
-        """Entity-level precision, recall and F1."""
+        """Build a metric of entity-level precision, recall and F1."""
         return SpanF1(self.schema.labels)
 
-    def predictions(self, batch: Batch, decoded: Tensor) -> list[Prediction]:
-        """Entities that the tags (batch, words) spell."""
+    def build_predictions(self, batch: Batch, decoded: Tensor) -> list[Prediction]:
+        """Convert tag ids (batch, words) to entities."""
         names = tag_names(self.schema.labels, self.schema.tag_scheme)
-        rows = decoded.tolist()
-        spelled = (tuple(tags_to_entities([names[tag] for tag in row])) for row in rows)
-        return [
-            Prediction(post, entities=found) for post, found in zip(batch.ids, spelled, strict=True)
-        ]
+        predictions = []
+        for post_id, tag_ids in zip(batch.ids, decoded.tolist(), strict=True):
+            entities = tags_to_entities([names[tag_id] for tag_id in tag_ids])
+            predictions.append(Prediction(post_id, entities=tuple(entities)))
+        return predictions
 
-    def with_probabilities(
-        self, predictions: Sequence[Prediction], parts: Sequence[Tensor]
+    def add_probabilities(
+        self, predictions: Sequence[Prediction], confidence: Sequence[Tensor]
     ) -> list[Prediction]:
-        """The answers with the marginal probability of every entity."""
-        rows = zip(predictions, *(part.tolist() for part in parts), strict=True)
-        return [
-            replace(
-                prediction,
-                probabilities=tuple(_probability(entity, *logs) for entity in prediction.entities),
+        """Add the marginal probability of every entity."""
+        log_terms = (part.tolist() for part in confidence)  # three of (batch, words)
+        completed = []
+        for prediction, enter, step, leave in zip(predictions, *log_terms, strict=True):
+            probabilities = tuple(
+                _span_probability(entity, enter, step, leave) for entity in prediction.entities
             )
-            for prediction, *logs in rows
-        ]
+            completed.append(replace(prediction, probabilities=probabilities))
+        return completed
 
-    def judge(self, batch: Batch, predictions: Sequence[Prediction]) -> tuple[Tensor, Tensor]:
-        """An entity is right if gold has one of its words and type."""
-        found = [
-            (probability, float(entity in gold))
-            for prediction, gold, counted in zip(
-                predictions, batch.entities, batch.counted.tolist(), strict=True
-            )
+    def calibration_pairs(
+        self, batch: Batch, predictions: Sequence[Prediction]
+    ) -> tuple[Tensor, Tensor]:
+        """Return probability and correctness of every entity.
+
+        An entity is correct if a gold entity has the same words and type.
+        """
+        pairs = []
+        for prediction, gold in _counted(predictions, batch.entities, batch):
             for entity, probability in zip(
                 prediction.entities, prediction.probabilities, strict=True
-            )
-            if counted
-        ]
-        return _columns(found, batch)
+            ):
+                pairs.append((probability, float(entity in gold)))
+        return _as_columns(pairs, batch)
 
     def as_gold(self, batch: Batch, decoded: Tensor) -> Batch:
-        """The batch with these tags (batch, words)."""
+        """Replace the gold tags by tag ids (batch, words)."""
         return replace(batch, tags=decoded)
 
-    def score(self, metric: Metric, batch: Batch, decoded: Tensor) -> None:
-        """Count exact matches of words and type."""
+    def update_metric(self, metric: Metric, batch: Batch, decoded: Tensor) -> None:
+        """Add the predicted and gold entities of a batch to a metric."""
         counted: Sequence[bool] = batch.counted.tolist()
-        found = [prediction.entities for prediction in self.predictions(batch, decoded)]
-        metric.update(list(compress(found, counted)), list(compress(batch.entities, counted)))
+        predicted = [prediction.entities for prediction in self.build_predictions(batch, decoded)]
+        metric.update(list(compress(predicted, counted)), list(compress(batch.entities, counted)))
 
 
 class RelationTask(ExtractionTask):
@@ -128,48 +153,53 @@ class RelationTask(ExtractionTask):
     asks_pairs = True
 
     def build_head(self, hidden_size: int, pooling: Pooling, dropout: float) -> Head:
-        """Linear classifier over a pooled state."""
+        """Build a linear classifier over a pooled state."""
         return RelationHead(hidden_size, len(self.schema.labels), pooling, dropout)
 
     def build_metric(self) -> Metric:
-        """Precision, recall and F1 over all relations but ``None``, and accuracy."""
+        """Build a metric of accuracy, and of precision, recall and F1 without ``None``."""
         return RelationF1(self.schema.labels)
 
-    def predictions(self, batch: Batch, decoded: Tensor) -> list[Prediction]:
-        """The relation that the label (batch,) names, between the entities asked about."""
-        labels = [self.schema.labels[label] for label in decoded.tolist()]
-        return [
-            Prediction(post, relations=(Relation(gold.head, gold.tail, label),))
-            for post, gold, label in zip(batch.ids, batch.relations, labels, strict=True)
-        ]
+    def build_predictions(self, batch: Batch, decoded: Tensor) -> list[Prediction]:
+        """Convert label ids (batch,) to relations between the given entities."""
+        predictions = []
+        for post_id, gold, label_id in zip(
+            batch.ids, batch.relations, decoded.tolist(), strict=True
+        ):
+            relation = Relation(gold.head, gold.tail, self.schema.labels[label_id])
+            predictions.append(Prediction(post_id, relations=(relation,)))
+        return predictions
 
-    def with_probabilities(
-        self, predictions: Sequence[Prediction], parts: Sequence[Tensor]
+    def add_probabilities(
+        self, predictions: Sequence[Prediction], confidence: Sequence[Tensor]
     ) -> list[Prediction]:
-        """The answers with the probability of their label."""
-        (probabilities,) = parts
-        pairs = zip(predictions, probabilities.tolist(), strict=True)
+        """Add the probability of every label."""
+        (probabilities,) = confidence  # (batch,)
         return [
-            replace(prediction, probabilities=(probability,)) for prediction, probability in pairs
+            replace(prediction, probabilities=(probability,))
+            for prediction, probability in zip(predictions, probabilities.tolist(), strict=True)
         ]
 
-    def judge(self, batch: Batch, predictions: Sequence[Prediction]) -> tuple[Tensor, Tensor]:
-        """A label is right if it is gold's, ``None`` included."""
-        said = [
-            (prediction.probabilities[0], float(prediction.relations[0].label == gold.label))
-            for prediction, gold, counted in zip(
-                predictions, batch.relations, batch.counted.tolist(), strict=True
-            )
-            if counted
-        ]
-        return _columns(said, batch)
+    def calibration_pairs(
+        self, batch: Batch, predictions: Sequence[Prediction]
+    ) -> tuple[Tensor, Tensor]:
+        """Return probability and correctness of every label, ``None`` included."""
+        pairs = []
+        for prediction, gold in _counted(predictions, batch.relations, batch):
+            is_correct = prediction.relations[0].label == gold.label
+            pairs.append((prediction.probabilities[0], float(is_correct)))
+        return _as_columns(pairs, batch)
 
     def as_gold(self, batch: Batch, decoded: Tensor) -> Batch:
-        """The batch with these labels (batch,)."""
+        """Replace the gold labels by label ids (batch,)."""
         return replace(batch, labels=decoded)
 
-    def score(self, metric: Metric, batch: Batch, decoded: Tensor) -> None:
-        """Count right labels."""
+    def update_metric(self, metric: Metric, batch: Batch, decoded: Tensor) -> None:
+        """Add the predicted and gold labels of a batch to a metric.
+
+        Raises:
+            ValueError: The batch has no gold labels.
+        """
         if batch.labels is None:
             raise ValueError(
                 "the batch has no gold labels: was the data module set up for the task re?"
@@ -177,20 +207,34 @@ class RelationTask(ExtractionTask):
         metric.update(decoded[batch.counted], batch.labels[batch.counted])
 
 
-def _columns(rows: Sequence[tuple[float, float]], batch: Batch) -> tuple[Tensor, Tensor]:
-    """The rows' columns, on the batch's device."""
-    table = torch.tensor(rows, device=batch.index.device).view(-1, 2)
+def build_task(schema: Schema) -> ExtractionTask:
+    """Build the task that the data module was set up for."""
+    return EntityTask(schema) if schema.task == "ner" else RelationTask(schema)
+
+
+def _counted(
+    predictions: Sequence[Prediction], gold: Sequence[_Gold], batch: Batch
+) -> Iterator[tuple[Prediction, _Gold]]:
+    """Yield predictions with their gold, without copies that are not counted."""
+    pairs = zip(predictions, gold, strict=True)
+    return compress(pairs, batch.counted.tolist())
+
+
+def _as_columns(pairs: Sequence[tuple[float, float]], batch: Batch) -> tuple[Tensor, Tensor]:
+    """Convert pairs to two vectors (pairs,) on the batch's device."""
+    table = torch.tensor(pairs, device=batch.index.device).view(-1, 2)  # (pairs, 2)
     return table[:, 0], table[:, 1]
 
 
-def _probability(
-    entity: Entity, enter: list[float], step: list[float], leave: list[float]
+def _span_probability(
+    entity: Entity, enter: Sequence[float], step: Sequence[float], leave: Sequence[float]
 ) -> float:
-    """Marginal probability of an entity, from log terms at each word: see `ConstrainedCRF.span_probabilities`."""
-    first, last = entity.start, entity.end - 1
-    return math.exp(min(0.0, enter[first] + sum(step[first + 1 : entity.end]) + leave[last]))
+    """Compute an entity's marginal probability from the log terms at each word.
 
-
-def build_task(schema: Schema) -> ExtractionTask:
-    """The task that the data module was set up for."""
-    return EntityTask(schema) if schema.task == "ner" else RelationTask(schema)
+    See `ConstrainedCRF.span_probabilities` for the terms.
+    """
+    first = entity.start
+    last = entity.end - 1
+    log_probability = enter[first] + sum(step[first + 1 : entity.end]) + leave[last]
+    # rounding can take it above 0
+    return math.exp(min(0.0, log_probability))

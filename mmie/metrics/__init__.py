@@ -1,39 +1,34 @@
-"""Scores of entities and relations: pure functions, torchmetrics classes over them, and tests of significance."""
+"""Scores of entities and relations, torchmetrics classes over them, and significance tests."""
 
 from mmie.metrics.bootstrap import BootstrapResult, approximate_randomization, paired_bootstrap
 from mmie.metrics.calibration import TEMPERATURES, BestTemperature, CalibrationError
-from mmie.metrics.functional import (
-    Scores,
+from mmie.metrics.modules import RelationF1, SpanF1
+from mmie.metrics.relations import (
     accuracy_counts,
-    micro,
-    per_type,
     relation_confusion,
     relation_counts,
     relation_counts_per_post,
-    scores,
-    span_counts,
-    span_counts_per_post,
-    span_type_confusion,
 )
-from mmie.metrics.modules import RelationF1, SpanF1
+from mmie.metrics.scores import PrecisionRecallF1, micro, per_type, precision_recall_f1
+from mmie.metrics.spans import span_counts, span_counts_per_post, span_type_confusion
 
 __all__ = [
     "TEMPERATURES",
     "BestTemperature",
     "BootstrapResult",
     "CalibrationError",
+    "PrecisionRecallF1",
     "RelationF1",
-    "Scores",
     "SpanF1",
     "accuracy_counts",
     "approximate_randomization",
     "micro",
     "paired_bootstrap",
     "per_type",
+    "precision_recall_f1",
     "relation_confusion",
     "relation_counts",
     "relation_counts_per_post",
-    "scores",
     "span_counts",
     "span_counts_per_post",
     "span_type_confusion",

@@ -1,7 +1,7 @@
-"""Is one system better than another, or is it luck? Two answers from the same posts scored for both.
+"""Significance tests of the difference between two systems scored on the same posts.
 
-Both resample posts, not entities: entities of one post stand or fall together. Counts come from
-`span_counts_per_post` or `relation_counts_per_post`.
+Both tests resample posts, not entities, because entities of one post are not independent. Counts
+come from `span_counts_per_post` or `relation_counts_per_post`.
 """
 
 from collections.abc import Iterator
@@ -11,18 +11,19 @@ import torch
 from torch import Tensor
 
 _TIE = 1e-12
-"""Differences closer than this are the same difference, rounded differently."""
+"""Differences closer than this are treated as equal, because they differ by rounding only."""
 
 
 @dataclass(frozen=True, slots=True)
 class BootstrapResult:
-    """How far two systems are apart.
+    """Difference between two systems with its confidence interval and p-value.
 
     Attributes:
         difference: Micro F1 of the first system minus that of the second, from -1 to 1.
         low: Lower end of the confidence interval of the difference.
         high: Upper end of the confidence interval of the difference.
-        p_value: Probability of a difference at least as large, either way, if the systems were equally good.
+        p_value: Probability of a difference at least as large, either way, if the systems were
+            equally good.
     """
 
     difference: float
@@ -39,7 +40,7 @@ def paired_bootstrap(
     confidence: float = 0.95,
     max_draws: int = 2**20,
 ) -> BootstrapResult:
-    """Difference in micro F1 with its percentile interval and a two-sided p-value.
+    """Compute the difference in micro F1 with its percentile interval and a two-sided p-value.
 
     With d the difference on the posts and d* the one on posts drawn from them with replacement,
     p = (1 + #{abs(d* - d) >= abs(d)}) / (1 + resamples).
@@ -53,21 +54,23 @@ def paired_bootstrap(
         max_draws: Most draws kept in memory at once; results do not depend on it.
 
     Raises:
-        ValueError: No posts, shapes differ, or gold differs.
+        ValueError: The counts are empty, differ in shape, or differ in gold.
 
-    Source: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, section 16.4 (test with shifted resamples);
-    Berg-Kirkpatrick et al., An Empirical Investigation of Statistical Significance in NLP, EMNLP 2012.
+    Source: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, section 16.4 (test with
+    shifted resamples); Berg-Kirkpatrick et al., An Empirical Investigation of Statistical
+    Significance in NLP, EMNLP 2012.
     """
-    _check(counts_a, counts_b)
-    both = torch.cat([counts_a, counts_b], dim=1).cpu().double()  # (posts, 6)
-    draws = _draws(len(both), resamples, len(both), seed, max_draws)
-    resampled = torch.cat(
-        [_difference(_times_drawn(indices) @ both) for indices in draws]
-    )  # (resamples,)
-    difference = _difference(both.sum(dim=0))
+    both = _join_counts(counts_a, counts_b)  # (posts, 6)
+    differences = []
+    for indices in _draw(len(both), resamples, len(both), seed, max_draws):
+        totals = _count_draws(indices) @ both  # (rows, 6)
+        differences.append(_difference(totals))
+    resampled = torch.cat(differences)  # (resamples,)
+    difference = _difference(both.sum(dim=0))  # ()
     tails = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64)
     low, high = resampled.quantile(tails).tolist()
-    return BootstrapResult(difference.item(), low, high, _share(resampled - difference, difference))
+    p_value = _p_value(resampled - difference, difference)
+    return BootstrapResult(difference.item(), low, high, p_value)
 
 
 def approximate_randomization(
@@ -77,10 +80,10 @@ def approximate_randomization(
     seed: int = 1234,
     max_draws: int = 2**20,
 ) -> float:
-    """Two-sided p-value of the difference in micro F1.
+    """Compute a two-sided p-value of the difference in micro F1.
 
-    With d the difference and d* the one after the systems swapped their output on every post with probability 1/2,
-    p = (1 + #{abs(d*) >= abs(d)}) / (1 + resamples).
+    With d the difference and d* the one after the systems swapped their output on every post with
+    probability 1/2, p = (1 + #{abs(d*) >= abs(d)}) / (1 + resamples).
 
     Args:
         counts_a: (posts, 3) true positives, predicted, gold of the first system.
@@ -90,69 +93,75 @@ def approximate_randomization(
         max_draws: Most draws kept in memory at once; the result does not depend on it.
 
     Raises:
-        ValueError: No posts, shapes differ, or gold differs.
+        ValueError: The counts are empty, differ in shape, or differ in gold.
 
-    Source: Noreen, Computer-Intensive Methods for Testing Hypotheses, 1989; Yeh, More accurate tests for the
-    statistical significance of result differences, COLING 2000 (https://aclanthology.org/C00-2137).
+    Source: Noreen, Computer-Intensive Methods for Testing Hypotheses, 1989; Yeh, More accurate
+    tests for the statistical significance of result differences, COLING 2000
+    (https://aclanthology.org/C00-2137).
     """
-    _check(counts_a, counts_b)
-    both = torch.cat([counts_a, counts_b], dim=1).cpu().double()  # (posts, 6)
-    gain = (counts_b - counts_a).cpu().double()
-    change = torch.cat([gain, -gain], dim=1)  # (posts, 6), what a swap does to the counts
-    total = both.sum(dim=0)
-    draws = _draws(2, resamples, len(both), seed, max_draws)
-    swapped = torch.cat(
-        [_difference(total + swaps.double() @ change) for swaps in draws]
-    )  # (resamples,)
-    return _share(swapped, _difference(total))
+    both = _join_counts(counts_a, counts_b)  # (posts, 6)
+    gain = both[:, 3:] - both[:, :3]  # (posts, 3)
+    change = torch.cat([gain, -gain], dim=1)  # (posts, 6), the effect of a swap on the counts
+    total = both.sum(dim=0)  # (6,)
+    differences = []
+    for swaps in _draw(2, resamples, len(both), seed, max_draws):
+        differences.append(_difference(total + swaps.double() @ change))  # (rows,)
+    return _p_value(torch.cat(differences), _difference(total))
 
 
-def _check(counts_a: Tensor, counts_b: Tensor) -> None:
-    """Raise unless both systems were scored on the same posts."""
-    if (
-        counts_a.shape != counts_b.shape
-        or counts_a.dim() != 2
-        or counts_a.shape[1] != 3
-        or not len(counts_a)
-    ):
+def _join_counts(counts_a: Tensor, counts_b: Tensor) -> Tensor:
+    """Concatenate the counts of both systems, (posts, 6) float64, if they fit each other."""
+    is_table = counts_a.dim() == 2 and counts_a.shape[1] == 3 and len(counts_a) > 0
+    if counts_a.shape != counts_b.shape or not is_table:
         shapes = f"{tuple(counts_a.shape)} and {tuple(counts_b.shape)}"
         raise ValueError(
             f"both systems need counts of the same posts, shape (posts, 3), but have {shapes}"
         )
-    differs = (counts_a[:, 2] != counts_b[:, 2]).nonzero()
+    differs = (counts_a[:, 2] != counts_b[:, 2]).nonzero()  # (rows, 1)
     if len(differs):
         raise ValueError(
-            f"the systems were scored on different gold, first in row {int(differs[0])} of the counts"
+            "the systems were scored on different gold, first in row "
+            f"{int(differs[0])} of the counts"
         )
+    return torch.cat([counts_a, counts_b], dim=1).cpu().double()
 
 
-def _draws(high: int, resamples: int, posts: int, seed: int, max_draws: int) -> Iterator[Tensor]:
-    """(resamples, posts) integers below ``high``, some rows at a time."""
+def _draw(high: int, resamples: int, posts: int, seed: int, max_draws: int) -> Iterator[Tensor]:
+    """Yield (resamples, posts) integers below ``high``, some rows at a time."""
     generator = torch.Generator().manual_seed(seed)
     rows = max(1, max_draws // posts)
     for start in range(0, resamples, rows):
-        yield torch.randint(high, (min(rows, resamples - start), posts), generator=generator)
+        shape = (min(rows, resamples - start), posts)
+        yield torch.randint(high, shape, generator=generator)
 
 
-def _times_drawn(indices: Tensor) -> Tensor:
-    """(rows, posts) drawn posts -> (rows, posts) how often each post was drawn, as double: exact for counts."""
+def _count_draws(indices: Tensor) -> Tensor:
+    """Count how often each post was drawn in every row of drawn posts (rows, posts).
+
+    Returns:
+        (rows, posts) float64, exact for counts.
+    """
     rows, posts = indices.shape
-    cells = indices + posts * torch.arange(rows).unsqueeze(1)
-    return torch.bincount(cells.flatten(), minlength=rows * posts).view(rows, posts).double()
+    cells = indices + posts * torch.arange(rows).unsqueeze(1)  # (rows, posts)
+    counts = torch.bincount(cells.flatten(), minlength=rows * posts)  # (rows * posts,)
+    return counts.view(rows, posts).double()
 
 
 def _difference(totals: Tensor) -> Tensor:
-    """(..., 6) summed counts of both systems -> (...) F1 of the first minus F1 of the second."""
+    """Compute F1 of the first minus F1 of the second system of totals (..., 6), (...)."""
     return _f1(totals[..., :3]) - _f1(totals[..., 3:])
 
 
 def _f1(totals: Tensor) -> Tensor:
-    """(..., 3) summed counts -> (...) micro F1 = 2 tp / (predicted + gold); 0 where undefined."""
+    """Compute micro F1 = 2 tp / (predicted + gold) of totals (..., 3), (...), 0 where undefined."""
     true_positives, predicted, gold = totals.unbind(dim=-1)
     return 2 * true_positives / (predicted + gold).clamp(min=1)
 
 
-def _share(resampled: Tensor, difference: Tensor) -> float:
-    """Share of ``resampled`` at least as far from 0 as ``difference``, the observed one counted in."""
+def _p_value(resampled: Tensor, difference: Tensor) -> float:
+    """Compute the share of resampled differences at least as far from 0 as the observed one.
+
+    The observed difference counts as one of the resampled.
+    """
     extreme = int((resampled.abs() >= difference.abs() - _TIE).sum())
     return (1 + extreme) / (1 + len(resampled))

@@ -1,8 +1,8 @@
-"""torchmetrics classes over `mmie.metrics.functional`, exact under DDP.
+"""torchmetrics classes over the pure functions of this package, exact under DDP.
 
-Their only states are integer counts, summed over ranks; a score computed from them is the same whatever the number of
-processes. Scores are computed in double precision and handed out as float32 scalars, for logging; full precision is
-``micro(metric.counts)`` away.
+Their only states are integer counts, summed over ranks, so that scores do not depend on the number
+of processes. Scores are computed in double precision and returned as float32 scalars for logging;
+``micro(metric.counts)`` has full precision.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,22 +11,18 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from mmie.metrics.functional import (
-    Scores,
-    accuracy_counts,
-    micro,
-    per_type,
-    relation_counts,
-    span_counts,
-)
+from mmie.metrics.relations import accuracy_counts, relation_counts
+from mmie.metrics.scores import PrecisionRecallF1, micro, per_type
+from mmie.metrics.spans import span_counts
 from mmie.types import NO_RELATION, Entity
 
 
 class _CountMetric(Metric):
-    """A metric whose states are counts.
+    """Metric whose states are counts.
 
     Attributes:
-        counts: (names + 1, 3) true positives, predicted, gold; the last row is for what has no name.
+        counts: (names + 1, 3) true positives, predicted, gold; the last row is for items without a
+            name.
     """
 
     is_differentiable = False
@@ -39,21 +35,29 @@ class _CountMetric(Metric):
         self.names = tuple(names)
         if len(set(self.names)) != len(self.names):
             raise ValueError(f"a type or label is named twice: {', '.join(self.names)}")
-        self.add_state(
-            "counts", torch.zeros(len(self.names) + 1, 3, dtype=torch.int64), dist_reduce_fx="sum"
-        )
+        counts = torch.zeros(len(self.names) + 1, 3, dtype=torch.int64)
+        self.add_state("counts", counts, dist_reduce_fx="sum")
 
     @property
     def update_called(self) -> bool:
-        """Always True: a rank that got no post has counted no post, which is nothing to warn of."""
+        """Always True, because a rank without posts is no reason for a warning."""
         return True
 
-    def _scalars(self, values: Mapping[str, float]) -> dict[str, Tensor]:
-        """The values as float32 scalars on the metric's device."""
-        return {
-            key: torch.tensor(value, dtype=torch.float32, device=self.device)
-            for key, value in values.items()
-        }
+    def _scalars(
+        self,
+        overall: PrecisionRecallF1,
+        by_name: Mapping[str, PrecisionRecallF1],
+        **others: float,
+    ) -> dict[str, Tensor]:
+        """Return scores as float32 scalars under the names that logs and reports use."""
+        values = {"f1": overall.f1, "precision": overall.precision, "recall": overall.recall}
+        for name, scores in by_name.items():
+            values[f"f1/{name}"] = scores.f1
+        values.update(others)
+        scalars = {}
+        for key, value in values.items():
+            scalars[key] = torch.tensor(value, dtype=torch.float32, device=self.device)
+        return scalars
 
 
 class SpanF1(_CountMetric):
@@ -82,17 +86,17 @@ class SpanF1(_CountMetric):
         """Count the entities of some posts.
 
         Args:
-            predicted: Entities found in each post.
+            predicted: Entities predicted for each post.
             gold: Gold entities of the same posts.
 
         Raises:
-            ValueError: Not the same number of posts.
+            ValueError: The numbers of posts differ.
         """
         self.counts += span_counts(predicted, gold, self.names).to(self.counts.device)
 
     def compute(self) -> dict[str, Tensor]:
-        """Scalars ``f1``, ``precision``, ``recall`` over all types, and ``f1/<type>``."""
-        return self._scalars(_flat(micro(self.counts), per_type(self.counts, self.names)))
+        """Return scalars ``f1``, ``precision``, ``recall`` over all types, and ``f1/<type>``."""
+        return self._scalars(micro(self.counts), per_type(self.counts, self.names))
 
 
 class RelationF1(_CountMetric):
@@ -101,13 +105,16 @@ class RelationF1(_CountMetric):
     Args:
         labels: Relation labels in order of their ids, with or without ``None``.
 
+    Attributes:
+        decided: (2,) correct instances and all instances.
+
     Raises:
         ValueError: A label is named twice.
 
-    >>> metric = RelationF1(["None", "/per/loc/at", "/per/per/peer"])
+    >>> metric = RelationF1(["None", "at", "peer"])
     >>> metric.update(torch.tensor([1, 0, 2]), torch.tensor([1, 2, 0]))
     >>> {key: round(value.item(), 2) for key, value in metric.compute().items()}
-    {'f1': 0.5, 'precision': 0.5, 'recall': 0.5, 'f1//per/loc/at': 1.0, 'f1//per/per/peer': 0.0, 'accuracy': 0.33}
+    {'f1': 0.5, 'precision': 0.5, 'recall': 0.5, 'f1/at': 1.0, 'f1/peer': 0.0, 'accuracy': 0.33}
     """
 
     decided: Tensor
@@ -125,23 +132,19 @@ class RelationF1(_CountMetric):
             gold: (batch,) label ids; -1 is a relation whose label is unknown to the model.
 
         Raises:
-            ValueError: Shapes differ, or an id is no label.
+            ValueError: The shapes differ, or an id is no label.
         """
-        self.counts += relation_counts(predicted, gold, len(self.names), self.none_index).to(
-            self.counts.device
-        )
+        counts = relation_counts(predicted, gold, len(self.names), self.none_index)
+        self.counts += counts.to(self.counts.device)
         self.decided += accuracy_counts(predicted, gold).to(self.decided.device)
 
     def compute(self) -> dict[str, Tensor]:
-        """Scalars ``f1``, ``precision``, ``recall``, ``accuracy``, and ``f1/<label>`` for every label but ``None``."""
+        """Return scalars ``f1``, ``precision``, ``recall``, ``f1/<label>`` and ``accuracy``.
+
+        ``None`` has no ``f1/<label>``.
+        """
         by_label = per_type(self.counts, self.names)
         by_label.pop(NO_RELATION, None)
         correct, total = self.decided.tolist()
         accuracy = correct / total if total else 0.0
-        return self._scalars(_flat(micro(self.counts), by_label) | {"accuracy": accuracy})
-
-
-def _flat(overall: Scores, by_name: Mapping[str, Scores]) -> dict[str, float]:
-    """Scores under the names that logs and reports use."""
-    values = {"f1": overall.f1, "precision": overall.precision, "recall": overall.recall}
-    return values | {f"f1/{name}": named.f1 for name, named in by_name.items()}
+        return self._scalars(micro(self.counts), by_label, accuracy=accuracy)

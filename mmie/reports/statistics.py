@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from mmie.metrics import (
-    Scores,
+    PrecisionRecallF1,
     per_type,
-    scores,
+    precision_recall_f1,
     span_counts,
     span_counts_per_post,
     span_type_confusion,
@@ -85,7 +85,7 @@ def post_counts(predictions: Sequence[PredictionRecord]) -> Tensor:
 
 def scores_by_type(
     predictions: Sequence[PredictionRecord], types: Sequence[str]
-) -> dict[str, Scores]:
+) -> dict[str, PrecisionRecallF1]:
     """Compute the scores of each entity type or relation label."""
     predicted, gold = _predicted_and_gold(predictions)
     return per_type(span_counts(predicted, gold, types), types)
@@ -93,7 +93,7 @@ def scores_by_type(
 
 def scores_by_bucket(
     predictions: Sequence[PredictionRecord], bucket: Callable[[PredictionRecord, Entity], str]
-) -> dict[str, Scores]:
+) -> dict[str, PrecisionRecallF1]:
     """Compute the scores of the gold and predicted entities in each bucket.
 
     Args:
@@ -107,7 +107,7 @@ def scores_by_bucket(
         for column, entities in enumerate((predicted & gold, predicted, gold)):
             for entity in entities:
                 counts[bucket(prediction, entity)][column] += 1
-    return {name: scores(*row) for name, row in counts.items()}
+    return {name: precision_recall_f1(*row) for name, row in counts.items()}
 
 
 def confusion_matrix(

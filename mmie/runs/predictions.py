@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmie.data.corpora.base import check_span, check_words
+from mmie.data.parsing import check_span, check_words
 from mmie.data.records import entity_record, relation_record, span_record
 from mmie.runs.folder import PREDICTIONS, RunError
 from mmie.runs.reading import Run

@@ -1,3 +1,5 @@
+"""Effects of views on predictions, and the views that an explanation shows."""
+
 import base64
 import io
 import math
@@ -11,8 +13,8 @@ from PIL import Image
 from mmie.app.explanation import explain
 from mmie.data.pictures import load_picture
 from mmie.data.words import split_words
-from mmie.grounding.detection import CenterCrops
-from mmie.grounding.ground import Cropper
+from mmie.grounding.center import CenterCrops
+from mmie.grounding.cropper import Cropper
 from mmie.inference import Extractor
 from mmie.inference.predictor import Predictor
 from mmie.methods import DGHC, IMM, RAP, MLNet, RSRNeT, TextOnly
@@ -26,40 +28,41 @@ def explained(extractor):
     return explain(extractor, Post(id="1", text=TEXT, image=picture_bytes()))
 
 
-def test_the_answer_is_the_same_as_without_explanation(extractor, explained):
+def test_extraction_is_the_same_as_without_explanation(extractor, explained):
     (plain,) = extractor.extract([Post(id="1", text=TEXT, image=picture_bytes())])
-    assert explained[0].entities == plain.entities
-    assert [triple.label for triple in explained[0].relations] == [
-        triple.label for triple in plain.relations
-    ]
+    extraction, _ = explained
+    assert extraction.entities == plain.entities
+    labels = [triple.label for triple in extraction.relations]
+    assert labels == [triple.label for triple in plain.relations]
 
 
-def test_views_are_those_that_the_methods_saw(extractor, explained):
+def test_views_are_those_that_the_methods_used(extractor, explained):
     picture = load_picture(picture_bytes())
     crops = extractor.cropper.crops(picture, TEXT.split())
-    shown = [
-        Image.open(io.BytesIO(base64.b64decode(view.image.partition(",")[2])))
-        for view in explained[1].views
-    ]
-    assert [view.name for view in explained[1].views] == ["picture", "crop 1", "crop 2", "crop 3"]
-    assert [view.size for view in shown] == [view.size for view in (picture, *crops)]
+    views = explained[1].views
+    assert [view.name for view in views] == ["picture", "crop 1", "crop 2", "crop 3"]
+    sizes = []
+    for view in views:
+        data = base64.b64decode(view.image.partition(",")[2])
+        sizes.append(Image.open(io.BytesIO(data)).size)
+    assert sizes == [view.size for view in (picture, *crops)]
 
 
 def test_support_is_the_log_probability_that_a_view_adds(extractor, explained):
     picture = load_picture(picture_bytes())
     crops = extractor.cropper.crops(picture, TEXT.split())
     alone = Extractor(extractor.ner, extractor.re)
-    (whole,) = alone.extract([Post(id="1", text=TEXT, image=picture, crops=tuple(crops))])
-    (less,) = alone.extract([Post(id="1", text=TEXT, image=picture, crops=tuple(crops[:2]))])
-    for triple, other in zip(whole.relations, less.relations, strict=True):
+    (all_views,) = alone.extract([Post(id="1", text=TEXT, image=picture, crops=tuple(crops))])
+    (fewer,) = alone.extract([Post(id="1", text=TEXT, image=picture, crops=tuple(crops[:2]))])
+    for triple, other in zip(all_views.relations, fewer.relations, strict=True):
         about = f"{triple.head.text}, {triple.label}, {triple.tail.text}"
-        (reasons,) = [answer for answer in explained[1].answers if answer.about == about]
+        (effects,) = [entry.effects for entry in explained[1].answers if entry.about == about]
         gain = math.log(triple.probability) - math.log(other.probability)
         assert gain != 0
-        assert reasons.effects[3].support == pytest.approx(gain, abs=1e-4)
+        assert effects[3].support == pytest.approx(gain, abs=1e-4)
 
 
-def test_entities_come_first_and_attention_is_told_word_by_word(explained):
+def test_entities_come_first_with_attention_by_word(explained):
     first = explained[1].answers[0]
     assert (first.about, first.words) == ("entities", TEXT.split())
     assert [effect.view for effect in first.effects] == [0, 1, 2, 3]
@@ -70,20 +73,20 @@ def test_entities_come_first_and_attention_is_told_word_by_word(explained):
 
 
 @pytest.mark.parametrize("image", [None, b"no picture"])
-def test_without_a_picture_no_view_had_a_part(extractor, image):
+def test_posts_without_a_readable_picture_have_no_effects(extractor, image):
     extraction, explanation = explain(extractor, Post(id="1", text=TEXT, image=image))
     assert explanation.views == []
-    assert all(answer.effects == [] for answer in explanation.answers)
+    assert all(entry.effects == [] for entry in explanation.answers)
     assert bool(extraction.problems) == (image is not None)
 
 
-def test_a_text_without_words_is_explained(extractor):
+def test_text_without_words_has_no_effects(extractor):
     extraction, explanation = explain(extractor, Post(id="1", text=" ", image=picture_bytes()))
     assert extraction.problems == ("text: no words",)
-    assert [effect for answer in explanation.answers for effect in answer.effects] == []
+    assert all(entry.effects == [] for entry in explanation.answers)
 
 
-def test_words_beyond_what_is_read_get_no_attention(extractor):
+def test_words_that_are_not_read_have_no_attention(extractor):
     text = "word " * 100
     _, explanation = explain(extractor, Post(id="1", text=text, image=picture_bytes()))
     weights = explanation.answers[0].effects[0].words
@@ -104,16 +107,14 @@ TINY = {"vision_backbone": "test_resnet"}
         (MLNet, {**TINY, "fusion_layers": 1, "lstm_size": 32}),
     ],
 )
-def test_every_method_is_explained(demo_data, tiny_bert, method, settings):
+def test_explanation_of_each_method(demo_data, tiny_bert, method, settings):
     data = demo_data("ner", tiny_bert)
     module = perturb(build_module(method, data.schema, tiny_bert, **settings))
-    answerer = Predictor(module, data.tokenizer, data.transform, False, torch.device("cpu"))
-    image = picture_bytes()
-    _, explanation = explain(
-        Extractor(answerer, cropper=Cropper(CenterCrops())), Post(text=TEXT, image=image)
-    )
-    (reasons,) = explanation.answers
-    assert [effect.view for effect in reasons.effects] == list(range(len(explanation.views)))
+    predictor = Predictor(module, data.tokenizer, data.transform, False, torch.device("cpu"))
+    extractor = Extractor(predictor, cropper=Cropper(CenterCrops()))
+    _, explanation = explain(extractor, Post(text=TEXT, image=picture_bytes()))
+    (entities,) = explanation.answers
+    assert [effect.view for effect in entities.effects] == list(range(len(explanation.views)))
     assert len(explanation.views) == (0 if method is TextOnly else 4)
-    assert all(math.isfinite(effect.support) for effect in reasons.effects)
-    assert method is TextOnly or reasons.effects[0].change > 0
+    assert all(math.isfinite(effect.support) for effect in entities.effects)
+    assert method is TextOnly or entities.effects[0].change > 0

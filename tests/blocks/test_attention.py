@@ -1,3 +1,5 @@
+"""Attention and pooling against loops and against torch."""
+
 import itertools
 import math
 
@@ -12,7 +14,7 @@ MASK = torch.tensor(
     [[True, False, True, True, False], [False, False, True, False, False], [False] * 5]
 )
 EMPTY = 2
-"""The row of `MASK` in which everything is masked."""
+"""Row of `MASK` in which all positions are masked."""
 
 
 @pytest.fixture(autouse=True)
@@ -24,9 +26,7 @@ def test_masked_softmax_equals_loops():
     scores = torch.randn(BATCH, QUERIES, POSITIONS) * 3
     weights = masked_softmax(scores, MASK[:, None, :])
     for row, query, position in itertools.product(range(BATCH), range(QUERIES), range(POSITIONS)):
-        total = sum(
-            math.exp(scores[row, query, other]) for other in range(POSITIONS) if MASK[row, other]
-        )
+        total = sum(math.exp(scores[row, query, i]) for i in range(POSITIONS) if MASK[row, i])
         expected = math.exp(scores[row, query, position]) / total if MASK[row, position] else 0.0
         assert weights[row, query, position].item() == pytest.approx(expected, rel=1e-5)
     assert (weights[~MASK[:, None, :].expand_as(weights)] == 0).all()
@@ -56,10 +56,10 @@ def test_masked_softmax_in_every_dtype(dtype, size):
     )
 
 
-def test_masked_softmax_does_not_see_masked_scores():
+def test_masked_softmax_does_not_depend_on_masked_scores():
     scores = torch.randn(BATCH, POSITIONS)
-    loud = scores.masked_fill(~MASK, 1e30)
-    assert torch.equal(masked_softmax(loud, MASK), masked_softmax(scores, MASK))
+    huge = scores.masked_fill(~MASK, 1e30)
+    assert torch.equal(masked_softmax(huge, MASK), masked_softmax(scores, MASK))
 
 
 def test_masked_softmax_has_finite_gradients():
@@ -71,13 +71,13 @@ def test_masked_softmax_has_finite_gradients():
     assert scores.grad[0].ne(0).any()
 
 
-def test_masked_softmax_gradient_equals_softmax_of_what_is_left():
+def test_masked_softmax_gradient_equals_softmax_over_unmasked_positions():
     scores = torch.randn(1, POSITIONS, dtype=torch.float64, requires_grad=True)
-    weights, kept = torch.randn(3, dtype=torch.float64), MASK[0]
-    (masked_softmax(scores, MASK[:1])[0, kept] * weights).sum().backward()
-    left = scores.detach()[0, kept].requires_grad_()
-    (left.softmax(-1) * weights).sum().backward()
-    torch.testing.assert_close(scores.grad[0, kept], left.grad)
+    weights, mask = torch.randn(3, dtype=torch.float64), MASK[0]
+    (masked_softmax(scores, MASK[:1])[0, mask] * weights).sum().backward()
+    unmasked = scores.detach()[0, mask].requires_grad_()
+    (unmasked.softmax(-1) * weights).sum().backward()
+    torch.testing.assert_close(scores.grad[0, mask], unmasked.grad)
 
 
 def test_masked_mean_equals_loops():
@@ -85,10 +85,8 @@ def test_masked_mean_equals_loops():
     means = masked_mean(states, MASK.expand(2, -1, -1))
     assert means.shape == (2, BATCH, HIDDEN)
     for first, row in itertools.product(range(2), range(BATCH)):
-        kept = [
-            states[first, row, position] for position in range(POSITIONS) if MASK[row, position]
-        ]
-        expected = sum(kept) / len(kept) if kept else torch.zeros(HIDDEN)
+        unmasked = [states[first, row, i] for i in range(POSITIONS) if MASK[row, i]]
+        expected = sum(unmasked) / len(unmasked) if unmasked else torch.zeros(HIDDEN)
         torch.testing.assert_close(means[first, row], expected)
     assert (means[:, EMPTY] == 0).all()
 
@@ -100,7 +98,7 @@ def test_masked_mean_gradient():
     torch.testing.assert_close(states.grad, shares.unsqueeze(-1).expand_as(states))
 
 
-def test_masked_mean_of_no_positions():
+def test_masked_mean_over_no_positions():
     assert torch.equal(
         masked_mean(torch.zeros(2, 0, HIDDEN), torch.zeros(2, 0).bool()), torch.zeros(2, HIDDEN)
     )
@@ -113,12 +111,13 @@ def test_attention_pooling_equals_loops():
     assert pooled.shape == (BATCH, HIDDEN)
     (scorer,) = pooling.score.weight
     for row in range(BATCH):
-        kept = [states[row, position] for position in range(POSITIONS) if MASK[row, position]]
-        exponents = [torch.exp(scorer @ state) for state in kept]
-        expected = sum((e * s for e, s in zip(exponents, kept, strict=True)), torch.zeros(HIDDEN))
-        torch.testing.assert_close(
-            pooled[row], expected / sum(exponents, torch.tensor(0.0)) if kept else expected
-        )
+        unmasked = states[row, MASK[row]]
+        expected, total = torch.zeros(HIDDEN), torch.tensor(0.0)
+        for state in unmasked:
+            weight = torch.exp(scorer @ state)
+            expected = expected + weight * state
+            total = total + weight
+        torch.testing.assert_close(pooled[row], expected / total if len(unmasked) else expected)
     assert (pooled[EMPTY] == 0).all()
 
 
@@ -136,61 +135,58 @@ def test_attention_pooling_gradients_are_finite_where_all_is_masked():
     assert states.grad[MASK].ne(0).any(-1).all()
 
 
-def pair_of_attentions():
-    """Ours, and torch's with the same weights."""
-    ours, torchs = (
-        MultiHeadAttention(HIDDEN, HEADS),
-        nn.MultiheadAttention(HIDDEN, HEADS, batch_first=True),
-    )
+def build_equal_attentions():
+    """Build our multi-head attention and torch's with the same weights."""
+    ours = MultiHeadAttention(HIDDEN, HEADS)
+    reference = nn.MultiheadAttention(HIDDEN, HEADS, batch_first=True)
     for parameter in ours.parameters():
         parameter.data.normal_(std=0.7)
     inputs = (ours.query, ours.key, ours.value)
-    torchs.in_proj_weight.data = torch.cat([layer.weight.data for layer in inputs])
-    torchs.in_proj_bias.data = torch.cat([layer.bias.data for layer in inputs])
-    torchs.out_proj.load_state_dict(ours.output.state_dict())
-    return ours, torchs
+    reference.in_proj_weight.data = torch.cat([layer.weight.data for layer in inputs])
+    reference.in_proj_bias.data = torch.cat([layer.bias.data for layer in inputs])
+    reference.out_proj.load_state_dict(ours.output.state_dict())
+    return ours, reference
 
 
-def test_multi_head_attention_equals_torchs():
-    ours, torchs = pair_of_attentions()
+def test_multi_head_attention_equals_torch():
+    ours, reference = build_equal_attentions()
     states, memory = torch.randn(BATCH, QUERIES, HIDDEN), torch.randn(BATCH, POSITIONS, HIDDEN)
-    kept = MASK.any(1)
+    rows = MASK.any(1)
     result = ours(states, memory, MASK)
-    expected, _ = torchs(states[kept], memory[kept], memory[kept], key_padding_mask=~MASK[kept])
-    torch.testing.assert_close(result[kept], expected, rtol=1e-4, atol=1e-5)
+    expected, _ = reference(states[rows], memory[rows], memory[rows], key_padding_mask=~MASK[rows])
+    torch.testing.assert_close(result[rows], expected, rtol=1e-4, atol=1e-5)
     assert (result[EMPTY] == 0).all()
 
 
-def test_multi_head_attention_gradients_equal_torchs():
-    ours, torchs = pair_of_attentions()
+def test_multi_head_attention_gradients_equal_torch():
+    ours, reference = build_equal_attentions()
     states = torch.randn(1, QUERIES, HIDDEN, requires_grad=True)
     memory = torch.randn(1, POSITIONS, HIDDEN, requires_grad=True)
     weights, mask = torch.randn(1, QUERIES, HIDDEN), MASK[:1]
     gradients = torch.autograd.grad((ours(states, memory, mask) * weights).sum(), (states, memory))
-    expected, _ = torchs(states, memory, memory, key_padding_mask=~mask)
-    for gradient, reference in zip(
-        gradients, torch.autograd.grad((expected * weights).sum(), (states, memory)), strict=True
-    ):
-        torch.testing.assert_close(gradient, reference, rtol=1e-4, atol=1e-5)
+    expected, _ = reference(states, memory, memory, key_padding_mask=~mask)
+    references = torch.autograd.grad((expected * weights).sum(), (states, memory))
+    for gradient, expected_gradient in zip(gradients, references, strict=True):
+        torch.testing.assert_close(gradient, expected_gradient, rtol=1e-4, atol=1e-5)
 
 
 def test_multi_head_attention_equals_loops():
-    attention, _ = pair_of_attentions()
+    attention, _ = build_equal_attentions()
     states, memory = torch.randn(BATCH, QUERIES, HIDDEN), torch.randn(BATCH, POSITIONS, HIDDEN)
     result = attention(states, memory, MASK)
     size = HIDDEN // HEADS
     for row, query in itertools.product(range(BATCH), range(QUERIES)):
+        unmasked = memory[row, MASK[row]]
         joined = []
         for head in range(HEADS):
             part = slice(head * size, (head + 1) * size)
-            asked = attention.query(states[row, query])[part]
-            kept = [memory[row, position] for position in range(POSITIONS) if MASK[row, position]]
-            exponents = [torch.exp(asked @ attention.key(m)[part] / math.sqrt(size)) for m in kept]
-            read = sum(
-                (e * attention.value(m)[part] for e, m in zip(exponents, kept, strict=True)),
-                torch.zeros(size),
-            )
-            joined.append(read / sum(exponents) if kept else read)
+            query_part = attention.query(states[row, query])[part]
+            total, weights = torch.zeros(size), torch.tensor(0.0)
+            for vector in unmasked:
+                weight = torch.exp(query_part @ attention.key(vector)[part] / math.sqrt(size))
+                total = total + weight * attention.value(vector)[part]
+                weights = weights + weight
+            joined.append(total / weights if len(unmasked) else total)
         expected = attention.output(torch.cat(joined)) if MASK[row].any() else torch.zeros(HIDDEN)
         torch.testing.assert_close(result[row, query], expected, rtol=1e-4, atol=1e-5)
 
@@ -207,7 +203,7 @@ def test_multi_head_attention_gradients_are_finite_where_all_is_masked(mask):
     assert memory.grad[mask].ne(0).any(-1).all()
 
 
-def test_multi_head_attention_to_no_positions_at_all():
+def test_multi_head_attention_to_no_positions():
     attention = MultiHeadAttention(HIDDEN, HEADS)
     result = attention(
         torch.randn(BATCH, QUERIES, HIDDEN),
@@ -217,11 +213,11 @@ def test_multi_head_attention_to_no_positions_at_all():
     assert torch.equal(result, torch.zeros(BATCH, QUERIES, HIDDEN))
 
 
-def test_multi_head_attention_does_not_see_masked_positions():
+def test_multi_head_attention_does_not_depend_on_masked_positions():
     attention = MultiHeadAttention(HIDDEN, HEADS)
     states, memory = torch.randn(BATCH, QUERIES, HIDDEN), torch.randn(BATCH, POSITIONS, HIDDEN)
-    loud = memory.masked_fill(~MASK.unsqueeze(-1), 1e20)
-    assert torch.equal(attention(states, loud, MASK), attention(states, memory, MASK))
+    huge = memory.masked_fill(~MASK.unsqueeze(-1), 1e20)
+    assert torch.equal(attention(states, huge, MASK), attention(states, memory, MASK))
 
 
 @pytest.mark.parametrize("build", [AttentionPooling, lambda size: MultiHeadAttention(size, HEADS)])

@@ -1,3 +1,5 @@
+"""The CRF against enumeration of all valid paths and against pytorch-crf."""
+
 import itertools
 import pickle
 
@@ -27,7 +29,7 @@ def is_valid(path, tags, scheme):
 
 
 def enumerate_paths(crf, emissions, tags, scheme):
-    """Score of every valid path over one row without padding, {path: score}, from the parameters alone."""
+    """Score every valid path over one row without padding, {path: score}."""
     start, move, end = crf.start_transitions, crf.transitions, crf.end_transitions
     scores = {}
     for path in itertools.product(range(len(tags)), repeat=len(emissions)):
@@ -41,7 +43,7 @@ def enumerate_paths(crf, emissions, tags, scheme):
     return scores
 
 
-def mask_of(lengths, words):
+def make_mask(lengths, words):
     return torch.arange(words) < torch.tensor(lengths)[:, None]
 
 
@@ -49,12 +51,9 @@ def mask_of(lengths, words):
 def test_loss_and_best_path_equal_enumeration(tags, scheme):
     crf, emissions = make(tags, scheme)
     lengths = [4, 1, 3]
-    mask = mask_of(lengths, 4)
-    expected, gold, best = (
-        [],
-        torch.zeros(3, 4, dtype=torch.long),
-        torch.zeros(3, 4, dtype=torch.long),
-    )
+    mask = make_mask(lengths, 4)
+    gold, best = torch.zeros(2, 3, 4, dtype=torch.long)
+    expected = []
     for row, length in enumerate(lengths):
         scores = enumerate_paths(crf, emissions[row, :length], tags, scheme)
         path = list(scores)[len(scores) // 2]
@@ -69,7 +68,7 @@ def test_loss_and_best_path_equal_enumeration(tags, scheme):
 def test_gradients_equal_those_of_enumeration(tags, scheme):
     crf, emissions = make(tags, scheme, words=3, batch=2)
     lengths, weights = [3, 2], [1.0, 2.5]
-    mask, gold = mask_of(lengths, 3), torch.zeros(2, 3, dtype=torch.long)
+    mask, gold = make_mask(lengths, 3), torch.zeros(2, 3, dtype=torch.long)
     inputs = [emissions.requires_grad_(), *crf.parameters()]
     ours = torch.autograd.grad(crf.loss(emissions, gold, mask) @ torch.tensor(weights), inputs)
     total = torch.zeros((), dtype=torch.float64)
@@ -82,7 +81,7 @@ def test_gradients_equal_those_of_enumeration(tags, scheme):
         torch.testing.assert_close(mine, literal)
 
 
-def test_equals_pytorch_crf_on_long_rows():
+def test_loss_and_best_path_equal_pytorch_crf_on_long_rows():
     crf, emissions = make(BIO, "bio", words=60, batch=5)
     library = CRF(len(BIO), batch_first=True)
     library.load_state_dict(crf.state_dict())
@@ -93,7 +92,7 @@ def test_equals_pytorch_crf_on_long_rows():
     ):
         parameter.data.copy_(score.detach())
     lengths = [60, 1, 2, 37, 59]
-    mask = mask_of(lengths, 60)
+    mask = make_mask(lengths, 60)
     gold = crf.decode(torch.randn_like(emissions), mask)
     expected = -library(emissions, gold, mask, reduction="none")
     torch.testing.assert_close(crf.loss(emissions, gold, mask), expected, rtol=1e-4, atol=1e-3)
@@ -106,17 +105,17 @@ def test_equals_pytorch_crf_on_long_rows():
 
 @pytest.mark.parametrize(("tags", "scheme"), SCHEMES)
 @pytest.mark.parametrize("scale", [1.0, 100.0, 5000.0])
-def test_no_decoded_path_breaks_the_scheme(tags, scheme, scale):
+def test_decoded_paths_are_valid_in_the_scheme(tags, scheme, scale):
     crf, emissions = make(tags, scheme, words=12, batch=50, scale=scale)
     lengths = [1 + row % 12 for row in range(50)]
     for row, length in zip(
-        crf.decode(emissions, mask_of(lengths, 12)).tolist(), lengths, strict=True
+        crf.decode(emissions, make_mask(lengths, 12)).tolist(), lengths, strict=True
     ):
         assert is_valid(row[:length], tags, scheme)
 
 
 @pytest.mark.parametrize(("tags", "scheme"), SCHEMES)
-def test_every_allowed_entry_gets_gradient_and_no_forbidden_one(tags, scheme):
+def test_allowed_entries_get_gradient_and_forbidden_ones_none(tags, scheme):
     crf, emissions = make(tags, scheme, words=6, batch=8, scale=0.5)
     crf.loss(
         emissions, torch.zeros(8, 6, dtype=torch.long), torch.ones(8, 6, dtype=torch.bool)
@@ -141,12 +140,12 @@ def test_forbidden_entries_are_never_read():
     assert crf.decode(emissions, mask).equal(before[1])
 
 
-def test_padding_changes_nothing():
+def test_padding_does_not_change_loss_and_path():
     crf, emissions = make(BIOES, "bioes", words=5)
-    gold, mask = torch.zeros(3, 5, dtype=torch.long), mask_of([5, 2, 4], 5)
+    gold, mask = torch.zeros(3, 5, dtype=torch.long), make_mask([5, 2, 4], 5)
     wide = torch.cat([emissions, 50 * torch.randn(3, 7, len(BIOES))], dim=1)
-    wide[~mask_of([5, 2, 4], 12)] = 1e4
-    gold_wide, mask_wide = torch.nn.functional.pad(gold, (0, 7), value=3), mask_of([5, 2, 4], 12)
+    wide[~make_mask([5, 2, 4], 12)] = 1e4
+    gold_wide, mask_wide = torch.nn.functional.pad(gold, (0, 7), value=3), make_mask([5, 2, 4], 12)
     torch.testing.assert_close(
         crf.loss(wide, gold_wide, mask_wide), crf.loss(emissions, gold, mask)
     )
@@ -161,9 +160,9 @@ def test_padding_changes_nothing():
         torch.testing.assert_close(alone[0], crf.loss(emissions, gold, mask)[row])
 
 
-def test_bfloat16_autocast_changes_nothing():
+def test_bfloat16_autocast_does_not_change_loss_and_path():
     crf, emissions = make(BIO, "bio", words=30)
-    gold, mask = torch.zeros(3, 30, dtype=torch.long), mask_of([30, 7, 1], 30)
+    gold, mask = torch.zeros(3, 30, dtype=torch.long), make_mask([30, 7, 1], 30)
     plain, path = crf.loss(emissions, gold, mask), crf.decode(emissions, mask)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = crf.loss(emissions, gold, mask)
@@ -177,14 +176,14 @@ def test_bfloat16_autocast_changes_nothing():
 @pytest.mark.parametrize("scale", [200.0, 3000.0])
 def test_extreme_emissions_give_finite_loss_and_gradient(scale):
     crf, emissions = make(BIOES, "bioes", words=40, batch=6, scale=scale)
-    gold, mask = torch.zeros(6, 40, dtype=torch.long), mask_of([40, 1, 2, 30, 9, 40], 40)
+    gold, mask = torch.zeros(6, 40, dtype=torch.long), make_mask([40, 1, 2, 30, 9, 40], 40)
     crf.loss(emissions.requires_grad_(), gold, mask).sum().backward()
     assert torch.isfinite(crf.loss(emissions, gold, mask)).all()
     assert torch.isfinite(emissions.grad).all()
     assert torch.isfinite(crf.transitions.grad).all()
 
 
-def test_gold_tags_outside_the_scheme_cost_a_finite_fortune():
+def test_gold_tags_outside_the_scheme_give_a_large_finite_loss():
     crf, emissions = make(BIO, "bio")
     gold = torch.full((3, 4), BIO.index("I-PER"))
     loss = crf.loss(emissions, gold, torch.ones(3, 4, dtype=torch.bool))
@@ -192,7 +191,7 @@ def test_gold_tags_outside_the_scheme_cost_a_finite_fortune():
     assert torch.isfinite(loss).all()
 
 
-def test_starts_small_and_can_be_pickled():
+def test_initial_parameters_are_small_and_the_module_can_be_pickled():
     crf = ConstrainedCRF(BIO, "bio")
     assert all(parameter.abs().max() <= 0.1 for parameter in crf.parameters())
     copy = pickle.loads(pickle.dumps(crf))
@@ -205,31 +204,27 @@ def test_starts_small_and_can_be_pickled():
 def test_span_probabilities_equal_enumeration(tags, scheme, temperature):
     crf, emissions = make(tags, scheme)
     lengths = [4, 1, 3]
-    mask = mask_of(lengths, 4)
+    mask = make_mask(lengths, 4)
     for row, length in enumerate(lengths):
         scores = enumerate_paths(crf, emissions[row, :length], tags, scheme)
         scores = {path: score / temperature for path, score in scores.items()}
         total = torch.stack(list(scores.values())).logsumexp(0)
         spans = {path: set(tags_to_entities([tags[tag] for tag in path])) for path in scores}
         for path in scores:
-            given = torch.zeros(3, 4, dtype=torch.long)
-            given[row, :length] = torch.tensor(path)
-            enter, step, leave = (
-                part[row] for part in crf.span_probabilities(emissions, mask, given, temperature)
-            )
+            decoded = torch.zeros(3, 4, dtype=torch.long)
+            decoded[row, :length] = torch.tensor(path)
+            terms = crf.span_probabilities(emissions, mask, decoded, temperature)
+            enter, step, leave = (term[row] for term in terms)
             for entity in spans[path]:
-                having = torch.stack([scores[other] for other in scores if entity in spans[other]])
-                last = entity.end - 1
-                found = (
-                    enter[entity.start] + step[entity.start + 1 : entity.end].sum() + leave[last]
-                )
-                torch.testing.assert_close(found, having.logsumexp(0) - total, rtol=1e-6, atol=1e-9)
+                start, end = entity.start, entity.end
+                log_probability = enter[start] + step[start + 1 : end].sum() + leave[end - 1]
+                paths = [scores[other] for other in scores if entity in spans[other]]
+                expected = torch.stack(paths).logsumexp(0) - total
+                torch.testing.assert_close(log_probability, expected, rtol=1e-6, atol=1e-9)
 
 
 def test_span_probabilities_of_extreme_emissions_are_finite():
     crf, emissions = make(BIO, "bio", scale=1e5)
-    tags = crf.decode(emissions, mask_of([4, 4, 4], 4))
-    assert all(
-        part.isfinite().all()
-        for part in crf.span_probabilities(emissions, mask_of([4, 4, 4], 4), tags)
-    )
+    mask = make_mask([4, 4, 4], 4)
+    terms = crf.span_probabilities(emissions, mask, crf.decode(emissions, mask))
+    assert all(term.isfinite().all() for term in terms)

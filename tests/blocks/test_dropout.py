@@ -1,4 +1,4 @@
-"""Cheap dropout against what dropout must be, and against torch's attention."""
+"""Cheap dropout against the properties of dropout and against torch's attention."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from mmie.blocks.text_encoder import TextEncoder
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_as_many_elements_as_asked_for_are_0_and_the_mean_stays(p, dtype):
+def test_share_of_zeros_is_p_and_the_mean_is_kept(p, dtype):
     torch.manual_seed(0)
     dropped = drop(torch.ones(999, 1001, dtype=dtype), p)
     assert dropped.dtype == dtype
@@ -31,11 +31,11 @@ def test_neighbours_are_drawn_independently():
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5, 4097])
-def test_any_number_of_elements(count):
+def test_mask_of_any_number_of_elements(count):
     assert keep_mask((count,), 0.5).shape == (count,)
 
 
-def test_the_module_is_torchs_own_outside_training_and_drops_gradients_alike():
+def test_module_is_identity_in_eval_mode_and_drops_gradients_like_states():
     module = Dropout(0.25)
     states = torch.ones(40, 50, requires_grad=True)
     assert torch.equal(module.eval()(states), states)
@@ -48,21 +48,21 @@ def test_the_module_is_torchs_own_outside_training_and_drops_gradients_alike():
     assert not torch.equal(module(states), dropped)
 
 
-def test_attention_drops_whole_weights(monkeypatch):
+def test_attention_drops_attention_weights(monkeypatch):
     torch.manual_seed(2)
     query, key, value = torch.randn(2, 3, 5, 4), torch.randn(2, 3, 7, 4), torch.randn(2, 3, 7, 4)
     mask = torch.rand(2, 1, 5, 7) > 0.3
     plain = functional.scaled_dot_product_attention(query, key, value, mask, scale=0.4)
     monkeypatch.setattr("mmie.blocks.dropout.drop", lambda weights, p: weights)
     torch.testing.assert_close(attend_with_dropout(query, key, value, mask, 0.5, 0.4), plain)
-    only_one = torch.arange(7) == 2
-    monkeypatch.setattr("mmie.blocks.dropout.drop", lambda weights, p: weights * only_one)
+    only_third = torch.arange(7) == 2
+    monkeypatch.setattr("mmie.blocks.dropout.drop", lambda weights, p: weights * only_third)
     weights = (query @ key.transpose(-1, -2) * 0.4).masked_fill(~mask, float("-inf")).softmax(-1)
     expected = weights[..., 2:3] * value[:, :, 2:3]
     torch.testing.assert_close(attend_with_dropout(query, key, value, mask, 0.5, 0.4), expected)
 
 
-def test_a_text_encoder_uses_it_everywhere_and_answers_as_before(tiny_bert, monkeypatch):
+def test_text_encoder_uses_no_dropout_or_attention_of_torch_in_training(tiny_bert, monkeypatch):
     torch.manual_seed(0)
     encoder = TextEncoder(tiny_bert, pretrained=False)
     assert {type(part) for part in encoder.modules() if isinstance(part, nn.Dropout)} == {Dropout}

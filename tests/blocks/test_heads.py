@@ -1,3 +1,5 @@
+"""Heads against brute force over tag sequences and labels."""
+
 import itertools
 import math
 from dataclasses import replace
@@ -13,7 +15,7 @@ TOKENS, LABELS = 7, 4
 TAGS = tag_names(["PER"], "bio")
 FORBIDDEN = {("O", "I-PER"), (None, "I-PER")}
 STATES = torch.eye(TOKENS).expand(2, -1, -1)
-"""States (batch, tokens, hidden = tokens) that say where they stand."""
+"""States (batch, tokens, hidden = tokens), one-hot vectors of their positions."""
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +24,7 @@ def _seed():
 
 
 def make_batch(**changes):
-    """Two posts of four and two words, and room for both tasks' gold answers."""
+    """Make a batch of two posts of four and two words."""
     ids = torch.zeros(2, TOKENS, dtype=torch.long)
     batch = Batch(
         ids=("a", "b"),
@@ -33,9 +35,8 @@ def make_batch(**changes):
         token_type_ids=ids,
         token_words=torch.zeros_like(ids),
         characters=torch.ones(2, 4, 1, dtype=torch.long),
-        word_starts=torch.tensor(
-            [[1, 3, 0, 4], [2, 5, 0, 0]]
-        ),  # the third word of the first post has no subword
+        # the third word of the first post has no subword
+        word_starts=torch.tensor([[1, 3, 0, 4], [2, 5, 0, 0]]),
         word_mask=torch.tensor([[True] * 4, [True, True, False, False]]),
         view_mask=torch.zeros(2, 1, dtype=torch.bool),
         tags=torch.tensor([[1, 2, 0, 1], [0, 1, 0, 0]]),
@@ -43,7 +44,7 @@ def make_batch(**changes):
     return replace(batch, **changes)
 
 
-def relation_batch(labels=(1, 3), markers=((2, 5), (4, 1))):
+def make_relation_batch(labels=(1, 3), markers=((2, 5), (4, 1))):
     return make_batch(tags=None, markers=torch.tensor(markers), labels=torch.tensor(labels))
 
 
@@ -60,27 +61,26 @@ def make_relation_head(pooling, **settings):
     return RelationHead(TOKENS, LABELS, pooling, dropout=0.0, **settings)
 
 
-def test_words_read_their_first_subword():
+def test_word_state_is_that_of_its_first_subword():
     head, batch = make_tag_head(), make_batch()
     emissions = head.emissions(STATES, batch)
     assert emissions.shape == (2, 4, len(TAGS))
-    read_by = [[1, 3, 0, 4], [2, 5, 0, 0]]
+    positions_read = [[1, 3, 0, 4], [2, 5, 0, 0]]
     for row, word in itertools.product(range(2), range(4)):
-        expected = head.emission.weight[:, read_by[row][word]] + head.emission.bias
+        expected = head.emission.weight[:, positions_read[row][word]] + head.emission.bias
         torch.testing.assert_close(emissions[row, word], expected)
 
 
-def test_only_states_that_are_read_get_gradient():
+def test_only_states_of_first_subwords_get_gradient():
     head, states = make_tag_head(), STATES.clone().requires_grad_()
     head.loss(states, make_batch()).sum().backward()
     read = states.grad.ne(0).any(-1)
-    assert read.tolist() == [
-        [place in row for place in range(TOKENS)] for row in ([1, 3, 0, 4], [2, 5])
-    ]
+    for row, positions in zip(read, ([0, 1, 3, 4], [2, 5]), strict=True):
+        assert row.nonzero().flatten().tolist() == positions
 
 
-def all_scores(head, emissions):
-    """Score of every valid tag sequence for one post's emissions (words, tags)."""
+def enumerate_paths(head, emissions):
+    """Score every valid tag sequence for one post's emissions (words, tags)."""
     scores = {}
     for path in itertools.product(range(len(TAGS)), repeat=len(emissions)):
         names = [None, *(TAGS[tag] for tag in path)]
@@ -88,9 +88,8 @@ def all_scores(head, emissions):
             continue
         score = head.crf.start_transitions[path[0]] + head.crf.end_transitions[path[-1]]
         score = score + sum(emissions[word, tag] for word, tag in enumerate(path))
-        scores[path] = (
-            score + sum(head.crf.transitions[pair] for pair in itertools.pairwise(path))
-        ).item()
+        moved = sum(head.crf.transitions[pair] for pair in itertools.pairwise(path))
+        scores[path] = (score + moved).item()
     return scores
 
 
@@ -102,7 +101,7 @@ def test_loss_and_decode_equal_brute_force():
     assert loss.dtype == torch.float32
     emissions = head.emissions(states, batch)
     for row, words in enumerate((4, 2)):
-        scores = all_scores(head, emissions[row, :words])
+        scores = enumerate_paths(head, emissions[row, :words])
         total = math.log(sum(math.exp(score) for score in scores.values()))
         gold = scores[tuple(batch.tags[row, :words].tolist())]
         assert loss[row].item() == pytest.approx(total - gold, rel=1e-5)
@@ -110,7 +109,7 @@ def test_loss_and_decode_equal_brute_force():
         assert decoded[row].tolist() == [*best, *([0] * (4 - words))]
 
 
-def test_words_that_were_cut_off():
+def test_words_cut_off_get_no_loss_and_the_tag_o():
     head, batch = make_tag_head().eval(), make_batch()
     states = torch.randn(2, TOKENS, TOKENS)
     changed = replace(
@@ -135,58 +134,54 @@ def test_more_words_than_tokens():
     assert head.loss(STATES[:, :3], batch).isfinite().all()
 
 
-def test_tag_head_wants_gold_tags():
+def test_tag_head_raises_without_gold_tags():
     with pytest.raises(ValueError, match=r"no gold tags.*task ner"):
-        make_tag_head().loss(STATES, relation_batch())
+        make_tag_head().loss(STATES, make_relation_batch())
 
 
-def test_relation_head_reads_cls():
-    batch = relation_batch()
+def test_relation_head_pools_cls():
+    batch = make_relation_batch()
     assert torch.equal(make_relation_head("cls").pool(STATES, batch), torch.eye(TOKENS)[[0, 0]])
 
 
 @pytest.mark.parametrize("markers", [((2, 5), (4, 1)), ((5, 2), (1, 4)), ((0, 0), (6, 6))])
-def test_relation_head_reads_the_opening_markers_head_first(markers):
-    pooled = make_relation_head("entities").pool(STATES, relation_batch(markers=markers))
+def test_relation_head_pools_the_opening_markers_head_first(markers):
+    pooled = make_relation_head("entities").pool(STATES, make_relation_batch(markers=markers))
     assert pooled.shape == (2, 2 * TOKENS)
     for row, (head, tail) in enumerate(markers):
         assert pooled[row].nonzero().flatten().tolist() == [head, TOKENS + tail]
 
 
 @pytest.mark.parametrize("pooling", ["cls", "entities"])
-def test_relation_loss_and_decode_by_hand(pooling):
-    head, batch = make_relation_head(pooling).eval(), relation_batch()
+def test_relation_loss_and_decode_equal_loops(pooling):
+    head, batch = make_relation_head(pooling).eval(), make_relation_batch()
     states = torch.randn(2, TOKENS, TOKENS)
     loss, decoded = head.loss(states, batch), head.decode(states, batch)
     assert loss.shape == decoded.shape == (2,)
     for row, (first, last) in enumerate([(2, 5), (4, 1)]):
-        read = (
-            states[row, 0]
-            if pooling == "cls"
-            else torch.cat([states[row, first], states[row, last]])
-        )
-        scores = (head.classifier.weight @ read + head.classifier.bias).tolist()
+        pooled = states[row, 0]
+        if pooling == "entities":
+            pooled = torch.cat([states[row, first], states[row, last]])
+        scores = (head.classifier.weight @ pooled + head.classifier.bias).tolist()
         total = math.log(sum(math.exp(score) for score in scores))
         assert loss[row].item() == pytest.approx(total - scores[batch.labels[row]], rel=1e-4)
         assert decoded[row] == scores.index(max(scores))
 
 
 def test_unknown_gold_label_gives_no_loss_and_no_gradient():
-    head, states = (
-        make_relation_head("entities"),
-        torch.randn(2, TOKENS, TOKENS, requires_grad=True),
-    )
-    known = head.loss(states, relation_batch((1, 3)))
-    loss = head.loss(states, relation_batch((UNKNOWN_LABEL, 3)))
+    head = make_relation_head("entities")
+    states = torch.randn(2, TOKENS, TOKENS, requires_grad=True)
+    known = head.loss(states, make_relation_batch((1, 3)))
+    loss = head.loss(states, make_relation_batch((UNKNOWN_LABEL, 3)))
     assert loss[0] == 0
     assert loss[1] == known[1] > 0
     loss.sum().backward()
     assert (states.grad[0] == 0).all()
     assert states.grad[1].ne(0).any()
-    assert (head.loss(states, relation_batch((UNKNOWN_LABEL, UNKNOWN_LABEL))) == 0).all()
+    assert (head.loss(states, make_relation_batch((UNKNOWN_LABEL, UNKNOWN_LABEL))) == 0).all()
 
 
-def test_relation_head_wants_markers_and_labels():
+def test_relation_head_raises_without_markers_or_labels():
     with pytest.raises(ValueError, match=r"no entity markers.*task re"):
         make_relation_head("entities").decode(STATES, make_batch())
     for pooling in ("cls", "entities"):
@@ -197,8 +192,8 @@ def test_relation_head_wants_markers_and_labels():
 def make_heads(dropout):
     return [
         (TagHead(TOKENS, TAGS, "bio", dropout), make_batch()),
-        (RelationHead(TOKENS, LABELS, "cls", dropout), relation_batch()),
-        (RelationHead(TOKENS, LABELS, "entities", dropout), relation_batch()),
+        (RelationHead(TOKENS, LABELS, "cls", dropout), make_relation_batch()),
+        (RelationHead(TOKENS, LABELS, "entities", dropout), make_relation_batch()),
     ]
 
 
@@ -240,23 +235,23 @@ def test_every_weight_gets_gradient():
 
 
 @pytest.mark.parametrize("temperature", [0.5, 3.0])
-def test_losses_at_a_temperature_are_those_of_scores_divided_by_it(temperature):
+def test_losses_at_a_temperature_equal_losses_of_divided_scores(temperature):
     head, batch = make_tag_head(), make_batch()
-    (found,) = head.losses_at([temperature], STATES, batch)
+    (losses,) = head.losses_at([temperature], STATES, batch)
     for parameter in (*head.emission.parameters(), *head.crf.parameters()):
         parameter.data /= temperature
-    torch.testing.assert_close(found, head.loss(STATES, batch))
-    relation, pair = make_relation_head("entities"), relation_batch(labels=(1, UNKNOWN_LABEL))
-    (found,) = relation.losses_at([temperature], STATES, pair)
+    torch.testing.assert_close(losses, head.loss(STATES, batch))
+    relation, pair = make_relation_head("entities"), make_relation_batch(labels=(1, UNKNOWN_LABEL))
+    (losses,) = relation.losses_at([temperature], STATES, pair)
     for parameter in relation.classifier.parameters():
         parameter.data /= temperature
-    torch.testing.assert_close(found, relation.loss(STATES, pair))
+    torch.testing.assert_close(losses, relation.loss(STATES, pair))
 
 
-def test_probabilities_are_those_of_scores_divided_by_the_temperature():
-    head, batch = make_relation_head("cls"), relation_batch()
+def test_probabilities_equal_those_of_divided_scores():
+    head, batch = make_relation_head("cls"), make_relation_batch()
     head.temperature.fill_(2.0)
-    answers = head.decode(STATES, batch)
-    (found,) = head.confidence(STATES, batch, answers)
+    decoded = head.decode(STATES, batch)
+    (probabilities,) = head.confidence(STATES, batch, decoded)
     expected = (head.logits(STATES, batch) / 2).softmax(1).amax(1)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(probabilities, expected)

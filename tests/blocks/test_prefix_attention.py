@@ -1,3 +1,5 @@
+"""Prefix attention against loops, against transformers and against its key-value cache."""
+
 import copy
 import itertools
 import math
@@ -48,15 +50,14 @@ def build(family="bert", frozen=False, gradient_checkpointing=False, **settings)
         frozen=frozen,
         gradient_checkpointing=gradient_checkpointing,
     )
+    # With the usual initialisation the layers are nearly identities.
     for parameter in encoder.parameters():
-        parameter.data += 0.1 * torch.randn_like(
-            parameter
-        )  # the usual initialisation makes layers near identities
+        parameter.data += 0.1 * torch.randn_like(parameter)
     return encoder
 
 
-def plain(encoder):
-    """Transformers' own model with the same weights, in eval mode."""
+def build_reference(encoder):
+    """Build transformers' own model with the same weights, in eval mode."""
     config = copy.deepcopy(encoder.config)
     model = AutoModel.from_config(config, attn_implementation="sdpa", add_pooling_layer=False)
     model.load_state_dict(encoder.model.state_dict())
@@ -73,8 +74,8 @@ def make_prefix(mask=None, length=LENGTH, layers=LAYERS, dtype=torch.float32, le
     )
 
 
-def prefix_mask(kind):
-    """None, a mask for all heads (batch, prefix), or one for each (batch, heads, prefix)."""
+def make_mask(kind):
+    """Make a mask for all heads (batch, prefix) or for each (batch, heads, prefix), or None."""
     generator = torch.Generator().manual_seed(3)
     shapes = {"shared": (BATCH, LENGTH), "per head": (BATCH, HEADS, LENGTH)}
     return None if kind == "none" else torch.rand(shapes[kind], generator=generator) < 0.5
@@ -86,35 +87,33 @@ def text(mask):
     return ids.masked_fill(~mask, 1), mask, torch.zeros_like(ids)
 
 
-def real(states, mask=PADDED):
-    """States of real tokens: what padding computes is nobody's business."""
+def select_real(states, mask=PADDED):
+    """States of select_real tokens: what padding computes is nobody's business."""
     return states[mask]
 
 
 def literal_attention(query, key, value, text_mask, prefix, layer):
-    """The docstring's equation for one query at a time; masked positions are left out of the lists."""
+    """Compute the docstring's equation for one query at a time, without the masked positions."""
     batch, heads, tokens, size = query.shape
     result = torch.zeros(batch, tokens, heads, size, dtype=query.dtype)
     for row, head, token in itertools.product(range(batch), range(heads), range(tokens)):
-        pairs = []
-        for position in range(0 if prefix is None else prefix.keys.shape[3]):
-            mask = True if prefix.mask is None else prefix.mask[row]
-            mask = mask if mask is True else (mask if mask.ndim == 1 else mask[head])[position]
-            if mask:
-                pairs.append(
-                    (
-                        prefix.keys[layer, row, head, position],
-                        prefix.values[layer, row, head, position],
-                    )
-                )
+        pairs = [] if prefix is None else unmasked_prefix_pairs(prefix, layer, row, head)
         for position in range(tokens):
             if text_mask is None or text_mask[row, position]:
                 pairs.append((key[row, head, position], value[row, head, position]))
-        exponents = [torch.exp(query[row, head, token] @ k / math.sqrt(size)) for k, _ in pairs]
-        result[row, token, head] = sum(
-            e * v for e, (_, v) in zip(exponents, pairs, strict=True)
-        ) / sum(exponents)
+        weights = [torch.exp(query[row, head, token] @ k / math.sqrt(size)) for k, _ in pairs]
+        total = sum(weight * v for weight, (_, v) in zip(weights, pairs, strict=True))
+        result[row, token, head] = total / sum(weights)
     return result
+
+
+def unmasked_prefix_pairs(prefix, layer, row, head):
+    """List the keys and values of unmasked prefix positions."""
+    keys, values = prefix.keys[layer, row, head], prefix.values[layer, row, head]
+    if prefix.mask is not None:
+        mask = prefix.mask[row] if prefix.mask.ndim == 2 else prefix.mask[row, head]
+        keys, values = keys[mask], values[mask]
+    return list(zip(keys, values, strict=True))
 
 
 @pytest.mark.parametrize("padding", [None, PADDED], ids=["no padding mask", "padding"])
@@ -123,7 +122,7 @@ def test_attention_and_its_gradient_equal_loops(kind, padding):
     prefix = (
         None
         if kind == "no prefix"
-        else make_prefix(prefix_mask(kind), dtype=torch.float64, learned=True)
+        else make_prefix(make_mask(kind), dtype=torch.float64, learned=True)
     )
     query, key, value = torch.randn(3, BATCH, HEADS, TOKENS, HEAD, dtype=torch.float64)
     inputs = [query, key, value] + ([] if prefix is None else [prefix.keys, prefix.values])
@@ -148,7 +147,7 @@ def test_attention_and_its_gradient_equal_loops(kind, padding):
         torch.testing.assert_close(gradient, expected_gradient)
 
 
-def test_scaling_is_handed_on():
+def test_scaling_is_passed_on():
     query, key, value = torch.randn(3, BATCH, HEADS, TOKENS, HEAD)
     module = nn.Module()
     module.layer_idx, module.is_causal = 0, False
@@ -158,8 +157,8 @@ def test_scaling_is_handed_on():
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_a_prefix_of_another_dtype_takes_the_texts(encoder, dtype):
-    prefix = make_prefix(prefix_mask("shared"), dtype=dtype)
+def test_prefix_of_another_dtype_is_cast_to_that_of_the_text(encoder, dtype):
+    prefix = make_prefix(make_mask("shared"), dtype=dtype)
     result = encoder(*text(PADDED), prefix)
     assert result.dtype == torch.float32
     assert torch.equal(
@@ -178,10 +177,10 @@ def test_split_heads_gives_each_head_its_slice():
 
 @pytest.mark.parametrize("mask", [FULL, PADDED], ids=["no padding", "padding"])
 @pytest.mark.parametrize("prefix_of_0", [False, True])
-def test_without_prefix_it_is_the_plain_encoder_bit_for_bit(encoder, mask, prefix_of_0):
+def test_without_prefix_states_equal_transformers_bit_for_bit(encoder, mask, prefix_of_0):
     ids, mask, segments = text(mask)
     prefix = make_prefix(torch.ones(BATCH, 0, dtype=torch.bool), length=0) if prefix_of_0 else None
-    expected = plain(encoder)(input_ids=ids, attention_mask=mask).last_hidden_state
+    expected = build_reference(encoder)(input_ids=ids, attention_mask=mask).last_hidden_state
     assert torch.equal(encoder(ids, mask, segments, prefix), expected)
 
 
@@ -189,10 +188,10 @@ def test_without_prefix_it_is_the_plain_encoder_bit_for_bit(encoder, mask, prefi
 @pytest.mark.parametrize("text_mask", [FULL, PADDED], ids=["no padding", "padding"])
 @pytest.mark.parametrize("kind", ["none", "shared"])
 def test_encoder_equals_one_with_a_key_value_cache(encoder, kind, text_mask, shift):
-    """Transformers' cache shifts text positions by its length, unless they are given."""
+    """A cache of transformers shifts text positions by its length unless they are given."""
     ids, mask, segments = text(text_mask)
-    prefix = make_prefix(prefix_mask(kind))
-    reference, cache = plain(encoder), DynamicCache()
+    prefix = make_prefix(make_mask(kind))
+    reference, cache = build_reference(encoder), DynamicCache()
     for layer in range(LAYERS):
         cache.update(prefix.keys[layer], prefix.values[layer], layer)
     allowed = torch.ones(BATCH, LENGTH, dtype=torch.bool) if prefix.mask is None else prefix.mask
@@ -205,67 +204,70 @@ def test_encoder_equals_one_with_a_key_value_cache(encoder, kind, text_mask, shi
         input_ids=ids, attention_mask=joint, past_key_values=cache, **positions
     ).last_hidden_state
     result = encoder(ids, mask, segments, prefix, shift)
-    torch.testing.assert_close(real(result, mask), real(expected, mask), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        select_real(result, mask), select_real(expected, mask), rtol=0, atol=1e-5
+    )
     assert (result - encoder(ids, mask, segments, prefix, LENGTH - shift))[mask].abs().max() > 1e-2
 
 
-def test_text_positions_stay_where_they_are(encoder):
-    seen = []
+def test_prefix_does_not_shift_text_positions(encoder):
+    calls = []
     encoder.model.embeddings.position_embeddings.register_forward_pre_hook(
-        lambda _, inputs: seen.append(inputs[0])
+        lambda _, inputs: calls.append(inputs[0])
     )
     for prefix in (None, make_prefix()):
         encoder(*text(FULL), prefix)
     encoder(*text(FULL), make_prefix(), LENGTH)
     first = 0 if encoder.config.model_type == "bert" else encoder.config.pad_token_id + 1
-    for positions, shift in zip(seen, (0, 0, LENGTH), strict=True):
+    for positions, shift in zip(calls, (0, 0, LENGTH), strict=True):
         assert (positions == torch.arange(first + shift, first + shift + TOKENS)).all()
 
 
 @pytest.mark.parametrize("kind", ["shared", "per head"])
 @pytest.mark.parametrize("text_mask", [FULL, PADDED], ids=["no padding", "padding"])
-def test_masked_prefix_positions_have_no_influence_at_all(encoder, kind, text_mask):
-    prefix = make_prefix(prefix_mask(kind))
+def test_masked_prefix_positions_do_not_change_states(encoder, kind, text_mask):
+    prefix = make_prefix(make_mask(kind))
     masked = ~(prefix.mask if kind == "per head" else prefix.mask[:, None, :].expand(-1, HEADS, -1))
-    outrageous = Prefix(prefix.keys.clone(), prefix.values.clone(), prefix.mask)
-    outrageous.keys[:, masked] = 1e30
-    outrageous.values[:, masked] = -1e30
+    extreme = Prefix(prefix.keys.clone(), prefix.values.clone(), prefix.mask)
+    extreme.keys[:, masked] = 1e30
+    extreme.values[:, masked] = -1e30
     expected = encoder(*text(text_mask), prefix)
-    assert torch.equal(encoder(*text(text_mask), outrageous), expected)
-    outrageous.values[:, ~masked] += 1
-    assert not torch.allclose(encoder(*text(text_mask), outrageous), expected, atol=1e-2)
+    assert torch.equal(encoder(*text(text_mask), extreme), expected)
+    extreme.values[:, ~masked] += 1
+    assert not torch.allclose(encoder(*text(text_mask), extreme), expected, atol=1e-2)
 
 
 @pytest.mark.parametrize("shape", [(BATCH, LENGTH), (BATCH, HEADS, LENGTH)])
 @pytest.mark.parametrize("text_mask", [FULL, PADDED], ids=["no padding", "padding"])
-def test_a_wholly_masked_prefix_leaves_the_plain_encoder(encoder, shape, text_mask):
+def test_fully_masked_prefix_gives_the_states_without_prefix(encoder, shape, text_mask):
     prefix = make_prefix(torch.zeros(shape, dtype=torch.bool))
     ids, mask, segments = text(text_mask)
-    expected = plain(encoder)(input_ids=ids, attention_mask=mask).last_hidden_state
+    expected = build_reference(encoder)(input_ids=ids, attention_mask=mask).last_hidden_state
     torch.testing.assert_close(encoder(ids, mask, segments, prefix), expected, rtol=0, atol=2e-6)
 
 
-def test_rows_do_not_see_each_others_prefix(encoder):
-    prefix = make_prefix(prefix_mask("per head"))
+def test_rows_do_not_depend_on_prefixes_of_other_rows(encoder):
+    prefix = make_prefix(make_mask("per head"))
     ids, mask, segments = text(PADDED)
     together = encoder(ids, mask, segments, prefix)
     for row in range(BATCH):
-        one = slice(row, row + 1)
-        alone = Prefix(prefix.keys[:, one], prefix.values[:, one], prefix.mask[one])
-        states = encoder(ids[one], mask[one], segments[one], alone)
-        torch.testing.assert_close(states[mask[one]], together[one][mask[one]], rtol=0, atol=1e-5)
+        single = slice(row, row + 1)
+        alone = Prefix(prefix.keys[:, single], prefix.values[:, single], prefix.mask[single])
+        states = encoder(ids[single], mask[single], segments[single], alone)
+        torch.testing.assert_close(
+            states[mask[single]], together[single][mask[single]], rtol=0, atol=1e-5
+        )
 
 
-def gradients_of(encoder, prefix, text_mask=PADDED):
-    """Gradients of the prefix, then of the weights that have one, for a loss of fixed random weights."""
+def compute_gradients(encoder, prefix, text_mask=PADDED):
+    """Compute gradients of the prefix, then of the weights that have one, for a fixed loss."""
     prefix.keys.requires_grad_()
     prefix.values.requires_grad_()
-    computed = Prefix(
-        prefix.keys.tanh(), prefix.values.tanh(), prefix.mask
-    )  # as a method's is, with a graph behind it
+    # like a method's prefix, which has a graph
+    computed = Prefix(prefix.keys.tanh(), prefix.values.tanh(), prefix.mask)
     states = encoder(*text(text_mask), computed)
     weights = torch.randn(states.shape, generator=torch.Generator().manual_seed(5))
-    (real(states, text_mask) * real(weights, text_mask)).sum().backward()
+    (select_real(states, text_mask) * select_real(weights, text_mask)).sum().backward()
     return [
         prefix.keys.grad,
         prefix.values.grad,
@@ -276,8 +278,8 @@ def gradients_of(encoder, prefix, text_mask=PADDED):
 @pytest.mark.parametrize("kind", ["none", "shared", "per head"])
 @pytest.mark.parametrize("training", [True, False])
 def test_gradient_reaches_every_layers_keys_and_values(encoder, kind, training):
-    prefix = make_prefix(prefix_mask(kind))
-    keys, values, *_ = gradients_of(encoder.train(training), prefix)
+    prefix = make_prefix(make_mask(kind))
+    keys, values, *_ = compute_gradients(encoder.train(training), prefix)
     reached = torch.ones(BATCH, HEADS, LENGTH, dtype=torch.bool)
     if prefix.mask is not None:
         reached = prefix.mask if kind == "per head" else prefix.mask[:, None].expand(-1, HEADS, -1)
@@ -297,7 +299,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(family):
                 module.register_forward_pre_hook(
                     lambda module, _, calls=calls: calls.append(module.layer_idx)
                 )
-        results.append(gradients_of(encoder, make_prefix(prefix_mask("shared"))))
+        results.append(compute_gradients(encoder, make_prefix(make_mask("shared"))))
         runs.append(len(calls))
     assert runs == [LAYERS, 2 * LAYERS]  # each layer was computed again in the backward pass
     assert len(results[0]) == 2 + len(list(encoder.parameters()))
@@ -306,15 +308,15 @@ def test_gradient_checkpointing_gives_the_same_gradients(family):
 
 
 def test_under_bfloat16_autocast(encoder):
-    prefix = make_prefix(prefix_mask("shared"))
+    prefix = make_prefix(make_mask("shared"))
     expected = encoder(*text(PADDED), prefix)
     without = encoder(*text(PADDED))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         states = encoder(*text(PADDED), prefix)
-        gradients = gradients_of(encoder, prefix)
-    error = real(states.float() - expected).abs()
+        gradients = compute_gradients(encoder, prefix)
+    error = select_real(states.float() - expected).abs()
     assert error.max() < 0.15
-    assert error.mean() < 0.1 * real(without - expected).abs().mean()
+    assert error.mean() < 0.1 * select_real(without - expected).abs().mean()
     assert all(gradient.isfinite().all() and gradient.ne(0).any() for gradient in gradients[:2])
 
 
@@ -328,10 +330,11 @@ def test_dropout_acts_in_training_only(probability):
     assert torch.equal(first, second)
 
 
-def test_frozen_encoder_hands_gradient_to_the_prefix_only():
+def test_frozen_encoder_passes_gradient_to_the_prefix_only():
     encoder = build(frozen=True)
-    gradients = gradients_of(encoder, make_prefix())
+    gradients = compute_gradients(encoder, make_prefix())
     assert len(gradients) == 2
     assert all(gradient.ne(0).flatten(1).any(1).all() for gradient in gradients)
     expected = build().eval()(*text(PADDED), make_prefix())
-    assert torch.equal(encoder.train()(*text(PADDED), make_prefix()), expected)  # dropout stays off
+    # dropout stays off
+    assert torch.equal(encoder.train()(*text(PADDED), make_prefix()), expected)

@@ -1,3 +1,5 @@
+"""A text encoder run layer by layer against the encoder itself."""
+
 import pytest
 import torch
 
@@ -29,8 +31,8 @@ def inputs(padded):
     return ids, mask, segments
 
 
-def walk(text, ids, mask, segments, split, added=None):
-    """States after all layers, each passed whole or in its two parts."""
+def run_layers(text, ids, mask, segments, split, added=None):
+    """Compute the states after all layers, each run whole or in its two parts."""
     states = embed_text(text, ids, segments, added)
     attention_mask = layer_mask(text, states, mask)
     for layer in text_layers(text):
@@ -43,25 +45,25 @@ def walk(text, ids, mask, segments, split, added=None):
 
 @pytest.mark.parametrize("split", [False, True], ids=["whole", "in parts"])
 @pytest.mark.parametrize("padded", [False, True], ids=["full", "padded"])
-def test_a_walk_through_all_layers_is_a_pass_of_the_encoder(text, padded, split):
+def test_running_all_layers_equals_the_encoder(text, padded, split):
     ids, mask, segments = inputs(padded)
     with torch.no_grad():
-        assert torch.equal(walk(text, ids, mask, segments, split), text(ids, mask, segments))
+        assert torch.equal(run_layers(text, ids, mask, segments, split), text(ids, mask, segments))
 
 
-def test_what_is_added_is_added_to_the_embeddings_of_the_tokens(text):
+def test_addend_is_added_to_the_token_embeddings(text):
     ids, mask, segments = inputs(padded=True)
     added = torch.randn(2, 9, 24)
     embedding = text.model.get_input_embeddings().weight
     with torch.no_grad():
-        moved = walk(text, ids, mask, segments, False, embedding[3] - embedding[ids])
-        torch.testing.assert_close(moved[0], text(torch.full_like(ids, 3), mask, segments)[0])
+        shifted = run_layers(text, ids, mask, segments, False, embedding[3] - embedding[ids])
+        torch.testing.assert_close(shifted[0], text(torch.full_like(ids, 3), mask, segments)[0])
         assert not torch.allclose(
-            walk(text, ids, mask, segments, False, added), text(ids, mask, segments)
+            run_layers(text, ids, mask, segments, False, added), text(ids, mask, segments)
         )
 
 
-def test_an_encoder_of_another_build_is_refused():
+def test_encoder_not_built_like_bert_raises():
     distil = {
         "model_type": "distilbert",
         "dim": 24,

@@ -1,9 +1,10 @@
-import json
+"""Visual backbones against timm and literal versions."""
 
 import huggingface_hub.constants
 import pytest
 import timm
 import torch
+from helpers.backbones import save_timm_folder
 from torch.nn import functional
 
 from mmie.blocks.errors import WeightsUnavailable
@@ -19,21 +20,6 @@ def pictures(*shape, seed=0):
     return torch.randint(
         0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
     )
-
-
-def save_folder(folder, name="test_resnet"):
-    """A folder as timm writes it."""
-    torch.manual_seed(3)
-    model = timm.create_model(name, pretrained=False)
-    settings = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "num_classes": 1000}
-    config = {
-        "architecture": name,
-        "num_classes": 1000,
-        "pretrained_cfg": {**model.pretrained_cfg, **settings},
-    }
-    (folder / "config.json").write_text(json.dumps(config))
-    torch.save(model.state_dict(), folder / "pytorch_model.bin")
-    return model.eval()
 
 
 @pytest.mark.parametrize(
@@ -59,7 +45,7 @@ def test_shapes(name, output, shapes):
     ]
 
 
-def test_normalisation_equals_a_literal_one_and_stages_those_of_the_layers():
+def test_normalisation_and_stages_equal_literal_ones():
     backbone = build("resnet18", "stages")
     pixels = pictures(2, 3, 64, 64)
     images = torch.empty(2, 3, 64, 64)
@@ -78,7 +64,7 @@ def test_normalisation_equals_a_literal_one_and_stages_those_of_the_layers():
     )
 
 
-def test_grid_of_a_vit_is_its_normed_patch_tokens_in_rows():
+def test_grid_of_a_vit_holds_its_normed_patch_tokens_in_rows():
     backbone, pixels = build("test_vit", "grid"), pictures(2, 3, 64, 64)
     grid = backbone(pixels)[0]
     tokens = backbone.model.forward_features((pixels / 255 - 0.5) / 0.5)[:, 1:]
@@ -86,7 +72,7 @@ def test_grid_of_a_vit_is_its_normed_patch_tokens_in_rows():
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
-def test_frozen_means_frozen(name):
+def test_frozen_backbone_does_not_change_in_training_mode(name):
     backbone = build(name, "grid")
     before = {key: value.clone() for key, value in backbone.state_dict().items()}
     backbone.train()
@@ -97,7 +83,7 @@ def test_frozen_means_frozen(name):
     assert all(value.equal(before[key]) for key, value in backbone.state_dict().items())
 
 
-def test_trained_backbone_trains():
+def test_unfrozen_backbone_gets_gradient_and_new_statistics():
     backbone = build(frozen=False)
     before = {key: value.clone() for key, value in backbone.named_buffers()}
     assert backbone.training
@@ -111,10 +97,8 @@ def test_trained_backbone_trains():
 
 def test_views_are_encoded_one_by_one_and_masked_ones_are_zero():
     backbone = build("test_resnet", "stages", pool_to=2)
-    pixels, mask = (
-        pictures(2, 3, 3, 64, 64),
-        torch.tensor([[True, True, False], [True, False, False]]),
-    )
+    pixels = pictures(2, 3, 3, 64, 64)
+    mask = torch.tensor([[True, True, False], [True, False, False]])
     outputs = backbone.encode_views(pixels, mask)
     assert [tuple(out.shape) for out in outputs] == [
         (2, 3, channels, 2, 2) for channels in (32, 48, 192, 96)
@@ -126,7 +110,7 @@ def test_views_are_encoded_one_by_one_and_masked_ones_are_zero():
             torch.testing.assert_close(out[row, view], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_only_readable_views_are_computed_and_the_others_pixels_change_nothing():
+def test_only_readable_views_are_computed_and_used():
     backbone = build()
     rows = []
     backbone.model.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
@@ -149,23 +133,22 @@ def test_no_readable_view_gives_zeros_without_computing(pixels):
 
 
 @pytest.mark.parametrize("image_size", [64, 224])
-def test_pooling_is_by_half_the_size(image_size):
+def test_pooling_kernel_is_half_the_size(image_size):
     pooled, plain = (build("test_resnet", "stages", image_size, pool_to=size) for size in (2, None))
     pixels = pictures(1, 3, image_size, image_size)
     assert all(shape[1:] == (2, 2) for shape in pooled.shapes)
     for ours, features in zip(pooled(pixels), plain(pixels), strict=True):
-        kernel = (
-            features.shape[-1] // 2
-        )  # 3 for the 7 x 7 of 224 pixels: the last row and column are left out
+        # 3 for the 7 x 7 of 224 pixels: the last row and column are left out
+        kernel = features.shape[-1] // 2
         for row, column in [(0, 0), (0, 1), (1, 0), (1, 1)]:
-            patch = features[
-                :, :, kernel * row : kernel * (row + 1), kernel * column : kernel * (column + 1)
-            ]
-            torch.testing.assert_close(ours[:, :, row, column], patch.mean(dim=(2, 3)))
+            rows = slice(kernel * row, kernel * (row + 1))
+            columns = slice(kernel * column, kernel * (column + 1))
+            expected = features[:, :, rows, columns].mean(dim=(2, 3))
+            torch.testing.assert_close(ours[:, :, row, column], expected)
 
 
-def test_a_plain_folder_is_read_with_its_own_statistics(tmp_path):
-    model = save_folder(tmp_path)
+def test_folder_is_loaded_with_its_own_statistics(tmp_path):
+    model = save_timm_folder(tmp_path)
     backbone = VisualBackbone(tmp_path, output="pooled", image_size=64)
     pixels = pictures(2, 3, 64, 64)
     mean, std = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.4, 0.5, 0.6])
@@ -178,14 +161,14 @@ def test_a_plain_folder_is_read_with_its_own_statistics(tmp_path):
 
 
 def test_state_dict_restores_weights_and_statistics(tmp_path):
-    save_folder(tmp_path)
+    save_timm_folder(tmp_path)
     saved = VisualBackbone(tmp_path, image_size=64)
     fresh = build()
     fresh.load_state_dict(saved.state_dict())
     assert fresh(pictures(1, 3, 64, 64))[0].equal(saved(pictures(1, 3, 64, 64))[0])
 
 
-def test_construction_draws_nothing_beyond_the_weights():
+def test_construction_draws_random_numbers_for_weights_only():
     torch.manual_seed(0)
     timm.create_model("test_resnet", pretrained=False, num_classes=0)
     expected = torch.rand(1)
@@ -193,7 +176,7 @@ def test_construction_draws_nothing_beyond_the_weights():
     assert torch.rand(1).equal(expected)
 
 
-def test_unreachable_hub_is_one_clear_line(monkeypatch):
+def test_unreachable_hub_gives_an_error_of_one_line(monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     for name in ("resnet18", "hf-hub:nobody/nothing"):
         with pytest.raises(
@@ -206,7 +189,7 @@ def test_unreachable_hub_is_one_clear_line(monkeypatch):
 @pytest.mark.parametrize(
     "content", ["{}", '{"architectures": ["CLIPModel"]}', '{"architecture": "test_resnet"}']
 )
-def test_folder_without_a_timm_model_is_one_clear_line(tmp_path, content):
+def test_folder_without_a_timm_model_gives_an_error_of_one_line(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(
         WeightsUnavailable, match=r"cannot be loaded.*config\.json and model\.safetensors"
@@ -215,8 +198,8 @@ def test_folder_without_a_timm_model_is_one_clear_line(tmp_path, content):
     assert "\n" not in str(caught.value)
 
 
-def test_broken_weights_are_one_clear_line(tmp_path):
-    save_folder(tmp_path)
+def test_broken_weights_raise(tmp_path):
+    save_timm_folder(tmp_path)
     (tmp_path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(WeightsUnavailable, match="cannot be loaded"):
         VisualBackbone(tmp_path)
@@ -236,12 +219,12 @@ def test_broken_weights_are_one_clear_line(tmp_path):
         ),
     ],
 )
-def test_what_cannot_work_says_so(settings, message):
+def test_invalid_settings_raise(settings, message):
     with pytest.raises(ValueError, match=message):
         build(**settings)
 
 
-def test_pictures_of_another_size_are_refused():
+def test_pictures_of_another_size_raise():
     with pytest.raises(ValueError, match=r"\(32, 32\).*64 x 64: set image_size"):
         build()(pictures(1, 3, 32, 32))
 
@@ -257,7 +240,7 @@ def test_half_precision_weights():
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_without_a_readable_view_a_trained_backbone_gets_gradients_of_0_and_keeps_its_statistics(
+def test_batch_without_readable_view_gives_gradients_of_0_and_keeps_statistics(
     frozen,
 ):
     backbone = build("test_resnet", frozen=frozen).train()

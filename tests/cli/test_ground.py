@@ -1,4 +1,4 @@
-"""``mmie ground``, and that what it writes is read as any corpus is."""
+"""``mmie ground`` from the command line to the corpora that read its crops."""
 
 import json
 
@@ -9,8 +9,9 @@ from mmie.cli.ground import ground_command
 from mmie.cli.parsing import UsageError
 from mmie.data import MNRE, JsonlCorpus, Twitter2017
 from mmie.data.sources import SourceError, read_source
-from mmie.grounding.detection import GroundingError
+from mmie.grounding.errors import GroundingError
 from mmie.grounding.index import read_index
+from mmie.utils.devices import DeviceError
 
 LINES = [
     {
@@ -25,9 +26,9 @@ LINES = [
 
 
 @pytest.fixture
-def own(tmp_path, photographs):
-    """Posts of one's own beside their pictures."""
-    folder = tmp_path / "own"
+def folder(tmp_path, photographs):
+    """A folder of posts and their pictures."""
+    folder = tmp_path / "folder"
     (folder / "pictures").mkdir(parents=True)
     (folder / "pictures" / "a.png").write_bytes(photographs["chelsea"].read_bytes())
     (folder / "posts.jsonl").write_text("\n".join(map(json.dumps, LINES)), encoding="utf-8")
@@ -61,137 +62,99 @@ def mnre(tmp_path, photographs):
     return root
 
 
-def test_any_collection_of_pictures(own, tmp_path, capsys):
-    (own / "pictures" / "told.png").write_bytes((own / "pictures" / "a.png").read_bytes())
-    (own / "pictures" / "told.txt").write_text("Ann sees a cat.")
-    (own / "table.csv").write_text("text,image\nAnn sees a cat.,pictures/a.png\n")
-    (own / "bare.jsonl").write_text('{"text": "Ann sees a cat.", "image": "pictures/a.png"}\n')
-    for name, ids, told in (
-        ("pictures", ["a", "told"], 1),
-        ("table.csv", ["2"], 1),
-        ("bare.jsonl", ["1"], 1),
-    ):
-        out = tmp_path / "out" / name
-        ground_command(["--posts", str(own / name), "--out", str(out), "--detector", "center"])
-        file = f"{name.partition('.')[0]}.jsonl"
-        assert [(entry.id, len(entry.crops)) for entry in read_index(out / "crops" / file)] == [
-            (i, 3) for i in ids
-        ]
-        assert len((out / file).read_text().splitlines()) == told
-        assert len(next(iter(read_source(str(out / file)))).crops) == 3
+def ground(*options: object) -> None:
+    """Run ``mmie ground`` with the detector that needs no weights."""
+    ground_command([*map(str, options), "--detector", "center"])
 
 
-def test_own_posts_make_a_corpus(own, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("name", "ids"), [("pictures", ["a", "b"]), ("table.csv", ["2"]), ("bare.jsonl", ["1"])]
+)
+def test_posts_in_each_kind_of_source(folder, tmp_path, capsys, name, ids):
+    picture = (folder / "pictures" / "a.png").read_bytes()
+    (folder / "pictures" / "b.png").write_bytes(picture)
+    (folder / "pictures" / "b.txt").write_text("Ann sees a cat.")
+    (folder / "table.csv").write_text("text,image\nAnn sees a cat.,pictures/a.png\n")
+    (folder / "bare.jsonl").write_text('{"text": "Ann sees a cat.", "image": "pictures/a.png"}\n')
     out = tmp_path / "out"
-    ground_command(
-        [
-            "--posts",
-            str(own / "posts.jsonl"),
-            "--out",
-            str(out),
-            "--detector",
-            "center",
-            "--num_crops",
-            "2",
-        ]
-    )
+    ground("--posts", folder / name, "--out", out)
+    file = f"{name.partition('.')[0]}.jsonl"
+    entries = read_index(out / "crops" / file)
+    assert [(entry.id, len(entry.crops)) for entry in entries] == [(i, 3) for i in ids]
+    assert len((out / file).read_text().splitlines()) == 1, "posts without words are left out"
+    (post,) = read_source(str(out / file))
+    assert len(post.crops) == 3
+
+
+def test_written_posts_are_a_corpus(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    ground("--posts", folder / "posts.jsonl", "--out", out, "--num_crops", 2)
     printed = capsys.readouterr().out
     assert "unreadable pictures (1)" in printed
     assert "none.png: missing" in printed
-    assert printed.splitlines()[-2:] == [
-        str(out / "posts.jsonl"),
-        str(out / "crops" / "posts.jsonl"),
-    ]
+    files = [str(out / "posts.jsonl"), str(out / "crops" / "posts.jsonl")]
+    assert printed.splitlines()[-2:] == files
     (out / "posts.jsonl").rename(out / "train.jsonl")
     posts = JsonlCorpus(out).posts("train")
     assert [len(post.crops) for post in posts] == [2, 0, 0]
     assert all(crop.is_file() for crop in posts[0].crops)
-    assert posts[0].image.read_bytes() == (own / "pictures" / "a.png").read_bytes()
+    assert posts[0].image.read_bytes() == (folder / "pictures" / "a.png").read_bytes()
     assert (posts[0].words, posts[0].entities[0].type) == (("Ann", "sees", "a", "cat", "."), "PER")
     assert posts[2].image is None
 
 
-def test_pictures_inside_the_folder_stay_where_they_are(own):
-    (own / "posts.jsonl").rename(own / "raw.json")
+def test_pictures_inside_the_folder_are_not_copied(folder):
+    (folder / "posts.jsonl").rename(folder / "raw.json")
     with pytest.raises(SourceError, match="found none"):
-        ground_command(
-            ["--posts", str(own / "posts.jsonl"), "--out", str(own), "--detector", "center"]
-        )
-    ground_command(["--posts", str(own / "raw.json"), "--out", str(own), "--detector", "center"])
-    first = json.loads((own / "raw.jsonl").read_text(encoding="utf-8").splitlines()[0])
+        ground("--posts", folder / "posts.jsonl", "--out", folder)
+    ground("--posts", folder / "raw.json", "--out", folder)
+    first = json.loads((folder / "raw.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert first["image"] == "pictures/a.png"
-    assert not (own / "images").exists()
+    assert not (folder / "images").exists()
 
 
-def test_the_posts_are_not_written_over(own):
+def test_source_is_not_replaced(folder):
     with pytest.raises(GroundingError, match="would be written over"):
-        ground_command(
-            ["--posts", str(own / "posts.jsonl"), "--out", str(own), "--detector", "center"]
-        )
+        ground("--posts", folder / "posts.jsonl", "--out", folder)
 
 
-def test_other_posts_are_not_written_over(own, tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "posts.jsonl").write_text("precious", encoding="utf-8")
-    arguments = [
-        "--posts",
-        str(own / "posts.jsonl"),
-        "--out",
-        str(tmp_path / "out"),
-        "--detector",
-        "center",
-    ]
+def test_posts_of_other_origin_are_replaced_only_with_overwrite(folder, tmp_path):
+    file = tmp_path / "out" / "posts.jsonl"
+    file.parent.mkdir()
+    file.write_text("precious", encoding="utf-8")
+    options = ["--posts", folder / "posts.jsonl", "--out", file.parent]
     with pytest.raises(GroundingError, match="was not written by mmie ground"):
-        ground_command(arguments)
-    assert (tmp_path / "out" / "posts.jsonl").read_text(encoding="utf-8") == "precious"
-    ground_command([*arguments, "--overwrite"])
-    ground_command(arguments)
-    assert [
-        post["id"]
-        for post in map(json.loads, (tmp_path / "out" / "posts.jsonl").open(encoding="utf-8"))
-    ] == [
-        "a",
-        "b",
-        "c",
-    ]
+        ground(*options)
+    assert file.read_text(encoding="utf-8") == "precious"
+    ground(*options, "--overwrite")
+    ground(*options)
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["a", "b", "c"]
 
 
-def test_twitter_finds_its_crops(twitter):
-    arguments = [
-        "--corpus",
-        "Twitter2017",
-        "--corpus.root",
-        str(twitter),
-        "--split",
-        "valid",
-        "--detector",
-        "center",
-    ]
-    ground_command(arguments)
+def test_unknown_device_is_one_line(folder, tmp_path):
+    with pytest.raises(DeviceError, match="device 'abacus'"):
+        ground("--posts", folder / "posts.jsonl", "--out", tmp_path, "--device", "abacus")
+
+
+def test_twitter_corpus_reads_its_crops(twitter):
+    options = ["--corpus", "Twitter2017", "--corpus.root", twitter, "--split", "valid"]
+    ground(*options)
     first, second = Twitter2017(twitter).posts("valid")
     assert len(first.crops) == 3
     assert all(crop.is_file() for crop in first.crops)
     assert second.crops == ()
     (entry,) = read_index(twitter / "twitter2017_val_dict.jsonl")
     assert (entry.id, entry.image) == ("7", "twitter2017_images/7.jpg")
-    ground_command([*arguments, "--num_crops", "1"])
+    ground(*options, "--num_crops", 1)
     assert len(Twitter2017(twitter).posts("valid")[0].crops) == 1
 
 
-def test_mnre_is_asked_for_heads_and_tails(mnre, tiny_owlv2):
-    arguments = [
-        "--corpus",
-        "MNRE",
-        "--corpus.root",
-        str(mnre),
-        "--split",
-        "valid",
-        "--detector",
-        str(tiny_owlv2),
-    ]
-    ground_command(
-        [*arguments, "--device", "cpu", "--threshold", "0"]
-    )  # random weights are sure of nothing
+def test_phrases_of_mnre_are_heads_and_tails(mnre, tiny_owlv2):
+    corpus = ["--corpus", "MNRE", "--corpus.root", str(mnre), "--split", "valid"]
+    # scores of random weights are below the default threshold
+    detector = ["--detector", str(tiny_owlv2), "--device", "cpu", "--threshold", "0"]
+    ground_command([*corpus, *detector])
     entries = read_index(mnre / "mre_dev_dict.jsonl")
     assert [entry.phrases for entry in entries] == [
         ("Eileen Collins", "NASA"),
@@ -204,27 +167,18 @@ def test_mnre_is_asked_for_heads_and_tails(mnre, tiny_owlv2):
     assert posts[0].crops
 
 
-def test_a_published_index_is_not_written_over(twitter):
+def test_published_index_is_replaced_only_with_overwrite(twitter):
     published = twitter / "twitter2017_val_dict.pth"
     torch.save({"7.jpg": ["original.jpg"]}, published)
-    arguments = [
-        "--corpus",
-        "Twitter2017",
-        "--corpus.root",
-        str(twitter),
-        "--split",
-        "valid",
-        "--detector",
-        "center",
-    ]
+    options = ["--corpus", "Twitter2017", "--corpus.root", twitter, "--split", "valid"]
     with pytest.raises(GroundingError, match="was not written by mmie ground"):
-        ground_command(arguments)
+        ground(*options)
     assert torch.load(published, weights_only=True) == {"7.jpg": ["original.jpg"]}
-    ground_command([*arguments, "--overwrite"])
+    ground(*options, "--overwrite")
     assert len(torch.load(published, weights_only=True)["7.jpg"]) == 3
 
 
-def test_indices_convert(tmp_path, capsys):
+def test_convert_to_either_form(tmp_path, capsys):
     first, index, second = tmp_path / "a.pth", tmp_path / "a.jsonl", tmp_path / "b.pth"
     torch.save({0: ["x.jpg"]}, first)
     ground_command(["convert", str(first), str(index), "--key", "id"])
@@ -246,7 +200,7 @@ def test_indices_convert(tmp_path, capsys):
     ],
 )
 def test_wrong_options_are_one_line(arguments, message):
-    with pytest.raises(UsageError) as raised:
+    with pytest.raises(UsageError) as error:
         ground_command(arguments)
-    assert message in str(raised.value)
-    assert "\n" not in str(raised.value)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)

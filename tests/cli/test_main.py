@@ -1,29 +1,23 @@
 """The `mmie` command from the outside: what it prints, how it ends, and what a wrong line is answered with."""
 
-import json
-import re
-
 import pytest
 import yaml
-from helpers.command import finish, metrics, read_jsonl, run, start, succeed, tiny, write_jsonl
+from helpers.command import (
+    finish,
+    metrics,
+    read_jsonl,
+    refused,
+    run,
+    start,
+    succeed,
+    tiny,
+    write_jsonl,
+)
 from helpers.paths import CONFIGS
 
 from mmie.cli.main import COMMANDS
 from mmie.cli.parsing import shorten_message
 from mmie.training.wandb_logger import WandbSettings, build_wandb_logger
-
-PUBLISHED = {
-    "Twitter2015": {
-        "train": (4000, {"PER": 2217, "LOC": 2091, "ORG": 927, "MISC": 931}),
-        "valid": (1000, {"PER": 552, "LOC": 522, "ORG": 247, "MISC": 220}),
-        "test": (3257, {"PER": 1816, "LOC": 1697, "ORG": 839, "MISC": 720}),
-    },
-    "Twitter2017": {
-        "train": (3373, {"PER": 2943, "LOC": 731, "ORG": 1674, "MISC": 701}),
-        "valid": (723, {"PER": 626, "LOC": 173, "ORG": 375, "MISC": 150}),
-        "test": (723, {"PER": 621, "LOC": 178, "ORG": 395, "MISC": 157}),
-    },
-}
 
 
 @pytest.fixture
@@ -37,18 +31,6 @@ def texts(demo_root, tmp_path):
             [{**record, "image": None, "crops": []} for record in records],
         )
     return folder
-
-
-def refused(outcome, *parts):
-    """The command failed with one line that holds all of the parts."""
-    assert outcome.status in (1, 2)
-    assert outcome.out == ""
-    assert re.fullmatch(r"mmie: .+\n", outcome.err), outcome.err
-    assert len(outcome.err) < 700
-    assert "Union" not in outcome.err
-    assert "usage" not in outcome.err
-    for part in parts:
-        assert part in outcome.err
 
 
 def test_without_arguments_and_for_help_all_commands_are_listed():
@@ -76,14 +58,6 @@ def test_every_command_explains_its_options(command):
         "--ckpt_path",
     ):
         assert option in text
-
-
-@pytest.mark.parametrize("command", ["demo", "stats", "check"])
-def test_the_corpus_commands_explain_their_options(command):
-    assert command in succeed("corpus", "--help").out
-    assert ("--root" if command == "demo" else "--corpus") in succeed(
-        "corpus", command, "--help"
-    ).out
 
 
 WRONG_LINES = {
@@ -307,84 +281,6 @@ def test_the_line_has_the_last_word():
         for key in name.removeprefix("--").split("."):
             found = found[key]
         assert found == value
-
-
-def test_the_demo_corpus_is_written_checked_and_counted(tmp_path):
-    root = tmp_path / "demo"
-    bounds = succeed("corpus", "demo", f"--root={root}", "--train=8", "--valid=4", "--test=4").out
-    assert "ner" in bounds
-    assert "re" in bounds
-    corpus = ["--corpus=JsonlCorpus", f"--corpus.root={root}"]
-    stats = json.loads(succeed("corpus", "stats", *corpus, "--json").out)
-    assert {split: counts["posts"] for split, counts in stats["splits"].items()} == {
-        "train": 8,
-        "valid": 4,
-        "test": 4,
-    }
-    assert stats["splits"]["train"]["pictures"] == stats["splits"]["train"]["pictures_readable"] > 0
-    table = succeed("corpus", "stats", *corpus).out
-    assert all(word in table for word in ("train", "valid", "test", "posts", "PER entities"))
-    assert json.loads(succeed("corpus", "check", *corpus, "--json").out)
-    assert "ok" in succeed("corpus", "check", *corpus).out
-
-
-def test_a_check_fails_on_what_is_missing_or_broken(tmp_path):
-    root = tmp_path / "demo"
-    succeed("corpus", "demo", f"--root={root}", "--train=8", "--valid=4", "--test=4")
-    corpus = ["--corpus=JsonlCorpus", f"--corpus.root={root}"]
-    posts = read_jsonl(root / "train.jsonl")
-    (root / posts[0]["image"]).unlink()
-    (root / posts[1]["image"]).write_bytes(b"no picture")
-    with (root / "train.jsonl").open("a") as stream:
-        stream.write("{\n{}\n")
-    outcome = run("corpus", "check", *corpus)
-    assert outcome.status == 1
-    assert "2 of" in outcome.out
-    report = json.loads(run("corpus", "check", *corpus, "--json").out)
-    assert set(report["unreadable_pictures"]) == {str(root / post["image"]) for post in posts[:2]}
-    assert len(report["skipped_lines"]["train"]) == 2
-    assert run("corpus", "check", *corpus, "--json").status == 1
-
-
-def test_wrong_corpora_are_answered_with_one_line(tmp_path):
-    refused(
-        run("corpus", "stats", "--corpus=JsonlCorpus", "--corpus.root=/nowhere/x"),
-        "/nowhere/x",
-        "no such folder",
-    )
-    refused(run("corpus", "stats", "--corpus=Nope"), "Nope")
-    refused(run("corpus", "check"), "corpus")
-    refused(run("corpus", "demo"), "root")
-    refused(run("corpus", "demo", f"--root={tmp_path / 'x'}", "--train=5"), "5", "multiple of 4")
-    refused(run("corpus", "demo", f"--root={CONFIGS}"), str(CONFIGS), "demo corpus")
-    (tmp_path / "texts").mkdir()
-    write_jsonl(tmp_path / "texts" / "train.jsonl", [{"id": "1", "words": []}])
-    wrong = ["--corpus=JsonlCorpus", f"--corpus.root={tmp_path / 'texts'}"]
-    refused(run("corpus", "stats", *wrong), "train.jsonl:1", "at least one word")
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_the_published_entities_are_counted(shared_data, name):
-    folder = shared_data / name.lower()
-    stats = json.loads(
-        succeed("corpus", "stats", f"--corpus={name}", f"--corpus.root={folder}", "--json").out
-    )
-    found = {
-        split: (counts["posts"], counts["b_tags"]) for split, counts in stats["splits"].items()
-    }
-    assert found == PUBLISHED[name]
-
-
-def test_the_published_relations_are_counted(shared_data):
-    folder = shared_data / "mnre"
-    stats = json.loads(
-        succeed("corpus", "stats", "--corpus=MNRE", f"--corpus.root={folder}", "--json").out
-    )
-    counts = stats["splits"]
-    totals = {split: (sum(c["relations"].values()), c["pictures"]) for split, c in counts.items()}
-    assert totals == {"train": (12247, 7356), "valid": (1624, 931), "test": (1614, 914)}
-    assert counts["train"]["relations"]["None"] == 7744
-    assert len(counts["train"]["relations"]) == 23
 
 
 def test_wandb_is_online_only_for_who_is_logged_in(tmp_path, monkeypatch):

@@ -1,39 +1,33 @@
-"""Batches: what stands where, held against the posts and the picture files themselves."""
+"""Batches, compared with the posts and the picture files themselves."""
 
 import pickle
 import random
 from dataclasses import fields, replace
-from pathlib import Path
 
 import pytest
 import torch
+from helpers.posts import DESCRIBED, LONG, PERSON, PLACE, WORDS, make_schema, write_tokenizer
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmie.data.batching import Collator, InstanceDataset, encode_posts, mask_views, shuffle_pictures
+from mmie.data.batching import Collator, InstanceDataset
 from mmie.data.demo import DemoCorpus
-from mmie.data.demo.tiny_encoders import write_tiny_bert
 from mmie.data.encoding import WordTokenizer
+from mmie.data.instances import encode_posts, mask_views, sample_crops
 from mmie.data.pictures import ImageTransform, load_picture, to_view
-from mmie.data.sampler import BucketSampler
+from mmie.data.sampler import BucketSampler, Draw
 from mmie.types import Batch, Entity, Post, Relation, Schema
-
-WORDS = ("Jordan", "\ufe0f", "talks", "about", "the", "newsroom", "of", "Washington")
-LONG = "a" * 40
-PERSON, PLACE = Entity(0, 2, "PER"), Entity(7, 8, "LOC")
 
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("encoder")
-    write_tiny_bert(folder, [" ".join(WORDS), LONG])
-    return WordTokenizer.from_source(folder, 32)
+    return write_tokenizer(tmp_path_factory.mktemp("encoder"))
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Four pictures of different sizes, and two files that are none."""
+    """Four pictures of different sizes, and a broken file."""
     folder = tmp_path_factory.mktemp("pictures")
     numbers = random.Random(0)
     for name, size in {"a": (40, 30), "b": (20, 60), "c": (33, 33), "d": (50, 16)}.items():
@@ -43,21 +37,13 @@ def pictures(tmp_path_factory):
     return folder
 
 
-def schema_for(tokenizer, task="ner", **changes) -> Schema:
-    labels = ("LOC", "ORG", "PER") if task == "ner" else ("None", "lives", "works")
-    settings = {"max_tokens": tokenizer.max_tokens, "num_objects": 2, "image_size": 16, **changes}
-    return Schema(task, labels, tokenizer.vocab_size, **settings)
-
-
-def collate(posts, schema, tokenizer, numbers=None, **settings) -> Batch:
+def collate(posts, schema, tokenizer, **settings) -> Batch:
     instances = encode_posts(posts, schema, tokenizer)
-    return Collator(schema, tokenizer.pad_id, **settings)(
-        instances, numbers or range(len(instances))
-    )
+    return Collator(schema, tokenizer.pad_id, **settings)(instances, range(len(instances)))
 
 
 def same_batches(left: Batch, right: Batch) -> bool:
-    """Whether everything in two batches is equal."""
+    """Whether all fields of two batches are equal."""
     pairs = [(getattr(left, field.name), getattr(right, field.name)) for field in fields(Batch)]
     return all(
         torch.equal(a, b) and a.dtype == b.dtype
@@ -67,12 +53,14 @@ def same_batches(left: Batch, right: Batch) -> bool:
     )
 
 
-def test_ner_batch_says_what_the_posts_say(tokenizer):
+def test_ner_batch_holds_the_posts(tokenizer):
     posts = [
         Post("x", WORDS, entities=(PERSON, PLACE)),
         Post("y", ("Jordan",), entities=(Entity(0, 1, "ORG"),)),
     ]
-    batch = collate(posts, schema_for(tokenizer), tokenizer, [4, -3])
+    schema = make_schema(tokenizer)
+    instances = encode_posts(posts, schema, tokenizer)
+    batch = Collator(schema, tokenizer.pad_id)(instances, [4, 2], [True, False])
     tokens = [
         " ".join(tokenizer.tokenizer.convert_ids_to_tokens(row)) for row in batch.input_ids.tolist()
     ]
@@ -94,7 +82,7 @@ def test_ner_batch_says_what_the_posts_say(tokenizer):
     assert (batch.relations, batch.markers, batch.labels, batch.features) == ((), None, None, {})
 
 
-def test_types_of_tensors(tokenizer):
+def test_dtypes(tokenizer):
     whole = {
         "index",
         "input_ids",
@@ -109,7 +97,7 @@ def test_types_of_tensors(tokenizer):
     relation = Relation(PERSON, PLACE, "lives")
     for task in ("ner", "re"):
         batch = collate(
-            [Post("x", WORDS, relations=(relation,))], schema_for(tokenizer, task), tokenizer
+            [Post("x", WORDS, relations=(relation,))], make_schema(tokenizer, task), tokenizer
         )
         for name in whole | masks:
             tensor = getattr(batch, name)
@@ -120,7 +108,7 @@ def test_types_of_tensors(tokenizer):
 
 def test_characters_are_bytes(tokenizer):
     words = ("été", LONG, "日")
-    batch = collate([Post("x", words), Post("y", ("ab",))], schema_for(tokenizer), tokenizer)
+    batch = collate([Post("x", words), Post("y", ("ab",))], make_schema(tokenizer), tokenizer)
     for row, spelled in enumerate([words, ("ab",)]):
         for column in range(batch.characters.shape[1]):
             word = spelled[column] if column < len(spelled) else ""
@@ -128,8 +116,8 @@ def test_characters_are_bytes(tokenizer):
             assert batch.characters[row, column].tolist() == expected + [0] * (32 - len(expected))
 
 
-def test_bioes(tokenizer):
-    schema = schema_for(tokenizer, tag_scheme="bioes")
+def test_bioes_tags(tokenizer):
+    schema = make_schema(tokenizer, tag_scheme="bioes")
     batch = collate([Post("x", WORDS, entities=(PERSON, PLACE))], schema, tokenizer)
     names = ["O", *(f"{prefix}-{name}" for name in ("LOC", "ORG", "PER") for prefix in "BIES")]
     assert [names[tag] for tag in batch.tags[0].tolist()] == [
@@ -145,11 +133,11 @@ def test_bioes(tokenizer):
 
 
 @pytest.mark.parametrize(("scheme", "last"), [("bio", "I-LOC"), ("bioes", "E-LOC")])
-def test_an_entity_that_truncation_cuts(tokenizer, scheme, last):
+def test_an_entity_cut_by_truncation(tokenizer, scheme, last):
     short = WordTokenizer(tokenizer.tokenizer, 8)  # six words of one subword each
     entities = (Entity(4, 9, "LOC"), Entity(10, 11, "PER"))
     batch = collate(
-        [Post("x", ("a",) * 12, entities=entities)], schema_for(short, tag_scheme=scheme), short
+        [Post("x", ("a",) * 12, entities=entities)], make_schema(short, tag_scheme=scheme), short
     )
     prefixes = {"bio": "BI", "bioes": "BIES"}[scheme]
     names = ["O", *(f"{prefix}-{name}" for name in ("LOC", "ORG", "PER") for prefix in prefixes)]
@@ -159,9 +147,9 @@ def test_an_entity_that_truncation_cuts(tokenizer, scheme, last):
     assert batch.characters.shape[:2] == batch.tags.shape == (1, 6)
 
 
-def test_a_type_that_the_model_does_not_know_is_outside_but_stays_gold(tokenizer):
+def test_an_unknown_type_is_tagged_outside_but_stays_gold(tokenizer):
     entities = (Entity(0, 2, "ALIEN"), PLACE)
-    batch = collate([Post("x", WORDS, entities=entities)], schema_for(tokenizer), tokenizer)
+    batch = collate([Post("x", WORDS, entities=entities)], make_schema(tokenizer), tokenizer)
     assert batch.tags.tolist() == [[0, 0, 0, 0, 0, 0, 0, 1]]
     assert batch.entities == (entities,)
 
@@ -176,7 +164,7 @@ def test_re_batch_has_one_row_per_relation(tokenizer):
         Post("none", WORDS),
         Post("y", WORDS, relations=relations[:1]),
     ]
-    batch = collate(posts, schema_for(tokenizer, "re"), tokenizer)
+    batch = collate(posts, make_schema(tokenizer, "re"), tokenizer)
     assert batch.ids == ("x", "x", "x", "y")
     assert batch.relations == (*relations, relations[0])
     assert batch.labels.tolist() == [2, 0, -1, 2]
@@ -187,20 +175,20 @@ def test_re_batch_has_one_row_per_relation(tokenizer):
     assert words == [[0, 7], [7, 0], [7, 0], [0, 7]]
 
 
-def test_re_words_cut_off_in_front(tokenizer):
+def test_words_cut_off_in_front_of_a_relation(tokenizer):
     short = WordTokenizer(tokenizer.tokenizer, 8)
     relation = Relation(Entity(3, 4), Entity(4, 5), "lives")
-    batch = collate([Post("x", ("a",) * 9, relations=(relation,))], schema_for(short, "re"), short)
+    batch = collate([Post("x", ("a",) * 9, relations=(relation,))], make_schema(short, "re"), short)
     assert batch.word_mask.tolist() == [[False, False, False, True, True]]
     assert batch.word_starts.tolist() == [[0, 0, 0, 2, 5]]
     assert batch.characters.shape[:2] == batch.word_mask.shape
 
 
-def test_padding_does_not_reach_the_other_rows(tokenizer):
-    """Each row of a batch is its batch of one, and padding."""
+def test_padding_does_not_change_rows(tokenizer):
+    """Each row of a batch equals its batch of one, with padding."""
     numbers = random.Random(2)
     posts = [Post(str(n), tuple(numbers.choices(WORDS, k=numbers.randint(1, 9)))) for n in range(8)]
-    schema = schema_for(tokenizer)
+    schema = make_schema(tokenizer)
     together = collate(posts, schema, tokenizer)
     assert together.input_ids.shape == (8, int(together.attention_mask.sum(1).max()))
     fill = {"input_ids": tokenizer.pad_id, "token_words": -1}
@@ -221,7 +209,7 @@ def test_padding_does_not_reach_the_other_rows(tokenizer):
 
 
 @pytest.mark.parametrize("resize", ["crop", "squash"])
-def test_pixels_are_the_files(tokenizer, pictures, resize):
+def test_pixels_equal_the_files(tokenizer, pictures, resize):
     posts = [
         Post(
             "two crops too many",
@@ -233,7 +221,7 @@ def test_pixels_are_the_files(tokenizer, pictures, resize):
         Post("nothing", WORDS),
         Post("crop only", WORDS, None, (pictures / "b.png",)),
     ]
-    batch = collate(posts, schema_for(tokenizer), tokenizer, transform=ImageTransform(16, resize))
+    batch = collate(posts, make_schema(tokenizer), tokenizer, transform=ImageTransform(16, resize))
     expected = [["a", "b", "c"], ["c", "d", None], [None] * 3, [None, "b", None]]
     assert batch.view_mask.tolist() == [[name is not None for name in row] for row in expected]
     assert (batch.pixels.shape, batch.pixels.dtype) == ((4, 3, 3, 16, 16), torch.uint8)
@@ -249,39 +237,31 @@ def test_pixels_are_the_files(tokenizer, pictures, resize):
 
 def test_no_object_crops(tokenizer, pictures):
     post = Post("x", WORDS, pictures / "a.png", (pictures / "b.png",))
-    batch = collate([post], schema_for(tokenizer, num_objects=0), tokenizer)
+    batch = collate([post], make_schema(tokenizer, num_objects=0), tokenizer)
     assert batch.pixels.shape == (1, 1, 3, 16, 16)
     assert batch.view_mask.tolist() == [[True]]
 
 
-def test_no_readable_view_no_pixels(tokenizer, pictures):
+def test_without_readable_views_there_are_no_pixels(tokenizer, pictures):
     instances = encode_posts(
-        [Post("x", WORDS, pictures / "a.png"), Post("y", WORDS)], schema_for(tokenizer), tokenizer
+        [Post("x", WORDS, pictures / "a.png"), Post("y", WORDS)], make_schema(tokenizer), tokenizer
     )
     mask_views(instances, {pictures / "a.png": "truncated"})
-    batch = Collator(schema_for(tokenizer), tokenizer.pad_id)(instances, [0, 1])
+    batch = Collator(make_schema(tokenizer), tokenizer.pad_id)(instances, [0, 1])
     assert batch.pixels is None
     assert batch.view_mask.tolist() == [[False] * 3] * 2
 
 
-def test_mask_views_takes_out_what_cannot_be_read(tokenizer, pictures):
-    a, b, c = (pictures / f"{name}.png" for name in "abc")
-    instances = encode_posts(
-        [Post("x", WORDS, a, (b, c)), Post("y", WORDS, b)], schema_for(tokenizer), tokenizer
-    )
-    mask_views(instances, {b: "missing"})
-    assert [instance.views for instance in instances] == [(a, None, c), (None, None, None)]
-    assert instances[0].post.crops == (b, c)
-
-
 @pytest.mark.parametrize(("name", "reason"), [("gone.png", "missing"), ("broken.png", "truncated")])
-def test_a_picture_that_goes_bad_after_set_up(tokenizer, pictures, name, reason):
+def test_a_picture_that_becomes_unreadable_after_set_up_is_masked(
+    tokenizer, pictures, name, reason
+):
     posts = [
         Post("x", WORDS, pictures / name, (pictures / "b.png",)),
         Post("y", WORDS, pictures / "c.png"),
     ]
     with pytest.warns(UserWarning, match=f"{name}: {reason}; the view is masked"):
-        batch = collate(posts, schema_for(tokenizer), tokenizer)
+        batch = collate(posts, make_schema(tokenizer), tokenizer)
     assert batch.view_mask.tolist() == [[False, True, False], [True, False, False]]
     assert not batch.pixels[0, 0].any()
 
@@ -290,7 +270,7 @@ def test_a_picture_above_max_pixels_is_masked(tokenizer, pictures):
     with pytest.warns(UserWarning, match="more than 1000 pixels"):
         batch = collate(
             [Post("x", WORDS, pictures / "a.png")],
-            schema_for(tokenizer),
+            make_schema(tokenizer),
             tokenizer,
             transform=ImageTransform(16, max_pixels=1000),
         )
@@ -301,13 +281,13 @@ def test_a_picture_above_max_pixels_is_masked(tokenizer, pictures):
 def full_batch(tokenizer, pictures):
     relation = Relation(PERSON, PLACE, "lives")
     post = Post("x", WORDS, pictures / "a.png", entities=(PERSON, PLACE), relations=(relation,))
-    batch = collate([post, post], schema_for(tokenizer, "re"), tokenizer)
+    batch = collate([post, post], make_schema(tokenizer, "re"), tokenizer)
     return replace(
         batch, tags=torch.ones(2, 8, dtype=torch.long), features={"vision": torch.ones(2, 3, 4)}
     )
 
 
-def test_to_moves_every_tensor_and_keeps_the_rest(full_batch):
+def test_to_moves_every_tensor(full_batch):
     moved = full_batch.to("meta")
     for field in fields(Batch):
         before, after = getattr(full_batch, field.name), getattr(moved, field.name)
@@ -369,83 +349,26 @@ def test_workers_give_the_same_batches(demo_dataset, task):
     assert any(batch.pixels is not None for batch in batches[0])
 
 
-def test_a_dataset_can_be_sent_to_a_process_that_is_started(demo_dataset):
-    """Without tensors, each of which would cost an open file there."""
+def test_a_pickled_dataset_holds_no_tensors(demo_dataset):
+    """Each tensor would cost an open file in a spawned worker process."""
     dataset = demo_dataset("re")
     content = pickle.dumps(dataset)
     assert b"torch._utils" not in content
-    assert same_batches(pickle.loads(content)[0, [0, 1]], dataset[0, [0, 1]])
+    draw = Draw(0, (0, 1), (True, True))
+    assert same_batches(pickle.loads(content)[draw], dataset[draw])
 
 
-def test_numbers_below_zero_are_uncounted_copies(demo_dataset):
+def test_copies_are_not_counted(demo_dataset):
     dataset = demo_dataset("ner")
-    batch = dataset[0, [3, -1 - 3, 0, -1 - 0]]
+    batch = dataset[Draw(0, (3, 3, 0, 0), (True, False, True, False))]
     assert batch.ids == tuple(dataset.instances[n].post.id for n in (3, 3, 0, 0))
     assert batch.index.tolist() == [3, 3, 0, 0]
     assert batch.counted.tolist() == [True, False, True, False]
     assert torch.equal(batch.input_ids[0], batch.input_ids[1])
 
 
-def illustrated(groups) -> list[Post]:
-    """As many posts of each image as ``groups`` say, each with crops of its own, in a mixed order."""
-    posts = [
-        Post(f"{image}-{n}", WORDS, Path(f"{image}.jpg"), (Path(f"{image}-{n}.png"),))
-        for image, count in enumerate(groups)
-        for n in range(count)
-    ]
-    return random.Random(0).sample(posts, len(posts))
-
-
-@pytest.mark.parametrize(
-    "groups", [[1] * 30, [1, 1], [5, 3, 2], [4, 4], [3, 1, 1, 1], [2, 7, 1, 1, 6, 1]]
-)
-def test_shuffled_pictures_are_all_others(groups):
-    posts = illustrated(groups)
-    for seed in range(10):
-        shuffled = shuffle_pictures(posts, seed)
-        assert all(post.image != other.image for post, other in zip(posts, shuffled, strict=True))
-        assert sorted((post.image, post.crops) for post in shuffled) == sorted(
-            (post.image, post.crops) for post in posts
-        )
-        assert [replace(post, image=None, crops=()) for post in shuffled] == [
-            replace(post, image=None, crops=()) for post in posts
-        ]
-
-
-def test_shuffling_goes_by_its_seed():
-    posts = illustrated([1] * 30)
-    assert shuffle_pictures(posts, 1) == shuffle_pictures(posts, 1) != shuffle_pictures(posts, 2)
-
-
-def test_shuffling_leaves_posts_without_pictures_without():
-    bare, crop = Post("bare", WORDS), Post("crop", WORDS, None, (Path("c.png"),))
-    shuffled = shuffle_pictures([bare, *illustrated([1, 1]), bare, crop], 0)
-    assert shuffled[0] == shuffled[3] == bare
-    assert shuffled[4].crops != crop.crops
-
-
-def test_shuffling_what_cannot_be_shuffled():
-    assert shuffle_pictures([], 0) == []
-    assert shuffle_pictures([Post("x", WORDS)], 0) == [Post("x", WORDS)]
-    one_image = illustrated([3])
-    assert shuffle_pictures(one_image, 0) == one_image
-    mostly_one = shuffle_pictures(illustrated([5, 1]), 0)
-    assert sorted(post.image for post in mostly_one) == [Path("0.jpg")] * 5 + [Path("1.jpg")]
-
-
-def test_shuffling_leaves_contexts_where_they_are():
-    posts = [replace(post, context=post.id) for post in illustrated([1] * 10)]
-    assert [post.context for post in shuffle_pictures(posts, 3)] == [post.id for post in posts]
-
-
-DESCRIBED = [
-    Post("x", WORDS, context="the newsroom", entities=(PERSON, PLACE)),
-    Post("y", ("Jordan",), entities=(Entity(0, 1, "ORG"),)),
-]
-
-
-def test_a_context_is_attended_to_and_never_tagged(tokenizer):
-    schema = schema_for(tokenizer)
+def test_a_context_is_attended_to_but_not_tagged(tokenizer):
+    schema = make_schema(tokenizer)
     plain = collate(DESCRIBED, schema, tokenizer)
     batch = Collator(schema, tokenizer.pad_id)(
         encode_posts(DESCRIBED, schema, tokenizer, use_context=True), [0, 1]
@@ -465,20 +388,52 @@ def test_a_context_is_attended_to_and_never_tagged(tokenizer):
         assert torch.equal(getattr(batch, name), getattr(plain, name)), name
 
 
-def test_contexts_are_left_out_unless_asked_for(tokenizer):
-    schema = schema_for(tokenizer)
+def test_contexts_are_left_out_by_default(tokenizer):
+    schema = make_schema(tokenizer)
     bare = [replace(post, context=None) for post in DESCRIBED]
     assert same_batches(collate(DESCRIBED, schema, tokenizer), collate(bare, schema, tokenizer))
 
 
-def test_every_relation_of_a_post_gets_its_context(tokenizer):
-    relations = (Relation(PERSON, PLACE, "works"), Relation(PLACE, PERSON, "None"))
-    posts = [replace(DESCRIBED[0], relations=relations)]
-    plain, described = (
-        encode_posts(posts, schema_for(tokenizer, "re"), tokenizer, asked)
-        for asked in (False, True)
-    )
-    for without, with_context in zip(plain, described, strict=True):
-        assert with_context.text.input_ids[: len(without)] == without.text.input_ids
-        assert with_context.text.context_length == 4
-        assert with_context.text.markers == without.text.markers
+class Provider:
+    """A source of fixed features, and of cached pixels if there are any."""
+
+    def __init__(self, reads_pixels: bool, cached: Tensor | None = None) -> None:
+        self.reads_pixels = reads_pixels
+        self.cached = cached
+
+    def pixels(self, instances, transform):
+        return self.cached
+
+    def attach(self, batch, instances):
+        return replace(batch, features={"rows": torch.arange(len(instances))})
+
+
+def test_pixels_and_features_of_a_provider(tokenizer, pictures):
+    posts = [Post("x", WORDS, pictures / "a.png"), Post("y", WORDS)]
+    schema = make_schema(tokenizer)
+    decoded = collate(posts, schema, tokenizer)
+    cached = torch.ones_like(decoded.pixels)
+    for provider, expected in (
+        (Provider(reads_pixels=False, cached=cached), None),
+        (Provider(reads_pixels=True, cached=cached), cached),
+        (Provider(reads_pixels=True), decoded.pixels),
+    ):
+        batch = collate(posts, schema, tokenizer, provider=provider)
+        assert batch.features["rows"].tolist() == [0, 1]
+        assert torch.equal(batch.view_mask, decoded.view_mask)
+        assert batch.pixels is None if expected is None else torch.equal(batch.pixels, expected)
+
+
+def test_crops_are_drawn_by_seed_epoch_and_index(tokenizer, pictures):
+    crops = tuple(pictures / f"{name}.png" for name in "abcd")
+    posts = [Post(str(n), WORDS, crops[0], crops) for n in range(2)]
+    schema = make_schema(tokenizer)
+    instances = encode_posts(posts, schema, tokenizer)
+    for instance, post in zip(instances, posts, strict=True):
+        instance.views = (post.image, *post.crops)
+    dataset = InstanceDataset(instances, Collator(schema, tokenizer.pad_id), crop_seed=5)
+    for epoch in range(4):
+        batch = dataset[Draw(epoch, (1, 0), (True, True))]
+        drawn = [sample_crops(instances[n], 2, f"5 {epoch} {n}") for n in (1, 0)]
+        expected = Collator(schema, tokenizer.pad_id)(drawn, [1, 0])
+        assert same_batches(batch, expected)

@@ -1,4 +1,4 @@
-"""The data module: what every setting does, what is read when, what is refused, and the real texts."""
+"""The data module: its settings, what is read when, errors, and the real texts."""
 
 import functools
 import json
@@ -51,7 +51,7 @@ def build(demo_root, tiny_bert):
 
 
 def write_corpus(root, posts: int, pictures: int, broken: int = 0):
-    """A corpus of as many posts, the first ``pictures`` with a sound picture, the next ``broken`` with a broken one."""
+    """Write posts, ``pictures`` of them with a valid picture and ``broken`` with a broken one."""
     root.mkdir()
     records = []
     for n in range(posts):
@@ -75,7 +75,7 @@ def _person() -> dict:
 
 
 class CountingTokenizer(WordTokenizer):
-    """A tokenizer that remembers how many texts it was given at a time."""
+    """A tokenizer that records how many texts it splits at a time."""
 
     def split(self, texts):
         self.calls = [*getattr(self, "calls", []), len(texts)]
@@ -83,19 +83,19 @@ class CountingTokenizer(WordTokenizer):
 
 
 class CountingCorpus(DemoCorpus):
-    """A corpus that remembers which splits were asked for."""
+    """A corpus that records the splits that are read."""
 
     def __init__(self, root):
-        self.asked: list[Split] = []
+        self.requested: list[Split] = []
         super().__init__(root)
 
     def posts(self, split: Split) -> list[Post]:
-        self.asked.append(split)
+        self.requested.append(split)
         return super().posts(split)
 
 
 class Silent(BoringModel):
-    """A module that takes no notice of its batches."""
+    """A module that ignores its batches."""
 
     def training_step(self, batch, number):
         return self.layer(torch.ones(1, 32)).sum()
@@ -104,16 +104,16 @@ class Silent(BoringModel):
         return None
 
 
-def views(data: MultimodalDataModule, split: Split = "train") -> list:
+def views_of(data: MultimodalDataModule, split: Split = "train") -> list:
     return [instance.views for instance in data.instances[split]]
 
 
-def instances(data: MultimodalDataModule, split: Split = "train") -> list:
+def instances_of(data: MultimodalDataModule, split: Split = "train") -> list:
     return data.instances[split]
 
 
 @pytest.mark.parametrize("task", ["ner", "re"])
-def test_loaders_give_their_split(build, task):
+def test_loaders_return_their_split(build, task):
     data = build(task)
     data.setup("fit")
     data.setup("test")
@@ -153,27 +153,27 @@ def test_schema(build, tiny_bert):
 
 
 @pytest.mark.parametrize("task", ["ner", "re"])
-def test_a_trainer_runs_through_every_stage(build, task, tmp_path):
-    """Lightning asks for splits as they are needed."""
-    seen = Counter()
+def test_a_trainer_runs_every_stage(build, task, tmp_path):
+    """Splits are set up when Lightning needs them."""
+    num_posts = Counter()
 
     class Counting(Silent):
         def training_step(self, batch, number):
-            seen["train"] += len(batch)
+            num_posts["train"] += len(batch)
             return super().training_step(batch, number)
 
         def validation_step(self, batch, number):
-            seen["valid"] += len(batch)
+            num_posts["valid"] += len(batch)
 
         def test_step(self, batch, number):
-            seen["test"] += len(batch)
+            num_posts["test"] += len(batch)
 
     module, data = Counting(), build(task)
     trainer = build_trainer(tmp_path, max_epochs=2)
     trainer.fit(module, datamodule=data)
     assert set(data.instances) == {"train", "valid"}
     trainer.test(module, datamodule=data, verbose=False)
-    assert seen == {"train": 96, "valid": 32, "test": 16}
+    assert num_posts == {"train": 96, "valid": 32, "test": 16}
 
 
 @pytest.mark.parametrize(
@@ -195,16 +195,16 @@ def test_everything_is_read_and_tokenised_once(build, demo_root, tiny_bert):
     corpus = CountingCorpus(demo_root)
     data = build(corpus=corpus)
     data.tokenizer = CountingTokenizer.from_source(tiny_bert, 64)
-    corpus.asked.clear()
+    corpus.requested.clear()
     for stage in ("fit", "validate", "fit", "test", "predict", "test"):
         data.setup(stage)
         read = {split: data.instances[split] for split in data.instances}
         data.setup(stage)
-        assert all(data.instances[split] is kept for split, kept in read.items())
+        assert all(data.instances[split] is instances for split, instances in read.items())
         for loader in (data.val_dataloader, data.train_dataloader):
             list(loader())
     assert data.tokenizer.calls == [48, 16, 16]
-    assert [corpus.asked.count(split) for split in ("valid", "test")] == [1, 1]
+    assert [corpus.requested.count(split) for split in ("valid", "test")] == [1, 1]
 
 
 def test_setup_twice_warns_once(build, tmp_path):
@@ -223,11 +223,11 @@ def test_setup_twice_warns_once(build, tmp_path):
 def test_train_fraction(build, task, fraction, count):
     data = build(task, train_fraction=fraction)
     data.setup("fit")
-    ids = [instance.post.id for instance in instances(data)]
+    ids = [instance.post.id for instance in instances_of(data)]
     every = [post.id for post in data.corpus.posts("train")]
     assert len(ids) == len(set(ids)) == count
     assert ids == [post for post in every if post in set(ids)]
-    assert len(instances(data, "valid")) == 16
+    assert len(instances_of(data, "valid")) == 16
 
 
 def test_train_fraction_is_seeded(build):
@@ -235,11 +235,11 @@ def test_train_fraction_is_seeded(build):
     for seed in (1, 1, 2):
         data = build(train_fraction=0.5, seed=seed)
         data.setup("fit")
-        chosen.append([instance.post.id for instance in instances(data)])
+        chosen.append([instance.post.id for instance in instances_of(data)])
     assert chosen[0] == chosen[1] != chosen[2]
 
 
-def test_the_seed_decides_the_order_of_batches(build):
+def test_order_of_batches_is_seeded(build):
     orders = []
     for seed in (1, 1, 2):
         data = build(seed=seed)
@@ -251,7 +251,7 @@ def test_the_seed_decides_the_order_of_batches(build):
 def test_right_pictures(build):
     data = build()
     data.setup("fit")
-    for post, found in zip(data.corpus.posts("train"), views(data), strict=True):
+    for post, found in zip(data.corpus.posts("train"), views_of(data), strict=True):
         assert found == (post.image, *post.crops, *[None] * (3 - len(post.crops)))
 
 
@@ -265,13 +265,15 @@ def test_shuffled_pictures(build):
         module.setup("fit")
     posts = data.corpus.posts("train")
     crops_of = {post.image: post.crops for post in posts}
-    assert sorted(found[0] for found in views(data)) == sorted(crops_of)
-    for post, found in zip(posts, views(data), strict=True):
+    assert sorted(found[0] for found in views_of(data)) == sorted(crops_of)
+    for post, found in zip(posts, views_of(data), strict=True):
         assert found[0] != post.image
         assert tuple(path for path in found[1:] if path) == crops_of[found[0]]
-    assert [instance.post.words for instance in instances(data)] == [post.words for post in posts]
-    assert views(data) == views(again) != views(other)
-    assert {found[0] for found in views(data, "valid")} == {
+    assert [instance.post.words for instance in instances_of(data)] == [
+        post.words for post in posts
+    ]
+    assert views_of(data) == views_of(again) != views_of(other)
+    assert {found[0] for found in views_of(data, "valid")} == {
         post.image for post in data.corpus.posts("valid")
     }
 
@@ -279,7 +281,7 @@ def test_shuffled_pictures(build):
 def test_no_pictures(build):
     data = build(pictures="none")
     data.setup("fit")
-    assert set(views(data)) == {(None,) * 4}
+    assert set(views_of(data)) == {(None,) * 4}
     assert all(
         batch.pixels is None and not batch.view_mask.any() for batch in data.train_dataloader()
     )
@@ -301,7 +303,7 @@ def test_eval_batch_size(build):
 def test_num_objects(build, num_objects):
     data = build(num_objects=num_objects)
     data.setup("validate")
-    for post, found in zip(data.corpus.posts("valid"), views(data, "valid"), strict=True):
+    for post, found in zip(data.corpus.posts("valid"), views_of(data, "valid"), strict=True):
         assert [path for path in found if path] == [post.image, *post.crops[:num_objects]]
     assert all(batch.pixels.shape[1] == 1 + num_objects for batch in data.val_dataloader())
 
@@ -331,14 +333,15 @@ def test_max_tokens(build, caplog):
     with caplog.at_level("INFO"):
         data.setup("validate")
     cut = sum(
-        instance.text.num_words < len(instance.post.words) for instance in instances(data, "valid")
+        instance.text.num_words < len(instance.post.words)
+        for instance in instances_of(data, "valid")
     )
     assert cut > 0
     assert f"max_tokens 10 cuts words off {cut} instances" in caplog.text
     assert all(batch.input_ids.shape[1] <= 10 for batch in data.val_dataloader())
 
 
-def test_max_tokens_is_told_for_relations(build, caplog):
+def test_truncated_relations_are_reported(build, caplog):
     with caplog.at_level("INFO"):
         build("re", max_tokens=12).setup("validate")
     assert "valid: max_tokens 12 cuts words off" in caplog.text
@@ -365,7 +368,7 @@ def test_workers_and_pinning(build):
     assert build(pin_memory=True).pin_memory is True
 
 
-def test_unreadable_pictures_are_told_once_and_masked(build, tmp_path):
+def test_unreadable_pictures_are_masked_and_reported_once(build, tmp_path):
     root = write_corpus(tmp_path / "c", 20, 5, 12)
     data = build(corpus=JsonlCorpus(root, max_missing=1), num_objects=0)
     with pytest.warns(UserWarning, match="cannot be read") as record:
@@ -374,7 +377,7 @@ def test_unreadable_pictures_are_told_once_and_masked(build, tmp_path):
     assert "\n" not in warning
     assert warning.startswith("c: 12 of 17 pictures cannot be read: 5.png (not a picture), 6.png")
     assert [f"{n}.png" in warning for n in range(5, 17)] == [True] * 10 + [False] * 2
-    assert [found[0] is not None for found in views(data)] == [True] * 5 + [False] * 15
+    assert [found[0] is not None for found in views_of(data)] == [True] * 5 + [False] * 15
     masks = {
         post: mask
         for batch in data.val_dataloader()
@@ -385,14 +388,14 @@ def test_unreadable_pictures_are_told_once_and_masked(build, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:.*cannot be read")
 @pytest.mark.parametrize(
-    ("max_missing", "refused"), [(0.05, True), (0.24, True), (0.25, False), (1.0, False)]
+    ("max_missing", "rejected"), [(0.05, True), (0.24, True), (0.25, False), (1.0, False)]
 )
-def test_too_many_unreadable_pictures(build, tmp_path, max_missing, refused):
+def test_too_many_unreadable_pictures(build, tmp_path, max_missing, rejected):
     data = build(corpus=JsonlCorpus(write_corpus(tmp_path / "c", 8, 3, 1), max_missing=max_missing))
-    if not refused:
+    if not rejected:
         data.setup("fit")
         return
-    for _ in range(2):  # asking again does not get around it
+    for _ in range(2):  # a second set-up raises as well
         with pytest.raises(
             CorpusError, match=r"c: 1 of 4 .*3\.png.*more than max_missing"
         ) as error:
@@ -401,7 +404,7 @@ def test_too_many_unreadable_pictures(build, tmp_path, max_missing, refused):
     assert not data.instances
 
 
-def test_a_picture_that_disappears_after_set_up(build, demo_root, tmp_path):
+def test_a_picture_that_disappears_after_set_up_is_masked(build, demo_root, tmp_path):
     shutil.copytree(demo_root, tmp_path / "demo")
     data = build(corpus=DemoCorpus(tmp_path / "demo"))
     data.setup("validate")
@@ -417,7 +420,7 @@ def test_a_picture_that_disappears_after_set_up(build, demo_root, tmp_path):
     assert [post for post, mask in masks.items() if not mask[0]] == [gone.id]
 
 
-def test_state_is_plain_and_makes_the_tokenizer_again(build, tmp_path):
+def test_state_is_plain_and_restores_the_tokenizer(build, tmp_path):
     data = build(resize="squash", max_pixels=12345)
     torch.save(data.state_dict(), tmp_path / "state.pt")
     state = torch.load(tmp_path / "state.pt", weights_only=True)
@@ -435,7 +438,7 @@ def test_state_is_plain_and_makes_the_tokenizer_again(build, tmp_path):
     assert (again.vocab_size, again.pad_id) == (data.schema.vocab_size, data.tokenizer.pad_id)
 
 
-def test_state_of_the_same_corpus_is_taken(build):
+def test_state_of_the_same_corpus_is_accepted(build):
     for task in ("ner", "re"):
         build(task, max_tokens=32).load_state_dict(
             build(task, seed=5, train_fraction=0.5).state_dict()
@@ -451,7 +454,7 @@ def test_state_of_the_same_corpus_is_taken(build):
         ({"task": "re"}, "task"),
     ],
 )
-def test_state_of_other_labels_is_refused(build, change, word):
+def test_state_of_other_labels_is_rejected(build, change, word):
     data = build()
     assert data.schema.labels == ("LOC", "MISC", "ORG", "PER")
     state = data.state_dict()
@@ -462,7 +465,7 @@ def test_state_of_other_labels_is_refused(build, change, word):
     assert str(getattr(data.schema, word)) in message
 
 
-def test_a_trainer_keeps_the_state_in_its_checkpoint(build, tmp_path):
+def test_a_trainer_saves_the_state_in_its_checkpoint(build, tmp_path):
     trainer = build_trainer(tmp_path, max_epochs=1, limit_train_batches=1, limit_val_batches=1)
     data = build()
     trainer.fit(Silent(), datamodule=data)
@@ -494,7 +497,7 @@ def test_a_trainer_keeps_the_state_in_its_checkpoint(build, tmp_path):
         {"resize": "stretch"},
     ],
 )
-def test_bad_settings_are_named(build, setting):
+def test_invalid_settings_are_named(build, setting):
     (name,) = setting
     with pytest.raises(SettingError, match=f"{name} is .*expected") as error:
         build(**setting)
@@ -503,17 +506,17 @@ def test_bad_settings_are_named(build, setting):
 
 
 @pytest.mark.parametrize("max_tokens", [0, 7])
-def test_too_few_tokens_are_refused(build, max_tokens):
+def test_too_few_tokens_are_rejected(build, max_tokens):
     with pytest.raises(MmieError, match=f"max_tokens is {max_tokens}"):
         build(max_tokens=max_tokens).setup("fit")
 
 
-def test_a_tokenizer_that_is_not_there_is_named(build):
+def test_a_missing_tokenizer_is_named(build):
     with pytest.raises(MmieError, match="no-such-tokenizer"):
         build(tokenizer="no-such-tokenizer").setup("fit")
 
 
-def test_a_task_that_the_corpus_has_not(build, tmp_path):
+def test_a_task_without_labels_is_rejected(build, tmp_path):
     corpus = JsonlCorpus(write_corpus(tmp_path / "c", 2, 0))
     with pytest.raises(CorpusError, match="c has nothing for task re: it has ner"):
         build("re", corpus)
@@ -521,7 +524,7 @@ def test_a_task_that_the_corpus_has_not(build, tmp_path):
         build("parsing", corpus)
 
 
-def test_a_split_without_an_instance(build, demo_root, tmp_path):
+def test_a_split_without_an_instance_is_rejected(build, demo_root, tmp_path):
     shutil.copytree(demo_root, tmp_path / "demo")
     lines = (tmp_path / "demo" / "valid.jsonl").read_text().splitlines()
     bare = "".join(json.dumps({**json.loads(line), "relations": []}) + "\n" for line in lines)
@@ -530,7 +533,7 @@ def test_a_split_without_an_instance(build, demo_root, tmp_path):
         build("re", DemoCorpus(tmp_path / "demo")).setup("fit")
 
 
-def test_a_split_that_is_not_there(build, tmp_path):
+def test_a_missing_split_is_named(build, tmp_path):
     data = build(corpus=JsonlCorpus(write_corpus(tmp_path / "c", 2, 0)))
     with pytest.raises(CorpusError, match=r"test\.jsonl"):
         data.setup("test")
@@ -553,7 +556,7 @@ def real(shared_data):
 
 @pytest.mark.parametrize(("corpus_class", "task", "counts"), REAL)
 def test_real_texts_without_their_pictures(build, real, corpus_class, task, counts):
-    """The pictures are not to be had here: one warning, every view masked, and the texts are all there."""
+    """Without the pictures there is one warning, every view is masked, and no text is lost."""
     corpus = real(corpus_class)
     data = build(task, corpus, batch_size=64, max_tokens=80)
     with pytest.warns(
@@ -562,7 +565,9 @@ def test_real_texts_without_their_pictures(build, real, corpus_class, task, coun
         data.setup("fit")
     assert len(record) == 1
     assert {split: len(found) for split, found in data.instances.items()} == counts
-    assert all(view is None for split in counts for found in views(data, split) for view in found)
+    assert all(
+        view is None for split in counts for found in views_of(data, split) for view in found
+    )
     counted = 0
     for batch in data.val_dataloader():
         counted += int(batch.counted.sum())
@@ -578,28 +583,28 @@ def test_real_relations_keep_their_markers(build, real):
     data = build("re", real(MNRE), max_tokens=32)
     data.setup("validate")
     openers = data.tokenizer.tokenizer.convert_tokens_to_ids(["[unused1]", "[unused3]"])
-    for instance in instances(data, "valid"):
+    for instance in instances_of(data, "valid"):
         text, relation = instance.text, instance.relation
-        assert [text.input_ids[place] for place in text.markers] == openers
-        for place, entity in zip(text.markers, (relation.head, relation.tail), strict=True):
-            inside = next((word for word in text.token_words[place:] if word >= 0), None)
+        assert [text.input_ids[position] for position in text.markers] == openers
+        for position, entity in zip(text.markers, (relation.head, relation.tail), strict=True):
+            inside = next((word for word in text.token_words[position:] if word >= 0), None)
             assert inside is not None
             assert inside >= entity.start
     assert all((batch.labels >= 0).all() for batch in data.val_dataloader())
 
 
 @pytest.mark.filterwarnings("ignore:.*cannot be read")
-def test_real_entities_become_tags_and_back(build, real):
+def test_tags_of_real_entities_can_be_inverted(build, real):
     data = build("ner", real(Twitter2017), max_tokens=512, tag_scheme="bioes")
     data.setup("test")
     names = tag_names(data.schema.labels, "bioes")
-    for instance in instances(data, "test"):
+    for instance in instances_of(data, "test"):
         assert (
             tuple(tags_to_entities([names[tag] for tag in instance.tags])) == instance.post.entities
         )
 
 
-def crop_corpus(root, crops: int):
+def write_crop_corpus(root, crops: int):
     """One post in every split, with crops of one colour each."""
     root.mkdir()
     names = [f"{n}.png" for n in range(crops)]
@@ -618,20 +623,18 @@ def crop_corpus(root, crops: int):
 
 
 def colours(loader, epoch: int) -> list[int]:
-    """Which crops the only post of a loader shows in an epoch; -1 for a view that is not there."""
+    """Crops of the only post of a loader in an epoch; -1 for a masked view."""
     loader.sampler.set_epoch(epoch)
     (batch,) = loader
     reds = batch.pixels[0, 1:, 0, 0, 0].tolist()
     return [
-        red // 10 if seen else -1
-        for red, seen in zip(reds, batch.view_mask[0, 1:].tolist(), strict=True)
+        red // 10 if is_readable else -1
+        for red, is_readable in zip(reds, batch.view_mask[0, 1:].tolist(), strict=True)
     ]
 
 
-def test_random_crops_are_drawn_anew_in_every_epoch_of_training_from_all_that_there_are(
-    build, tmp_path
-):
-    root = crop_corpus(tmp_path / "corpus", 6)
+def test_random_crops_are_drawn_anew_in_every_training_epoch(build, tmp_path):
+    root = write_crop_corpus(tmp_path / "corpus", 6)
     data, again = (
         build(corpus=JsonlCorpus(root), random_crops=True, num_workers=workers)
         for workers in (0, 2)
@@ -646,8 +649,8 @@ def test_random_crops_are_drawn_anew_in_every_epoch_of_training_from_all_that_th
     assert colours(data.val_dataloader(), 1) == [0, 1, 2]
 
 
-def test_random_crops_never_draw_one_that_cannot_be_read(build, tmp_path):
-    root = crop_corpus(tmp_path / "corpus", 4)
+def test_random_crops_are_readable(build, tmp_path):
+    root = write_crop_corpus(tmp_path / "corpus", 4)
     (root / "2.png").write_bytes(b"nothing")
     data = build(corpus=JsonlCorpus(root, max_missing=1.0), random_crops=True, num_objects=4)
     with pytest.warns(UserWarning, match="2.png"):

@@ -1,4 +1,4 @@
-"""The papers' studies: which runs they are, and what becomes of their scores, with a stand-in for the command."""
+"""The papers' studies: their runs, and the scores that a fake command gives them."""
 
 import json
 import re
@@ -6,8 +6,7 @@ import shutil
 import sys
 
 import pytest
-import yaml
-from helpers.command import metrics, run, succeed
+from helpers.command import metrics
 from helpers.paths import CONFIGS
 
 from mmie.experiments.studies import (
@@ -28,7 +27,7 @@ DGHC_2015, DGHC_2017 = (
     str(CONFIGS / "dghc_twitter2017.yaml"),
 )
 
-STAND_IN = """
+FAKE_COMMAND = """
 import json, pathlib, sys, yaml
 options = dict(option.removeprefix("--").split("=", 1) for option in sys.argv[2:])
 folder = pathlib.Path(options["run_dir"])
@@ -49,7 +48,8 @@ if sys.argv[1] == "fit":
 else:
     assert checkpoint.exists(), checkpoint
     helped = config["model"]["init_args"]["init_from"] is not None
-    f1 = 0.5 * config["data"]["train_fraction"] ** 0.5 + 0.1 * helped + 0.01 * (config["seed_everything"] - 1234)
+    f1 = 0.5 * config["data"]["train_fraction"] ** 0.5 + 0.1 * helped
+    f1 += 0.01 * (config["seed_everything"] - 1234)
     if "data.corpus" in options:
         config["data"]["corpus"] = json.loads(options["data.corpus"])
         f1 /= 2
@@ -63,27 +63,27 @@ if not (folder / "config.yaml").exists():
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
 file.write_text(json.dumps({**known, **section}))
 """
-"""What the commands leave of a run that learns by the root of its share, and gains by the weights of another."""
+"""Script whose runs score the root of their fraction, and more with another run's weights."""
 
 
 def folders(jobs, out):
+    """Folders of jobs, relative to the study's folder."""
     return [str(job.folder.relative_to(out)) for job in jobs]
 
 
 @pytest.fixture
 def study(tmp_path):
-    """Runs the jobs of a study with the stand-in, and reads what they left."""
-    (tmp_path / "mmie.py").write_text(STAND_IN)
+    """Runs the jobs of a study with the fake command, and reads their scores."""
+    (tmp_path / "mmie.py").write_text(FAKE_COMMAND)
 
-    def start(kind, jobs, at_once=2):
-        steps = {}
-        tell = lambda ended: steps.update({ended.job.folder: ended.steps})  # noqa: E731
-        try:
-            run_sweep(
-                jobs, at_once, report=tell, command=[sys.executable, str(tmp_path / "mmie.py")]
-            )
-        finally:
-            start.steps = steps
+    def start(kind, jobs, max_parallel=2):
+        command = [sys.executable, str(tmp_path / "mmie.py")]
+        start.steps = {}
+
+        def record(outcome):
+            start.steps[outcome.job.folder] = outcome.steps
+
+        run_sweep(jobs, max_parallel, report=record, command=command)
         return summarise_study(
             kind, {job.folder: job.after[0].folder if job.after else None for job in jobs}, 200
         )
@@ -92,12 +92,12 @@ def study(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "0", "0,1", "1.5", "-0.1", "many", "0.5,0.50", "nan"])
-def test_wrong_shares_are_refused(text):
+def test_wrong_fractions_are_refused(text):
     with pytest.raises(SweepError, match="expected different shares"):
         parse_fractions(text)
 
 
-def test_low_resource_is_every_run_with_every_share(tmp_path):
+def test_low_resource_plans_every_run_with_every_fraction(tmp_path):
     jobs = plan_low_resource([DGHC_2015, IMM_MNRE], "1,0.05", ["data.batch_size=8"], "2", tmp_path)
     assert folders(jobs, tmp_path) == [
         f"{stem}/share_{share}/seed_{seed}"
@@ -107,10 +107,10 @@ def test_low_resource_is_every_run_with_every_share(tmp_path):
     ]
     assert jobs[0].settings == (("data.batch_size", "8"), ("data.train_fraction", "0.05"))
     more = plan_low_resource([DGHC_2015], "0.05,0.1,1", ["data.batch_size=8"], "1", tmp_path)
-    assert {jobs[0], jobs[4]} < set(more), "further shares and seeds must find what is done"
+    assert {jobs[0], jobs[4]} < set(more), "further fractions and seeds must find the finished runs"
 
 
-def test_cross_task_starts_each_from_the_other_one_of_its_seed(tmp_path):
+def test_cross_task_starts_each_run_from_the_other_run_of_its_seed(tmp_path):
     jobs = plan_cross_task(IMM_2017, IMM_MNRE, [], "2", tmp_path)
     assert folders(jobs, tmp_path)[:4] == [
         f"{stem}/seed_{seed}" for seed in (1234, 1235) for stem in ("imm_twitter2017", "imm_mnre")
@@ -163,7 +163,7 @@ def test_wrong_studies_are_refused(tmp_path, plan_study, first, second, settings
         plan_low_resource([first], "1", ["--data.train_fraction=1"], "1", tmp_path)
 
 
-def test_low_resource_says_what_each_share_reached(study, tmp_path):
+def test_low_resource_gives_the_score_of_each_fraction(study, tmp_path):
     jobs = plan_low_resource([DGHC_2015, IMM_MNRE], "0.25,1", [], "2", tmp_path)
     found = study("low-resource", jobs)
     assert [(row.tested, row.system, row.setting) for row in found.rows] == [
@@ -181,14 +181,14 @@ def test_low_resource_says_what_each_share_reached(study, tmp_path):
     assert [row.setting for row in again.rows] == ["25 %", "50 %", "100 %"]
 
 
-def test_two_configurations_of_one_method_are_two_lines(study, tmp_path):
+def test_two_configurations_of_one_method_are_two_systems(study, tmp_path):
     jobs = plan_low_resource([IMM_MNRE], "0.25,1", ["model.text_lr=1,2"], "1", tmp_path)
     found = study("low-resource", jobs)
     names = ["IMM (model.text_lr=1)", "IMM (model.text_lr=2)"]
     assert [row.system for row in found.rows] == [name for name in names for _ in range(2)]
 
 
-def test_cross_task_holds_the_other_ones_weights_against_its_own(study, tmp_path):
+def test_cross_task_compares_the_other_tasks_weights_with_its_own(study, tmp_path):
     found = study("cross-task", plan_cross_task(IMM_2017, IMM_MNRE, [], "2", tmp_path))
     assert [(row.tested, row.setting, row.published) for row in found.rows] == [
         ("Twitter2017, entities", "own weights", 87.62),
@@ -204,7 +204,7 @@ def test_cross_task_holds_the_other_ones_weights_against_its_own(study, tmp_path
     assert {(row.method, row.f1) for row in found.reported} == {("IMM", 83.80), ("IMM", 87.94)}
 
 
-def test_cross_domain_says_what_each_training_reached_on_each_corpus(study, tmp_path):
+def test_cross_domain_gives_the_score_of_each_training_on_each_corpus(study, tmp_path):
     found = study("cross-domain", plan_cross_domain(DGHC_2015, DGHC_2017, [], "1", tmp_path))
     assert [(row.tested, row.setting, row.published) for row in found.rows] == [
         ("Twitter2015, entities", "trained on Twitter2015", 73.93),
@@ -219,10 +219,10 @@ def test_cross_domain_says_what_each_training_reached_on_each_corpus(study, tmp_
         tmp_path / "dghc_twitter2015" / "seed_1234" / "best.ckpt"
     )
     study("cross-domain", plan_cross_domain(DGHC_2015, DGHC_2017, [], "1", tmp_path))
-    assert not any(study.steps.values()), "a second time nothing is left to do"
+    assert not any(study.steps.values()), "a finished study must not run again"
 
 
-def test_what_needs_a_failed_run_is_not_begun_and_goes_on_later(study, tmp_path):
+def test_runs_that_need_a_failed_run_are_run_later(study, tmp_path):
     jobs = plan_cross_task(IMM_2017, IMM_MNRE, [], "1", tmp_path)
     jobs[0].folder.mkdir(parents=True)
     (jobs[0].folder / "fails").touch()
@@ -230,7 +230,7 @@ def test_what_needs_a_failed_run_is_not_begun_and_goes_on_later(study, tmp_path)
         SweepError,
         match=rf"^1 of 4 runs failed: {jobs[0].folder}/sweep.log \(fit\); 1 more need them",
     ):
-        study("cross-task", jobs, at_once=1)
+        study("cross-task", jobs, max_parallel=1)
     (jobs[0].folder / "fails").unlink()
     study("cross-task", jobs)
     assert {folder.parent.name: steps for folder, steps in study.steps.items() if steps} == {
@@ -239,7 +239,7 @@ def test_what_needs_a_failed_run_is_not_begun_and_goes_on_later(study, tmp_path)
     }
 
 
-def test_runs_that_came_of_another_one_are_not_taken_for_those_of_this(study, tmp_path):
+def test_runs_that_started_from_another_configuration_are_refused(study, tmp_path):
     other = tmp_path / "imm_twitter2017.yaml"
     other.write_text((CONFIGS / "imm_twitter2017.yaml").read_text())
     jobs = plan_cross_task(str(other), IMM_MNRE, [], "1", tmp_path / "out")
@@ -253,7 +253,7 @@ def test_runs_that_came_of_another_one_are_not_taken_for_those_of_this(study, tm
         study("cross-task", jobs)
 
 
-def test_a_test_of_somebody_else_is_not_taken_for_the_studys(study, tmp_path):
+def test_a_foreign_test_in_a_folder_is_refused(study, tmp_path):
     jobs = plan_cross_domain(DGHC_2015, DGHC_2017, [], "1", tmp_path)
     jobs[2].folder.mkdir(parents=True)
     (jobs[2].folder / "config.yaml").touch()
@@ -285,37 +285,3 @@ def test_every_kind_has_its_words_and_sections(study, tmp_path):
         "cross-domain", plan_cross_domain(DGHC_2015, DGHC_2017, [], "1", tmp_path / "cross")
     )
     assert to_html(cross).count("<svg") == can_draw()
-
-
-def test_a_real_cross_task_study_is_one_command(demo_root, tmp_path):
-    small = yaml.safe_load((CONFIGS / "demo_text_only.yaml").read_text())
-    small["model"]["init_args"]["text_encoder"] = str(demo_root / "encoder")
-    small["data"]["corpus"] = {
-        "class_path": "mmie.data.JsonlCorpus",
-        "init_args": {"root": str(demo_root)},
-    }
-    small["trainer"] = {"max_epochs": 1, "accelerator": "cpu", "limit_train_batches": 1}
-    for task in ("ner", "re"):
-        (tmp_path / f"{task}.yaml").write_text(
-            yaml.safe_dump({**small, "data": {**small["data"], "task": task}})
-        )
-    out = tmp_path / "out"
-    ended = succeed(
-        "study",
-        "cross-task",
-        tmp_path / "ner.yaml",
-        tmp_path / "re.yaml",
-        "--seeds=1",
-        "--jobs=2",
-        f"--out={out}",
-    )
-    assert ended.out.splitlines()[-3:] == [
-        str(out / f"study.{kind}") for kind in ("html", "md", "json")
-    ]
-    rows = json.loads((out / "study.json").read_text())["rows"]
-    assert [row["setting"] for row in rows] == ["own weights", "weights from JsonlCorpus"] * 2
-    log = (out / "re_from_ner" / "seed_1234" / "sweep.log").read_text()
-    assert f"init_from {out / 'ner' / 'seed_1234' / 'best.ckpt'}: took over" in log
-    refused = run("study", "low-resource", tmp_path / "ner.yaml", f"--out={out}", "--fractions=2")
-    assert refused.status == 1
-    assert "fractions is '2'" in refused.err

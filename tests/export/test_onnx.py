@@ -1,4 +1,4 @@
-"""The graphs compute what PyTorch computes, and the few lines that run them find what an Extractor finds."""
+"""Exported graphs compute what PyTorch computes, and the code of their README runs."""
 
 import os
 from pathlib import Path
@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.methods import make_batch, without_pictures
+from helpers.methods import instance_without_views, make_batch
 
 from mmie.data import DemoCorpus
-from mmie.export import onnx as graphs
-from mmie.export.onnx import TOLERANCE, OnnxError, export_onnx
+from mmie.export.onnx import describe, export_onnx
+from mmie.export.onnx_graphs import ModelGraph, model_inputs
+from mmie.export.onnx_program import TOLERANCE, OnnxError, compare
 from mmie.export.pretrained import SharingError
 from mmie.inference import Extractor
 from mmie.methods import MLNet, TextOnly
@@ -30,37 +31,36 @@ def posts(demo_root):
 
 @pytest.fixture(scope="module")
 def hvpnet(random_pair, tmp_path_factory):
-    """HVPNet for entities: what was exported."""
+    """The export of an HVPNet for entities."""
     return export_onnx(random_pair["ner"], tmp_path_factory.mktemp("onnx") / "ner")
 
 
 @pytest.fixture(scope="module")
 def text_only(save_checkpoint, tmp_path_factory):
-    """A text encoder for relations: its checkpoint and what was exported."""
+    """The checkpoint of a TextOnly for relations, and its export."""
     checkpoint = save_checkpoint(TextOnly, "re")
     return checkpoint, export_onnx(checkpoint, tmp_path_factory.mktemp("onnx") / "re")
 
 
-def recipe(folder: Path) -> dict:
-    """What the code of a folder's README defines."""
+def run_readme(folder: Path) -> dict:
+    """Run the code of a folder's README and return the names that it defines."""
     code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
     names: dict = {}
-    here = os.getcwd()
+    working_folder = os.getcwd()
     os.chdir(folder)
     try:
         exec(code, names)
     finally:
-        os.chdir(here)
+        os.chdir(working_folder)
     return names
 
 
 def pictures(post):
+    """Files of a post's views."""
     return [] if post.image is None else [post.image, *post.crops]
 
 
-def test_scores_are_those_of_pytorch_for_any_size_of_batch(
-    hvpnet, random_pair, demo_data, tiny_bert
-):
+def test_scores_equal_pytorchs_for_any_batch_size(hvpnet, random_pair, demo_data, tiny_bert):
     data, method = demo_data("ner", tiny_bert), load_method(random_pair["ner"])
     model, vision = (
         onnxruntime.InferenceSession(hvpnet.folder / name) for name in ("model.onnx", "vision.onnx")
@@ -69,7 +69,7 @@ def test_scores_are_those_of_pytorch_for_any_size_of_batch(
     for chosen in (
         instances[:1],
         instances[1:8],
-        [without_pictures(instances[0]), *instances[8:16]],
+        [instance_without_views(instances[0]), *instances[8:16]],
     ):
         batch = make_batch(data, chosen)
         with torch.no_grad():
@@ -77,14 +77,16 @@ def test_scores_are_those_of_pytorch_for_any_size_of_batch(
         (rows,) = vision.run(None, {"pixels": batch.pixels[batch.view_mask].numpy()})
         features = np.zeros((*batch.view_mask.shape, rows.shape[1]), np.float32)
         features[batch.view_mask.numpy()] = rows
-        given = {name: getattr(batch, name).numpy() for name in hvpnet.inputs if name != "features"}
-        (found,) = model.run(None, {**given, "features": features})
-        np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=TOLERANCE)
+        inputs = {
+            name: getattr(batch, name).numpy() for name in hvpnet.inputs if name != "features"
+        }
+        (scores,) = model.run(None, {**inputs, "features": features})
+        np.testing.assert_allclose(scores, expected.numpy(), rtol=0, atol=TOLERANCE)
     assert hvpnet.difference < TOLERANCE / 10
 
 
-def test_the_readmes_lines_find_the_entities_that_an_extractor_finds(hvpnet, random_pair, posts):
-    find_tags = recipe(hvpnet.folder)["find_tags"]
+def test_the_readmes_code_finds_the_entities_that_an_extractor_finds(hvpnet, random_pair, posts):
+    find_tags = run_readme(hvpnet.folder)["find_tags"]
     expected = Extractor.from_checkpoint(random_pair["ner"], device="cpu").extract(posts)
     assert sum(len(extraction.entities) for extraction in expected) > len(posts)
     for post, extraction in zip(posts, expected, strict=True):
@@ -93,9 +95,9 @@ def test_the_readmes_lines_find_the_entities_that_an_extractor_finds(hvpnet, ran
         assert named == [(mention.text, mention.type) for mention in extraction.entities]
 
 
-def test_the_readmes_lines_find_the_relations_that_an_extractor_finds(text_only, posts):
+def test_the_readmes_code_finds_the_relations_that_an_extractor_finds(text_only, posts):
     checkpoint, exported = text_only
-    find_relation = recipe(exported.folder)["find_relation"]
+    find_relation = run_readme(exported.folder)["find_relation"]
     asked = [post for post in posts if post.relations]
     labels = set()
     for post, extraction in zip(
@@ -109,22 +111,20 @@ def test_the_readmes_lines_find_the_relations_that_an_extractor_finds(text_only,
     assert len(labels) > 1
 
 
-def test_words_without_subwords_and_posts_that_are_too_long_do_not_stop_the_readmes_lines(
-    hvpnet, random_pair
-):
-    find_tags = recipe(hvpnet.folder)["find_tags"]
+def test_the_readmes_code_reads_words_without_subwords_and_long_posts(hvpnet, random_pair):
+    find_tags = run_readme(hvpnet.folder)["find_tags"]
     assert len(find_tags(["Jordan", "\u200d", "lands", "\ufe0f"])) == 4
     assert 0 < len(find_tags(["Jordan"] * 1000)) < 1000
 
 
-def test_the_graph_asks_for_what_it_reads_only(hvpnet, text_only):
+def test_the_graph_has_only_the_inputs_that_it_reads(hvpnet, text_only):
     _, exported = text_only
     assert set(exported.inputs) == {"input_ids", "attention_mask", "token_type_ids", "markers"}
     assert "token_words" not in hvpnet.inputs
     assert not (exported.folder / "vision.onnx").exists()
 
 
-def test_a_method_with_a_loop_over_the_text_is_refused(save_checkpoint, tmp_path):
+def test_a_method_with_an_lstm_is_refused(save_checkpoint, tmp_path):
     checkpoint = save_checkpoint(
         MLNet, "ner", vision_backbone="test_resnet", fusion_layers=1, lstm_size=32
     )
@@ -135,34 +135,21 @@ def test_a_method_with_a_loop_over_the_text_is_refused(save_checkpoint, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_method_that_torch_does_not_take_is_refused_in_one_line(random_pair):
-    class Branching(torch.nn.Module):
-        def forward(self, pixels):
-            return pixels + 1 if pixels.sum() > 0 else pixels
-
-    axes = {"pixels": {0: torch.export.Dim("pictures")}}
-    with pytest.raises(OnnxError, match=r"torch.export does not take it: \w+: ") as caught:
-        graphs._trace(Branching(), {"pixels": torch.zeros(2, 3)}, axes, "it")
-    assert "\n" not in str(caught.value)
-
-
-def test_a_graph_that_computes_something_else_is_not_written(hvpnet, random_pair):
+def test_a_graph_that_computes_other_scores_is_refused(hvpnet, random_pair):
     method = load_method(random_pair["ner"])
     with torch.no_grad():
         method.head.emission.bias[0] += 0.1
-    case = graphs.example(method, 2, 9, 4)
+    case = model_inputs(method, 2, 9, 4)
     with pytest.raises(OnnxError, match="differs from PyTorch by"):
-        graphs._compare(
-            graphs._ModelGraph(method, list(case)), hvpnet.folder / "model.onnx", [case]
-        )
+        compare(ModelGraph(method, list(case)), hvpnet.folder / "model.onnx", [case])
 
 
-def test_a_folder_that_holds_something_is_not_written_over(hvpnet, random_pair):
+def test_a_folder_with_files_is_not_overwritten(hvpnet, random_pair):
     with pytest.raises(SharingError, match="holds something already"):
         export_onnx(random_pair["ner"], hvpnet.folder)
 
 
-def test_a_backbone_that_is_not_read_is_not_described(random_pair):
+def test_the_feature_width_is_described_only_if_features_are_read(random_pair):
     method = load_method(random_pair["ner"])
-    assert "feature_width" not in graphs.describe(method, ("input_ids",), "crop")
-    assert graphs.describe(method, ("features",), "crop")["feature_width"] == method.vision.width
+    assert "feature_width" not in describe(method, ("input_ids",), "crop")
+    assert describe(method, ("features",), "crop")["feature_width"] == method.vision.width

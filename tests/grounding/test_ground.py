@@ -1,68 +1,15 @@
-"""Posts to crops: what is written, what is looked at again, and what an interruption leaves."""
-
-from collections.abc import Sequence
+"""Grounding of posts: crop files, index entries, cached detections and interrupted runs."""
 
 import pytest
+from helpers.detectors import FakeDetector
 from PIL import Image
 
 from mmie.data.pictures import load_picture
-from mmie.grounding.detectors import CenterCrops, Detection, Detector, GroundingError
-from mmie.grounding.ground import Cropper, ground_posts
+from mmie.grounding.center import CenterCrops
+from mmie.grounding.errors import GroundingError
+from mmie.grounding.ground import ground_posts
 from mmie.grounding.phrases import word_phrases
 from mmie.types import Post
-
-
-class Counting(Detector):
-    """Finds a place that the phrase and the picture's size decide, and remembers what it was asked."""
-
-    def __init__(self, limit: int = 1000, version: int = 0) -> None:
-        self.asked: list[tuple[tuple[int, int], tuple[str, ...]]] = []
-        self.limit = limit
-        self.version = version
-
-    @property
-    def name(self) -> str:
-        return "counting"
-
-    @property
-    def identity(self):
-        return {"version": self.version}
-
-    def detect(
-        self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]
-    ) -> list[list[Detection]]:
-        self.asked += [
-            (picture.size, tuple(own)) for picture, own in zip(pictures, phrases, strict=True)
-        ]
-        if len(self.asked) > self.limit:
-            raise KeyboardInterrupt
-        return [[self._found(phrase) for phrase in own] for own in phrases]
-
-    def _found(self, phrase: str) -> Detection:
-        edge = 20 + len(phrase)
-        return Detection((edge, 10, edge + 40, 60), phrase, 1 / edge, self.name)
-
-
-@pytest.fixture
-def posts(photographs, tmp_path):
-    """Three readable pictures, one of them twice under another name; a damaged one, a missing one, none."""
-    copy, damaged = tmp_path / "copy.png", tmp_path / "damaged.jpg"
-    copy.write_bytes(photographs["coffee"].read_bytes())
-    damaged.write_bytes(photographs["coffee"].read_bytes()[:500])
-    images = [
-        photographs["astronaut"],
-        photographs["coffee"],
-        copy,
-        photographs["rocket"],
-        damaged,
-        tmp_path / "no.jpg",
-    ]
-    texts = ["Eileen Collins", "coffee", "coffee", "coffee", "x", "y"]
-    made = [
-        Post(str(place), tuple(text.split()), image)
-        for place, (text, image) in enumerate(zip(texts, images, strict=True))
-    ]
-    return [*made, Post("6", ("nothing",))]
 
 
 def ground(posts, tmp_path, detector, **options):
@@ -71,121 +18,111 @@ def ground(posts, tmp_path, detector, **options):
 
 
 def test_crops_are_cut_named_and_indexed(posts, tmp_path):
-    result = ground(posts, tmp_path, CenterCrops(), num_crops=2)
-    assert [len(post.crops) for post in result.posts] == [2, 2, 2, 2, 0, 0, 0]
-    assert [entry.id for entry in result.entries] == ["0", "1", "2", "3"]
-    for entry in result.entries:
+    grounding = ground(posts, tmp_path, CenterCrops(), num_crops=2)
+    assert [len(post.crops) for post in grounding.posts] == [2, 2, 2, 2, 0, 0, 0]
+    assert [entry.id for entry in grounding.entries] == ["0", "1", "2", "3"]
+    for entry in grounding.entries:
         for crop in entry.crops:
+            left, top, right, bottom = crop.box
             with Image.open(tmp_path / "crops" / crop.file) as picture:
-                assert picture.size == (crop.box[2] - crop.box[0], crop.box[3] - crop.box[1])
-    assert result.posts[1].crops == result.posts[2].crops
-    assert {file.name for file in (tmp_path / "crops").iterdir()} == {
-        c.file for e in result.entries for c in e.crops
-    }
-    assert (result.detected, result.remembered, result.written) == (3, 0, 6)
+                assert picture.size == (right - left, bottom - top)
+    assert grounding.posts[1].crops == grounding.posts[2].crops
+    indexed = {crop.file for entry in grounding.entries for crop in entry.crops}
+    assert {file.name for file in (tmp_path / "crops").iterdir()} == indexed
+    assert (grounding.detected, grounding.cached, grounding.written) == (3, 0, 6)
 
 
-def test_crops_show_what_is_in_the_box(posts, tmp_path):
-    result = ground(posts[:1], tmp_path, Counting())
-    (crop,) = result.entries[0].crops
+def test_crops_hold_the_pixels_of_the_box(posts, tmp_path):
+    grounding = ground(posts[:1], tmp_path, FakeDetector())
+    (crop,) = grounding.entries[0].crops
     expected = load_picture(posts[0].image).crop(crop.box).resize((8, 8))
-    found = load_picture(result.posts[0].crops[0]).resize((8, 8))
-    differences = [abs(a - b) for a, b in zip(expected.tobytes(), found.tobytes(), strict=True)]
+    written = load_picture(grounding.posts[0].crops[0]).resize((8, 8))
+    differences = [abs(a - b) for a, b in zip(expected.tobytes(), written.tobytes(), strict=True)]
     assert max(differences) <= 8
     assert crop.phrase == "Eileen Collins"
 
 
-def test_unreadable_pictures_are_named(posts, tmp_path):
-    result = ground(posts, tmp_path, CenterCrops())
-    assert {path.name: reason for path, reason in result.unreadable.items()} == {
+def test_unreadable_pictures_are_reported(posts, tmp_path):
+    grounding = ground(posts, tmp_path, CenterCrops())
+    assert {path.name: reason for path, reason in grounding.unreadable.items()} == {
         "damaged.jpg": "truncated",
         "no.jpg": "missing",
     }
 
 
-def test_the_same_content_and_phrases_are_looked_at_once(posts, tmp_path):
-    detector = Counting()
+def test_detector_sees_the_same_content_and_phrases_once(posts, tmp_path):
+    detector = FakeDetector()
     ground(posts, tmp_path, detector)
-    assert len(detector.asked) == 3
-    again = Counting()
-    result = ground(posts, tmp_path, again, num_crops=1)
-    assert again.asked == []
-    assert (result.detected, result.remembered, result.written) == (0, 3, 0)
+    assert len(detector.calls) == 3
+    again = FakeDetector()
+    grounding = ground(posts, tmp_path, again, num_crops=1)
+    assert again.calls == []
+    assert (grounding.detected, grounding.cached, grounding.written) == (0, 3, 0)
 
 
-def test_other_phrases_or_another_detector_look_again(posts, tmp_path):
-    ground(posts, tmp_path, Counting())
-    other = Counting()
+def test_other_phrases_or_another_detector_are_detected_again(posts, tmp_path):
+    ground(posts, tmp_path, FakeDetector())
+    other = FakeDetector()
     ground([Post("0", ("Endeavour",), posts[0].image)], tmp_path, other)
-    assert [phrases for _, phrases in other.asked] == [("Endeavour",)]
-    newer = Counting(version=1)
+    assert [phrases for _, phrases in other.calls] == [("Endeavour",)]
+    newer = FakeDetector(version=1)
     ground(posts, tmp_path, newer)
-    assert len(newer.asked) == 3
+    assert len(newer.calls) == 3
 
 
-def test_an_interrupted_run_goes_on(posts, tmp_path):
+def test_interrupted_run_continues(posts, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        ground(posts, tmp_path, Counting(limit=2))
-    done = Counting()
-    result = ground(posts, tmp_path, done)
-    assert len(done.asked) == 1
-    assert (result.detected, result.remembered) == (1, 2)
-    fresh = ground_posts(
+        ground(posts, tmp_path, FakeDetector(limit=2))
+    detector = FakeDetector()
+    continued = ground(posts, tmp_path, detector)
+    assert len(detector.calls) == 1
+    assert (continued.detected, continued.cached) == (1, 2)
+    uninterrupted = ground_posts(
         posts,
         tmp_path / "other",
-        Counting(),
+        FakeDetector(),
         phrases=word_phrases,
         cache=tmp_path / "other_cache",
         batch_size=3,
     )
-    assert result.entries == fresh.entries
+    assert continued.entries == uninterrupted.entries
 
 
-def test_a_line_that_was_cut_off_is_looked_at_again(posts, tmp_path):
-    ground(posts, tmp_path, Counting())
+def test_picture_of_a_partial_journal_line_is_detected_again(posts, tmp_path):
+    ground(posts, tmp_path, FakeDetector())
     (journal,) = (tmp_path / "cache").glob("*.jsonl")
     journal.write_bytes(journal.read_bytes()[:-10])
-    again = Counting()
+    again = FakeDetector()
     ground(posts, tmp_path, again)
-    assert len(again.asked) == 1
-    last = Counting()
+    assert len(again.calls) == 1
+    last = FakeDetector()
     ground(posts, tmp_path, last)
-    assert last.asked == []
+    assert last.calls == []
 
 
-def test_a_crop_that_went_away_is_cut_again(posts, tmp_path):
-    first = ground(posts, tmp_path, Counting())
-    lost = first.posts[0].crops[0]
-    content = lost.read_bytes()
-    lost.unlink()
-    again = Counting()
+def test_deleted_crop_is_written_again(posts, tmp_path):
+    first = ground(posts, tmp_path, FakeDetector())
+    deleted = first.posts[0].crops[0]
+    content = deleted.read_bytes()
+    deleted.unlink()
+    again = FakeDetector()
     assert ground(posts, tmp_path, again).written == 1
-    assert lost.read_bytes() == content
-    assert again.asked == []
+    assert deleted.read_bytes() == content
+    assert again.calls == []
 
 
-def test_nothing_half_written_is_left(posts, tmp_path):
+def test_crops_that_cannot_be_written_are_an_error(posts, tmp_path):
     (tmp_path / "crops").write_text("a file where the folder should be")
     with pytest.raises(GroundingError, match="cannot be written"):
         ground(posts, tmp_path, CenterCrops())
 
 
-def test_a_picture_in_memory_is_refused(tmp_path):
+def test_pictures_in_memory_are_refused(tmp_path):
     with pytest.raises(GroundingError, match="post 0: expected a picture file"):
         ground([Post("0", ("a",), Image.new("RGB", (4, 4)))], tmp_path, CenterCrops())
 
 
-def test_pictures_that_are_too_large_are_left_out(posts, tmp_path):
-    result = ground(posts[:1], tmp_path, CenterCrops(), max_pixels=100)
-    assert result.posts[0].crops == ()
-    assert "more than 100 pixels" in result.unreadable.values()
-
-
-def test_cropper_agrees_with_grounding_posts(posts, tmp_path):
-    picture = load_picture(posts[0].image)
-    crops = Cropper(Counting(), phrases=word_phrases).crops(picture, posts[0].words)
-    (entry,) = ground(posts[:1], tmp_path, Counting()).entries
-    assert [crop.tobytes() for crop in crops] == [
-        picture.crop(crop.box).tobytes() for crop in entry.crops
-    ]
-    assert len(Cropper(CenterCrops(), 3).crops(picture, ())) == 3
+def test_too_large_pictures_are_left_out(posts, tmp_path):
+    grounding = ground(posts[:1], tmp_path, CenterCrops(), max_pixels=100)
+    assert grounding.posts[0].crops == ()
+    assert "more than 100 pixels" in grounding.unreadable.values()

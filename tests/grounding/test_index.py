@@ -1,13 +1,14 @@
-"""The index and the published one."""
+"""The index of crops and its published form."""
 
 import pytest
 import torch
 
-from mmie.data.corpora.base import CorpusError, load_crop_index
-from mmie.grounding.detection import GroundingError
+from mmie.data.corpora.base import CorpusError
+from mmie.data.corpora.crop_index import load_crop_index
+from mmie.grounding.errors import GroundingError
 from mmie.grounding.index import Crop, IndexEntry, from_pth, read_index, to_pth, write_index
 
-FULL = [
+ENTRIES = [
     IndexEntry(
         "0",
         "../images/a.jpg",
@@ -19,10 +20,10 @@ FULL = [
 ]
 
 
-def test_written_and_read(tmp_path):
+def test_write_then_read(tmp_path):
     file = tmp_path / "new" / "index.jsonl"
-    write_index(file, FULL)
-    assert read_index(file) == FULL
+    write_index(file, ENTRIES)
+    assert read_index(file) == ENTRIES
     assert [path.name for path in file.parent.iterdir()] == ["index.jsonl"]
 
 
@@ -35,7 +36,7 @@ def test_written_and_read(tmp_path):
 )
 def test_published_form(tmp_path, key, expected):
     file = tmp_path / "dict.pth"
-    to_pth(FULL, file, key)
+    to_pth(ENTRIES, file, key)
     assert torch.load(file, weights_only=True) == expected
     assert load_crop_index([file]) == {str(name): files for name, files in expected.items()}
 
@@ -47,7 +48,7 @@ def test_published_form(tmp_path, key, expected):
         ("id", {0: ["x.jpg"], 7: ["y"]}),
     ],
 )
-def test_there_and_back(tmp_path, key, published):
+def test_published_form_survives_the_conversion_to_an_index(tmp_path, key, published):
     first, second, index = tmp_path / "a.pth", tmp_path / "b.pth", tmp_path / "index.jsonl"
     torch.save(published, first)
     write_index(index, from_pth(first, key))
@@ -55,26 +56,30 @@ def test_there_and_back(tmp_path, key, published):
     assert torch.load(second, weights_only=True) == published
 
 
-def test_the_other_key_is_refused(tmp_path):
+def test_conversion_to_the_other_key_is_refused(tmp_path):
     torch.save({"a.jpg": ["x.jpg"]}, tmp_path / "a.pth")
-    with pytest.raises(GroundingError, match="does not say the id"):
+    with pytest.raises(GroundingError, match="has no id"):
         to_pth(from_pth(tmp_path / "a.pth", "image"), tmp_path / "b.pth", "id")
 
 
-class _Trap:
+class PrintsWhenUnpickled:
+    """Object whose pickle calls a function."""
+
     def __reduce__(self):
         return print, ("unpickled",)
 
 
-@pytest.mark.parametrize("content", [_Trap(), [1], {"a.jpg": "x.jpg"}, {"a.jpg": [1]}])
-def test_anything_else_is_refused(tmp_path, content, capsys):
+@pytest.mark.parametrize(
+    "content", [PrintsWhenUnpickled(), [1], {"a.jpg": "x.jpg"}, {"a.jpg": [1]}]
+)
+def test_other_content_is_refused(tmp_path, content, capsys):
     torch.save(content, tmp_path / "a.pth")
     with pytest.raises(CorpusError, match="expected a dictionary"):
         from_pth(tmp_path / "a.pth", "image")
     assert capsys.readouterr().out == ""
 
 
-def test_no_file(tmp_path):
+def test_missing_file_is_refused(tmp_path):
     with pytest.raises(GroundingError, match="no such file"):
         from_pth(tmp_path / "a.pth", "image")
     with pytest.raises(GroundingError, match="no file that can be read"):
@@ -91,10 +96,14 @@ def test_no_file(tmp_path):
         '{"id": "1"}',
         '{"id": "1", "image": "a", "crops": [{"box": null}]}',
         '{"id": "1", "image": "a", "crops": [{"file": "a", "box": [1, 2]}]}',
+        '{"id": "1", "image": "a", "crops": [{"file": "a", "box": [1, 2, 3, 4.5]}]}',
+        '{"id": "1", "image": "a", "crops": [{"file": "a", "score": "high"}]}',
+        '{"id": "1", "image": "a", "crops": [{"file": 1}]}',
         '{"id": "1", "image": "a", "crops": ["a"]}',
+        '{"id": "\\ud83d", "image": "a"}',
     ],
 )
-def test_a_wrong_line_is_named(tmp_path, line):
+def test_malformed_line_is_refused_with_its_number(tmp_path, line):
     file = tmp_path / "index.jsonl"
     file.write_text('{"id": "0", "image": "a"}\n' + line, encoding="utf-8")
     with pytest.raises(GroundingError, match=r"index.jsonl:2: expected an entry"):

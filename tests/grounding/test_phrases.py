@@ -1,10 +1,11 @@
-"""Phrases of posts."""
+"""Word runs, noun phrases and entities of posts."""
 
 import pytest
 
 from mmie.grounding.phrases import (
     MAX_PHRASES,
     entity_phrases,
+    no_phrases,
     noun_phrases,
     phrase_source,
     word_phrases,
@@ -28,7 +29,7 @@ def post(text: str) -> Post:
         ("of the and", []),
     ],
 )
-def test_runs_of_words(text, phrases):
+def test_word_phrases(text, phrases):
     assert word_phrases(post(text)) == phrases
 
 
@@ -52,18 +53,18 @@ def test_noun_phrases(text, phrases):
 @pytest.mark.parametrize(
     "words", [(), ("",), (" ",), ("#",), ("@", "#"), ("️",), ("a/b/c",), ("東京",), ("#!",)]
 )
-def test_odd_words_do_no_harm(source, words):
+def test_odd_words_give_no_empty_phrase(source, words):
     assert all(phrase.strip() == phrase and phrase for phrase in source(Post("1", words)))
 
 
 @pytest.mark.parametrize("source", [noun_phrases, word_phrases])
-def test_each_phrase_once_and_not_too_many(source):
+def test_phrases_are_distinct_and_bounded(source):
     words = [word for number in range(50) for word in (f"Cat{chr(97 + number % 26)}", "of", "the")]
     phrases = source(Post("1", tuple(words)))
     assert len(phrases) == len(set(phrases)) == MAX_PHRASES
 
 
-def test_entities_of_relations():
+def test_entity_phrases_are_heads_and_tails_of_relations():
     head, tail = Entity(0, 2, "PER"), Entity(3, 4, "ORG")
     both = Post(
         "1",
@@ -71,10 +72,16 @@ def test_entities_of_relations():
         relations=(Relation(head, tail, "x"), Relation(tail, head, "y")),
     )
     assert entity_phrases(both) == ["Kevin Durant", "OKC"]
+    assert no_phrases(both) == []
+
+
+def test_phrase_source_by_kind():
     assert phrase_source("entities") is entity_phrases
+    assert phrase_source("nouns") is noun_phrases
+    assert phrase_source("words") is word_phrases
 
 
-def test_real_posts_have_phrases(shared_data):
+def test_nearly_all_real_posts_have_phrases(shared_data):
     from mmie.data import Twitter2017
 
     posts = Twitter2017(shared_data / "twitter2017").posts("test")

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -58,6 +59,18 @@ def succeed(*arguments: object) -> Outcome:
     outcome = run(*arguments)
     assert outcome.status == 0, outcome.err
     return outcome
+
+
+def refused(outcome: Outcome, *parts: str) -> None:
+    """Check that a command failed with one line that holds all of the parts."""
+    assert outcome.status in (1, 2)
+    assert outcome.out == ""
+    assert re.fullmatch(r"mmie: .+\n", outcome.err), outcome.err
+    assert len(outcome.err) < 700
+    assert "Union" not in outcome.err
+    assert "usage" not in outcome.err
+    for part in parts:
+        assert part in outcome.err
 
 
 def start(arguments: Iterable[object], **environment: str) -> subprocess.Popen:

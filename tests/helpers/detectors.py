@@ -1,6 +1,7 @@
-"""Fixtures: real photographs, and tiny detectors with random weights, in the folders and files that the real ones come in."""
+"""Photographs, tiny detectors with random weights in the published formats, and a fake detector."""
 
 import string
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,46 @@ from transformers import (
 )
 
 from mmie.data.demo.tiny_encoders import write_tiny_bert
+from mmie.grounding.detection import Detection, Detector
 
 DOG = 18
+"""Label of the category that `tiny_coco` detects."""
 PHRASES = ["a red rocket", "the astronaut", "a cat", "coffee cup"]
+
+
+class FakeDetector(Detector):
+    """Detector that returns one box for each phrase and records what it is called with.
+
+    Args:
+        limit: Number of pictures after which it is interrupted.
+        version: Identity of the detector.
+    """
+
+    def __init__(self, limit: int = 1000, version: int = 0) -> None:
+        self.calls: list[tuple[tuple[int, int], tuple[str, ...]]] = []
+        self.limit = limit
+        self.version = version
+
+    @property
+    def name(self) -> str:
+        return "fake"
+
+    @property
+    def identity(self) -> Mapping[str, int]:
+        return {"version": self.version}
+
+    def detect(
+        self, pictures: Sequence[Image.Image], phrases: Sequence[Sequence[str]]
+    ) -> list[list[Detection]]:
+        for picture, picture_phrases in zip(pictures, phrases, strict=True):
+            self.calls.append((picture.size, tuple(picture_phrases)))
+        if len(self.calls) > self.limit:
+            raise KeyboardInterrupt
+        return [list(map(self._detection, picture_phrases)) for picture_phrases in phrases]
+
+    def _detection(self, phrase: str) -> Detection:
+        edge = 20 + len(phrase)
+        return Detection((edge, 10, edge + 40, 60), phrase, 1 / edge, self.name)
 
 
 @pytest.fixture(scope="session")
@@ -42,13 +80,12 @@ def photographs(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def tiny_owlv2(tmp_path_factory) -> Path:
-    """A folder as OWLv2's are published, with letters for a vocabulary."""
+    """Folder of an OWLv2 as published, whose vocabulary is letters."""
     path = tmp_path_factory.mktemp("owlv2")
-    letters = [*string.ascii_lowercase, *(f"{letter}</w>" for letter in string.ascii_lowercase)]
-    vocabulary = {
-        token: number
-        for number, token in enumerate(["!", *letters, "<|startoftext|>", "<|endoftext|>"])
-    }
+    letters = list(string.ascii_lowercase)
+    last_letters = [f"{letter}</w>" for letter in letters]
+    tokens = ["!", *letters, *last_letters, "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
     tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[], pad_token="!", model_max_length=16)
     sizes = {
         "hidden_size": 16,
@@ -68,20 +105,18 @@ def tiny_owlv2(tmp_path_factory) -> Path:
         projection_dim=16,
     )
     model = Owlv2ForObjectDetection(config)
+    # random weights would make boxes without area; small ones leave the boxes near the grid's
     with torch.no_grad():
-        model.box_head.dense2.weight.mul_(
-            0.01
-        )  # random numbers would make boxes without area; so they lie on the grid
+        model.box_head.dense2.weight.mul_(0.01)
     model.save_pretrained(path)
-    Owlv2Processor(
-        Owlv2ImageProcessor(size={"height": 64, "width": 64}), tokenizer
-    ).save_pretrained(path)
+    image_processor = Owlv2ImageProcessor(size={"height": 64, "width": 64})
+    Owlv2Processor(image_processor, tokenizer).save_pretrained(path)
     return path
 
 
 @pytest.fixture(scope="session")
 def tiny_grounding_dino(tmp_path_factory) -> Path:
-    """A folder as Grounding DINO's are published."""
+    """Folder of a Grounding DINO as published."""
     path = tmp_path_factory.mktemp("grounding-dino")
     write_tiny_bert(path, PHRASES)
     tokenizer = BertTokenizer.from_pretrained(path)
@@ -113,11 +148,11 @@ def tiny_grounding_dino(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_coco(tmp_path_factory) -> Path:
-    """Weights of a small detector of torchvision, named as it names them."""
+    """File of the weights of a small detector of torchvision, named as torchvision names it."""
     torch.manual_seed(0)
     module = fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None)
     file = tmp_path_factory.mktemp("coco") / "fasterrcnn_mobilenet_v3_large_320_fpn-random.pth"
     state = module.state_dict()
-    state["roi_heads.box_predictor.cls_score.bias"][DOG] = 6.0  # it finds dogs wherever it looks
+    state["roi_heads.box_predictor.cls_score.bias"][DOG] = 6.0  # it detects dogs everywhere
     torch.save(state, file)
     return file

@@ -1,4 +1,4 @@
-"""What tests of methods share: tiny data modules, modules, batches and trainers."""
+"""Tiny data modules, modules, batches and trainers for tests of methods."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,13 +9,14 @@ from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
 from mmie.data import DemoCorpus, MultimodalDataModule
-from mmie.data.batching import Collator, Instance
+from mmie.data.batching import Collator
+from mmie.data.instances import Instance
 from mmie.methods import ExtractionModule
 from mmie.types import Batch, Schema, Task
 
 
 def build_data(root: Path, task: Task, encoder: str, **settings) -> MultimodalDataModule:
-    """A data module over a demo corpus, set up."""
+    """Build and set up a data module over a demo corpus."""
     sizes = {"batch_size": 8, "max_tokens": 64, "image_size": 64, **settings}
     data = MultimodalDataModule(DemoCorpus(root), task, tokenizer=encoder, **sizes)
     data.setup("fit")
@@ -26,13 +27,13 @@ def build_data(root: Path, task: Task, encoder: str, **settings) -> MultimodalDa
 def build_module(
     method: type[ExtractionModule], schema: Schema, encoder: str, seed: int = 0, **arguments
 ) -> ExtractionModule:
-    """A method with random weights that the seed decides, in eval mode."""
+    """Build a method in eval mode, with random weights from a seed."""
     torch.manual_seed(seed)
     return method(schema, text_encoder=encoder, pretrained=False, **arguments).eval()
 
 
 def perturb(module: ExtractionModule, seed: int = 0) -> ExtractionModule:
-    """The method with noise added to its own layers, so that what starts silent or small takes part."""
+    """Add noise to a method's own layers, so that weights that start at 0 have an effect."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
@@ -42,18 +43,18 @@ def perturb(module: ExtractionModule, seed: int = 0) -> ExtractionModule:
 
 
 def make_batch(data: MultimodalDataModule, instances: Sequence[Instance], **changes) -> Batch:
-    """A batch of these instances."""
+    """Collate instances, and replace some fields of the batch."""
     batch = Collator(data.schema, data.tokenizer.pad_id)(instances, range(len(instances)))
     return replace(batch, **changes)
 
 
-def without_pictures(instance: Instance) -> Instance:
-    """The instance with no view that can be read."""
-    return replace(instance, views=(None,) * len(instance.views))
+def distinct_instances(instances: Sequence[Instance], count: int) -> list[Instance]:
+    """Return the first instances that differ in words and have a picture and a crop.
 
-
-def by_words(instances: Sequence[Instance], count: int) -> list[Instance]:
-    """The first ``count`` instances that differ in words and have a picture and a crop, or fewer."""
+    Args:
+        instances: Instances to choose from.
+        count: Largest number of instances.
+    """
     chosen = {}
     for instance in instances:
         if sum(view is not None for view in instance.views) > 1:
@@ -61,33 +62,38 @@ def by_words(instances: Sequence[Instance], count: int) -> list[Instance]:
     return list(chosen.values())[:count]
 
 
-def without_views(batch: Batch) -> Batch:
-    """The batch with no view that can be read."""
+def instance_without_views(instance: Instance) -> Instance:
+    """Return a copy of an instance without readable views."""
+    return replace(instance, views=(None,) * len(instance.views))
+
+
+def batch_without_views(batch: Batch) -> Batch:
+    """Return a copy of a batch without readable views."""
     return replace(batch, pixels=None, view_mask=torch.zeros_like(batch.view_mask))
 
 
-def noise_like(pixels: Tensor, seed: int = 0) -> Tensor:
-    """Random pixels."""
+def random_pixels_like(pixels: Tensor, seed: int = 0) -> Tensor:
+    """Draw uint8 pixels of the same shape."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, pixels.shape, dtype=torch.uint8, generator=generator)
 
 
 def training_loss(module: ExtractionModule, batch: Batch, seed: int = 0) -> Tensor:
-    """The loss of a training step, dropout on and drawn by the seed."""
+    """Compute the loss of a training step, with dropout drawn from a seed."""
     module.train()
     torch.manual_seed(seed)
     return module.training_step(batch, 0)
 
 
 def task_loss(module: ExtractionModule, batch: Batch) -> float:
-    """The head's mean loss, in eval mode."""
+    """Compute the head's mean loss in eval mode."""
     module.eval()
     with torch.no_grad():
         return module.head.loss(module.encode(batch).states, batch).mean().item()
 
 
 def train(module: ExtractionModule, batch: Batch, steps: int, seed: int = 0) -> None:
-    """Steps of the method's own parameter groups on one batch, without a schedule; ends in eval mode."""
+    """Train on one batch without a schedule, and leave the module in eval mode."""
     optimizer = torch.optim.AdamW(module.parameter_groups())
     for step in range(steps):
         optimizer.zero_grad()
@@ -97,30 +103,68 @@ def train(module: ExtractionModule, batch: Batch, steps: int, seed: int = 0) -> 
 
 
 def encode(module: ExtractionModule, batch: Batch) -> Tensor:
-    """States (batch, tokens, hidden) in eval mode, without a graph."""
+    """Compute states (batch, tokens, hidden) in eval mode, without a graph."""
     module.eval()
     with torch.no_grad():
         return module.encode(batch).states
 
 
-def snapshot(module: nn.Module) -> dict[str, Tensor]:
-    """Copies of all parameters and buffers, those that no checkpoint keeps included."""
-    return {
-        name: value.clone() for name, value in (*module.named_parameters(), *module.named_buffers())
-    }
+def copy_state(module: nn.Module) -> dict[str, Tensor]:
+    """Copy all parameters and buffers, also those that no checkpoint holds."""
+    tensors = (*module.named_parameters(), *module.named_buffers())
+    return {name: tensor.clone() for name, tensor in tensors}
 
 
-def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
-    """Whether two snapshots are equal bit for bit."""
+def equal_states(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    """Tell whether two results of `copy_state` are equal bit for bit."""
     return left.keys() == right.keys() and all(
-        torch.equal(value, right[name]) for name, value in left.items()
+        torch.equal(tensor, right[name]) for name, tensor in left.items()
     )
 
 
+def parameter_names(module: nn.Module) -> set[str]:
+    """Return the names of a module's parameters."""
+    return {name for name, _ in module.named_parameters()}
+
+
+def parameters_without_gradient(module: nn.Module) -> list[str]:
+    """Return the names of trainable parameters whose gradient is None or 0.
+
+    Biases of keys are left out: they add the same number to all scores of a query, so that their
+    gradient is 0 but for rounding.
+    """
+    names = []
+    for name, parameter in module.named_parameters():
+        has_gradient = parameter.grad is not None and parameter.grad.any()
+        if parameter.requires_grad and not has_gradient and not name.endswith("key.bias"):
+            names.append(name)
+    return names
+
+
+def parameter_rates(module: ExtractionModule) -> dict[nn.Parameter, float]:
+    """Return the learning rate of every parameter that is in a group."""
+    rates = {}
+    for group in module.parameter_groups():
+        rates.update(dict.fromkeys(group["params"], group["lr"]))
+    return rates
+
+
+def copy_shared_weights(module: ExtractionModule, source: ExtractionModule) -> ExtractionModule:
+    """Copy the tensors of another module that have the same name and shape."""
+    state = module.state_dict()
+    for name, tensor in source.state_dict().items():
+        if name in state and state[name].shape == tensor.shape:
+            state[name] = tensor
+    module.load_state_dict(state)
+    return module
+
+
 def build_trainer(folder: Path, **settings) -> Trainer:
-    """A quiet trainer on the CPU that writes nothing by itself."""
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    quiet |= {
+    """Build a trainer on the CPU that neither prints nor writes by itself."""
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
         "accelerator": "cpu",

@@ -19,7 +19,7 @@ from mmie.inference.formats.text import to_json
 from mmie.inference.reading import PostError
 from mmie.methods import DGHC, IMM, RAP, MLNet, MLNetPretraining, TextOnly
 from mmie.methods.loading import load_method
-from mmie.methods.mlnet_pretraining import NoAnswers
+from mmie.methods.mlnet_pretraining import PredictionUnsupported
 from mmie.types import Entity, Mention, Post, Relation, Triple
 from mmie.utils.devices import DeviceError
 
@@ -309,5 +309,5 @@ def test_what_is_refused(random_pair, save_checkpoint, tmp_path):
     with pytest.raises(ValueError, match="for entities, one for relations, or both"):
         Extractor()
     path = save_checkpoint(MLNetPretraining, "ner", vision_backbone="test_vit", fusion_layers=1)
-    with pytest.raises(NoAnswers):
+    with pytest.raises(PredictionUnsupported):
         Extractor.from_checkpoint(path, device="cpu").extract([Post(text="Jordan")])

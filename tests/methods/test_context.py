@@ -1,4 +1,4 @@
-"""Contexts in every method: they change what the words say, and are never an answer themselves."""
+"""Contexts in every method: they change the states of the post's words, and are not tagged."""
 
 import json
 from dataclasses import replace
@@ -32,7 +32,7 @@ TASKS = ["ner", "re"]
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
-    """A small demo corpus with contexts, and a RoBERTa beside the BERT that knows its words."""
+    """Small demo corpus with contexts, a BERT and a RoBERTa with its words."""
     folder = tmp_path_factory.mktemp("demo") / "described"
     write_demo(folder, train=48, valid=16, test=16, context=True)
     records = [
@@ -49,7 +49,7 @@ def root(tmp_path_factory) -> Path:
     scope="module", params=[(name, task) for name in METHODS for task in TASKS], ids="-".join
 )
 def setting(request, root):
-    """A method with its data: (module, data, eight instances of different words, all with a context)."""
+    """Method with its data and eight instances of different words, all with a context."""
     return build_setting(root, *request.param)
 
 
@@ -62,7 +62,7 @@ def build_setting(root, name, task):
     return module, data, list(chosen.values())[:8]
 
 
-def test_a_word_of_the_context_changes_the_states_of_the_posts_own_words(setting):
+def test_context_changes_the_states_of_the_posts_words(setting):
     module, data, posts = setting
     batch = make_batch(data, posts)
     assert batch.token_type_ids.any(1).all()
@@ -71,13 +71,12 @@ def test_a_word_of_the_context_changes_the_states_of_the_posts_own_words(setting
     second = batch.token_type_ids.argmax(1) + 2  # beyond RoBERTa's separator
     changed[rows, second] = (changed[rows, second] + 1) % 90 + 10
     assert not torch.equal(changed, batch.input_ids)
-    moved = (
-        (encode(module, batch) - encode(module, replace(batch, input_ids=changed))).abs().amax(-1)
-    )
-    assert (moved.masked_fill(~batch.text_mask, torch.inf).amin(1) > 1e-6).all()
+    difference = encode(module, batch) - encode(module, replace(batch, input_ids=changed))
+    change = difference.abs().amax(-1)  # (batch, tokens)
+    assert (change.masked_fill(~batch.text_mask, torch.inf).amin(1) > 1e-6).all()
 
 
-def test_states_do_not_depend_on_padding_or_company(setting):
+def test_states_do_not_depend_on_padding_or_batch_mates(setting):
     module, data, posts = setting
     together = encode(module, make_batch(data, posts))
     for row, post in enumerate(posts):
@@ -97,7 +96,7 @@ def test_a_training_step_gives_a_finite_loss_and_finite_gradients(setting):
     module.eval()
 
 
-def test_answers_are_about_the_posts_own_words(setting):
+def test_predictions_are_about_the_posts_words(setting):
     module, data, posts = setting
     for prediction, post in zip(module(make_batch(data, posts)), posts, strict=True):
         assert all(
@@ -108,7 +107,7 @@ def test_answers_are_about_the_posts_own_words(setting):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_tags_are_scored_on_the_posts_own_words_only(root, name):
+def test_only_the_posts_words_have_emissions(root, name):
     module, data, posts = build_setting(root, name, "ner")
     batch = make_batch(data, posts)
     decoded = module.head.decode(encode(module, batch), batch)
@@ -123,7 +122,7 @@ def test_tags_are_scored_on_the_posts_own_words_only(root, name):
     )
 
 
-def test_posts_without_a_context_stand_beside_posts_with_one(setting):
+def test_posts_with_and_without_context_can_share_a_batch(setting):
     module, data, posts = setting
     bare = build_data(data.corpus.root, data.task, data.tokenizer_source).instances["train"]
     same_words = next(instance for instance in bare if instance.post == posts[0].post)

@@ -1,8 +1,15 @@
-"""Text encoders of other families in a method without and a method with a prefix."""
+"""Text encoders of other families, in a method without and a method with a prefix."""
 
 import pytest
 import torch
-from helpers.methods import build_module, by_words, encode, make_batch, perturb, training_loss
+from helpers.methods import (
+    build_module,
+    distinct_instances,
+    encode,
+    make_batch,
+    perturb,
+    training_loss,
+)
 
 from mmie.blocks.errors import EncoderUnsuited
 from mmie.methods import HVPNet, TextOnly
@@ -22,22 +29,22 @@ SIZES = {
     "attention_probs_dropout_prob": 0.0,
     "hidden_dropout_prob": 0.0,
 }
-READING = {
+PREFIX_FAMILIES = {
     "bert": {},
     "camembert": {"type_vocab_size": 1},
     "electra": {"embedding_size": 16},
     "ernie": {},
     "modernbert": {"global_attn_every_n_layers": 2, "local_attention": 8},
 }
-UNREADING = {
+OTHER_FAMILIES = {
     "albert": {"embedding_size": 16},
     "deberta": {},
     "deberta-v2": {},
     "distilbert": {"dropout": 0.0, "attention_dropout": 0.0},
     "mpnet": {},
 }
-UNCHECKPOINTED = {"albert", "mpnet"}
-FAMILIES = {**READING, **UNREADING}
+WITHOUT_CHECKPOINTING = {"albert", "mpnet"}
+FAMILIES = {**PREFIX_FAMILIES, **OTHER_FAMILIES}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +54,7 @@ def data(demo_data, tiny_bert):
 
 @pytest.fixture(scope="module")
 def posts(data):
-    return by_words(data.instances["train"], 4)
+    return distinct_instances(data.instances["train"], 4)
 
 
 def build(method, data, family, **arguments):
@@ -55,18 +62,16 @@ def build(method, data, family, **arguments):
     return build_module(method, data.schema, encoder, dropout=0.0, **arguments)
 
 
-def seeing(data, family, **arguments):
+def build_hvpnet(data, family, **arguments):
     return perturb(build(HVPNet, data, family, vision_backbone="test_resnet", **arguments))
 
 
 def check_trains(module, batch):
-    """The loss is finite and every trained parameter gets a gradient."""
+    """Assert that the loss is finite and every trained parameter gets a gradient."""
     loss = training_loss(module, batch)
     loss.backward()
     assert loss.isfinite()
-    assert [
-        name for name, p in module.named_parameters() if p.requires_grad and p.grad is None
-    ] == []
+    assert all(p.grad is not None for p in module.parameters() if p.requires_grad)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -80,37 +85,39 @@ def test_text_only(data, posts, family):
     check_trains(module, batch)
 
 
-@pytest.mark.parametrize("family", READING)
+@pytest.mark.parametrize("family", PREFIX_FAMILIES)
 def test_hvpnet(data, posts, family):
-    module, batch = seeing(data, family), make_batch(data, posts)
-    blind = seeing(data, family, use_image=False)
-    assert not torch.allclose(encode(module, batch), encode(blind, batch), atol=1e-3)
+    module, batch = build_hvpnet(data, family), make_batch(data, posts)
+    without_images = build_hvpnet(data, family, use_image=False)
+    assert not torch.allclose(encode(module, batch), encode(without_images, batch), atol=1e-3)
     check_trains(module, batch)
 
 
-@pytest.mark.parametrize("family", UNREADING)
-def test_hvpnet_refuses_an_encoder_that_would_not_see_the_picture(data, family):
+@pytest.mark.parametrize("family", OTHER_FAMILIES)
+def test_hvpnet_raises_for_an_encoder_without_prefix_support(data, family):
     with pytest.raises(EncoderUnsuited, match=f"'{family}' hands no prefix on") as error:
-        seeing(data, family)
+        build_hvpnet(data, family)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES.keys() - UNCHECKPOINTED))
-def test_recomputed_activations_change_no_gradient(data, posts, family):
+@pytest.mark.parametrize("family", sorted(FAMILIES.keys() - WITHOUT_CHECKPOINTING))
+def test_gradient_checkpointing_changes_no_gradient(data, posts, family):
     make = (
-        seeing
-        if family in READING
+        build_hvpnet
+        if family in PREFIX_FAMILIES
         else lambda *given, **settings: build(TextOnly, *given, **settings)
     )
-    plain, thrifty = make(data, family), make(data, family, gradient_checkpointing=True)
-    for module in (plain, thrifty):
+    plain, checkpointed = make(data, family), make(data, family, gradient_checkpointing=True)
+    for module in (plain, checkpointed):
         training_loss(module, make_batch(data, posts)).backward()
-    for (name, p), (_, q) in zip(plain.named_parameters(), thrifty.named_parameters(), strict=True):
+    for (name, p), (_, q) in zip(
+        plain.named_parameters(), checkpointed.named_parameters(), strict=True
+    ):
         if p.requires_grad:
             torch.testing.assert_close(p.grad, q.grad, msg=name)
 
 
-@pytest.mark.parametrize("family", sorted(UNCHECKPOINTED))
-def test_an_encoder_that_cannot_recompute_is_refused(data, family):
+@pytest.mark.parametrize("family", sorted(WITHOUT_CHECKPOINTING))
+def test_encoder_without_gradient_checkpointing_raises(data, family):
     with pytest.raises(EncoderUnsuited, match=f"'{family}' cannot recompute"):
         build(TextOnly, data, family, gradient_checkpointing=True)

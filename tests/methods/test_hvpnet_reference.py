@@ -1,3 +1,5 @@
+"""HVPNet's reference variant against a literal version of the published code."""
+
 import math
 
 import pytest
@@ -34,13 +36,11 @@ def model():
         pretrained=False,
     ).eval()
     for parameter in [*model.text.parameters(), *model.visual_prefix.parameters()]:
-        parameter.data += 0.1 * torch.randn_like(
-            parameter
-        )  # so that gates differ and the prefix is heard
+        # so that gates differ and the prefix has an effect
+        parameter.data += 0.1 * torch.randn_like(parameter)
     for module in model.vision.modules():
-        if isinstance(
-            module, nn.BatchNorm2d
-        ):  # timm's own starts leave its residual branches and means at 0
+        # timm starts residual branches and means at 0
+        if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.running_mean, std=0.1)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
@@ -72,7 +72,7 @@ def make_batch(view_mask):
 
 
 def pooled_stages(resnet, picture):
-    """The four stages of (batch, 3, 64, 64) uint8, each pooled to 2 x 2."""
+    """Compute the four stages of pictures (batch, 3, 64, 64) uint8, each pooled to 2 x 2."""
     mean, std = (
         torch.tensor(resnet.pretrained_cfg[name]).view(3, 1, 1) for name in ("mean", "std")
     )
@@ -86,14 +86,17 @@ def pooled_stages(resnet, picture):
     return pooled
 
 
-def visual_prompt(model, pixels):
-    """Keys and values (batch, heads, prefix, head_size) of every layer, one view and one scale at a time."""
+def literal_prefix(model, pixels):
+    """Compute keys and values of every layer, one view and one scale at a time.
+
+    Returns:
+        For each layer keys and values, (batch, heads, prefix, head_size) each.
+    """
     weights = model.visual_prefix.state_dict()
     splits = []
     for view in range(VIEWS):
-        maps = torch.cat(
-            pooled_stages(model.vision.model, pixels[:, view]), dim=1
-        )  # (batch, channels, 2, 2)
+        stages = pooled_stages(model.vision.model, pixels[:, view])
+        maps = torch.cat(stages, dim=1)  # (batch, channels, 2, 2)
         rows = maps.view(BATCH, 4, -1)
         inner = torch.tanh(
             rows @ weights["encoder_conv.0.weight"].T + weights["encoder_conv.0.bias"]
@@ -108,17 +111,16 @@ def visual_prompt(model, pixels):
             scores = summary @ weights[f"gates.{layer}.weight"].T + weights[f"gates.{layer}.bias"]
             gate = functional.softmax(functional.leaky_relu(scores), dim=-1)
             mixed.append(sum(gate[:, scale].view(-1, 1, 1) * chunks[scale] for scale in range(4)))
-        keys, values = torch.cat(mixed, dim=1).split(
-            HIDDEN, dim=-1
-        )  # (batch, 4 views, hidden) each
+        # (batch, 4 views, hidden) each
+        keys, values = torch.cat(mixed, dim=1).split(HIDDEN, dim=-1)
         pairs.append(
             tuple(half.contiguous().view(BATCH, HEADS, PREFIX, HEAD) for half in (keys, values))
         )
     return pairs
 
 
-def bert(model, batch, pairs, prefix_mask, shift=PREFIX):
-    """BERT's last hidden state with keys and values put before each layer's, and text positions shifted."""
+def literal_bert(model, batch, pairs, prefix_mask, shift=PREFIX):
+    """Compute BERT's last states with prefix keys and values and shifted text positions."""
     weights = model.text.model.state_dict()
 
     def linear(name, states):
@@ -137,9 +139,8 @@ def bert(model, batch, pairs, prefix_mask, shift=PREFIX):
     states = states + weights["embeddings.token_type_embeddings.weight"][batch.token_type_ids]
     states = norm("embeddings.LayerNorm", states)
     text_mask = batch.attention_mask[:, None].expand(-1, HEADS, -1)
-    hidden = ~torch.cat([prefix_mask, text_mask], dim=-1)[
-        :, :, None
-    ]  # (batch, heads, 1, prefix + tokens)
+    # (batch, heads, 1, prefix + tokens)
+    is_masked = ~torch.cat([prefix_mask, text_mask], dim=-1)[:, :, None]
     for layer, (prefix_keys, prefix_values) in enumerate(pairs):
         name = f"encoder.layer.{layer}"
         query, key, value = (
@@ -147,7 +148,7 @@ def bert(model, batch, pairs, prefix_mask, shift=PREFIX):
             for part in ("query", "key", "value")
         )
         key, value = torch.cat([prefix_keys, key], dim=2), torch.cat([prefix_values, value], dim=2)
-        scores = (query @ key.transpose(2, 3) / math.sqrt(HEAD)).masked_fill(hidden, -math.inf)
+        scores = (query @ key.transpose(2, 3) / math.sqrt(HEAD)).masked_fill(is_masked, -math.inf)
         read = torch.cat((scores.softmax(-1) @ value).unbind(1), dim=-1)  # (batch, tokens, hidden)
         states = norm(
             f"{name}.attention.output.LayerNorm",
@@ -162,45 +163,43 @@ ALL = torch.ones(BATCH, HEADS, PREFIX, dtype=torch.bool)
 
 
 @torch.no_grad()
-def test_last_hidden_state_equals_the_published_computation(model):
+def test_states_equal_those_of_the_published_code(model):
     batch = make_batch(torch.ones(BATCH, VIEWS, dtype=torch.bool))
-    pairs = visual_prompt(model, batch.pixels)
-    states, expected = model.encode(batch).states, bert(model, batch, pairs, ALL)
+    pairs = literal_prefix(model, batch.pixels)
+    states, expected = model.encode(batch).states, literal_bert(model, batch, pairs, ALL)
     real = batch.attention_mask
     assert (states - expected)[real].abs().max() < 1e-5
-    upside_down = visual_prompt(model, batch.pixels.flip(3))
+    upside_down = literal_prefix(model, batch.pixels.flip(3))
     for other in (
-        bert(model, batch, pairs, ~ALL),
-        bert(model, batch, pairs, ALL, shift=0),
-        bert(model, batch, upside_down, ALL),
+        literal_bert(model, batch, pairs, ~ALL),
+        literal_bert(model, batch, pairs, ALL, shift=0),
+        literal_bert(model, batch, upside_down, ALL),
     ):
-        assert (states - other)[
-            real
-        ].abs().max() > 1e-2  # the prefix, the shift and the picture are heard
+        # the prefix, the shift and the picture have an effect
+        assert (states - other)[real].abs().max() > 1e-2
     gates = model.visual_prefix.gate_weights(model.encode_images(batch))
     assert gates.std(dim=-1).mean() > 1e-2
 
 
 @torch.no_grad()
-def test_a_missing_crop_is_left_out_of_it(model):
+def test_missing_crops_are_masked(model):
     view_mask = torch.tensor([[True, True, False], [True, False, True]])
     batch = make_batch(view_mask)
     prefix_mask = ALL.clone()
     for head in range(HEADS):
         for position in range(PREFIX):
-            row = (
-                (head * PREFIX + position) * HEAD // HIDDEN
-            )  # of the (prefix, hidden) matrix that was viewed
+            # row of the (prefix, hidden) matrix that was viewed
+            row = (head * PREFIX + position) * HEAD // HIDDEN
             prefix_mask[:, head, position] = view_mask[:, row // 4]
-    expected = bert(model, batch, visual_prompt(model, batch.pixels), prefix_mask)
+    expected = literal_bert(model, batch, literal_prefix(model, batch.pixels), prefix_mask)
     assert (model.encode(batch).states - expected)[batch.attention_mask].abs().max() < 1e-5
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("with_pixels", [True, False])
-def test_without_any_view_it_reads_the_text_alone(model, with_pixels):
+def test_without_views_states_are_those_of_the_shifted_text(model, with_pixels):
     batch = make_batch(torch.zeros(BATCH, VIEWS, dtype=torch.bool))
     batch.pixels = batch.pixels if with_pixels else None
     nothing = torch.zeros(BATCH, HEADS, 0, HEAD)
-    expected = bert(model, batch, [(nothing, nothing)] * LAYERS, ALL[..., :0])
+    expected = literal_bert(model, batch, [(nothing, nothing)] * LAYERS, ALL[..., :0])
     assert (model.encode(batch).states - expected)[batch.attention_mask].abs().max() < 1e-5

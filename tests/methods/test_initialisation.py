@@ -1,4 +1,4 @@
-"""`init_from`: weights of one run in another."""
+"""Initialisation from the checkpoint of another run (`init_from`)."""
 
 import shutil
 from dataclasses import replace
@@ -10,11 +10,11 @@ from helpers.methods import (
     build_data,
     build_module,
     build_trainer,
+    copy_state,
     encode,
+    equal_states,
     make_batch,
     perturb,
-    same,
-    snapshot,
 )
 from transformers import AutoConfig
 
@@ -31,7 +31,7 @@ TINY = {"vision_backbone": "test_resnet"}
 
 
 class Trap:
-    """Fails the test when it is unpickled."""
+    """Object that fails the test when it is unpickled."""
 
     def __reduce__(self):
         return pytest.fail, ("something in the file was run",)
@@ -49,7 +49,7 @@ def relations(demo_data, tiny_bert):
 
 @pytest.fixture(scope="module")
 def other_root(tmp_path_factory):
-    """A demo corpus with an encoder of its own, whose tokens have other ids."""
+    """Demo corpus with an encoder of its own, whose tokens have other ids."""
     root = tmp_path_factory.mktemp("other") / "other"
     write_demo(root, train=48, valid=16, test=16, seed=7)
     return root
@@ -57,7 +57,7 @@ def other_root(tmp_path_factory):
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes a module's checkpoint as the trainer does, as far as the package reads it."""
+    """Function that writes the parts of a module's checkpoint that the package reads."""
 
     def write(module, data=None):
         checkpoint = {"state_dict": module.state_dict()}
@@ -70,24 +70,24 @@ def write(tmp_path):
     return write
 
 
-def moved(before, module):
-    """Modules, by the first part of their names, of which some tensor changed."""
+def changed_modules(before, module):
+    """Return the first parts of the names of changed tensors."""
     return {
         name.split(".")[0]
-        for name, value in snapshot(module).items()
+        for name, value in copy_state(module).items()
         if not torch.equal(value, before[name])
     }
 
 
-def test_with_the_same_labels_all_weights_are_taken_over(entities, tiny_bert, write):
+def test_same_labels_copy_all_weights(entities, tiny_bert, write):
     first = perturb(build_module(HVPNet, entities.schema, tiny_bert, seed=1, **TINY))
     second = build_module(HVPNet, entities.schema, tiny_bert, seed=2, **TINY)
-    said = initialise_from(second, write(first, entities), entities.state_dict()["tokenizer"])
-    theirs = first.state_dict()
-    assert all(torch.equal(value, theirs[name]) for name, value in second.state_dict().items())
+    message = initialise_from(second, write(first, entities), entities.state_dict()["tokenizer"])
+    source = first.state_dict()
+    assert all(torch.equal(value, source[name]) for name, value in second.state_dict().items())
     assert (
-        f"took over {len(theirs)} of {len(theirs)} tensors; new: none; left in the checkpoint: none"
-        in said
+        f"took over {len(source)} of {len(source)} tensors; new: none; left in the checkpoint: none"
+        in message
     )
     batch = make_batch(entities, entities.instances["valid"][:4])
     assert torch.equal(encode(first, batch), encode(second, batch))
@@ -97,94 +97,95 @@ def test_with_the_same_labels_all_weights_are_taken_over(entities, tiny_bert, wr
 @pytest.mark.parametrize(
     "change", [{"labels": ("LOC", "PER", "ORG", "MISC")}, {"tag_scheme": "bioes"}]
 )
-def test_with_other_labels_the_head_is_new_and_nothing_else(entities, tiny_bert, write, change):
+def test_other_labels_keep_only_the_head_new(entities, tiny_bert, write, change):
     first = perturb(build_module(HVPNet, entities.schema, tiny_bert, seed=1, **TINY))
     second = build_module(HVPNet, replace(entities.schema, **change), tiny_bert, seed=2, **TINY)
-    before = snapshot(second)
-    said = initialise_from(second, write(first))
-    assert moved(before, second) == {"text", "vision", "visual_prefix"}
-    assert f"the head is new, since {next(iter(change))} differs" in said
-    assert "new: head." in said
+    before = copy_state(second)
+    message = initialise_from(second, write(first))
+    assert changed_modules(before, second) == {"text", "vision", "visual_prefix"}
+    assert f"the head is new, since {next(iter(change))} differs" in message
+    assert "new: head." in message
 
 
-def test_from_entities_to_relations_all_but_the_head_is_taken_over(
-    entities, relations, tiny_bert, write
-):
+def test_entities_to_relations_copies_all_but_the_head(entities, relations, tiny_bert, write):
     first = perturb(
         build_module(RAP, entities.schema, tiny_bert, seed=1, num_fusion_layers=2, **TINY)
     )
     first.head.temperature.fill_(2.0)
     second = build_module(RAP, relations.schema, tiny_bert, seed=2, num_fusion_layers=2, **TINY)
-    said = initialise_from(second, write(first))
-    theirs = first.state_dict()
+    message = initialise_from(second, write(first))
+    source = first.state_dict()
     heads = [name for name in second.state_dict() if name.startswith("head.")]
     for name, value in second.state_dict().items():
         if name not in heads:
-            assert torch.equal(value, theirs[name])
+            assert torch.equal(value, source[name])
     assert heads == ["head.temperature", "head.classifier.weight", "head.classifier.bias"]
     assert second.head.temperature == 1 != first.head.temperature
-    assert "new: head.classifier (2), head.temperature (1)" in said
-    assert "left in the checkpoint: head." in said
+    assert "new: head.classifier (2), head.temperature (1)" in message
+    assert "left in the checkpoint: head." in message
 
 
-def test_another_method_takes_the_encoder_over(entities, tiny_bert, write):
+def test_another_method_copies_the_text_encoder(entities, tiny_bert, write):
     first = build_module(TextOnly, entities.schema, tiny_bert, seed=1)
     second = build_module(HVPNet, entities.schema, tiny_bert, seed=2, **TINY)
-    before = snapshot(second)
-    said = initialise_from(second, write(first))
-    assert moved(before, second) == {"text", "head"}
-    assert "new: vision." in said
-    assert "visual_prefix." in said
+    before = copy_state(second)
+    message = initialise_from(second, write(first))
+    assert changed_modules(before, second) == {"text", "head"}
+    assert "new: vision." in message
+    assert "visual_prefix." in message
 
 
-def test_a_backbone_of_another_architecture_stays(entities, tiny_bert, write):
+def test_backbone_of_another_architecture_is_not_copied(entities, tiny_bert, write):
     """ResNets of different depths have blocks of the same names and shapes."""
     first = build_module(RAP, entities.schema, tiny_bert, seed=1, vision_backbone="resnet26")
     second = build_module(RAP, entities.schema, tiny_bert, seed=2, vision_backbone="resnet50")
-    before = snapshot(second)
-    said = initialise_from(second, write(first))
-    assert "vision" not in moved(before, second)
-    assert "the backbone is not taken over, since it is resnet26 there and resnet50 here" in said
+    before = copy_state(second)
+    message = initialise_from(second, write(first))
+    assert "vision" not in changed_modules(before, second)
+    assert "the backbone is not taken over, since it is resnet26 there and resnet50 here" in message
 
 
-def test_word_embeddings_of_another_vocabulary_stay(entities, tiny_bert, other_root, write):
+def test_word_embeddings_of_another_vocabulary_are_not_copied(
+    entities, tiny_bert, other_root, write
+):
     other = build_data(other_root, "ner", str(other_root / "encoder"))
     path = write(build_module(TextOnly, other.schema, str(other_root / "encoder"), seed=1), other)
     for size in (entities.schema.vocab_size, entities.schema.vocab_size + 5):
         module = build_module(
             TextOnly, replace(entities.schema, vocab_size=size), tiny_bert, seed=2
         )
-        before = snapshot(module)
-        said = initialise_from(module, path, entities.state_dict()["tokenizer"])
+        before = copy_state(module)
+        message = initialise_from(module, path, entities.state_dict()["tokenizer"])
         changed = {
-            name for name, value in snapshot(module).items() if not torch.equal(value, before[name])
+            name
+            for name, value in copy_state(module).items()
+            if not torch.equal(value, before[name])
         }
         assert any("encoder.layer" in name for name in changed)
         assert not any("word_embeddings" in name for name in changed)
         assert (
-            f"the vocabulary differs ({other.schema.vocab_size} tokens there, {size} here)" in said
+            f"the vocabulary differs ({other.schema.vocab_size} tokens there, {size} here)"
+            in message
         )
 
 
-def test_a_text_encoder_of_another_family_is_refused(
-    entities, tiny_bert, tiny_roberta, demo_data, write
-):
-    theirs = demo_data("ner", tiny_roberta)
-    path = write(build_module(TextOnly, theirs.schema, tiny_roberta))
+def test_text_encoder_of_another_family_raises(entities, tiny_bert, tiny_roberta, demo_data, write):
+    source = demo_data("ner", tiny_roberta)
+    path = write(build_module(TextOnly, source.schema, tiny_roberta))
     module = build_module(TextOnly, entities.schema, tiny_bert)
-    before = snapshot(module)
+    before = copy_state(module)
     with pytest.raises(
         CheckpointError, match=r"text encoder of type roberta, this method one of type bert"
     ) as caught:
         initialise_from(module, path)
     assert "\n" not in str(caught.value)
-    assert moved(before, module) == set()
+    assert changed_modules(before, module) == set()
 
 
 @pytest.mark.parametrize(
     "change", [{"num_hidden_layers": 3}, {"intermediate_size": 96}, {"num_hidden_layers": 1}]
 )
-def test_a_text_encoder_of_another_size_is_refused(entities, tiny_bert, write, change):
+def test_text_encoder_of_another_size_raises(entities, tiny_bert, write, change):
     path = write(build_module(TextOnly, entities.schema, tiny_bert))
     config = {**AutoConfig.from_pretrained(tiny_bert).to_dict(), **change}
     module = build_module(TextOnly, entities.schema, config)
@@ -195,7 +196,7 @@ def test_a_text_encoder_of_another_size_is_refused(entities, tiny_bert, write, c
         initialise_from(module, path)
 
 
-def test_nothing_in_a_checkpoint_is_run(entities, tiny_bert, tmp_path):
+def test_no_code_in_a_checkpoint_is_run(entities, tiny_bert, tmp_path):
     torch.save({"mmie": {"schema": Trap()}, "state_dict": {}}, tmp_path / "trap.ckpt")
     module = build_module(
         TextOnly, entities.schema, tiny_bert, init_from=str(tmp_path / "trap.ckpt")
@@ -204,8 +205,8 @@ def test_nothing_in_a_checkpoint_is_run(entities, tiny_bert, tmp_path):
         build_trainer(tmp_path, max_steps=1).fit(module, entities)
 
 
-def test_a_continued_fit_does_not_read_it_again(entities, tiny_bert, write, tmp_path):
-    """The checkpoint that it starts from may be gone by then."""
+def test_continued_fit_does_not_read_init_from(entities, tiny_bert, write, tmp_path):
+    """The checkpoint of ``init_from`` may have been removed by then."""
     path = write(build_module(TextOnly, entities.schema, tiny_bert, seed=1))
     settings = {"max_steps": 1, "limit_val_batches": 0}
     first = build_module(
@@ -232,10 +233,10 @@ def test_a_continued_fit_does_not_read_it_again(entities, tiny_bert, write, tmp_
     )
 
 
-def test_a_frozen_backbone_is_taken_over_before_anything_looks_through_it(
+def test_frozen_backbone_is_copied_before_its_features_are_computed(
     demo_root, tiny_bert, write, tmp_path
 ):
-    """Its features are kept when the loaders are made."""
+    """Its features are cached when the loaders are built."""
     data = build_data(demo_root, "ner", tiny_bert)
     path = write(build_module(HVPNet, data.schema, tiny_bert, seed=1, **TINY))
     module = build_module(HVPNet, data.schema, tiny_bert, seed=2, init_from=str(path), **TINY)
@@ -244,25 +245,25 @@ def test_a_frozen_backbone_is_taken_over_before_anything_looks_through_it(
         for n, v in torch.load(path, weights_only=True)["state_dict"].items()
         if n.startswith("vision.")
     }
-    looks, make = [], data.train_dataloader
+    states, build_loader = [], data.train_dataloader
 
-    def watched():
-        looks.append({name: module.state_dict()[name].clone() for name in expected})
-        return make()
+    def recording_loader():
+        states.append({name: module.state_dict()[name].clone() for name in expected})
+        return build_loader()
 
-    data.train_dataloader = watched
+    data.train_dataloader = recording_loader
     build_trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(module, data)
-    assert looks
-    assert all(same(look, expected) for look in looks)
+    assert states
+    assert all(equal_states(state, expected) for state in states)
 
 
-def test_the_checkpoint_of_such_a_fit_needs_no_other(entities, tiny_bert, write):
+def test_checkpoint_of_an_initialised_fit_does_not_name_init_from(entities, tiny_bert, write):
     path = write(build_module(TextOnly, entities.schema, tiny_bert, seed=1))
     second = build_module(TextOnly, entities.schema, tiny_bert, seed=2, init_from=str(path))
     assert torch.load(write(second), weights_only=True)["mmie"]["init_args"]["init_from"] is None
 
 
-def test_from_entities_to_relations_by_the_command(demo_root, tmp_path, caplog):
+def test_entities_to_relations_by_the_command(demo_root, tmp_path, caplog):
     caplog.set_level("INFO", "lightning.pytorch.utilities.rank_zero")
     short = ["--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"]
     options = tiny("hvpnet", demo_root, tmp_path / "ner")
@@ -271,28 +272,28 @@ def test_from_entities_to_relations_by_the_command(demo_root, tmp_path, caplog):
     relations = [*tiny("hvpnet", demo_root, tmp_path / "re"), "--data.task=re", *short]
     succeed("fit", *relations, f"--model.init_args.init_from={best}", "--model.init_args.text_lr=0")
     assert f"init_from {best}: took over" in caplog.text
-    theirs = torch.load(best, weights_only=True)["state_dict"]
+    source = torch.load(best, weights_only=True)["state_dict"]
     ours = torch.load(tmp_path / "re" / "best.ckpt", weights_only=True)["state_dict"]
     assert all(
-        torch.equal(value, theirs[name]) for name, value in ours.items() if name.startswith("text.")
+        torch.equal(value, source[name]) for name, value in ours.items() if name.startswith("text.")
     )
 
 
-def test_a_fit_may_start_from_the_run_that_it_overwrites(demo_root, tmp_path):
+def test_fit_can_start_from_the_run_that_it_overwrites(demo_root, tmp_path):
     short = ["--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
     options = [*tiny("text_only", demo_root, tmp_path / "run"), *short]
     succeed("fit", *options)
     shutil.copy(tmp_path / "run" / "best.ckpt", tmp_path / "kept.ckpt")
     own = f"--model.init_args.init_from={tmp_path / 'run' / 'best.ckpt'}"
     succeed("fit", *options, "--overwrite=true", own, "--model.init_args.text_lr=0")
-    theirs = torch.load(tmp_path / "kept.ckpt", weights_only=True)["state_dict"]
+    source = torch.load(tmp_path / "kept.ckpt", weights_only=True)["state_dict"]
     ours = torch.load(tmp_path / "run" / "best.ckpt", weights_only=True)["state_dict"]
     assert all(
-        torch.equal(value, theirs[name]) for name, value in ours.items() if name.startswith("text.")
+        torch.equal(value, source[name]) for name, value in ours.items() if name.startswith("text.")
     )
 
 
-def test_what_does_not_fit_is_one_line(demo_root, tmp_path):
+def test_unusable_checkpoints_give_one_line(demo_root, tmp_path):
     for name, reason in (
         ("missing.ckpt", "does not exist"),
         ("pyproject.toml", "is no checkpoint"),

@@ -1,4 +1,4 @@
-"""Checkpoints: what is refused, and why."""
+"""Loading of methods from checkpoints, and refusal of unusable files."""
 
 import pickle
 from pathlib import Path
@@ -13,8 +13,8 @@ from mmie.methods.loading import find_method, load_method
 from mmie.types import Encoding, MmieError
 
 
-class Bare(TextOnly):
-    """A method of one's own: the text encoder's states, scaled."""
+class ScaledTextOnly(TextOnly):
+    """Custom method: scaled states of the text encoder."""
 
     def __init__(self, schema, scale=1.0, **shared):
         super().__init__(schema, **shared)
@@ -25,7 +25,7 @@ class Bare(TextOnly):
 
 
 class Trap:
-    """Writes a file when it is unpickled."""
+    """Object that writes a file when it is unpickled."""
 
     def __init__(self, target):
         self.target = target
@@ -35,7 +35,7 @@ class Trap:
 
 
 def write(module, path, **changes):
-    """A checkpoint as the trainer writes it, as far as the package reads it."""
+    """Write the parts of a module's checkpoint that the package reads."""
     checkpoint = {"state_dict": module.state_dict()}
     module.on_save_checkpoint(checkpoint)
     checkpoint["mmie"] |= changes
@@ -53,12 +53,12 @@ def path(tmp_path):
     return tmp_path / "module.ckpt"
 
 
-def test_a_missing_file(path):
+def test_missing_file_raises(path):
     with pytest.raises(CheckpointError, match=r"'.*module\.ckpt' does not exist"):
         load_method(path)
 
 
-def test_a_folder(tmp_path):
+def test_folder_without_config_raises(tmp_path):
     with pytest.raises(CheckpointError, match=r"holds no config\.json"):
         load_method(tmp_path)
 
@@ -66,13 +66,13 @@ def test_a_folder(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"garbage", b"PK\x03\x04 half an archive", b"\x80\x04K\x01."]
 )
-def test_garbage(path, content):
+def test_garbage_raises(path, content):
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"'.*module\.ckpt' is no checkpoint"):
         load_method(path)
 
 
-def test_half_a_checkpoint(data, tiny_bert, path):
+def test_truncated_checkpoint_raises(data, tiny_bert, path):
     write(build_module(TextOnly, data.schema, tiny_bert), path)
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(CheckpointError, match="is no checkpoint"):
@@ -82,7 +82,7 @@ def test_half_a_checkpoint(data, tiny_bert, path):
 @pytest.mark.parametrize(
     "save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))]
 )
-def test_nothing_in_a_file_is_run(data, tiny_bert, tmp_path, path, save):
+def test_no_code_in_a_checkpoint_is_run(data, tiny_bert, tmp_path, path, save):
     sprung = tmp_path / "sprung"
     save({"mmie": {"method": Trap(sprung)}, "state_dict": {}}, path)
     with pytest.raises(CheckpointError, match="holds more than plain values and tensors"):
@@ -93,7 +93,7 @@ def test_nothing_in_a_file_is_run(data, tiny_bert, tmp_path, path, save):
 
 
 @pytest.mark.parametrize("content", [{"state_dict": {}, "epoch": 3}, [1, 2], torch.ones(2)])
-def test_somebody_elses_checkpoint(path, content):
+def test_checkpoint_of_another_program_raises(path, content):
     torch.save(content, path)
     with pytest.raises(
         CheckpointError, match="is no checkpoint of mmie: it says nothing of a method"
@@ -101,7 +101,7 @@ def test_somebody_elses_checkpoint(path, content):
         load_method(path)
 
 
-def test_an_unknown_method(data, tiny_bert, path):
+def test_unknown_method_raises(data, tiny_bert, path):
     write(build_module(TextOnly, data.schema, tiny_bert), path, method="theirs.Method")
     with pytest.raises(
         CheckpointError, match=r"theirs\.Method is not known: import its module first"
@@ -125,7 +125,7 @@ def test_only_methods_are_found(name):
         ({"method": "mmie.methods.rap.RAP"}, "Error"),
     ],
 )
-def test_a_checkpoint_of_another_version(data, tiny_bert, path, changes, reason):
+def test_checkpoint_of_another_version_raises(data, tiny_bert, path, changes, reason):
     module = build_module(TextOnly, data.schema, tiny_bert)
     if "method" in changes:
         changes = {
@@ -141,22 +141,22 @@ def test_a_checkpoint_of_another_version(data, tiny_bert, path, changes, reason)
         load_method(path)
 
 
-def test_errors_are_such_as_the_command_line_prints_in_one_line(path):
+def test_errors_have_one_line(path):
     with pytest.raises(MmieError) as caught:
         read_checkpoint(path)
     assert "\n" not in str(caught.value)
 
 
-def test_a_method_of_ones_own(data, tiny_bert, path):
-    module = build_module(Bare, data.schema, tiny_bert, scale=0.5)
+def test_custom_method_is_loaded(data, tiny_bert, path):
+    module = build_module(ScaledTextOnly, data.schema, tiny_bert, scale=0.5)
     loaded = load_method(write(module, path))
     batch = make_batch(data, data.instances["valid"][:3])
-    assert type(loaded) is Bare
+    assert type(loaded) is ScaledTextOnly
     assert loaded.scale == 0.5
     assert torch.equal(encode(loaded, batch), encode(module, batch))
 
 
-def test_all_that_building_it_again_takes_is_inside(data, tiny_bert, path):
+def test_checkpoint_holds_everything_to_rebuild_the_module(data, tiny_bert, path):
     arguments = {
         "vision_backbone": "test_resnet",
         "num_fusion_layers": 1,
@@ -164,7 +164,7 @@ def test_all_that_building_it_again_takes_is_inside(data, tiny_bert, path):
         "relevance": False,
     }
     module = build_module(RAP, data.schema, tiny_bert, pooling="cls", **arguments)
-    module.init_args["pretrained"] = True  # as of one that was trained from a hub's weights
+    module.init_args["pretrained"] = True  # as if trained from the weights of a hub
     checkpoint = read_checkpoint(write(module, path))
     assert checkpoint.method == "mmie.methods.rap.RAP"
     assert checkpoint.schema == data.schema
@@ -176,7 +176,7 @@ def test_all_that_building_it_again_takes_is_inside(data, tiny_bert, path):
     assert loaded.pooling == "cls"
 
 
-def test_a_second_checkpoint_of_a_loaded_module_is_as_good(data, tiny_bert, path):
+def test_checkpoint_of_a_loaded_module_can_be_loaded(data, tiny_bert, path):
     module = build_module(
         RAP, data.schema, tiny_bert, vision_backbone="test_resnet", num_fusion_layers=1
     )

@@ -1,4 +1,4 @@
-"""MLNet's pretraining tasks against literal versions."""
+"""MLNet's pretraining losses against literal versions."""
 
 import math
 from dataclasses import replace
@@ -7,19 +7,21 @@ import pytest
 import torch
 from helpers.command import metrics, run, succeed, tiny
 from helpers.methods import (
+    batch_without_views,
     build_data,
     build_module,
     build_trainer,
-    by_words,
+    distinct_instances,
+    instance_without_views,
     make_batch,
+    parameter_rates,
+    parameters_without_gradient,
     perturb,
-    without_pictures,
-    without_views,
 )
 
 from mmie.methods.initialisation import initialise_from
 from mmie.methods.mlnet import MLNet
-from mmie.methods.mlnet_pretraining import MLNetPretraining, NoAnswers
+from mmie.methods.mlnet_pretraining import MLNetPretraining, PredictionUnsupported
 
 MASK_ID = 8
 TINY = {"vision_backbone": "test_resnet", "fusion_layers": 1}
@@ -36,15 +38,15 @@ def data(request, demo_data, tiny_bert):
 
 @pytest.fixture
 def batch(data):
-    posts = by_words(data.instances["train"], 6)
-    return make_batch(data, [*posts[:5], without_pictures(posts[5])])
+    posts = distinct_instances(data.instances["train"], 6)
+    return make_batch(data, [*posts[:5], instance_without_views(posts[5])])
 
 
 @pytest.fixture
 def build(data, tiny_bert):
-    def build(stirred=True, **changes):
+    def build(perturbed=True, **changes):
         module = build_module(MLNetPretraining, data.schema, tiny_bert, **{**TINY, **changes})
-        return perturb(module) if stirred else module
+        return perturb(module) if perturbed else module
 
     return build
 
@@ -53,69 +55,69 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def chosen_by(mask, share, generator):
+def draw(mask, share, generator):
     return mask & (torch.rand(mask.shape, generator=generator) < share)
 
 
-def test_the_mask_token_of_these_tests_is_the_tokenizers(data):
+def test_mask_id_is_the_tokenizers(data):
     assert data.tokenizer.tokenizer.mask_token_id == MASK_ID
 
 
-def test_chosen_pieces_are_masked_replaced_or_kept_and_the_others_stay(build, data):
+def test_chosen_pieces_are_masked_replaced_or_kept(build, data):
     module = build()
     batch = make_batch(data, data.instances["train"][:40] * 20)
     generator = seeded()
-    chosen = chosen_by(batch.text_mask, module.text_ratio, generator)
+    chosen = draw(batch.text_mask, module.text_ratio, generator)
     hidden = module.hide_words(batch, chosen, generator)
     assert torch.equal(hidden.input_ids[~chosen], batch.input_ids[~chosen])
     share = chosen.sum() / batch.text_mask.sum()
     assert 0.13 < share < 0.17
     masked = (hidden.input_ids[chosen] == MASK_ID).double().mean()
-    kept = (hidden.input_ids[chosen] == batch.input_ids[chosen]).double().mean()
+    unchanged = (hidden.input_ids[chosen] == batch.input_ids[chosen]).double().mean()
     assert 0.77 < masked < 0.83
-    assert 0.08 < kept < 0.13
+    assert 0.08 < unchanged < 0.13
     assert not chosen[batch.token_words < 0].any()
 
 
-def test_the_characters_of_touched_words_are_hidden_and_of_no_others(build, batch):
-    chosen = chosen_by(batch.text_mask, 0.3, seeded())
+def test_only_characters_of_chosen_words_are_hidden(build, batch):
+    chosen = draw(batch.text_mask, 0.3, seeded())
     hidden = build().hide_words(batch, chosen)
-    touched = {
+    chosen_words = {
         (post, batch.token_words[post, token].item()) for post, token in chosen.nonzero().tolist()
     }
-    assert 0 < len(touched) < batch.word_mask.sum()
+    assert 0 < len(chosen_words) < batch.word_mask.sum()
     for post in range(len(batch)):
         for word in range(batch.characters.shape[1]):
-            spelled = torch.zeros_like(batch.characters[post, word])
-            if (post, word) not in touched:
-                spelled = batch.characters[post, word]
-            assert torch.equal(hidden.characters[post, word], spelled)
+            expected = torch.zeros_like(batch.characters[post, word])
+            if (post, word) not in chosen_words:
+                expected = batch.characters[post, word]
+            assert torch.equal(hidden.characters[post, word], expected)
 
 
-def test_a_hidden_word_cannot_be_read_from_anywhere(build, batch):
-    """Whatever a masked word was, what predicts it is the same."""
+def test_inputs_do_not_reveal_hidden_words(build, batch):
+    """The inputs are the same for two different words that are masked."""
     module = build()
     chosen = torch.zeros_like(batch.text_mask)
-    place = int((batch.token_words[0] == 1).nonzero()[0])
-    chosen[0, place] = True
+    token = int((batch.token_words[0] == 1).nonzero()[0])
+    chosen[0, token] = True
     other = replace(batch, input_ids=batch.input_ids.clone(), characters=batch.characters.clone())
-    other.input_ids[0, place] += 1
+    other.input_ids[0, token] += 1
     other.characters[0, 1] = torch.where(batch.characters[0, 1] > 0, 99, 0)
     left = module.hide_words(batch, chosen, seeded(1))
     right = module.hide_words(other, chosen, seeded(1))
-    assert left.input_ids[0, place] == MASK_ID
+    assert left.input_ids[0, token] == MASK_ID
     assert torch.equal(left.input_ids, right.input_ids)
-    assert torch.equal(module.read_text(left), module.read_text(right))
+    assert torch.equal(module.lower_text_layers(left), module.lower_text_layers(right))
 
 
-def test_word_loss_is_the_mean_negative_log_likelihood_of_the_chosen_pieces(build, batch):
+def test_word_loss_is_the_mean_negative_log_likelihood_of_chosen_pieces(build, batch):
     module = build()
-    regions = module.read_pictures(module.grid(batch), batch)
+    regions = module.encode_regions(module.region_grid(batch), batch)
     loss = module.word_loss(regions, batch, seeded())
     generator = seeded()
-    chosen = chosen_by(batch.text_mask, module.text_ratio, generator)
+    chosen = draw(batch.text_mask, module.text_ratio, generator)
     hidden = module.hide_words(batch, chosen, generator)
-    states, _ = module.fuse(module.read_text(hidden), regions, hidden)
+    states, _ = module.fuse(module.lower_text_layers(hidden), regions, hidden)
     table, pieces, losses = module.text.model.embeddings.word_embeddings.weight, module.pieces, []
     for post, token in chosen.nonzero().tolist():
         transformed = pieces.norm(torch.nn.functional.gelu(pieces.transform(states[post, token])))
@@ -129,45 +131,43 @@ def test_word_loss_is_the_mean_negative_log_likelihood_of_the_chosen_pieces(buil
     assert loss.item() == pytest.approx(sum(losses) / len(losses), rel=1e-4)
 
 
-def test_region_loss_is_the_divergence_from_what_the_classifier_sees_in_the_view(build, batch):
+def test_region_loss_is_the_divergence_from_the_classifier(build, batch):
     module = build(region_ratio=0.3)
-    text, grid = module.read_text(batch), module.grid(batch)
+    text, grid = module.lower_text_layers(batch), module.region_grid(batch)
     loss = module.region_loss(text, grid, batch, seeded())
     per_view = grid.shape[1] // batch.view_mask.shape[1]
-    hidden = chosen_by(batch.view_mask.repeat_interleave(per_view, dim=1), 0.3, seeded())
+    hidden = draw(batch.view_mask.repeat_interleave(per_view, dim=1), 0.3, seeded())
     grid = grid.clone()
     grid[hidden] = -1
-    _, regions = module.fuse(text, module.read_pictures(grid, batch), batch)
+    _, regions = module.fuse(text, module.encode_regions(grid, batch), batch)
     losses = []
-    for post, place in hidden.nonzero().tolist():
-        picture = (batch.pixels[post, place // per_view] - module.vision.mean) / module.vision.std
-        seen = module.classifier.model(picture.unsqueeze(0))[0].softmax(-1)
-        guess = module.objects(regions[post, place]).softmax(-1)
-        losses.append((seen * (seen / guess).log()).sum().item())
+    for post, region in hidden.nonzero().tolist():
+        picture = (batch.pixels[post, region // per_view] - module.vision.mean) / module.vision.std
+        target = module.classifier.model(picture.unsqueeze(0))[0].softmax(-1)
+        predicted = module.objects(regions[post, region]).softmax(-1)
+        losses.append((target * (target / predicted).log()).sum().item())
     assert len(losses) > 5
     assert loss.item() == pytest.approx(sum(losses) / len(losses), rel=1e-3)
 
 
-def test_the_losses_are_the_three_tasks(build, batch):
+def test_losses_of_the_three_tasks(build, batch):
     module = build()
     losses = module.pretraining_losses(batch, seeded())
     assert losses.keys() == {"mlm", "mvm", "vlm"}
-    text, regions = module.read_text(batch), module.read_pictures(module.grid(batch), batch)
+    text, regions = (
+        module.lower_text_layers(batch),
+        module.encode_regions(module.region_grid(batch), batch),
+    )
     torch.testing.assert_close(losses["vlm"], module.match_loss(text, regions, batch))
-    bare = module.pretraining_losses(without_views(batch), seeded())
-    assert bare["mlm"] > 0
-    assert bare["mvm"] == bare["vlm"] == 0
+    without_views = module.pretraining_losses(batch_without_views(batch), seeded())
+    assert without_views["mlm"] > 0
+    assert without_views["mvm"] == without_views["vlm"] == 0
 
 
-def test_every_trainable_parameter_gets_a_gradient_and_the_classifier_none(build, batch):
+def test_every_trainable_parameter_gets_a_gradient_and_the_classifier_is_frozen(build, batch):
     module = build(region_ratio=0.5).train()
     module.training_step(batch, 0).backward()
-    dead = [
-        n
-        for n, p in module.named_parameters()
-        if p.requires_grad and (p.grad is None or not p.grad.any())
-    ]
-    assert [name for name in dead if not name.endswith("key.bias")] == []
+    assert parameters_without_gradient(module) == []
     frozen = {name.split(".")[0] for name, p in module.named_parameters() if not p.requires_grad}
     assert frozen == {"vision", "classifier"}
     assert not any(part.training for part in module.classifier.modules())
@@ -175,18 +175,18 @@ def test_every_trainable_parameter_gets_a_gradient_and_the_classifier_none(build
     assert grouped == {p for p in module.parameters() if p.requires_grad}
 
 
-def test_predictors_share_the_encoders_embeddings_and_train_at_the_heads_rate(build):
+def test_predictors_share_the_text_embeddings_and_train_at_the_head_rate(build):
     module = build(text_lr=1e-3, fusion_lr=2e-3, head_lr=3e-3)
     assert not any(name.startswith(("head.", "bilstm.")) for name, _ in module.named_parameters())
     assert module.embeddings is module.text.model.get_input_embeddings().weight
-    rates = {p: group["lr"] for group in module.parameter_groups() for p in group["params"]}
+    rates = parameter_rates(module)
     assert {rates[p] for part in (module.pieces, module.objects) for p in part.parameters()} == {
         3e-3
     }
     assert rates[module.embeddings] == 1e-3
 
 
-def test_mlnet_takes_over_all_but_its_head_and_lstm(build, data, batch, tiny_bert, tmp_path):
+def test_mlnet_copies_all_but_its_head_and_lstm(build, data, batch, tiny_bert, tmp_path):
     module, trainer = build(), build_trainer(tmp_path)
     trainer.strategy.connect(module)
     trainer.save_checkpoint(tmp_path / "pretrained.ckpt")
@@ -195,14 +195,16 @@ def test_mlnet_takes_over_all_but_its_head_and_lstm(build, data, batch, tiny_ber
     new = line.partition("new: ")[2].partition("; left in")[0]
     assert {part.split(".")[0] for part in new.split(", ")} == {"bilstm", "head"}
     states, _ = method.fuse(
-        method.read_text(batch), method.read_pictures(method.grid(batch), batch), batch
+        method.lower_text_layers(batch),
+        method.encode_regions(method.region_grid(batch), batch),
+        batch,
     )
     assert torch.equal(states, module.encode(batch).states)
 
 
-def test_hidden_pieces_and_regions_are_learnt(build, data):
-    module = build(stirred=False, text_lr=3e-3, fusion_lr=3e-3, head_lr=3e-3)
-    batch = make_batch(data, by_words(data.instances["train"], 6))
+def test_word_and_region_losses_can_be_learnt(build, data):
+    module = build(perturbed=False, text_lr=3e-3, fusion_lr=3e-3, head_lr=3e-3)
+    batch = make_batch(data, distinct_instances(data.instances["train"], 6))
     optimizer = torch.optim.AdamW(module.parameter_groups())
     history = []
     for _ in range(40):
@@ -214,9 +216,7 @@ def test_hidden_pieces_and_regions_are_learnt(build, data):
     assert all(history[-1][name] < 0.3 * history[0][name] for name in ("mlm", "mvm"))
 
 
-def test_a_fit_logs_losses_and_validation_hides_the_same_in_every_epoch(
-    demo_root, tiny_bert, tmp_path
-):
+def test_fit_logs_losses_and_validation_is_repeatable(demo_root, tiny_bert, tmp_path):
     data = build_data(demo_root, "ner", tiny_bert)
     module = build_module(MLNetPretraining, data.schema, tiny_bert, **TINY)
     trainer = build_trainer(tmp_path, max_epochs=1)
@@ -233,10 +233,10 @@ def test_a_fit_logs_losses_and_validation_hides_the_same_in_every_epoch(
     assert MLNetPretraining.monitor == ("val/loss", "min")
 
 
-def test_it_answers_nothing(build, batch):
-    with pytest.raises(NoAnswers, match="fine-tune MLNet from its checkpoint with"):
+def test_prediction_raises(build, batch):
+    with pytest.raises(PredictionUnsupported, match="fine-tune MLNet from its checkpoint with"):
         build()(batch)
-    with pytest.raises(NoAnswers):
+    with pytest.raises(PredictionUnsupported):
         build().test_step(batch, 0)
 
 
@@ -247,20 +247,20 @@ def test_it_answers_nothing(build, batch):
         ({"region_ratio": 1.5}, "region_ratio 1.5 must be above 0"),
     ],
 )
-def test_wrong_settings_are_refused(build, wrong, message):
+def test_invalid_arguments_raise(build, wrong, message):
     with pytest.raises(ValueError, match=message):
         build(**wrong)
 
 
-def test_a_tokenizer_without_a_mask_token_is_refused(data, tiny_bert):
+def test_tokenizer_without_a_mask_token_raises(data, tiny_bert):
     with pytest.raises(ValueError, match="the tokenizer has no mask token"):
         build_module(MLNetPretraining, replace(data.schema, mask_id=None), tiny_bert, **TINY)
 
 
-def test_a_backbone_of_a_transformer_is_classified_at_the_size_of_the_pictures(build, batch):
+def test_vit_classifies_views_at_their_size(build, batch):
     module = build(vision_backbone="test_vit")
-    seen = module.view_classes(batch).sum(-1)
-    torch.testing.assert_close(seen, batch.view_mask.float(), rtol=1e-5, atol=0)
+    total = module.view_classes(batch).sum(-1)
+    torch.testing.assert_close(total, batch.view_mask.float(), rtol=1e-5, atol=0)
 
 
 def test_pretraining_then_fine_tuning_from_the_command_line(demo_root, tmp_path, caplog):

@@ -1,3 +1,5 @@
+"""AdamW with moments for the used rows of embeddings only."""
+
 import copy
 
 import pytest
@@ -26,7 +28,7 @@ def build(module, decay=0.0):
 
 
 def run(module, optimizer, steps):
-    """Steps on posts that use a few more words every time, and some no more."""
+    """Step on posts that use new words every time, and some not again."""
     for step in steps:
         optimizer.zero_grad()
         words = torch.tensor([step, step + 2, 7 * step % 20])
@@ -35,28 +37,28 @@ def run(module, optimizer, steps):
 
 
 @pytest.mark.parametrize(("decay", "sparse"), [(0.0, False), (0.0, True), (0.2, False)])
-def test_equals_torchs(decay, sparse):
-    ours = make()
-    theirs = copy.deepcopy(ours)
-    use_sparse_gradients(ours.modules(), sparse)
-    run(ours, build(ours, decay), range(STEPS))
-    run(theirs, torch.optim.AdamW(groups(theirs, decay)), range(STEPS))
-    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-7)
+def test_steps_equal_those_of_torch(decay, sparse):
+    module = make()
+    reference = copy.deepcopy(module)
+    use_sparse_gradients(module.modules(), sparse)
+    run(module, build(module, decay), range(STEPS))
+    run(reference, torch.optim.AdamW(groups(reference, decay)), range(STEPS))
+    for parameter, expected in zip(module.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(parameter, expected, rtol=1e-6, atol=1e-7)
 
 
-def test_sparse_gradients_of_one_step_and_of_another_add_up():
-    ours = make()
-    theirs = copy.deepcopy(ours)
-    use_sparse_gradients(ours.modules(), True)
-    optimizers = build(ours), torch.optim.AdamW(groups(theirs))
-    for module, optimizer in zip((ours, theirs), optimizers, strict=True):
+def test_sparse_gradients_accumulate():
+    sparse = make()
+    dense = copy.deepcopy(sparse)
+    use_sparse_gradients(sparse.modules(), True)
+    optimizers = build(sparse), torch.optim.AdamW(groups(dense))
+    for module, optimizer in zip((sparse, dense), optimizers, strict=True):
         for batch in ([3, 3, 4], [4, 5, 3]):
             module["map"](module["words"](torch.tensor(batch))).pow(2).sum().backward()
-        assert module["words"].weight.grad.is_sparse == (module is ours)
+        assert module["words"].weight.grad.is_sparse == (module is sparse)
         optimizer.step()
-    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-7)
+    for parameter, expected in zip(sparse.parameters(), dense.parameters(), strict=True):
+        torch.testing.assert_close(parameter, expected, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -71,7 +73,7 @@ def test_keeps_moments_of_used_rows_only(sparse):
     assert state["exp_avg"].shape == state["exp_avg_sq"].shape == (len(used), 4)
 
 
-def test_goes_on_from_its_state_as_if_never_stopped():
+def test_loaded_state_continues_exactly():
     whole, parted = make(), make()
     run(whole, build(whole), range(STEPS))
     first = build(parted)
@@ -79,11 +81,11 @@ def test_goes_on_from_its_state_as_if_never_stopped():
     second = build(parted)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     run(parted, second, range(3, STEPS))
-    for mine, other in zip(parted.parameters(), whole.parameters(), strict=True):
-        assert torch.equal(mine, other)
+    for parameter, expected in zip(parted.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(parameter, expected)
 
 
-def test_a_closure_is_called_and_its_loss_returned():
+def test_step_returns_the_loss_of_a_closure():
     module = make()
     optimizer = build(module)
     before = module["words"].weight.clone()

@@ -1,10 +1,17 @@
-"""RAP's equations against literal versions, one number after another."""
+"""RAP's equations against literal versions, number by number."""
 
 import math
 
 import pytest
 import torch
-from helpers.methods import build_module, by_words, encode, make_batch, perturb, without_views
+from helpers.methods import (
+    batch_without_views,
+    build_module,
+    distinct_instances,
+    encode,
+    make_batch,
+    perturb,
+)
 from torch import nn
 
 from mmie.methods import RAP
@@ -19,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
 
 
 @pytest.fixture(autouse=True)
-def _in_double_precision():
+def _double_precision():
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(0)
     yield
@@ -71,7 +78,7 @@ def literal_compare(left, right, layer):
 
 
 def literal_attended(word, views):
-    """Equations 2 to 4 for one word; ``views`` are the readable ones."""
+    """Compute Equations 2 to 4 for one word and the readable views."""
     if not views:
         return torch.zeros(HIDDEN)
     positive = [max(0.0, cosine(word, view)) for view in views]
@@ -80,7 +87,7 @@ def literal_attended(word, views):
 
 
 def literal_propagate(relevance, nodes):
-    """Two rounds over the nodes of one post."""
+    """Compute Equations 6 to 8 for the nodes of one post."""
     for _ in range(2):
         edges = [
             softmax([dot(linear(relevance.source, s), linear(relevance.target, t)) for t in nodes])
@@ -103,7 +110,7 @@ def literal_norm(norm, vector):
 
 
 def literal_attention(attention, queries, memory):
-    """Multi-head attention of one post, head by head."""
+    """Compute multi-head attention of one post, head by head."""
     size, results = HIDDEN // HEADS, []
     for query in queries:
         heads = []
@@ -124,8 +131,8 @@ def literal_feed_forward(layers, vector):
     return linear(layers[2], gelu)
 
 
-def shake(module):
-    """Random values for all parameters, so that none is an identity by its initial value."""
+def randomise(module):
+    """Draw all parameters, so that none is an identity by its initial value."""
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=0.5)
     return module
@@ -135,7 +142,7 @@ def rows(states, mask):
     return [state for state, keep in zip(states, mask.tolist(), strict=True) if keep]
 
 
-def test_relevance_vectors():
+def test_compare_equals_equation_1():
     relevance = Relevance(HIDDEN, size=5)
     left, right = torch.randn(2, 3, HIDDEN), torch.randn(2, 3, HIDDEN)
     result = relevance.compare(left, right, relevance.compare_local)
@@ -146,7 +153,7 @@ def test_relevance_vectors():
             torch.testing.assert_close(result[post, word], expected)
 
 
-def test_equal_vectors_have_a_relevance_of_0_and_finite_gradients():
+def test_compare_of_equal_vectors_is_0_with_finite_gradients():
     relevance, vector = Relevance(HIDDEN, size=5), torch.randn(1, HIDDEN, requires_grad=True)
     result = relevance.compare(vector, vector.detach(), relevance.compare_local)
     assert (result == 0).all()
@@ -154,119 +161,124 @@ def test_equal_vectors_have_a_relevance_of_0_and_finite_gradients():
     assert vector.grad.isfinite().all()
 
 
-def test_attended_pictures(text, views):
-    result = Relevance(HIDDEN).attended(text, views, VIEW_MASK)
+def test_attended_views_equal_equations_2_to_4(text, views):
+    result = Relevance(HIDDEN).attend_views(text, views, VIEW_MASK)
     for post in range(POSTS):
         for token in range(TOKENS):
             expected = literal_attended(text[post, token], rows(views[post], VIEW_MASK[post]))
             torch.testing.assert_close(result[post, token], expected)
 
 
-def test_attention_is_even_where_no_view_points_the_words_way():
+def test_attention_is_uniform_if_all_cosines_are_negative():
     word = torch.ones(1, 1, HIDDEN)
     views = -torch.rand(1, 2, HIDDEN) - 0.1
-    result = Relevance(HIDDEN).attended(word, views, torch.ones(1, 2).bool())
+    result = Relevance(HIDDEN).attend_views(word, views, torch.ones(1, 2).bool())
     torch.testing.assert_close(result[0, 0], views[0].mean(0))
 
 
-def test_a_masked_views_vector_is_not_attended_to(text, views):
+def test_masked_views_are_not_attended_to(text, views):
     relevance, other = (
         Relevance(HIDDEN),
         torch.where(VIEW_MASK.unsqueeze(-1), views, torch.randn_like(views)),
     )
     assert not torch.equal(other, views)
     torch.testing.assert_close(
-        relevance.attended(text, other, VIEW_MASK), relevance.attended(text, views, VIEW_MASK)
+        relevance.attend_views(text, other, VIEW_MASK),
+        relevance.attend_views(text, views, VIEW_MASK),
     )
 
 
-def test_messages_over_the_relevance_graph():
-    relevance = shake(Relevance(HIDDEN, size=5))
+def test_propagation_equals_equations_6_to_8():
+    relevance = randomise(Relevance(HIDDEN, size=5))
     nodes = torch.randn(POSTS, 1 + TOKENS, 5)
     mask = nn.functional.pad(WORDS, (1, 0), value=True)
     result = relevance.propagate(nodes, mask)
     for post in range(POSTS):
         expected = literal_propagate(relevance, rows(nodes[post], mask[post]))
-        for found, wanted in zip(rows(result[post], mask[post]), expected, strict=True):
-            torch.testing.assert_close(found, wanted)
+        actual = torch.stack(rows(result[post], mask[post]))
+        torch.testing.assert_close(actual, torch.stack(expected))
 
 
-def test_beta(text, views):
-    relevance = shake(Relevance(HIDDEN, size=5))
+def test_beta_equals_algorithm_1(text, views):
+    relevance = randomise(Relevance(HIDDEN, size=5))
     beta = relevance(text, MASK, WORDS, views, VIEW_MASK)
     assert beta.shape == (POSTS,)
     for post in range(POSTS):
-        seen = rows(views[post], VIEW_MASK[post])
+        readable = rows(views[post], VIEW_MASK[post])
         whole_text = literal_pool(relevance.text_pooling, rows(text[post], MASK[post]))
         nodes = [
             literal_compare(
-                whole_text, literal_pool(relevance.view_pooling, seen), relevance.compare_global
+                whole_text, literal_pool(relevance.view_pooling, readable), relevance.compare_global
             )
         ]
         for word in rows(text[post], WORDS[post]):
             nodes.append(
-                literal_compare(word, literal_attended(word, seen), relevance.compare_local)
+                literal_compare(word, literal_attended(word, readable), relevance.compare_local)
             )
         global_node = literal_propagate(relevance, nodes)[0]
         assert beta[post].item() == pytest.approx(linear(relevance.score, global_node).item())
 
 
-def test_relevance_has_the_papers_size():
+def test_relevance_size_is_the_papers():
     assert Relevance(HIDDEN).compare_local.out_features == 256
 
 
-def test_rau_rectifies(text, views):
+def test_rau_equals_equation_10(text, views):
     result = RAU(HIDDEN, HEADS)(text, MASK, views, VIEW_MASK, torch.ones(POSTS))
     assert torch.equal(result, torch.where(text > 0, text, torch.zeros_like(text)))
 
 
-def test_fsru(text, views):
-    unit = shake(FSRU(HIDDEN, HEADS))
+def test_fsru_equals_equations_11_and_12(text, views):
+    unit = randomise(FSRU(HIDDEN, HEADS))
     result = unit(text, MASK, views, VIEW_MASK, torch.ones(POSTS))
     for post in range(POSTS):
         states = rows(text[post], MASK[post])
         attended = literal_attention(unit.attention, states, states)
-        for found, state, other in zip(
+        for actual, state, other in zip(
             rows(result[post], MASK[post]), states, attended, strict=True
         ):
             inner = literal_norm(unit.norm_attention, state + other)
-            wanted = literal_norm(unit.norm, literal_feed_forward(unit.feed_forward, inner) + inner)
-            torch.testing.assert_close(found, wanted)
+            expected = literal_norm(
+                unit.norm, literal_feed_forward(unit.feed_forward, inner) + inner
+            )
+            torch.testing.assert_close(actual, expected)
 
 
-def test_cfu(text, views):
-    unit, gate = shake(CFU(HIDDEN, HEADS)), torch.tensor([0.7, -0.4, 0.9])
+def test_cfu_equals_equations_13_to_16(text, views):
+    unit, gate = randomise(CFU(HIDDEN, HEADS)), torch.tensor([0.7, -0.4, 0.9])
     result = unit(text, MASK, views, VIEW_MASK, gate)
     for post in range(POSTS):
-        states, seen = rows(text[post], MASK[post]), rows(views[post], VIEW_MASK[post])
+        states, readable = rows(text[post], MASK[post]), rows(views[post], VIEW_MASK[post])
         queries = [literal_norm(unit.norm_attention, state) for state in states]
         attended = (
-            literal_attention(unit.attention, queries, seen)
-            if seen
+            literal_attention(unit.attention, queries, readable)
+            if readable
             else [torch.zeros(HIDDEN)] * len(states)
         )
-        for found, state, other in zip(
+        for actual, state, other in zip(
             rows(result[post], MASK[post]), states, attended, strict=True
         ):
             fused = state + gate[post] * other
-            wanted = fused + literal_feed_forward(unit.feed_forward, literal_norm(unit.norm, fused))
-            torch.testing.assert_close(found, wanted)
+            expected = fused + literal_feed_forward(
+                unit.feed_forward, literal_norm(unit.norm, fused)
+            )
+            torch.testing.assert_close(actual, expected)
 
 
 def literal_route(router, states):
-    """ReLU(tanh(MLP(mean over tokens)))."""
+    """Compute ReLU(tanh(MLP(mean over tokens))) for one post."""
     inner = linear(router[0], sum(states) / len(states)).relu()
     return [max(0.0, math.tanh(value)) for value in linear(router[2], inner).tolist()]
 
 
 def literal_shares(weights):
-    """Weights into one unit, as shares; all on the first if there is none."""
+    """Divide weights into one target by their sum, or choose the first unit if it is 0."""
     total = sum(weights)
     return [weight / total for weight in weights] if total else [1.0, *[0.0] * (len(weights) - 1)]
 
 
 def literal_fusion(fusion, text, views, view_mask, gate, normalize):
-    """X_mm and the routing vector of one post without padding, unit by unit and target by target."""
+    """Compute X_mm and the routing of one post without padding, unit by unit."""
     inputs, routing = [text] * len(fusion.layers[0]), []
     for units, routers in zip(fusion.layers, fusion.routers, strict=True):
         everything = torch.ones(1, len(text)).bool()
@@ -286,23 +298,23 @@ def literal_fusion(fusion, text, views, view_mask, gate, normalize):
 @pytest.mark.parametrize("normalize", [True, False])
 @pytest.mark.parametrize("num_layers", [1, 3])
 @pytest.mark.parametrize("units", [("rau", "fsru", "cfu"), ("fsru", "cfu")])
-def test_dynamic_fusion(text, views, normalize, num_layers, units):
-    fusion = shake(DynamicFusion(HIDDEN, HEADS, num_layers, units, normalize))
+def test_dynamic_fusion_equals_equations_17_to_19(text, views, normalize, num_layers, units):
+    fusion = randomise(DynamicFusion(HIDDEN, HEADS, num_layers, units, normalize))
     gate = torch.tensor([0.7, -0.4, 0.9])
     fused, routing = fusion(text, MASK, views, VIEW_MASK, gate)
     count = len(units)
     assert routing.shape == (POSTS, count**2 * (num_layers - 1) + count)
-    assert (routing == 0).any()  # some path is shut, else the rectifier is not seen
+    assert (routing == 0).any()  # a closed path is needed to test the rectifier
     for post in range(POSTS):
         states = text[post, : MASK[post].sum()]
-        wanted, paths = literal_fusion(
+        expected, paths = literal_fusion(
             fusion, states, views[post], VIEW_MASK[post], gate[post], normalize
         )
-        torch.testing.assert_close(fused[post, : len(states)], wanted)
+        torch.testing.assert_close(fused[post, : len(states)], expected)
         torch.testing.assert_close(routing[post], torch.tensor(paths))
 
 
-def test_all_paths_start_open(text, views):
+def test_all_paths_are_open_at_the_start(text, views):
     for seed in range(3):
         torch.manual_seed(seed)
         fusion = DynamicFusion(HIDDEN, HEADS, 4, ("rau", "fsru", "cfu"), True)
@@ -310,42 +322,41 @@ def test_all_paths_start_open(text, views):
         assert ((routing > 0.8) & (routing < 0.96)).all()
 
 
-def test_a_unit_that_no_path_reaches_gets_the_first_units_output():
+def test_target_without_open_paths_receives_the_first_unit():
     fusion = DynamicFusion(HIDDEN, HEADS, 2, ("rau", "fsru", "cfu"), True)
-    weights = torch.tensor(
-        [[[0.0, 0.2], [0.0, 0.0], [0.0, 0.6]]], requires_grad=True
-    )  # (batch, units, targets)
-    shares = fusion.normalized(weights)
+    # (batch, units, targets)
+    weights = torch.tensor([[[0.0, 0.2], [0.0, 0.0], [0.0, 0.6]]], requires_grad=True)
+    shares = fusion.normalize(weights)
     torch.testing.assert_close(shares, torch.tensor([[[1.0, 0.25], [0.0, 0.0], [0.0, 0.75]]]))
     (shares * torch.randn_like(shares)).sum().backward()
     assert weights.grad.isfinite().all()
     assert weights.grad[0, :, 1].any()
 
 
-def test_shut_routers_leave_finite_gradients(text, views):
+def test_closed_routers_have_finite_gradients(text, views):
     fusion = DynamicFusion(HIDDEN, HEADS, 2, ("rau", "fsru", "cfu"), True)
     for routers in fusion.routers:
         for router in routers:
             nn.init.constant_(router[2].bias, -5)
     fused, routing = fusion(text, MASK, views, VIEW_MASK, torch.ones(POSTS))
     assert (routing == 0).all()
-    torch.testing.assert_close(fused, text.relu())  # the first unit's, twice
+    torch.testing.assert_close(fused, text.relu())  # the first unit, twice
     fused.sum().backward()
     assert all(p.grad.isfinite().all() for p in fusion.parameters() if p.grad is not None)
 
 
 @pytest.fixture
 def rap(demo_data, tiny_bert):
-    """A RAP and a batch of posts of different length, in double precision."""
+    """RAP in double precision, and a batch of posts of different length."""
     data = demo_data("ner", tiny_bert)
     settings = {"vision_backbone": "test_resnet", "num_fusion_layers": 2, "prompt_length": 3}
     torch.set_default_dtype(torch.float32)
     module = perturb(build_module(RAP, data.schema, tiny_bert, **settings)).double()
     torch.set_default_dtype(torch.float64)
-    return module, make_batch(data, by_words(data.instances["train"], 5))
+    return module, make_batch(data, distinct_instances(data.instances["train"], 5))
 
 
-def test_the_prompt(rap):
+def test_prompt_equals_equation_23(rap):
     module, batch = rap
     mask, hidden, layers, heads = (
         batch.attention_mask,
@@ -361,20 +372,20 @@ def test_the_prompt(rap):
     )
     for post in range(len(batch)):
         states = rows(fused[post], mask[post])
-        for place in range(3):
-            weights, bias = module.length_map.weight[place], module.length_map.bias[place].item()
+        for position in range(3):
+            weights = module.length_map.weight[position]
+            bias = module.length_map.bias[position].item()
             mapped = mix(weights[: len(states)].tolist(), states) + bias
-            prompt = module.prompt_out(
-                torch.relu(module.prompt_in(mapped))
-            )  # (2 * layers * hidden,)
+            inner = torch.relu(module.prompt_in(mapped))
+            prompt = module.prompt_out(inner)  # (2 * layers * hidden,)
             for layer in range(layers):
-                for which, found in enumerate((prefix.keys, prefix.values)):
-                    first = (2 * layer + which) * hidden
-                    wanted = prompt[first : first + hidden].view(heads, -1)
-                    torch.testing.assert_close(found[layer, post, :, place], wanted)
+                for index, actual in enumerate((prefix.keys, prefix.values)):
+                    first = (2 * layer + index) * hidden
+                    expected = prompt[first : first + hidden].view(heads, -1)
+                    torch.testing.assert_close(actual[layer, post, :, position], expected)
 
 
-def test_padding_has_no_part_in_the_prompt(rap):
+def test_padding_does_not_change_the_prompt(rap):
     module, batch = rap
     mask = batch.attention_mask
     assert not mask.all()
@@ -385,7 +396,7 @@ def test_padding_has_no_part_in_the_prompt(rap):
     )
 
 
-def test_encode_is_two_passes_of_one_encoder(rap):
+def test_encode_runs_the_text_encoder_twice(rap):
     module, batch = rap
     first = module.encode_text(batch)
     text, views = module.features(first, batch)
@@ -396,8 +407,8 @@ def test_encode_is_two_passes_of_one_encoder(rap):
     beta = module.relevance(text, batch.attention_mask, batch.text_mask, views, batch.view_mask)
     fused, routing = module.fusion(text, batch.attention_mask, views, batch.view_mask, beta.tanh())
     encoding = module.encode(batch)
-    wanted = module.encode_text(batch, module.prompt(fused, batch.attention_mask))
-    torch.testing.assert_close(encoding.states, wanted)
+    expected = module.encode_text(batch, module.prompt(fused, batch.attention_mask))
+    torch.testing.assert_close(encoding.states, expected)
     assert not torch.allclose(encoding.states, first, atol=1e-3)
     assert encoding.losses.keys() == {"router"}
     torch.testing.assert_close(
@@ -405,7 +416,7 @@ def test_encode_is_two_passes_of_one_encoder(rap):
     )
 
 
-def test_the_router_loss_is_the_mean_over_pairs(rap):
+def test_router_loss_equals_equation_22(rap):
     routing, cls = torch.rand(5, 12), torch.randn(5, 64)
     total = 0.0
     for i in range(5):
@@ -415,14 +426,14 @@ def test_the_router_loss_is_the_mean_over_pairs(rap):
     assert rap[0].router_loss(routing, cls).item() == pytest.approx(total / 20, rel=1e-5)
 
 
-def test_the_router_loss_moves_the_routers_only(rap):
+def test_router_loss_has_no_gradient_for_the_text(rap):
     routing, cls = torch.rand(3, 12, requires_grad=True), torch.randn(3, 64, requires_grad=True)
     rap[0].router_loss(routing, cls).backward()
     assert routing.grad.any()
     assert cls.grad is None
 
 
-def test_the_router_loss_of_one_post_is_0(rap):
+def test_router_loss_of_one_post_is_0(rap):
     routing = torch.rand(1, 12, requires_grad=True)
     loss = rap[0].router_loss(routing, torch.randn(1, 64))
     assert loss.item() == 0
@@ -430,7 +441,7 @@ def test_the_router_loss_of_one_post_is_0(rap):
     assert routing.grad.isfinite().all()
 
 
-def test_the_router_loss_of_shut_paths_is_finite(rap):
+def test_router_loss_of_closed_paths_is_finite(rap):
     routing = torch.zeros(3, 12, requires_grad=True)
     loss = rap[0].router_loss(routing, torch.randn(3, 64))
     loss.backward()
@@ -438,7 +449,7 @@ def test_the_router_loss_of_shut_paths_is_finite(rap):
     assert routing.grad.isfinite().all()
 
 
-def test_the_prompt_starts_small(demo_data, tiny_bert):
+def test_prompt_is_small_at_the_start(demo_data, tiny_bert):
     torch.set_default_dtype(torch.float32)
     data = demo_data("ner", tiny_bert)
     module = build_module(RAP, data.schema, tiny_bert, vision_backbone="test_resnet")
@@ -448,13 +459,13 @@ def test_the_prompt_starts_small(demo_data, tiny_bert):
     assert max(prefix.keys.abs().max(), prefix.values.abs().max()) < 0.1
 
 
-def test_without_any_view_all_is_finite(rap):
+def test_states_and_gradients_without_views_are_finite(rap):
     module, batch = rap
     module.train()
-    encoding = module.encode(without_views(batch))
+    encoding = module.encode(batch_without_views(batch))
     assert encoding.states.isfinite().all()
     (encoding.states.sum() + sum(encoding.losses.values())).backward()
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
     assert gradients
     assert all(gradient.isfinite().all() for gradient in gradients)
-    assert not torch.equal(encode(module, without_views(batch)), encode(module, batch))
+    assert not torch.equal(encode(module, batch_without_views(batch)), encode(module, batch))

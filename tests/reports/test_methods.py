@@ -16,7 +16,7 @@ from mmie.methods import (
     TextOnly,
     papers,
 )
-from mmie.methods.papers import CORPORA, Paper, Published, Scores
+from mmie.methods.papers import CORPORA, Paper, Published, PublishedScores
 from mmie.reports.methods import (
     MethodError,
     describe,
@@ -143,7 +143,7 @@ def test_every_overlay_is_an_ablation_of_a_paper():
 
 
 def test_the_setting_of_a_row():
-    scores = Scores(1.0, 2.0, 3.0)
+    scores = PublishedScores(1.0, 2.0, 3.0)
     assert Published("MNRE", scores).setting == ""
     assert (
         Published("MNRE", scores, started_from="Twitter2017").setting == "weights from Twitter2017"

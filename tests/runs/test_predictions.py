@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mmie.data.corpora.jsonl import parse_post
+from mmie.data.post_json import parse_post
 from mmie.runs import RunError
 from mmie.runs.predictions import PredictionRecord, prediction_line, read_prediction_file
 from mmie.types import Entity, Post, Prediction, Relation

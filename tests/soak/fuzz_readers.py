@@ -17,8 +17,8 @@ import atheris
 with atheris.instrument_imports(
     include=["mmie.data", "mmie.inference", "mmie.grounding", "mmie.reports"]
 ):
-    from mmie.data.corpora.base import load_crop_index
     from mmie.data.corpora.contexts import read_contexts
+    from mmie.data.corpora.crop_index import load_crop_index
     from mmie.data.corpora.jsonl import JsonlCorpus
     from mmie.data.corpora.mnre import MNRE
     from mmie.data.corpora.twitter import Twitter2017

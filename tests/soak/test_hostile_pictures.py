@@ -15,7 +15,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmie.data.pictures import PictureError, audit_pictures, load_picture, to_view
+from mmie.data.picture_audit import audit_pictures
+from mmie.data.pictures import PictureError, load_picture, to_view
 
 REASONS = ("missing", "not a picture", "truncated", "more than")
 SECONDS = 20

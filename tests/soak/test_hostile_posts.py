@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from seqeval.metrics.sequence_labeling import get_entities
 
-from mmie.data.batching import Collator, encode_posts
+from mmie.data.batching import Collator
 from mmie.data.encoding import WordTokenizer
+from mmie.data.instances import encode_posts
 from mmie.data.words import split_words
 from mmie.grounding.detection import Detection
 from mmie.grounding.phrases import noun_phrases, word_phrases

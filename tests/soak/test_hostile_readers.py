@@ -22,14 +22,15 @@ from helpers.hostile import (
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mmie.data.corpora.base import Corpus, CorpusError, load_crop_index
+from mmie.data.corpora.base import Corpus, CorpusError
 from mmie.data.corpora.contexts import read_contexts
+from mmie.data.corpora.crop_index import load_crop_index
 from mmie.data.corpora.jsonl import JsonlCorpus
 from mmie.data.corpora.mnre import MNRE
 from mmie.data.corpora.twitter import Twitter2017
 from mmie.data.sources import BadPost, SourceError, read_source
-from mmie.grounding.cache import _read as read_journal
-from mmie.grounding.detection import GroundingError
+from mmie.grounding.cache import read_journal
+from mmie.grounding.errors import GroundingError
 from mmie.grounding.index import read_index, to_pth, write_index
 from mmie.inference.formats.text import FormatError, read_jsonl, to_conll, to_json
 from mmie.runs import RunError, read_prediction_file, read_run

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 from helpers.command import metrics, predictions, read_jsonl, succeed, tiny, write_jsonl
-from helpers.methods import build_data, build_module, build_trainer, without_pictures
+from helpers.methods import build_data, build_module, build_trainer, instance_without_views
 from lightning.pytorch import Callback
 from test_contract import METHODS, TASKS
 
@@ -46,7 +46,7 @@ def test_a_long_fit_in_bf16_has_no_nan(name, task, rounds, demo_root, tmp_path, 
     encoder = request.getfixturevalue(case.encoder)
     data = build_data(demo_root, task, encoder)
     train = data.instances["train"]
-    train[::3] = map(without_pictures, train[::3])
+    train[::3] = map(instance_without_views, train[::3])
     data.instances["train"] = train[: rounds(8, len(train))]
     module = build_module(
         case.method, data.schema, encoder, **case.arguments, text_lr=2e-3, fusion_lr=2e-3

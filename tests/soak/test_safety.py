@@ -18,12 +18,14 @@ from mmie.blocks.errors import WeightsUnavailable
 from mmie.blocks.text_encoder import TextEncoder
 from mmie.blocks.vision import VisualBackbone
 from mmie.checkpoints import CheckpointError, read_checkpoint
-from mmie.data.corpora.base import CorpusError, load_crop_index
+from mmie.data.corpora.base import CorpusError
+from mmie.data.corpora.crop_index import load_crop_index
 from mmie.data.corpora.jsonl import JsonlCorpus
 from mmie.data.corpora.mnre import MNRE
 from mmie.data.corpora.twitter import Twitter2017
-from mmie.data.encoding import TokenizerError, WordTokenizer
+from mmie.data.encoding import WordTokenizer
 from mmie.data.sources import BadPost, read_source
+from mmie.data.tokenizer_files import TokenizerError
 from mmie.grounding.detectors import build_detector
 from mmie.grounding.index import from_pth
 from mmie.inference import load_extractor

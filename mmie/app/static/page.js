@@ -6,32 +6,32 @@ const EXAMPLES = [
   "Taylor Swift sings at Wembley Stadium tonight",
 ];
 const COLOURS = 10;
-const at = (id) => document.getElementById(id);
+const byId = (id) => document.getElementById(id);
 let picture = null;
-let asking = null;
+let pendingRequest = null;
 let types = [];
 let findsRelations = false;
 
 function element(tag, content = "", className = "") {
-  const made = document.createElement(tag);
-  made.textContent = content;
-  if (className) made.className = className;
-  return made;
+  const node = document.createElement(tag);
+  node.textContent = content;
+  if (className) node.className = className;
+  return node;
 }
 
-function percent(probability) {
+function formatPercent(probability) {
   if (probability > 0.999) return "> 99.9 %";
   return `${(100 * probability).toFixed(probability > 0.99 ? 1 : 0)} %`;
 }
 
-function colourOf(type) {
+function typeColour(type) {
   if (!types.includes(type)) types.push(type);
   return `var(--c${types.indexOf(type) % COLOURS})`;
 }
 
-function marked(text, type, note) {
+function mentionMark(text, type, note) {
   const mark = element("mark", text);
-  mark.style.setProperty("--tone", colourOf(type));
+  mark.style.setProperty("--tone", typeColour(type));
   if (note) mark.append("\u00a0", element("small", note));
   return mark;
 }
@@ -39,53 +39,54 @@ function marked(text, type, note) {
 function showEntities(post) {
   const characters = Array.from(post.text); // the server counts characters, not UTF-16 units
   const parts = [];
-  let place = 0;
-  for (const entity of [...post.entities].sort((one, other) => one.start - other.start)) {
-    parts.push(characters.slice(place, entity.start).join(""));
-    parts.push(marked(entity.text, entity.type, `${entity.type} ${percent(entity.probability)}`));
-    place = entity.end;
+  let end = 0;
+  for (const entity of [...post.entities].sort((left, right) => left.start - right.start)) {
+    parts.push(characters.slice(end, entity.start).join(""));
+    const note = `${entity.type} ${formatPercent(entity.probability)}`;
+    parts.push(mentionMark(entity.text, entity.type, note));
+    end = entity.end;
   }
-  parts.push(characters.slice(place).join(""));
-  at("found").replaceChildren(...parts);
+  parts.push(characters.slice(end).join(""));
+  byId("found").replaceChildren(...parts);
 }
 
 function showRelations(post) {
   const rows = post.relations.map((relation) => {
     const row = element("li");
-    const sure = element("span", "", "sure");
+    const probability = element("span", "", "probability");
     const bar = element("i");
     bar.style.setProperty("--share", `${100 * relation.probability}%`);
     bar.setAttribute("aria-hidden", "true");
-    sure.append(bar, percent(relation.probability));
+    probability.append(bar, formatPercent(relation.probability));
     row.append(
-      marked(relation.head.text, relation.head.type, relation.head.type),
+      mentionMark(relation.head.text, relation.head.type, relation.head.type),
       element("span", relation.label, "arrow"),
-      marked(relation.tail.text, relation.tail.type, relation.tail.type),
-      sure,
+      mentionMark(relation.tail.text, relation.tail.type, relation.tail.type),
+      probability,
     );
     return row;
   });
-  at("triples").replaceChildren(...rows);
-  if (rows.length === 0) at("triples").append(element("li", "None found.", "quiet"));
-  at("relations").hidden = !findsRelations;
+  byId("triples").replaceChildren(...rows);
+  if (rows.length === 0) byId("triples").append(element("li", "None found.", "quiet"));
+  byId("relations").hidden = !findsRelations;
 }
 
-function shadedWords(words, weights, most) {
+function shadedWords(words, weights, maxWeight) {
   const line = element("p", "", "shaded");
-  words.forEach((word, place) => {
+  words.forEach((word, index) => {
     const span = element("span", word);
-    span.style.setProperty("--share", `${Math.round((75 * weights[place]) / most)}%`);
-    span.title = `attention ${(weights[place] ?? 0).toFixed(3)}`;
+    span.style.setProperty("--share", `${Math.round((75 * weights[index]) / maxWeight)}%`);
+    span.title = `attention ${(weights[index] ?? 0).toFixed(3)}`;
     line.append(span, " ");
   });
   return line;
 }
 
-function viewCard(view, effect, answer, most) {
+function viewCard(view, effect, words, maxWeight) {
   const figure = element("figure");
   const image = element("img");
   image.src = view.image;
-  image.alt = `${view.name} as the method saw it`;
+  image.alt = `${view.name} that the method used`;
   figure.append(image, element("figcaption", view.name));
   if (!effect) return figure;
   const numbers = element("dl");
@@ -94,111 +95,117 @@ function viewCard(view, effect, answer, most) {
   if (effect.attention !== null) rows.push(["attention", effect.attention.toFixed(3)]);
   for (const [name, value] of rows) numbers.append(element("dt", name), element("dd", value));
   figure.append(numbers);
-  if (effect.words) figure.append(shadedWords(answer.words, effect.words, most));
+  if (effect.words) figure.append(shadedWords(words, effect.words, maxWeight));
   return figure;
 }
 
-function showCards(explanation, chosen) {
-  const answer = explanation.answers[chosen];
-  const effects = answer ? answer.effects : [];
-  const most = Math.max(1e-9, ...effects.flatMap((effect) => effect.words ?? []));
-  const cards = explanation.views.map((view, place) =>
-    viewCard(view, effects.find((effect) => effect.view === place), answer, most));
-  at("cards").replaceChildren(...cards);
+function showCards(explanation, index) {
+  const prediction = explanation.answers[index];
+  const effects = prediction?.effects ?? [];
+  const words = prediction?.words ?? [];
+  const maxWeight = Math.max(1e-9, ...effects.flatMap((effect) => effect.words ?? []));
+  const cards = explanation.views.map((view, number) => {
+    const effect = effects.find((candidate) => candidate.view === number);
+    return viewCard(view, effect, words, maxWeight);
+  });
+  byId("cards").replaceChildren(...cards);
 }
 
 function showViews(explanation) {
-  at("views").hidden = !explanation || explanation.views.length === 0;
-  if (at("views").hidden) return;
-  const options = explanation.answers.map((answer, place) => new Option(answer.about, place));
-  at("about").replaceChildren(...options);
-  at("about-row").hidden = options.length === 0;
-  at("about").onchange = () => showCards(explanation, Number(at("about").value));
+  byId("views").hidden = !explanation || explanation.views.length === 0;
+  if (byId("views").hidden) return;
+  const predictions = explanation.answers;
+  const options = predictions.map((prediction, index) => new Option(prediction.about, index));
+  byId("about").replaceChildren(...options);
+  byId("about-row").hidden = options.length === 0;
+  byId("about").onchange = () => showCards(explanation, Number(byId("about").value));
   showCards(explanation, 0);
 }
 
 function showProblems(problems) {
-  at("problems").replaceChildren(...problems.map((problem) => element("li", problem)));
-  at("problems").hidden = problems.length === 0;
+  byId("problems").replaceChildren(...problems.map((problem) => element("li", problem)));
+  byId("problems").hidden = problems.length === 0;
 }
 
-function counted(count, one, many) {
-  return `${count} ${count === 1 ? one : many}`;
+function formatCount(count, singular, plural) {
+  return `${count} ${count === 1 ? singular : plural}`;
 }
 
-function show(post, seconds) {
+function showResult(post, seconds) {
   showEntities(post);
   showRelations(post);
   showViews(post.explanation);
   showProblems(post.problems);
   const { explanation, ...plain } = post;
-  at("json").textContent = JSON.stringify(plain, null, 2);
-  const found = [counted(post.entities.length, "entity", "entities")];
-  if (findsRelations) found.push(counted(post.relations.length, "relation", "relations"));
-  at("status").textContent = `Found ${found.join(" and ")} in ${seconds.toFixed(2)} s`;
-  at("result").hidden = false;
+  byId("json").textContent = JSON.stringify(plain, null, 2);
+  const counts = [formatCount(post.entities.length, "entity", "entities")];
+  if (findsRelations) counts.push(formatCount(post.relations.length, "relation", "relations"));
+  byId("status").textContent = `Found ${counts.join(" and ")} in ${seconds.toFixed(2)} s`;
+  byId("result").hidden = false;
 }
 
-function complain(message) {
-  at("error").textContent = message;
-  at("error").hidden = !message;
-  if (message) at("status").textContent = "";
+function showError(message) {
+  byId("error").textContent = message;
+  byId("error").hidden = !message;
+  if (message) byId("status").textContent = "";
 }
 
 function setBusy(busy) {
-  at("send").setAttribute("aria-disabled", String(busy));
-  at("result").classList.toggle("stale", busy);
-  if (busy) at("status").textContent = "Reading …";
+  byId("send").setAttribute("aria-disabled", String(busy));
+  byId("result").classList.toggle("stale", busy);
+  if (busy) byId("status").textContent = "Extracting …";
 }
 
-async function ask(signal) {
+async function requestExtraction(signal) {
   const form = new FormData();
-  form.append("text", at("text").value);
-  form.append("explain", String(at("explain").checked));
+  form.append("text", byId("text").value);
+  form.append("explain", String(byId("explain").checked));
   if (picture) form.append("image", picture, picture.name || "picture");
   const response = await fetch("/api/upload", { method: "POST", body: form, signal });
-  const answer = await response.json().catch(() => ({ error: `the server answered ${response.status}` }));
-  if (!response.ok) throw new Error(answer.error);
-  return answer;
+  const noJson = { error: `the server responded with status ${response.status}` };
+  const content = await response.json().catch(() => noJson);
+  if (!response.ok) throw new Error(content.error);
+  return content;
 }
 
 async function send() {
-  if (!at("post").reportValidity()) return;
-  if (asking) asking.abort();
-  const own = new AbortController();
-  asking = own;
-  complain("");
+  if (!byId("post").reportValidity()) return;
+  if (pendingRequest) pendingRequest.abort();
+  const controller = new AbortController();
+  pendingRequest = controller;
+  showError("");
   setBusy(true);
   const start = performance.now();
   try {
-    show(await ask(own.signal), (performance.now() - start) / 1000);
+    const post = await requestExtraction(controller.signal);
+    showResult(post, (performance.now() - start) / 1000);
   } catch (error) {
-    if (own.signal.aborted) return;
-    at("result").hidden = true;
-    complain(error instanceof TypeError ? "The server cannot be reached." : error.message);
+    if (controller.signal.aborted) return;
+    byId("result").hidden = true;
+    showError(error instanceof TypeError ? "The server cannot be reached." : error.message);
   } finally {
-    if (asking === own) {
-      asking = null;
+    if (pendingRequest === controller) {
+      pendingRequest = null;
       setBusy(false);
     }
   }
 }
 
 function setPicture(file) {
-  if (at("preview").src) URL.revokeObjectURL(at("preview").src);
+  if (byId("preview").src) URL.revokeObjectURL(byId("preview").src);
   picture = file;
-  at("preview").hidden = at("remove").hidden = !file;
+  byId("preview").hidden = byId("remove").hidden = !file;
   if (file) {
-    at("preview").src = URL.createObjectURL(file);
-    at("preview").alt = `The chosen picture, ${file.name || "pasted"}`;
+    byId("preview").src = URL.createObjectURL(file);
+    byId("preview").alt = `The chosen picture, ${file.name || "pasted"}`;
   } else {
-    at("preview").removeAttribute("src");
-    at("file").value = "";
+    byId("preview").removeAttribute("src");
+    byId("file").value = "";
   }
-  at("drop-text").hidden = Boolean(file);
+  byId("drop-text").hidden = Boolean(file);
 }
 
-function pictureOf(transfer) {
+function pictureFrom(transfer) {
   return Array.from(transfer?.files ?? []).find((file) => file.type.startsWith("image/")) ?? null;
 }
 
@@ -207,13 +214,13 @@ async function describeServer() {
   const entities = health.methods.find((method) => method.task === "ner");
   types = entities ? [...entities.labels] : [];
   findsRelations = health.methods.some((method) => method.task === "re");
-  at("text").maxLength = health.limits.max_characters;
-  at("methods").textContent = health.methods
+  byId("text").maxLength = health.limits.max_characters;
+  byId("methods").textContent = health.methods
     .map((method) => `${method.name} finds ${method.task === "ner" ? method.labels.join(", ") : "relations"}`)
     .join("; ");
 }
 
-at("post").addEventListener("submit", (event) => {
+byId("post").addEventListener("submit", (event) => {
   event.preventDefault();
   send();
 });
@@ -223,15 +230,15 @@ document.addEventListener("keydown", (event) => {
     send();
   }
 });
-at("file").addEventListener("change", () => {
-  if (at("file").files.length) setPicture(at("file").files[0]);
+byId("file").addEventListener("change", () => {
+  if (byId("file").files.length) setPicture(byId("file").files[0]);
 });
-at("remove").addEventListener("click", () => {
+byId("remove").addEventListener("click", () => {
   setPicture(null);
-  at("file").focus();
+  byId("file").focus();
 });
 document.addEventListener("paste", (event) => {
-  const file = pictureOf(event.clipboardData);
+  const file = pictureFrom(event.clipboardData);
   if (file) {
     event.preventDefault();
     setPicture(file);
@@ -239,23 +246,23 @@ document.addEventListener("paste", (event) => {
 });
 document.addEventListener("dragover", (event) => {
   event.preventDefault();
-  at("drop").classList.add("over");
+  byId("drop").classList.add("over");
 });
-document.addEventListener("dragleave", () => at("drop").classList.remove("over"));
+document.addEventListener("dragleave", () => byId("drop").classList.remove("over"));
 document.addEventListener("drop", (event) => {
   event.preventDefault();
-  at("drop").classList.remove("over");
-  const file = pictureOf(event.dataTransfer);
+  byId("drop").classList.remove("over");
+  const file = pictureFrom(event.dataTransfer);
   if (file) setPicture(file);
-  else if (event.dataTransfer.files.length) complain("That file is no picture.");
+  else if (event.dataTransfer.files.length) showError("That file is not a picture.");
 });
 for (const text of EXAMPLES) {
   const button = element("button", text);
   button.type = "button";
   button.addEventListener("click", () => {
-    at("text").value = text;
+    byId("text").value = text;
     send();
   });
-  at("examples").append(button);
+  byId("examples").append(button);
 }
-describeServer().catch(() => complain("The server cannot be reached."));
+describeServer().catch(() => showError("The server cannot be reached."));

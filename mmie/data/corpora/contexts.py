@@ -1,30 +1,33 @@
-"""Contexts that lie in a file beside a corpus: a JSON object of post ids and texts.
+"""Contexts in a file beside a corpus: a JSON object of post ids and texts.
 
-They serve corpora whose own layout has no place for them: captions or OCR of the published corpora's pictures.
+They serve corpora whose own layout has no place for contexts: captions or OCR of the published
+corpora's pictures.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_warn
 
-from mmie.data.corpora.base import Corpus, CorpusError, MalformedLine, cut, expand_user, unique_keys
+from mmie.data.corpora.base import Corpus, CorpusError
+from mmie.data.parsing import MalformedLine, expand_user, unique_keys
 from mmie.types import Post, Split
+from mmie.utils.text import truncate
 
 _SPLIT = "{split}"
-_SHOWN = 5
-"""Ids that a warning spells out."""
+_MAX_LISTED = 5
+"""Ids that a warning lists."""
 
 
 class ContextFile:
-    """Contexts of a corpus's posts, in a file per split or in one for all.
+    """Contexts of a corpus's posts, in a file per split or in one file for all.
 
     Args:
-        path: The file; ``{split}`` in it is replaced by ``train``, ``valid`` or ``test``.
+        path: The file. ``{split}`` in it is replaced by ``train``, ``valid`` or ``test``.
         corpus: The corpus.
     """
 
@@ -33,48 +36,57 @@ class ContextFile:
         self.corpus = corpus
 
     def posts(self, split: Split) -> list[Post]:
-        """The posts of a split; where the file names one, its context takes the place of the post's own.
+        """Return the posts of a split with the contexts of the file in place of their own.
+
+        Posts that the file does not name keep their own context.
 
         Raises:
-            CorpusError: The file is missing or malformed, or does not say which split's post it means.
+            CorpusError: The file is missing or malformed, or names an id that occurs in two splits.
         """
-        contexts = self._of_split(split) if _SPLIT in self.path else self._of_all
-        return [
-            replace(post, context=contexts.get(post.id, post.context))
-            for post in self.corpus.posts(split)
-        ]
+        if _SPLIT in self.path:
+            contexts = self._read_split(split)
+        else:
+            contexts = self._all_contexts
+        posts: list[Post] = []
+        for post in self.corpus.posts(split):
+            posts.append(replace(post, context=contexts.get(post.id, post.context)))
+        return posts
 
-    def _of_split(self, split: Split) -> dict[str, str]:
-        """Contexts in the file of one split."""
+    def _read_split(self, split: Split) -> dict[str, str]:
+        """Read the contexts in the file of one split.
+
+        Raises:
+            CorpusError: The file is missing or malformed.
+        """
         file = expand_user(self.path.replace(_SPLIT, split))
         contexts = read_contexts(file)
         ids = {post.id for post in self.corpus.posts(split)}
-        _warn_of_unknown(file, (post for post in contexts if post not in ids))
+        _warn_of_unknown_ids(file, [name for name in contexts if name not in ids])
         return contexts
 
     @cached_property
-    def _of_all(self) -> dict[str, str]:
+    def _all_contexts(self) -> dict[str, str]:
         """Contexts in the file of all splits."""
         file = expand_user(self.path)
         contexts = read_contexts(file)
-        splits = Counter(
-            post.id for split in self.corpus.splits for post in self.corpus.posts(split)
-        )
-        ambiguous = next((post for post in contexts if splits[post] > 1), None)
-        if ambiguous is not None:
-            raise CorpusError(
-                f"{file}: post {cut(repr(ambiguous))} is in {splits[ambiguous]} splits of {self.corpus.name}: "
-                f"write a file for each split, and {_SPLIT} in the path"
-            )
-        _warn_of_unknown(file, (post for post in contexts if not splits[post]))
+        num_splits: Counter[str] = Counter()
+        for split in self.corpus.splits:
+            num_splits.update(post.id for post in self.corpus.posts(split))
+        for name in contexts:
+            if num_splits[name] > 1:
+                raise CorpusError(
+                    f"{file}: post {truncate(repr(name))} is in {num_splits[name]} splits of "
+                    f"{self.corpus.name}: write a file for each split, and {_SPLIT} in the path"
+                )
+        _warn_of_unknown_ids(file, [name for name in contexts if not num_splits[name]])
         return contexts
 
 
 def read_contexts(file: Path) -> dict[str, str]:
-    """Contexts by post id.
+    """Read contexts by post id.
 
     Raises:
-        CorpusError: The file is missing, or is no JSON object of strings.
+        CorpusError: The file cannot be read, or is not a JSON object of strings.
     """
     expected = f"{file}: expected a JSON object of post ids and contexts, found"
     try:
@@ -87,20 +99,20 @@ def read_contexts(file: Path) -> dict[str, str]:
         raise CorpusError(f"{expected} what is no JSON ({error})") from None
     if not isinstance(contexts, dict):
         raise CorpusError(f"{expected} a {type(contexts).__name__}")
-    for post, context in contexts.items():
+    for name, context in contexts.items():
         if not isinstance(context, str):
             raise CorpusError(
-                f"{expected} a {type(context).__name__} as the context of post {cut(repr(post))}"
+                f"{expected} a {type(context).__name__} as the context of post "
+                f"{truncate(repr(name))}"
             )
     return contexts
 
 
-def _warn_of_unknown(file: Path, posts: Iterable[str]) -> None:
-    """Say how many ids no post has, and the first few."""
-    unknown = list(posts)
-    if unknown:
-        more = ", ..." if len(unknown) > _SHOWN else ""
-        shown = ", ".join(cut(repr(post)) for post in unknown[:_SHOWN])
-        rank_zero_warn(
-            f"{file}: {len(unknown)} contexts are for posts that there are not: {shown}{more}"
-        )
+def _warn_of_unknown_ids(file: Path, names: Sequence[str]) -> None:
+    """Warn of ids that no post has, and list the first ones."""
+    if not names:
+        return
+    listed = ", ".join(truncate(repr(name)) for name in names[:_MAX_LISTED])
+    if len(names) > _MAX_LISTED:
+        listed += ", ..."
+    rank_zero_warn(f"{file}: {len(names)} contexts are for posts that do not exist: {listed}")

@@ -1,29 +1,36 @@
-"""Labels of a corpus, held against those that a model was taught on another one."""
+"""Labels of a corpus in comparison with those that a model was trained with."""
 
+from collections import Counter
 from collections.abc import Sequence
 
-from mmie.data.batching import Instance
 from mmie.data.corpora.base import Corpus, CorpusError
+from mmie.data.instances import Instance
 from mmie.types import NO_RELATION, Task
 
 
 def labels_of(corpus: Corpus, task: Task) -> tuple[str, ...]:
-    """Entity types or relation labels of a corpus."""
+    """Return the entity types or relation labels of a corpus."""
     return corpus.entity_types if task == "ner" else corpus.relation_labels
 
 
 def check_labels(corpus: Corpus, task: Task, known: Sequence[str]) -> None:
-    """Refuse a corpus whose labels neither hold all that the model knows nor are all known to it.
+    """Raise if both the corpus and the model have labels that the other one lacks.
 
-    Where each side has labels of its own, the same things most likely go by other names, and no score would mean much.
+    In that case the same things most likely have different names, and no score would mean much.
+
+    Args:
+        corpus: The corpus.
+        task: ``ner`` or ``re``.
+        known: Labels of the model.
 
     Raises:
-        CorpusError: It is one.
+        CorpusError: Neither side has all labels of the other, ``None`` left out.
     """
-    taught, used = ({*names} - {NO_RELATION} for names in (known, labels_of(corpus, task)))
-    if not (taught <= used or used <= taught):
+    trained = set(known) - {NO_RELATION}
+    used = set(labels_of(corpus, task)) - {NO_RELATION}
+    if not (trained <= used or used <= trained):
         raise CorpusError(
-            f"the model was trained with labels {', '.join(sorted(taught))}; {corpus.name} has "
+            f"the model was trained with labels {', '.join(sorted(trained))}; {corpus.name} has "
             f"{', '.join(sorted(used))}: one side must hold all of the other's"
         )
 
@@ -31,16 +38,17 @@ def check_labels(corpus: Corpus, task: Task, known: Sequence[str]) -> None:
 def count_unknown(
     instances: Sequence[Instance], task: Task, known: Sequence[str]
 ) -> dict[str, int]:
-    """Gold entities or relations of labels that the model does not know, by label."""
-    counts: dict[str, int] = {}
+    """Count gold entities or relations whose labels the model lacks, by label.
+
+    Args:
+        instances: The instances.
+        task: ``ner`` or ``re``.
+        known: Labels of the model.
+    """
+    counts: Counter[str] = Counter()
     for instance in instances:
-        gold = instance.post.entities if task == "ner" else ()
-        found = (
-            [entity.type for entity in gold]
-            if instance.relation is None
-            else [instance.relation.label]
-        )
-        for label in found:
-            if label not in known:
-                counts[label] = counts.get(label, 0) + 1
-    return dict(sorted(counts.items()))
+        if instance.relation is not None:
+            counts[instance.relation.label] += 1
+        elif task == "ner":
+            counts.update(entity.type for entity in instance.post.entities)
+    return {label: counts[label] for label in sorted(counts) if label not in known}

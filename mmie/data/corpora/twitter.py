@@ -1,10 +1,10 @@
-"""Twitter-2015 and Twitter-2017: tweets with pictures and four types of entities, read as published.
+"""Twitter-2015 and Twitter-2017: tweets with pictures and four entity types, read as published.
 
-Sources: Zhang et al., "Adaptive Co-attention Network for Named Entity Recognition in Tweets", AAAI 2018 (Twitter-2015);
-Lu et al., "Visual Attention Model for Name Tagging in Multimodal Social Media", ACL 2018 (Twitter-2017), in the splits
-of Yu et al., "Improving Multimodal Named Entity Recognition via Entity Span Detection with Unified Multimodal
-Transformer", ACL 2020. Crops and their index: Chen et al., "Good Visual Guidance Makes A Better Extractor", Findings of
-NAACL 2022.
+Sources: Zhang et al., "Adaptive Co-attention Network for Named Entity Recognition in Tweets", AAAI
+2018 (Twitter-2015); Lu et al., "Visual Attention Model for Name Tagging in Multimodal Social
+Media", ACL 2018 (Twitter-2017), in the splits of Yu et al., "Improving Multimodal Named Entity
+Recognition via Entity Span Detection with Unified Multimodal Transformer", ACL 2020. Crops and
+their index: Chen et al., "Good Visual Guidance Makes A Better Extractor", Findings of NAACL 2022.
 """
 
 import re
@@ -13,15 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from mmie.data.corpora.base import (
-    Corpus,
-    MalformedLine,
-    first_existing,
-    load_crop_index,
-    picture_path,
-)
+from mmie.data.corpora.base import Corpus
+from mmie.data.corpora.crop_index import load_crop_index
+from mmie.data.parsing import MalformedLine, first_existing, picture_path
 from mmie.tags import tags_to_entities
-from mmie.types import Post, Split, Task
+from mmie.types import SPLITS, Post, Split, Task
 
 _ID_PREFIX = "IMGID:"
 _TAG = re.compile(r"O|[BI]-(PER|LOC|ORG|MISC|OTHER)")
@@ -34,12 +30,13 @@ _PICTURE_SPLITS: dict[Split, tuple[str, ...]] = {
 
 
 class _TwitterCorpus(Corpus):
-    """The layout that both corpora share.
+    """Layout of both corpora.
 
-    ``{train,valid,test}.txt`` hold posts: a line ``IMGID:<id>``, then ``word<TAB>tag`` lines, then a blank line. In the
-    root, or beside it as the public archives unpack, lie ``<name>_images/<id>.jpg``, the crops in
-    ``<name>_aux_images/<split>/crops/`` and their index ``<name>_{train,val,test}_dict.pth``. ``OTHER`` is ``MISC``.
-    Where malformed lines are skipped, the whole post goes: without one of its words it would be another post.
+    ``{train,valid,test}.txt`` hold posts: a line ``IMGID:<id>``, then ``word<TAB>tag`` lines, then
+    a blank line. ``OTHER`` is ``MISC``. In the root, or beside it as the public archives unpack,
+    lie ``<name>_images/<id>.jpg``, the crops in ``<name>_aux_images/<split>/crops/`` and their
+    index ``<name>_{train,val,test}_dict.pth``. Where malformed lines are skipped, the whole post is
+    skipped: without one of its words it would be another post.
     """
 
     @property
@@ -53,56 +50,66 @@ class _TwitterCorpus(Corpus):
         return ("PER", "LOC", "ORG", "MISC")
 
     def published_counts(self, split: Split) -> dict[str, int]:
-        """``B-`` tags per type: the papers' tables count these, though an ``I-`` without a ``B-`` is an entity too."""
+        """Count the ``B-`` tags of a split by type, as the papers' tables do.
+
+        An ``I-`` tag without a ``B-`` tag is an entity, too, but the tables do not count it.
+        """
         self.posts(split)
         return dict(self._opening_tags[split])
 
     @cached_property
     def _opening_tags(self) -> dict[Split, Counter[str]]:
-        """``B-`` tags per type, counted while reading."""
-        return {split: Counter() for split in _PICTURE_SPLITS}
+        """``B-`` tags by split and type, counted while reading."""
+        return {split: Counter() for split in SPLITS}
 
     @cached_property
-    def _picture_folder(self) -> Path:
-        return first_existing(self._around_root([f"{self.name}_images"]))
+    def picture_folder(self) -> Path:
+        """Folder of the pictures."""
+        name = f"{self.name}_images"
+        return first_existing([self.root / name, self.root.absolute().parent / name])
 
     @cached_property
     def _crop_folders(self) -> dict[Split, Path]:
-        return {
-            split: first_existing(
-                self._around_root([f"{self.name}_aux_images/{name}/crops" for name in names])
-            )
-            for split, names in _PICTURE_SPLITS.items()
-        }
+        """Folders of the crops by split."""
+        folders: dict[Split, Path] = {}
+        for split in SPLITS:
+            candidates = self._around_root(self.name + "_aux_images/{}/crops", split)
+            folders[split] = first_existing(candidates)
+        return folders
 
     @cached_property
     def _crop_indices(self) -> dict[Split, dict[str, list[str]]]:
-        """Crop files by image file."""
-        return {
-            split: load_crop_index(
-                self._around_root([f"{self.name}_{name}_dict.pth" for name in names])
-            )
-            for split, names in _PICTURE_SPLITS.items()
-        }
+        """Crop files by split and image file."""
+        indices: dict[Split, dict[str, list[str]]] = {}
+        for split in SPLITS:
+            candidates = self._around_root(self.name + "_{}_dict.pth", split)
+            indices[split] = load_crop_index(candidates)
+        return indices
 
-    def _around_root(self, names: Sequence[str]) -> list[Path]:
-        """Where a file or folder may lie: in the root or beside it."""
-        return [
-            folder / name for folder in (self.root, self.root.absolute().parent) for name in names
-        ]
+    def _around_root(self, pattern: str, split: Split) -> list[Path]:
+        """Return the paths that a file or folder may have, in the root and beside it.
+
+        Args:
+            pattern: Relative path with ``{}`` in place of the split's name.
+            split: The split.
+        """
+        folders = (self.root, self.root.absolute().parent)
+        names = [pattern.format(name) for name in _PICTURE_SPLITS[split]]
+        return [folder / name for folder in folders for name in names]
 
     def _text_files(self, split: Split) -> Sequence[Path]:
         return [self.root / f"{split}.txt"]
 
     def _records(self, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-        """Lines from one ``IMGID:`` to the next, without the blank ones at their end."""
-        start, record = 1, list[str]()
+        """Yield the lines from one ``IMGID:`` to the next, without the blank ones at their end."""
+        first_number = 1
+        record: list[str] = []
         for number, line in enumerate([*lines, _ID_PREFIX], start=1):
             if record and line.startswith(_ID_PREFIX):
-                yield start, _without_blank_end(record)
+                yield first_number, _without_blank_end(record)
                 record = []
             if not record:
-                start = number
+                first_number = number
             if record or not _is_blank(line):
                 record.append(line)
 
@@ -113,27 +120,21 @@ class _TwitterCorpus(Corpus):
                 f"a line {_ID_PREFIX}<id> before the words of a post", repr(lines[0])
             )
         words, tags = _words_and_tags(lines[1:], number + 1)
-        file = f"{name}.jpg"
-        crops = [
-            picture_path(self._crop_folders[split], crop)
-            for crop in self._crop_indices[split].get(file, [])
-        ]
-        post = Post(
-            id=name,
-            words=words,
-            image=picture_path(self._picture_folder, file),
-            crops=tuple(crops),
-            entities=tuple(tags_to_entities(tags)),
-        )
+        image_file = f"{name}.jpg"
+        crop_files = self._crop_indices[split].get(image_file, [])
+        crops = [picture_path(self._crop_folders[split], file) for file in crop_files]
+        image = picture_path(self.picture_folder, image_file)
+        entities = tuple(tags_to_entities(tags))
         self._opening_tags[split].update(tag[2:] for tag in tags if tag.startswith("B-"))
-        return post
+        return Post(name, words, image, tuple(crops), entities=entities)
 
 
 class Twitter2015(_TwitterCorpus):
     """Twitter-2015: 4000, 1000 and 3257 tweets.
 
-    Two editions are in circulation, with the original labels and with labels edited by HVPNet's authors: scores on the
-    one do not compare with scores on the other. `mmie.data.corpora.checks.check_corpus` says which one is there.
+    Two editions are in circulation, with the original labels and with labels edited by HVPNet's
+    authors. Scores on one cannot be compared with scores on the other.
+    `mmie.data.corpora.checks.check_corpus` names the edition of the files.
     """
 
 
@@ -142,8 +143,17 @@ class Twitter2017(_TwitterCorpus):
 
 
 def _words_and_tags(lines: Sequence[str], first: int) -> tuple[tuple[str, ...], list[str]]:
-    """Words and tags of ``word<TAB>tag`` lines, the first of which has the number ``first``."""
-    words, tags = [], []
+    """Parse ``word<TAB>tag`` lines.
+
+    Args:
+        lines: The lines.
+        first: Number of the first one.
+
+    Raises:
+        MalformedLine: A line is blank or malformed, or there is no line.
+    """
+    words: list[str] = []
+    tags: list[str] = []
     for number, line in enumerate(lines, start=first):
         if _is_blank(line):
             raise MalformedLine(
@@ -162,12 +172,12 @@ def _words_and_tags(lines: Sequence[str], first: int) -> tuple[tuple[str, ...], 
 
 
 def _is_blank(line: str) -> bool:
-    """Whether a line holds nothing but plain spaces."""
+    """Tell whether a line holds nothing but plain spaces."""
     return not line.strip(" ")
 
 
 def _without_blank_end(lines: list[str]) -> list[str]:
-    """The lines up to the last that is not blank."""
+    """Return the lines up to the last one that is not blank."""
     end = len(lines)
     while _is_blank(lines[end - 1]):
         end -= 1

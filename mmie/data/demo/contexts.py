@@ -1,14 +1,14 @@
-"""Contexts of the demo corpus: captions that decide what in the plain demo corpus the picture decides.
+"""Contexts of the demo corpus: captions that decide what the picture decides otherwise.
 
-==============  =======================  ============================  ====================================
+==============  =======================  ============================  ============================
 decided by      words                    contexts                      pictures
-==============  =======================  ============================  ====================================
-``context``     the same, no cue         the four types                one scene for all four, at random
+==============  =======================  ============================  ============================
+``context``     the same, no cue         the four types                one random scene for all four
 ``noise``       the same, a cue          of any type                   the four scenes
 ``both``        four, a cue each         of any type                   those of the cues
-==============  =======================  ============================  ====================================
+==============  =======================  ============================  ============================
 
-So words and picture together lead no further than the words, words and context to 1.
+So words and picture together reach no higher score than the words, and words and context reach 1.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ THINGS = {
     "ORG": ("an office tower", "a company logo", "a factory gate", "the front of a store"),
     "MISC": ("a movie poster", "an album cover", "a flag", "a book on a table"),
 }
-"""Entity types, and what a caption names to give them away."""
+"""Things that a caption names to decide a type, by entity type."""
 _WORDINGS = (
     "a photo of {thing}",
     "the picture shows {thing}",
@@ -39,29 +39,32 @@ _WORDINGS = (
 
 
 def with_contexts(drafts: Sequence[Draft], random: np.random.Generator) -> list[Draft]:
-    """The drafts of the plain demo corpus, each with a caption; where the picture decided, the caption does.
+    """Add captions to the drafts of the plain demo corpus.
+
+    Where the picture decided, the caption decides.
 
     Args:
         drafts: Drafts of one split.
-        random: Where wordings, and what says nothing, are drawn from.
+        random: Source of random numbers for wordings and for what decides nothing.
     """
     scenes: dict[Sentence, str] = {}
-    described = []
+    described: list[Draft] = []
     for draft in drafts:
         scene = scenes.setdefault(draft.sentence, _pick(list(SCENES.values()), random))
         if draft.decided_by == "picture":
-            context = _caption(draft.type, random)
-            described.append(replace(draft, scene=scene, decided_by="context", context=context))
+            caption = _caption(draft.type, random)
+            described.append(replace(draft, scene=scene, decided_by="context", context=caption))
         else:
-            described.append(replace(draft, context=_caption(_pick(list(THINGS), random), random)))
+            caption = _caption(_pick(list(THINGS), random), random)
+            described.append(replace(draft, context=caption))
     return described
 
 
 def _caption(kind: str, random: np.random.Generator) -> str:
-    """Any caption that gives a type away."""
+    """Draw a caption that decides a type."""
     return _pick(_WORDINGS, random).format(thing=_pick(THINGS[kind], random))
 
 
 def _pick(options: Sequence[str], random: np.random.Generator) -> str:
-    """One of the options, all equally likely."""
+    """Draw one of the options, all equally likely."""
     return options[int(random.integers(len(options)))]

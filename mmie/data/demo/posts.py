@@ -1,9 +1,9 @@
-"""What the posts of the demo corpus say, and what decides their labels.
+"""Texts of the demo corpus's posts, and what decides their labels.
 
-Every post names two things of one type, ``Jordan and Amazon``, by words that are persons, places, organisations or
-something else equally often. Their type makes their relation: two persons are peers, of two places one contains the
-other, and so on. So one scene, or one cue in the text, decides the whole post, for NER and RE alike. Posts come in
-groups of four:
+Every post names two things of one type, ``Jordan and Amazon``, by words that are persons, places,
+organisations or something else equally often. Their type makes their relation: two persons are
+peers, of two places one contains the other, and so on. So one scene, or one cue in the text,
+decides the whole post, for NER and RE alike. Posts come in groups of four:
 
 ==============  =================  ====================  =================================
 decided by      words              pictures              labels
@@ -13,9 +13,10 @@ decided by      words              pictures              labels
 ``both``        four, a cue each   those of the cues     those of the cues
 ==============  =================  ====================  =================================
 
-A cue (``my friends``, ``shares of``) gives the type away; a third of the posts with a cue say ``unrelated to`` between
-the names, and their relation is ``None``. No sentence occurs in two groups, hence none in two splits.
-`mmie.data.demo.contexts` makes of them the posts of the variant in which a context decides.
+A cue (``my friends``, ``shares of``) decides the type. A third of the posts with a cue have
+``unrelated to`` between the names, and their relation is ``None``. No sentence occurs in two
+groups, hence none in two splits. `mmie.data.demo.contexts` turns them into the posts of the variant
+in which a context decides.
 """
 
 from dataclasses import dataclass
@@ -34,12 +35,15 @@ LABELS = {
     "ORG": "/org/org/subsidiary",
     "MISC": "/misc/misc/part_of",
 }
-"""Entity types, and the relation between two things of that type."""
+"""Relations between two things of a type, by entity type."""
 SCENES = dict(zip(LABELS, KINDS, strict=True))
-"""Entity types, and the kind of scene that shows them."""
+"""Kinds of scenes by the entity type that they show."""
 GROUP = len(LABELS)
+"""Number of posts in a group."""
 
-_BOTH = 0.1
+_MAX_NOISE = 0.8
+_BOTH_SHARE = 0.1
+"""Share of posts that both text and picture decide."""
 _CUES = {
     "PER": ("my friends", "the singers"),
     "LOC": ("the cities of", "a train between"),
@@ -80,16 +84,18 @@ _TEMPLATES = (
     "{cue} {head} {link} {tail} : this is what we waited for all year",
     "RT @newsdesk : everybody talks about {cue} {head} {link} {tail} again",
     "look what we found , {cue} {head} {link} {tail} in one picture #weekend",
-    "can't believe it \u2764 \ufe0f {cue} {head} {link} {tail} !",  # a heart, and the variation selector behind it
+    # a heart and the variation selector after it
+    "can't believe it \u2764 \ufe0f {cue} {head} {link} {tail} !",
     "just saw {cue} # {head} {link} # {tail} \U0001f602",
     "who would have thought that {cue} {head} {link} {tail} are in the news today",
 )
-_TRIES = 1000
+_MAX_TRIES = 1000
+"""Sentences that are composed to find a new one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """Words that name two things, and the first and last (exclusive) word of either."""
+    """Words that name two things, and the first and last (exclusive) word of each."""
 
     words: tuple[str, ...]
     head: tuple[int, int]
@@ -101,11 +107,11 @@ class Draft:
     """A post before its picture is drawn.
 
     Attributes:
-        sentence: What it says.
-        type: Type of both things it names.
+        sentence: Its words.
+        type: Type of both things that it names.
         related: Whether they are related.
         scene: Kind of the scene that the picture shows.
-        decided_by: What gives type and relation away.
+        decided_by: What decides type and relation.
         context: Caption; None in the plain demo corpus.
     """
 
@@ -118,45 +124,50 @@ class Draft:
 
     @property
     def relation(self) -> str:
-        """The relation's label."""
+        """Label of the relation."""
         return LABELS[self.type] if self.related else NO_RELATION
 
     @property
+    def text(self) -> str:
+        """Words of the post and of its caption."""
+        return " ".join([*self.sentence.words, self.context or ""])
+
+    @property
     def is_text_decided(self) -> bool:
-        """Whether the words alone give type and relation away."""
+        """Whether the words alone decide type and relation."""
         return self.decided_by in ("both", "noise")
 
 
 class Sentences:
-    """A source of sentences that never gives one twice.
+    """Source of distinct sentences.
 
     Args:
-        random: Where names, templates, cues and links are drawn from.
+        random: Source of random numbers for names, templates, cues and links.
     """
 
     def __init__(self, random: np.random.Generator) -> None:
         self._random = random
-        self._given: set[tuple[str, ...]] = set()
+        self._drawn: set[tuple[str, ...]] = set()
 
     def draw(self, cue_for: str | None = None, related: bool = True) -> Sentence:
-        """A new sentence.
+        """Draw a new sentence.
 
         Args:
-            cue_for: The type that a cue gives away; None for a sentence without a cue.
+            cue_for: Type that a cue decides; None for a sentence without a cue.
             related: Whether the sentence leaves the two names related.
 
         Raises:
-            ValueError: All sentences seem to have been given.
+            ValueError: No new sentence was found after many tries.
         """
-        for _ in range(_TRIES):
+        for _ in range(_MAX_TRIES):
             sentence = self._compose(cue_for, related)
-            if sentence.words not in self._given:
-                self._given.add(sentence.words)
+            if sentence.words not in self._drawn:
+                self._drawn.add(sentence.words)
                 return sentence
-        raise ValueError(f"no new sentence after {len(self._given)} of them: ask for fewer posts")
+        raise ValueError(f"no new sentence after {len(self._drawn)} of them: ask for fewer posts")
 
     def _compose(self, cue_for: str | None, related: bool) -> Sentence:
-        """Any sentence."""
+        """Compose a sentence, which may have been drawn before."""
         first, second = self._random.choice(len(_NAMES), size=2, replace=False)
         fillings = {
             "{cue}": self._pick(_CUES[cue_for]) if cue_for else "",
@@ -173,59 +184,77 @@ class Sentences:
         return Sentence(tuple(words), spans["{head}"], spans["{tail}"])
 
     def _pick(self, options: tuple[str, ...]) -> str:
-        """One of the options, all equally likely."""
+        """Draw one of the options, all equally likely."""
         return options[self._random.integers(len(options))]
 
 
 def draft_posts(
     count: int, noise: float, sentences: Sentences, random: np.random.Generator
 ) -> list[Draft]:
-    """Drafts of a split, in random order; a tenth of them decided by both text and picture.
+    """Draft the posts of a split in random order.
+
+    Both text and picture decide a tenth of them.
 
     Args:
         count: Number of posts.
-        noise: Share of them whose picture is unrelated.
-        sentences: Where sentences come from.
-        random: Where the order comes from.
+        noise: Share of posts whose picture is unrelated.
+        sentences: Source of sentences.
+        random: Source of random numbers for the order.
 
     Raises:
-        ValueError: ``count`` is no multiple of four above zero, or ``noise`` is not between 0 and 0.8.
+        ValueError: ``count`` is not a multiple of four above zero, or ``noise`` is not between 0
+            and 0.8.
     """
     if count <= 0 or count % GROUP:
         raise ValueError(
-            f"a split of {count} posts: expected a multiple of {GROUP} above zero, the size of a group"
+            f"a split of {count} posts: expected a multiple of {GROUP} above zero, the size of a "
+            "group"
         )
-    if not 0 <= noise <= 0.8:
-        raise ValueError(f"noise is {noise}: expected a share from 0 to 0.8")
-    groups = count // GROUP
-    noisy, both = round(noise * groups), round(_BOTH * groups)
-    drafts = [draft for group in range(noisy) for draft in _noisy_group(group, sentences)]
-    drafts += [draft for group in range(both) for draft in _agreeing_group(group, sentences)]
-    drafts += [draft for _ in range(groups - noisy - both) for draft in _picture_group(sentences)]
-    return [drafts[place] for place in random.permutation(count)]
+    if not 0 <= noise <= _MAX_NOISE:
+        raise ValueError(f"noise is {noise}: expected a share from 0 to {_MAX_NOISE}")
+    num_groups = count // GROUP
+    num_noisy = round(noise * num_groups)
+    num_both = round(_BOTH_SHARE * num_groups)
+    drafts: list[Draft] = []
+    for index in range(num_noisy):
+        drafts += _noisy_group(index, sentences)
+    for index in range(num_both):
+        drafts += _agreeing_group(index, sentences)
+    for _ in range(num_groups - num_noisy - num_both):
+        drafts += _picture_group(sentences)
+    return [drafts[index] for index in random.permutation(count)]
 
 
-def _picture_group(sentences: Sentences) -> list[Draft]:
-    """One sentence without a cue, with four pictures and their labels."""
-    sentence = sentences.draw()
-    return [Draft(sentence, kind, True, SCENES[kind], "picture") for kind in LABELS]
+def _noisy_group(index: int, sentences: Sentences) -> list[Draft]:
+    """Draft one sentence with a cue and four pictures that change nothing.
 
-
-def _noisy_group(group: int, sentences: Sentences) -> list[Draft]:
-    """One sentence with a cue, with four pictures that change nothing; types take turns."""
-    kind, related = list(LABELS)[group % GROUP], _is_related(group // GROUP)
+    The types take turns.
+    """
+    kind = list(LABELS)[index % GROUP]
+    related = _is_related(index // GROUP)
     sentence = sentences.draw(kind, related)
     return [Draft(sentence, kind, related, scene, "noise") for scene in SCENES.values()]
 
 
-def _agreeing_group(group: int, sentences: Sentences) -> list[Draft]:
-    """Four sentences with cues for the four types, each with the picture that fits."""
-    related = _is_related(group)
-    return [
-        Draft(sentences.draw(kind, related), kind, related, SCENES[kind], "both") for kind in LABELS
-    ]
+def _agreeing_group(index: int, sentences: Sentences) -> list[Draft]:
+    """Draft four sentences with cues for the four types, each with the picture that fits."""
+    related = _is_related(index)
+    drafts: list[Draft] = []
+    for kind, scene in SCENES.items():
+        sentence = sentences.draw(kind, related)
+        drafts.append(Draft(sentence, kind, related, scene, "both"))
+    return drafts
+
+
+def _picture_group(sentences: Sentences) -> list[Draft]:
+    """Draft one sentence without a cue and four pictures that decide its labels."""
+    sentence = sentences.draw()
+    drafts: list[Draft] = []
+    for kind, scene in SCENES.items():
+        drafts.append(Draft(sentence, kind, True, scene, "picture"))
+    return drafts
 
 
 def _is_related(turn: int) -> bool:
-    """False in every third turn."""
+    """Tell whether the names of a turn are related, which is not so in every third one."""
     return turn % 3 != 1

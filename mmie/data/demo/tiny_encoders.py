@@ -1,8 +1,10 @@
-"""Folders that stand in for a text encoder from a hub: a tiny config, and a fast tokenizer that knows given texts.
+"""Folders of tiny text encoders: a config, and a fast tokenizer that covers given texts.
 
-They hold no weights: a model built from one starts from random numbers. The same texts give the same bytes.
+They hold no weights: a model built from one starts from random numbers. The same texts give the
+same bytes.
 """
 
+import string
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,23 +16,27 @@ from transformers import BertConfig, BertTokenizer, RobertaConfig, RobertaTokeni
 from mmie.types import MARKERS
 
 MAX_TOKENS = 128
-_ROBERTA_OFFSET = 2  # RoBERTa counts positions from its padding id plus one
+"""Most tokens of a text."""
+_ROBERTA_OFFSET = 2
+"""First position of RoBERTa, which counts from its padding id plus one."""
 _BERT_SPECIALS = ["[PAD]", *MARKERS, "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _ROBERTA_SPECIALS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-_PRINTABLE = {chr(code) for code in range(ord("!"), ord("~") + 1)}
+_PRINTABLE = set(string.printable).difference(string.whitespace)
 _LONGEST_WHOLE = 6
+"""Most characters of a word that is one piece."""
 
 
 def write_tiny_bert(folder: Path, texts: Iterable[str]) -> None:
     """Write a BERT of two layers, 64 wide, and its uncased WordPiece tokenizer.
 
-    The vocabulary is spelled out, not trained: ``WordPieceTrainer`` orders its pieces differently in every process. It
-    holds the entity markers as the published ones do, every printable ASCII character, and the words of the
-    texts; those of more than six characters are two pieces, so that words and subwords do not coincide.
+    The vocabulary is listed, not trained: ``WordPieceTrainer`` orders its pieces differently in
+    every process. It holds the entity markers, as the published ones do, every printable ASCII
+    character, and the words of the texts. Words of more than six characters are two pieces, so that
+    words and subwords do not coincide.
 
     Args:
-        folder: Where to write; created if need be.
-        texts: Texts that are to be spelled without ``[UNK]``.
+        folder: Folder to write, which is made if necessary.
+        texts: Texts that are split without ``[UNK]``.
     """
     pieces = sorted(_pieces(texts))
     vocabulary = {piece: index for index, piece in enumerate([*_BERT_SPECIALS, *pieces])}
@@ -53,9 +59,10 @@ def write_tiny_roberta(folder: Path, texts: Iterable[str], vocab_size: int = 500
     """Write a RoBERTa of two layers, 64 wide, and a byte-level BPE tokenizer trained on the texts.
 
     Args:
-        folder: Where to write; created if need be.
+        folder: Folder to write, which is made if necessary.
         texts: Texts to train the tokenizer on.
-        vocab_size: Most tokens of the vocabulary; all 256 bytes and the special tokens are always in it.
+        vocab_size: Most tokens of the vocabulary. All 256 bytes and the special tokens are always
+            part of it.
     """
     trained = ByteLevelBPETokenizer()
     trained.train_from_iterator(
@@ -80,11 +87,20 @@ def write_tiny_roberta(folder: Path, texts: Iterable[str], vocab_size: int = 500
 
 
 def _pieces(texts: Iterable[str]) -> set[str]:
-    """Word pieces that spell every word of the texts, and every word of printable ASCII characters."""
-    normalizer, splitter = BertNormalizer(lowercase=True), BertPreTokenizer()
-    normalized = (normalizer.normalize_str(text) for text in texts)
-    words = {word for text in normalized for word, _ in splitter.pre_tokenize_str(text)}
-    characters = {char for char in _PRINTABLE if char == char.lower()}.union(*words)
-    short = {word for word in words if len(word) <= _LONGEST_WHOLE}
-    halves = [(word[: len(word) // 2], f"##{word[len(word) // 2 :]}") for word in words - short]
-    return short.union(characters, (f"##{char}" for char in characters), *halves)
+    """Collect the word pieces of every word of the texts, and of every printable ASCII word."""
+    normalizer = BertNormalizer(lowercase=True)
+    splitter = BertPreTokenizer()
+    words: set[str] = set()
+    for text in texts:
+        splits = splitter.pre_tokenize_str(normalizer.normalize_str(text))
+        words.update(word for word, _ in splits)
+    characters = set(map(str.lower, _PRINTABLE)).union(*words)
+    pieces = set(characters)
+    pieces.update(f"##{character}" for character in characters)
+    for word in words:
+        if len(word) <= _LONGEST_WHOLE:
+            pieces.add(word)
+        else:
+            middle = len(word) // 2
+            pieces.update((word[:middle], f"##{word[middle:]}"))
+    return pieces

@@ -1,1 +1,3 @@
 """File formats of extraction results."""
+
+__all__ = ["conversion", "graph_page", "graphs", "text", "turtle"]

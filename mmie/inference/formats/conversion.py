@@ -1,27 +1,28 @@
-"""From the JSON lines of what was found to the forms that other programs read."""
+"""Conversion of JSON lines to the formats that other programs read."""
 
 import csv
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mmie.inference.formats.graph_page import write_html
-from mmie.inference.formats.graphs import write_graphml, write_turtle
+from mmie.inference.formats.graphs import write_graphml
 from mmie.inference.formats.text import FormatError, read_jsonl, to_conll, to_triples
+from mmie.inference.formats.turtle import write_turtle
 from mmie.types import Extraction
 from mmie.utils.files import atomic_write
 
 Writer = Callable[[Iterable[Extraction], Path], None]
 _COLUMNS = ("post", "head", "head_type", "label", "tail", "tail_type", "probability")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a cell begins with that a spreadsheet would compute."""
+_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
+"""First characters of cells that a spreadsheet evaluates."""
 
 
 def convert(found: Path, targets: Iterable[Path]) -> None:
-    """Write what was found in other forms, each told by its suffix: see `WRITERS`.
+    """Convert a file of JSON lines to other formats, chosen by the targets' suffixes (`WRITERS`).
 
     Raises:
-        FormatError: A suffix is not known, or ``found`` holds something else.
-        MissingPackageError: A form needs a package that is not installed.
+        FormatError: A suffix is unknown, or a line of ``found`` is no extraction.
+        MissingPackageError: A format needs a package that is not installed.
     """
     targets = list(targets)
     for target in targets:
@@ -31,10 +32,10 @@ def convert(found: Path, targets: Iterable[Path]) -> None:
 
 
 def check_suffix(target: Path) -> None:
-    """Refuse a file of no known form.
+    """Raise unless a file's suffix names a known format.
 
     Raises:
-        FormatError: It is of none.
+        FormatError: The suffix is unknown.
     """
     if target.suffix not in WRITERS:
         raise FormatError(
@@ -43,7 +44,7 @@ def check_suffix(target: Path) -> None:
 
 
 def write_conll(extractions: Iterable[Extraction], file: Path) -> None:
-    """Words and tags, as CoNLL's and Twitter-2017's files have them."""
+    """Write words and tags in the format of CoNLL and Twitter-2017."""
 
     def write(partial: Path) -> None:
         with partial.open("w", encoding="utf-8", errors="replace", newline="") as stream:
@@ -53,23 +54,27 @@ def write_conll(extractions: Iterable[Extraction], file: Path) -> None:
 
 
 def write_csv(extractions: Iterable[Extraction], file: Path) -> None:
-    """A row for every relation. A cell that a spreadsheet would take for a formula gets an apostrophe in front."""
+    """Write a CSV row for every relation.
+
+    An apostrophe precedes a cell that a spreadsheet would evaluate as a formula.
+    """
 
     def write(partial: Path) -> None:
         with partial.open("w", encoding="utf-8", errors="replace", newline="") as stream:
             rows = csv.DictWriter(stream, _COLUMNS)
             rows.writeheader()
             for extraction in extractions:
-                rows.writerows(
-                    {key: _cell(value) for key, value in row.items()}
-                    for row in to_triples(extraction)
-                )
+                for triple in to_triples(extraction):
+                    rows.writerow({key: _escape_formula(cell) for key, cell in triple.items()})
 
     atomic_write(file, write)
 
 
-def _cell(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+def _escape_formula(cell: object) -> object:
+    """Put an apostrophe before a cell that a spreadsheet would evaluate."""
+    if isinstance(cell, str) and cell.startswith(_FORMULA_PREFIXES):
+        return f"'{cell}"
+    return cell
 
 
 WRITERS: dict[str, Writer] = {
@@ -79,4 +84,4 @@ WRITERS: dict[str, Writer] = {
     ".graphml": write_graphml,
     ".html": write_html,
 }
-"""CoNLL; triples; RDF in Turtle; GraphML; an interactive graph."""
+"""Writers by suffix: CoNLL, triples, RDF in Turtle, GraphML, an interactive graph."""

@@ -1,33 +1,50 @@
-"""The graph of what was found, as one HTML page to look around in; it opens without a network.
+"""The graph of extractions as one interactive HTML page, which needs no network.
 
-pyvis does not serve: with its resources inside, its page is 750 kB and still asks a content network for Bootstrap, and
-the package brings IPython along. Here networkx lays the graph out, and a short script draws it.
+networkx computes the layout, and a short script draws it. pyvis is not used: its page with the
+resources included has 750 kB and still loads Bootstrap from the network, and the package depends on
+IPython.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import NDArray
 
-from mmie.inference.formats.graphs import build_graph
+from mmie.inference.formats.graphs import EntityKey, build_graph
 from mmie.types import Extraction
-from mmie.utils.files import atomic_write
+from mmie.utils.files import atomic_write_text
 from mmie.utils.optional import require
 
 MAX_NODES = 300
-"""Entities on a page; more cannot be told apart."""
-_SHOWN_POSTS = 20
-"""Posts that are named of a relation, the most probable first."""
+"""Largest number of entities on a page; more cannot be told apart."""
+_MAX_POSTS = 20
+"""Largest number of posts that are listed for a relation, the most probable first."""
 _SPACING = 90.0
-"""Room of an entity, in pixels."""
-_CLOSEST = 75.0
-"""Pixels between the two closest entities of a part, so that their names can be told apart ..."""
-_STRETCH = 2.5
-"""... unless that makes the part larger than this many times what its entities need by their number."""
-_COLOURS = 10
+"""Width and height of an entity in pixels."""
+_MIN_DISTANCE = 75.0
+"""Pixels between the two closest entities of a component, so that their names do not overlap."""
+_MAX_STRETCH = 2.5
+"""Largest factor by which a component grows to reach `_MIN_DISTANCE`."""
+_NUM_COLOURS = 10
+_ASPECT_RATIO = 1.4
+
+Positions = dict[EntityKey, tuple[float, float]]
+"""x and y of nodes in pixels."""
+
+
+class _Layout(NamedTuple):
+    """Layout of a connected component, with margins, in pixels."""
+
+    positions: Mapping[EntityKey, Sequence[float]]
+    width: float
+    height: float
 
 
 def write_html(
@@ -39,108 +56,121 @@ def write_html(
     """Write the graph of `build_graph` as a page.
 
     Args:
-        extractions: What was found.
-        file: Where to write.
+        extractions: The extractions.
+        file: The file.
         min_probability: See `build_graph`.
-        max_nodes: Entities that are shown: those with the most relations, then the most mentions. The page says how
-            many there are.
+        max_nodes: Largest number of entities on the page: those with the most relations, then the
+            most mentions. The page gives the number of all entities.
 
     Raises:
         MissingPackageError: networkx is not installed.
         OSError: The file cannot be written.
     """
     graph = build_graph(extractions, min_probability)
-    kept = sorted(graph, key=lambda key: (-graph.degree(key), -graph.nodes[key]["count"], key))[
-        :max_nodes
-    ]
-    shown = graph.subgraph(kept)
+
+    def importance(key: EntityKey) -> tuple[int, int, EntityKey]:
+        return -graph.degree(key), -graph.nodes[key]["count"], key
+
+    nodes = sorted(graph, key=importance)[:max_nodes]
     environment = Environment(
         loader=PackageLoader("mmie.inference.formats"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    page = environment.get_template("graph.html").render(**page_values(shown, kept), whole=graph)
-    atomic_write(Path(file), lambda partial: partial.write_text(page, encoding="utf-8"))
+    values = page_values(graph.subgraph(nodes), nodes)
+    page = environment.get_template("graph.html").render(**values, whole=graph)
+    atomic_write_text(Path(file), page)
 
 
-def page_values(graph: Any, order: Sequence[Any]) -> dict[str, Any]:
-    """What the page shows: ``types``, ``nodes`` and ``edges``, in plain values.
+def page_values(graph: Any, order: Sequence[EntityKey]) -> dict[str, Any]:
+    """Return the types, nodes and edges that the page shows, in plain values.
 
     Args:
         graph: A graph of `build_graph`.
         order: Its nodes, in the order in which the keyboard reaches them.
     """
-    places = {key: number for number, key in enumerate(order)}
-    types = sorted({key.type for key in order})
-    spots = place_nodes(graph)
-    nodes = [
-        {
-            **graph.nodes[key],
-            "tone": types.index(key.type) % _COLOURS,
-            "x": spots[key][0],
-            "y": spots[key][1],
-        }
-        for key in order
-    ]
-    edges = [
-        {**values, "head": places[head], "tail": places[tail], **_evidence(values["posts"])}
-        for head, tail, values in graph.edges(data=True)
-    ]
-    legend = [{"name": name, "tone": number % _COLOURS} for number, name in enumerate(types)]
-    return {
-        "types": legend,
-        "nodes": nodes,
-        "edges": sorted(edges, key=lambda edge: (edge["head"], edge["tail"])),
-    }
+    legend = []
+    tones = {}
+    for index, name in enumerate(sorted({key.type for key in order})):
+        tones[name] = index % _NUM_COLOURS
+        legend.append({"name": name, "tone": tones[name]})
+    indices = {key: index for index, key in enumerate(order)}
+    positions = place_nodes(graph)
+    nodes = []
+    for key in order:
+        x, y = positions[key]
+        nodes.append({**graph.nodes[key], "tone": tones[key.type], "x": x, "y": y})
+    edges = []
+    for head, tail, values in graph.edges(data=True):
+        posts = values["posts"]
+        edges.append(
+            {
+                **values,
+                "head": indices[head],
+                "tail": indices[tail],
+                "posts": Counter(posts).most_common(_MAX_POSTS),
+                "posts_count": len(posts),
+            }
+        )
+    edges.sort(key=itemgetter("head", "tail"))
+    return {"types": legend, "nodes": nodes, "edges": edges}
 
 
-def place_nodes(graph: Any) -> dict[Any, tuple[float, float]]:
-    """A place in pixels for every node, the same every time: each connected part by itself, the parts in rows."""
+def place_nodes(graph: Any) -> Positions:
+    """Compute a position for every node, deterministically.
+
+    Each connected component is laid out alone; the components fill rows, the largest first.
+    """
     networkx = require("networkx", "graph")
-    parts = sorted(
-        networkx.weakly_connected_components(graph), key=lambda part: (-len(part), min(part))
+    components = sorted(
+        networkx.weakly_connected_components(graph),
+        key=lambda component: (-len(component), min(component)),
     )
-    boxes = [_lay_out(networkx, graph.subgraph(sorted(part))) for part in parts]
-    sizes = [_size(box) for box in boxes]
-    wide = 1.4 * math.sqrt(sum(width * height for width, height in sizes))
-    spots, left, top, tallest = {}, 0.0, 0.0, 0.0
-    for box, (width, height) in zip(boxes, sizes, strict=True):
-        if left and left + width > wide:
-            left, top, tallest = 0.0, top + tallest, 0.0
-        tallest = max(tallest, height)
-        spots.update({key: (left + x, top + y) for key, (x, y) in box.items()})
-        left += width
-    return {key: (round(x, 1), round(y, 1)) for key, (x, y) in spots.items()}
+    layouts = [_lay_out(networkx, graph.subgraph(sorted(nodes))) for nodes in components]
+    area = sum(layout.width * layout.height for layout in layouts)
+    max_width = _ASPECT_RATIO * math.sqrt(area)
+    positions: Positions = {}
+    left = top = row_height = 0.0
+    for layout in layouts:
+        if left and left + layout.width > max_width:
+            left = 0.0
+            top += row_height
+            row_height = 0.0
+        for key, (x, y) in layout.positions.items():
+            positions[key] = round(left + x, 1), round(top + y, 1)
+        left += layout.width
+        row_height = max(row_height, layout.height)
+    return positions
 
 
-def _lay_out(networkx: Any, part: Any) -> dict[Any, tuple[float, float]]:
-    """Places of the nodes of a connected part in pixels, with a margin to the left and above."""
-    if len(part) == 1:
-        return dict.fromkeys(part, (_SPACING / 2, _SPACING / 2))
-    simple = networkx.Graph()  # two relations between a pair pull no harder than one
-    simple.add_nodes_from(sorted(part))
-    simple.add_edges_from(sorted(part.edges()))
-    drawn = networkx.spring_layout(simple, seed=0, iterations=200)
-    spots = {key: (float(x), float(y)) for key, (x, y) in drawn.items()}
-    closest = min(math.dist(*pair) for pair in combinations(spots.values(), 2))
-    plain = _SPACING * math.sqrt(len(spots)) / 2
-    scale = max(plain, min(_STRETCH * plain, _CLOSEST / max(closest, 1e-9)))
-    left, top = (min(spot[axis] for spot in spots.values()) for axis in (0, 1))
-    return {
-        key: (_SPACING / 2 + scale * (x - left), _SPACING / 2 + scale * (y - top))
-        for key, (x, y) in spots.items()
-    }
+def _lay_out(networkx: Any, component: Any) -> _Layout:
+    """Lay out a connected component."""
+    margin = _SPACING / 2
+    if len(component) == 1:
+        return _Layout(dict.fromkeys(component, (margin, margin)), _SPACING, _SPACING)
+    # Without parallel edges: two relations between a pair attract no more than one.
+    simple_graph = networkx.Graph()
+    simple_graph.add_nodes_from(sorted(component))
+    simple_graph.add_edges_from(sorted(component.edges()))
+    layout = networkx.spring_layout(simple_graph, seed=0, iterations=200)
+    points = np.array(list(layout.values()))  # (nodes, 2)
+    positions = margin + _scale(points) * (points - points.min(axis=0))  # (nodes, 2)
+    width, height = (positions.max(axis=0) + margin).tolist()
+    return _Layout(dict(zip(layout, positions.tolist(), strict=True)), width, height)
 
 
-def _size(box: dict[Any, tuple[float, float]]) -> tuple[float, float]:
-    """Width and height of a part with its margins, in pixels."""
-    return max(x for x, _ in box.values()) + _SPACING / 2, max(
-        y for _, y in box.values()
-    ) + _SPACING / 2
+def _scale(points: NDArray[np.float64]) -> float:
+    """Return the pixels of a unit of the layout.
 
+    A component has the area that its number of nodes needs. It grows by at most `_MAX_STRETCH`
+    where two nodes would be closer than `_MIN_DISTANCE`.
 
-def _evidence(posts: dict[str, float]) -> dict[str, Any]:
-    """The most probable posts of a relation, and how many there are."""
-    best = sorted(posts.items(), key=lambda item: -item[1])
-    return {"posts": best[:_SHOWN_POSTS], "posts_count": len(posts)}
+    Args:
+        points: (nodes, 2) positions of the nodes.
+    """
+    pairs = combinations(points.tolist(), 2)
+    min_distance = min(math.dist(first, second) for first, second in pairs)
+    scale = _SPACING * math.sqrt(len(points)) / 2
+    stretched_scale = _MIN_DISTANCE / max(min_distance, 1e-9)
+    return max(scale, min(_MAX_STRETCH * scale, stretched_scale))

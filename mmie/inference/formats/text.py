@@ -1,76 +1,149 @@
-"""What was found in posts, as text: JSON lines, CoNLL, and CSV of triples.
+"""Extractions as text: JSON lines, CoNLL, and triples.
 
-A line of JSON is a post that `mmie.data.JsonlCorpus` reads: what one model found can train another.
+A JSON line is a post that `mmie.data.JsonlCorpus` reads, so that the results of one model can train
+another one.
 """
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from mmie.data.corpora.base import cut
+from mmie.data.records import entity_record, relation_record, span_record
 from mmie.data.words import split_words
 from mmie.tags import OUTSIDE, entities_to_tags
-from mmie.types import Entity, Extraction, Mention, MmieError, TagScheme, Triple
+from mmie.types import (
+    NO_RELATION,
+    Entity,
+    Extraction,
+    Mention,
+    MmieError,
+    TagScheme,
+    Triple,
+)
+from mmie.utils.text import truncate
 
 
 class FormatError(MmieError, ValueError):
-    """A line that does not hold what was found in a post."""
+    """A line that is no extraction, or an extraction that a format cannot express."""
 
 
 def to_json(extraction: Extraction) -> dict[str, Any]:
-    """What was found in a post, in plain values; offsets count characters."""
-    line: dict[str, Any] = {
+    """Convert an extraction to the JSON form of `mmie.data.records`; offsets count characters."""
+    record: dict[str, Any] = {
         "id": extraction.id,
         "text": extraction.text,
         "entities": [
-            {**_place(mention), "probability": mention.probability}
-            for mention in extraction.entities
+            entity_record(_span(mention), mention.probability) for mention in extraction.entities
         ],
         "relations": [
-            {
-                "head": _place(triple.head),
-                "label": triple.label,
-                "tail": _place(triple.tail),
-                "probability": triple.probability,
-            }
+            relation_record(
+                _span(triple.head), triple.label, _span(triple.tail), triple.probability
+            )
             for triple in extraction.relations
         ],
     }
-    return {**line, "problems": list(extraction.problems)} if extraction.problems else line
+    if extraction.problems:
+        record["problems"] = list(extraction.problems)
+    return record
 
 
-def from_json(line: Mapping[str, Any]) -> Extraction:
-    """What `to_json` was given.
+def from_json(record: Mapping[str, Any]) -> Extraction:
+    """Convert a record in the JSON form of `mmie.data.records` to an extraction.
 
-    Where the words stood is not in the line: ``offsets`` are those of the text as the package splits it.
+    A record with ``text`` lacks the words: its offsets are those of the text as the package splits
+    it. A record with ``words``, as in ``predictions.jsonl``, has their joined text.
 
     Raises:
-        FormatError: The line says something else.
+        FormatError: The record is no extraction.
     """
     try:
-        text, problems = line["text"], line.get("problems") or ()
-        mentions = [_mention(text, record, record["probability"]) for record in line["entities"]]
-        known = {(mention.start, mention.end, mention.type): mention for mention in mentions}
-        triples = [_triple(text, record, known) for record in line["relations"]]
-        names = (line["id"], text, *problems, *(triple.label for triple in triples))
+        text = _RecordText.of(record)
+        problems = tuple(record.get("problems") or ())
+        mentions = []
+        known = {}
+        for entity in record.get("entities", ()) if text.has_words else record["entities"]:
+            mention = text.mention(entity, entity["probability"])
+            mentions.append(mention)
+            known[mention.start, mention.end, mention.type] = mention
+        triples = []
+        for relation in record.get("relations", ()) if text.has_words else record["relations"]:
+            if not (text.has_words and relation["label"] == NO_RELATION):
+                triples.append(_parse_triple(text, relation, known))
+        strings = [record["id"], text.text, *problems, *(triple.label for triple in triples)]
     except KeyError as error:
         raise FormatError(
             f"expected a post with what was found in it: {error} is missing"
         ) from None
     except (TypeError, ValueError, AttributeError) as error:
-        raise FormatError(f"expected a post with what was found in it: {cut(str(error))}") from None
-    if not all(isinstance(name, str) for name in names):
+        raise FormatError(
+            f"expected a post with what was found in it: {truncate(str(error))}"
+        ) from None
+    if not all(isinstance(string, str) for string in strings):
         raise FormatError("expected strings for id, text, labels and problems")
-    offsets = tuple((start, end) for _, start, end in split_words(text))
-    return Extraction(line["id"], text, offsets, tuple(mentions), tuple(triples), tuple(problems))
+    return Extraction(
+        record["id"], text.text, text.offsets, tuple(mentions), tuple(triples), problems
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _RecordText:
+    """Text of a record, and how the record's offsets count in it.
+
+    Attributes:
+        text: The text, or the words joined by spaces.
+        offsets: First and last (exclusive) character of each word.
+        has_words: Whether the record's offsets count words, not characters.
+    """
+
+    text: str
+    offsets: tuple[tuple[int, int], ...]
+    has_words: bool
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Self:
+        """Read the text or the words of a record.
+
+        Raises:
+            KeyError: The record has neither.
+            TypeError: The text or a word is no string.
+        """
+        if "words" not in record:
+            text = record["text"]
+            return cls(text, tuple((start, end) for _, start, end in split_words(text)), False)
+        offsets = []
+        start = 0
+        for word in record["words"]:
+            offsets.append((start, start + len(word)))
+            start += len(word) + 1
+        return cls(" ".join(record["words"]), tuple(offsets), True)
+
+    def mention(self, item: Mapping[str, Any], probability: float) -> Mention:
+        """Convert an item of the record to a mention.
+
+        Raises:
+            ValueError: The item lies outside the text or has no type, or the probability is none.
+        """
+        start, end, entity_type = item["start"], item["end"], item["type"]
+        unit, length = "characters", len(self.text)
+        if self.has_words:
+            unit, length = "words", len(self.offsets)
+        if type(start) is not int or type(end) is not int or not 0 <= start < end <= length:
+            raise ValueError(f"a mention from {start!r} to {end!r} of a text of {length} {unit}")
+        if not isinstance(entity_type, str):
+            raise ValueError(f"a mention of type {entity_type!r}")
+        if self.has_words:
+            start, end = self.offsets[start][0], self.offsets[end - 1][1]
+        probability = _parse_probability(probability)
+        return Mention(self.text[start:end], entity_type, start, end, probability)
 
 
 def read_jsonl(file: str | Path) -> Iterator[Extraction]:
-    """What a file of `to_json`'s lines holds, a line at a time; blank lines are left out.
+    """Yield the extractions of a file of JSON lines, skipping blank lines.
 
     Raises:
-        FormatError: A line holds something else; it is named.
+        FormatError: A line is no extraction; the message names the line.
         OSError: The file cannot be read.
     """
     with open(file, "rb") as lines:
@@ -84,23 +157,26 @@ def read_jsonl(file: str | Path) -> Iterator[Extraction]:
 
 
 def to_conll(extraction: Extraction, scheme: TagScheme = "bio") -> str:
-    """A line ``word<TAB>tag`` for every word, and a blank one; as `mmie.data.Twitter2017` reads it, without picture.
+    """Format an extraction as CoNLL lines ``word<TAB>tag`` and a blank line.
+
+    `mmie.data.Twitter2017` reads them as a post without picture.
 
     Raises:
-        FormatError: A mention starts or ends within a word, or two share one: tags cannot say that.
+        FormatError: A mention starts or ends within a word, or two mentions share a word, which
+            tags cannot express.
     """
     words = [extraction.text[start:end] for start, end in extraction.offsets]
-    entities = [_entity(extraction, mention) for mention in extraction.entities]
+    entities = [_to_entity(extraction, mention) for mention in extraction.entities]
     try:
         tags = entities_to_tags(entities, len(words), scheme)
     except ValueError as error:
-        raise FormatError(f"post {cut(extraction.id)}: {cut(str(error))}") from None
+        raise FormatError(f"post {truncate(extraction.id)}: {truncate(str(error))}") from None
     lines = [f"{word}\t{tag}" for word, tag in zip(words, tags, strict=True)]
     return "\n".join([f"IMGID:{extraction.id}", *lines, "", ""])
 
 
 def to_triples(extraction: Extraction) -> list[dict[str, Any]]:
-    """A row for every relation: who, what, whom, and where it was said."""
+    """Convert the relations of an extraction to flat rows of post, head, label and tail."""
     return [
         {
             "post": extraction.id,
@@ -115,48 +191,58 @@ def to_triples(extraction: Extraction) -> list[dict[str, Any]]:
     ]
 
 
-def _place(mention: Mention) -> dict[str, Any]:
-    return {"text": mention.text, "type": mention.type, "start": mention.start, "end": mention.end}
+def _span(mention: Mention) -> dict[str, Any]:
+    """Return the record of a mention's span."""
+    return span_record(mention.text, mention.type, mention.start, mention.end)
 
 
-def _mention(text: str, record: Mapping[str, Any], probability: float) -> Mention:
-    """The mention of a line's record.
+def _parse_triple(
+    text: _RecordText, item: Mapping[str, Any], known: Mapping[tuple[int, int, str], Mention]
+) -> Triple:
+    """Convert an item of a record to a triple.
+
+    Args:
+        text: The text of the record.
+        item: The item.
+        known: Mentions of the post by start, end and type. A head or tail that is none of them was
+            given with the post and is certain.
 
     Raises:
-        ValueError: It lies outside the text, has no type, or its probability is none.
+        ValueError: The head or tail lies outside the text, or the probability is none.
     """
-    start, end, kind = record["start"], record["end"], record["type"]
-    if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(text):
-        raise ValueError(f"a mention from {start!r} to {end!r} of a text of {len(text)} characters")
-    if not isinstance(kind, str):
-        raise ValueError(f"a mention of type {kind!r}")
-    return Mention(text[start:end], kind, start, end, _probability(probability))
+    head = text.mention(item["head"], 1.0)
+    tail = text.mention(item["tail"], 1.0)
+    return Triple(
+        known.get((head.start, head.end, head.type), head),
+        item["label"],
+        known.get((tail.start, tail.end, tail.type), tail),
+        _parse_probability(item["probability"]),
+    )
 
 
-def _triple(
-    text: str, record: Mapping[str, Any], known: Mapping[tuple[int, int, str], Mention]
-) -> Triple:
-    """The relation of a line's record; one that no mention of the line stands for is certain, as one that was given."""
-    ends = (_mention(text, record[name], 1.0) for name in ("head", "tail"))
-    head, tail = (known.get((end.start, end.end, end.type), end) for end in ends)
-    return Triple(head, record["label"], tail, _probability(record["probability"]))
+def _parse_probability(value: float) -> float:
+    """Return a value as a probability.
 
-
-def _probability(value: float) -> float:
+    Raises:
+        ValueError: The value is no number from 0 to 1.
+    """
     if not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ValueError(f"a probability of {value!r}")
     return float(value)
 
 
-def _entity(extraction: Extraction, mention: Mention) -> Entity:
-    """A mention by its words.
+def _to_entity(extraction: Extraction, mention: Mention) -> Entity:
+    """Convert a mention to an entity, which counts words.
 
     Raises:
-        FormatError: It starts or ends where no word does.
+        FormatError: The mention starts or ends within a word.
     """
-    starts, ends = zip(*extraction.offsets, strict=True) if extraction.offsets else ((), ())
+    starts = [start for start, _ in extraction.offsets]
+    ends = [end for _, end in extraction.offsets]
     if mention.start not in starts or mention.end not in ends:
         raise FormatError(
-            f"post {cut(extraction.id)}: '{cut(mention.text)}' starts or ends where no word does"
+            f"post {truncate(extraction.id)}: '{truncate(mention.text)}' "
+            "starts or ends where no word does"
         )
-    return Entity(starts.index(mention.start), ends.index(mention.end) + 1, mention.type or OUTSIDE)
+    first, last = starts.index(mention.start), ends.index(mention.end)
+    return Entity(first, last + 1, mention.type or OUTSIDE)

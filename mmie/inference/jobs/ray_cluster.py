@@ -1,4 +1,4 @@
-"""Ray as the engine needs it: running, in order, with room for an actor, and with errors of one line."""
+"""Ray sessions, ordered Ray Data, GPUs of an actor, and errors in one line."""
 
 import logging
 import math
@@ -8,37 +8,41 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mmie.inference.jobs.ray_rows import locate
+from mmie.inference.jobs.ray_rows import resolve_location
 from mmie.types import MmieError
+from mmie.utils.text import first_line
 
 
 class RayEngineError(MmieError, RuntimeError):
-    """Ray cannot do what is asked, or stopped."""
+    """A request that Ray cannot meet, or a job during which Ray stopped."""
 
 
 @contextmanager
-def session(ray: Any, address: str | None, cpus: float) -> Iterator[None]:
-    """Ray running: the one that this process has, or else a cluster's, or a new one, until the end.
+def ray_session(ray: Any, address: str | None, cpus_per_actor: float) -> Iterator[None]:
+    """Use the Ray session of this process, or else join a cluster or start one until the end.
+
+    Args:
+        ray: The ``ray`` package.
+        address: Cluster to join; None takes that of ``RAY_ADDRESS``, or else a new one on this
+            machine.
+        cpus_per_actor: Cores of an actor, which a new cluster must have.
 
     Raises:
-        RayEngineError: There is no cluster at the address.
+        RayEngineError: No cluster can be reached at the address.
     """
     if ray.is_initialized():
         yield
         return
-    place = address or os.environ.get("RAY_ADDRESS") or "local"
+    cluster = address or os.environ.get("RAY_ADDRESS") or "local"
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
-    if place == "local":  # reading and writing take a core beside the actor's
-        options |= {
-            "num_cpus": max(os.cpu_count() or 1, math.ceil(cpus) + 1),
-            "include_dashboard": False,
-        }
+    if cluster == "local":
+        # Reading and writing take a core beside the actor's.
+        options["num_cpus"] = max(os.cpu_count() or 1, math.ceil(cpus_per_actor) + 1)
+        options["include_dashboard"] = False
     try:
-        ray.init(place, **options)
+        ray.init(cluster, **options)
     except (ConnectionError, ValueError) as error:
-        raise RayEngineError(
-            f"no Ray cluster at '{place}': {str(error).splitlines()[0]}"
-        ) from error
+        raise RayEngineError(f"no Ray cluster at '{cluster}': {first_line(error)}") from error
     try:
         yield
     finally:
@@ -46,52 +50,70 @@ def session(ray: Any, address: str | None, cpus: float) -> Iterator[None]:
 
 
 @contextmanager
-def in_order(data: Any) -> Iterator[None]:
-    """Ray Data keeps the posts in order, and shows its progress to a terminal alone."""
-    context, logger = data.DataContext.get_current(), logging.getLogger("ray.data")
-    before = context.execution_options.preserve_order, context.enable_progress_bars, logger.level
-    shown = sys.stderr.isatty()
-    context.execution_options.preserve_order, context.enable_progress_bars = True, shown
+def ordered_data(data: Any) -> Iterator[None]:
+    """Make Ray Data keep the order of rows and show progress bars on terminals only.
+
+    Args:
+        data: The ``ray.data`` package.
+    """
+    context = data.DataContext.get_current()
+    logger = logging.getLogger("ray.data")
+    preserve_order = context.execution_options.preserve_order
+    progress_bars = context.enable_progress_bars
+    level = logger.level
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = sys.stderr.isatty()
     logger.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        context.execution_options.preserve_order, context.enable_progress_bars = before[:2]
-        logger.setLevel(before[2])
+        context.execution_options.preserve_order = preserve_order
+        context.enable_progress_bars = progress_bars
+        logger.setLevel(level)
 
 
-def find_gpus(ray: Any, wanted: float | None) -> float:
-    """GPUs of an actor.
+def resolve_gpus(ray: Any, gpus_per_actor: float | None) -> float:
+    """Return the number of GPUs of an actor, by default one if the cluster has any.
 
     Raises:
-        RayEngineError: There are fewer, and actors would be waited for forever.
+        RayEngineError: The cluster has fewer GPUs, and Ray would wait for them forever.
     """
-    there = ray.cluster_resources().get("GPU", 0)
-    if wanted is None:
-        return 1 if there else 0
-    if wanted > there:
-        raise RayEngineError(f"gpus_per_actor is {wanted:g}: the Ray cluster has {there:g} GPUs")
-    return wanted
+    available = ray.cluster_resources().get("GPU", 0)
+    if gpus_per_actor is None:
+        return 1 if available else 0
+    if gpus_per_actor > available:
+        raise RayEngineError(
+            f"gpus_per_actor is {gpus_per_actor:g}: the Ray cluster has {available:g} GPUs"
+        )
+    return gpus_per_actor
 
 
 def write_rows(rows: Any, out: str, rows_per_file: int) -> None:
-    """Compute and write rows.
+    """Compute the rows of a Ray data set and write them as Parquet files.
+
+    Args:
+        rows: The data set.
+        out: Folder of the files.
+        rows_per_file: Smallest number of rows of a file.
 
     Raises:
-        MmieError: What an actor or a task raised, or that Ray stopped.
+        MmieError: An actor or a task raised it.
+        RayEngineError: Ray stopped for another reason.
     """
-    system, name = locate(out)
+    filesystem, path = resolve_location(out)
     try:
-        rows.write_parquet(name, filesystem=system, min_rows_per_file=rows_per_file)
+        rows.write_parquet(path, filesystem=filesystem, min_rows_per_file=rows_per_file)
     except Exception as error:  # Ray wraps what its workers raise, and adds lines to it
         cause = _find_cause(error)
-        line = (str(cause).splitlines() or [""])[0]
+        message = (str(cause).splitlines() or [""])[0]
         if isinstance(cause, MmieError):
-            raise type(cause)(line) from None
-        raise RayEngineError(f"Ray stopped: {type(cause).__name__}: {line}") from error
+            raise type(cause)(message) from None
+        raise RayEngineError(f"Ray stopped: {type(cause).__name__}: {message}") from error
 
 
 def _find_cause(error: BaseException) -> BaseException:
-    """What was raised where the work is done; Ray's own error quotes its whole traceback."""
+    """Return the exception that a worker raised, which Ray wraps and quotes with its traceback."""
     cause = getattr(error, "cause", None)
-    return _find_cause(cause) if isinstance(cause, BaseException) and cause is not error else error
+    if isinstance(cause, BaseException) and cause is not error:
+        return _find_cause(cause)
+    return error

@@ -1,9 +1,9 @@
-"""Extraction over many machines: Ray Data reads posts, actors answer them, Parquet files hold what was found."""
+"""Extraction on many machines with Ray Data: read posts, extract in actors, write Parquet files."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import PurePosixPath
@@ -11,33 +11,58 @@ from typing import Any, NamedTuple
 
 from mmie.data.sources import SourceError
 from mmie.inference.extractor import Extractor, load_extractor
-from mmie.inference.jobs.ray_cluster import find_gpus, in_order, session, write_rows
+from mmie.inference.jobs.ray_cluster import ordered_data, ray_session, resolve_gpus, write_rows
 from mmie.inference.jobs.ray_rows import (
-    find_source,
-    locate,
+    extraction_to_row,
+    list_source,
     read_rows,
+    resolve_location,
     result_schema,
     row_schema,
-    to_post,
-    to_result,
+    row_to_post,
 )
 from mmie.types import Extraction, Post
 from mmie.utils.optional import require
+from mmie.utils.text import first_line
 
-DONE = "_SUCCESS"
-"""An empty file beside the results that says that they are all there; readers of Parquet pass over it."""
-_ROWS = 256
+SUCCESS = "_SUCCESS"
+"""Empty file beside the results that marks them as complete; readers of Parquet ignore it."""
+_READ_ROWS = 256
 """Posts that are read at a time."""
-_FETCHERS = 16
+_FETCH_THREADS = 16
 """Threads of an actor that fetch pictures from object storage."""
 
 
-class Outcome(NamedTuple):
-    """What a run left.
+@dataclass(frozen=True, slots=True)
+class RayOptions:
+    """Settings of a Ray job.
 
     Attributes:
-        posts: Rows written.
-        with_problems: Those of them of whose post something could not be used.
+        batch_size: Posts, or pairs of entities, that are computed together.
+        window: Posts that an actor receives at a time.
+        num_actors: Largest number of copies of the models; fewer start where resources are short.
+        gpus_per_actor: Share of a GPU that each takes; None takes 1 if the cluster has any.
+        cpus_per_actor: Cores that each takes.
+        rows_per_file: Smallest number of rows of a file of results.
+        address: Cluster to join; None takes that of ``RAY_ADDRESS``, or else a new one on this
+            machine.
+    """
+
+    batch_size: int = 32
+    window: int = 256
+    num_actors: int = 1
+    gpus_per_actor: float | None = None
+    cpus_per_actor: float = 1
+    rows_per_file: int = 50_000
+    address: str | None = None
+
+
+class RaySummary(NamedTuple):
+    """Result of a Ray job.
+
+    Attributes:
+        posts: Rows that were written.
+        with_problems: Rows of posts of which some part could not be used.
     """
 
     posts: int
@@ -48,197 +73,200 @@ def extract_with_ray(
     source: str,
     out: str,
     checkpoints: Mapping[str, str],
-    batch_size: int = 32,
-    num_actors: int = 1,
-    gpus_per_actor: float | None = None,
-    cpus_per_actor: float = 1,
-    window: int = 256,
     images: str | None = None,
-    rows_per_file: int = 50_000,
-    address: str | None = None,
-) -> Outcome:
-    """Answer all posts of some files, and write Parquet files with a row for each.
+    options: RayOptions | None = None,
+) -> RaySummary:
+    """Extract entities and relations from files of posts and write them to Parquet files.
 
-    The rows, files in order of their names, are in the order of the posts. They are, value for value, what an
-    `Extractor` with the same checkpoints, ``batch_size`` and ``window`` gives on the same device. A post that cannot be
-    read has a row that says so in ``problems``; since it takes a place in its window, the last digits of the others'
-    probabilities may then differ. A post without an id is named by its line or row, behind its file if there are
+    Each post has one row, in the order of the files' names and of their posts. Rows equal, value
+    for value, what an `Extractor` with the same checkpoints, ``batch_size`` and ``window`` returns
+    on the same device. A post that cannot be read has a row whose ``problems`` say why; since it
+    takes up a position in its window, the last digits of the others' probabilities may then differ.
+    A post without an id is named by its line or row, after the name of its file if there are
     several.
 
-    Places are paths or URLs that pyarrow knows (``s3://``, ``gs://``, ``file://``...). Paths, those of the checkpoints
-    among them, must lead to the same on every machine. A file is read by one task.
+    Locations are paths, or URLs that pyarrow supports (``s3://``, ``gs://``, ``file://``...).
+    Paths, those of the checkpoints included, must lead to the same files on every machine. Each
+    file is read by one task.
 
     Args:
-        source: A ``.parquet`` or ``.jsonl`` file, or a folder of such; see `mmie.inference.jobs.ray_rows`.
-        out: Folder for the results, empty or not there yet. Until the run is through it holds no `DONE`.
-        checkpoints: By task, as `Extractor` puts them together: ``ner``, ``re``, or both.
-        batch_size: Posts, or pairs of entities, that are computed together.
-        num_actors: Copies of the models at most; fewer start where there is no room for more.
-        gpus_per_actor: Share of a GPU that each takes; None takes 1 if there is any.
-        cpus_per_actor: Cores that each takes.
-        window: Posts that an actor gets at a time.
-        images: Folder that the names of pictures count from; by default that of the posts. None outside is opened.
-        rows_per_file: Rows of a file of results, at least.
-        address: Cluster to join; by default that of ``RAY_ADDRESS``, or else a new one on this machine.
+        source: A ``.parquet`` or ``.jsonl`` file, or a folder of such files; see
+            `mmie.inference.jobs.ray_rows`.
+        out: New or empty folder for the results. It holds no `SUCCESS` until the job is finished.
+        checkpoints: Checkpoints by task: ``ner``, ``re``, or both.
+        images: Folder that the names of pictures are relative to, by default that of the posts. No
+            picture outside it is opened.
+        options: Settings of the job; None takes the defaults.
 
     Raises:
         CheckpointError: A checkpoint cannot be used.
         MissingPackageError: Ray is not installed.
-        RayEngineError: There is no such cluster, or no room for an actor, or Ray stopped.
-        SourceError: The posts cannot be read, or the results not written.
+        RayEngineError: The cluster cannot be reached, has no room for an actor, or Ray stopped.
+        SourceError: The posts cannot be read, or the results cannot be written.
     """
+    options = options or RayOptions()
     ray, data = require("ray", "ray"), require("ray.data", "ray")
-    files, folder = find_source(source)
+    files, folder = list_source(source)
     _check_empty(out)
-    settings: dict[str, Any] = {
-        **_absolute(checkpoints),
-        "batch_size": batch_size,
-        "window": window,
+    extractor_options: dict[str, Any] = {
+        **_absolute_paths(checkpoints),
+        "batch_size": options.batch_size,
+        "window": options.window,
     }
-    load_extractor(
-        **settings, device="cpu"
-    )  # what is wrong with a checkpoint is told before a cluster starts
-    with session(ray, address, cpus_per_actor), in_order(data):
-        gpus = find_gpus(ray, gpus_per_actor)
-        rows = data.from_items(list(files), override_num_blocks=len(files))
+    # A wrong checkpoint is reported before a cluster starts.
+    load_extractor(**extractor_options, device="cpu")
+    with ray_session(ray, options.address, options.cpus_per_actor), ordered_data(data):
+        gpus = resolve_gpus(ray, options.gpus_per_actor)
+        extractor_options["device"] = "cuda" if gpus else "cpu"
+        rows = _read_windows(data, source, files, options.window)
         rows = rows.map_batches(
-            partial(_read, source=source, alone=len(files) == 1),
-            batch_size=None,
-            batch_format="pyarrow",
-        )
-        rows = rows.repartition(target_num_rows_per_block=window, strict=True)
-        rows = rows.map_batches(
-            PostActor,
-            fn_constructor_kwargs={
-                **settings,
-                "device": "cuda" if gpus else "cpu",
-                "images": images or folder,
-            },
+            ExtractionActor,
+            fn_constructor_kwargs={**extractor_options, "images": images or folder},
             batch_size=None,  # a block as it is: a window
             batch_format="pyarrow",
-            compute=data.ActorPoolStrategy(min_size=1, max_size=num_actors),
+            compute=data.ActorPoolStrategy(min_size=1, max_size=options.num_actors),
             num_gpus=gpus,
-            num_cpus=cpus_per_actor,
+            num_cpus=options.cpus_per_actor,
         )
-        write_rows(rows, out, rows_per_file)
+        write_rows(rows, out, options.rows_per_file)
     return _finish(out)
 
 
-class PostActor:
-    """Holds an extractor, and answers windows of posts.
+class ExtractionActor:
+    """Ray actor that holds an extractor and applies it to windows of posts.
 
     Args:
         images: Folder of the pictures.
-        **options: As `load_extractor` takes them.
+        **options: Arguments of `load_extractor`.
     """
 
     def __init__(self, images: str, **options: Any) -> None:
         self.extractor = load_extractor(**options)
-        self.pictures = locate(images)
+        self.filesystem, self.folder = resolve_location(images)
 
     def __call__(self, table: Any) -> Any:
-        """Rows of `result_schema` for rows of `row_schema`, pyarrow tables both."""
-        results = answer_rows(self.extractor, table.to_pylist(), *self.pictures)
+        """Map a pyarrow table of `row_schema` to a table of `result_schema`."""
+        results = extract_rows(self.extractor, table.to_pylist(), self.filesystem, self.folder)
         return require("pyarrow", "ray").Table.from_pylist(results, schema=result_schema())
 
 
-def answer_rows(
-    extractor: Extractor, rows: Sequence[Mapping[str, Any]], system: Any, folder: str
-) -> list[Any]:
-    """A row of results for every row of posts.
+def extract_rows(
+    extractor: Extractor, rows: Sequence[Mapping[str, Any]], filesystem: Any, folder: str
+) -> list[dict[str, Any]]:
+    """Extract entities and relations from rows of posts.
 
     Args:
-        extractor: What answers them.
+        extractor: The extractor.
         rows: Rows of `row_schema`.
-        system: The file system of the pictures.
-        folder: Where they lie on it.
+        filesystem: File system of the pictures.
+        folder: Folder of the pictures there.
+
+    Returns:
+        A row of `result_schema` for each row.
     """
-    with ThreadPoolExecutor(_FETCHERS) as pool:
-        read = list(pool.map(lambda row: to_post(row, system, folder), rows))
-    predictions = iter(_to_prediction(extractor, [post for post in read if isinstance(post, Post)]))
-    bad = Extraction("", "", ())
-    return [
-        to_result(
-            next(predictions)
-            if isinstance(post, Post)
-            else replace(bad, id=row["name"], problems=(post,))
-        )
-        for row, post in zip(rows, read, strict=True)
-    ]
+    with ThreadPoolExecutor(_FETCH_THREADS) as pool:
+        posts = list(pool.map(lambda row: row_to_post(row, filesystem, folder), rows))
+    readable = [post for post in posts if isinstance(post, Post)]
+    extractions = iter(_extract_posts(extractor, readable))
+    results = []
+    for row, post in zip(rows, posts, strict=True):
+        if isinstance(post, Post):
+            extraction = next(extractions)
+        else:
+            extraction = Extraction(row["name"], "", (), problems=(post,))
+        results.append(extraction_to_row(extraction))
+    return results
 
 
-def _to_prediction(extractor: Extractor, posts: Sequence[Post[Any]]) -> list[Extraction]:
-    """What is found in posts; if they cannot be answered together, each by itself.
+def _read_windows(data: Any, source: str, files: Sequence[str], window: int) -> Any:
+    """Return a Ray data set of the posts of files in blocks of one window each."""
+    rows = data.from_items(list(files), override_num_blocks=len(files))
+    rows = rows.map_batches(
+        partial(_read_tables, source=source, is_single_file=len(files) == 1),
+        batch_size=None,
+        batch_format="pyarrow",
+    )
+    return rows.repartition(target_num_rows_per_block=window, strict=True)
 
-    If then none of several can be, the fault is not the posts', and is raised.
+
+def _read_tables(files: Any, source: str, is_single_file: bool) -> Iterator[Any]:
+    """Yield pyarrow tables of `row_schema` with the posts of files, some posts at a time.
+
+    Args:
+        files: Table with the paths of the files.
+        source: Path or URL of the source, which has their file system.
+        is_single_file: Whether the source is one file, whose name the posts' names leave out.
     """
-    try:
-        return extractor.extract(posts)
-    except Exception:  # whatever one post makes a model raise, the others must not pay for it
-        alone = [_answer_alone(extractor, post) for post in posts]
-        if len(posts) > 1 and not any(answered for answered, _ in alone):
-            raise
-        return [found for _, found in alone]
-
-
-def _answer_alone(extractor: Extractor, post: Post[Any]) -> tuple[bool, Extraction]:
-    """Whether a post can be answered, and what is found in it."""
-    try:
-        return True, extractor.extract([post])[0]
-    except Exception as error:
-        problem = f"post: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        return False, Extraction(
-            post.id,
-            " ".join(post.words) if post.text is None else post.text,
-            (),
-            (),
-            (),
-            (problem,),
-        )
-
-
-def _read(files: Any, source: str, alone: bool) -> Iterator[Any]:
-    """Tables of `row_schema` with the posts of files, some at a time; ``alone`` if there is but one file."""
-    schema = row_schema()
-    system, _ = locate(source)
+    pa, schema = require("pyarrow", "ray"), row_schema()
+    filesystem, _ = resolve_location(source)
     for file in files["item"].to_pylist():
-        rows = read_rows(system, file, "" if alone else f"{PurePosixPath(file).name}:")
-        while some := list(islice(rows, _ROWS)):
-            yield require("pyarrow", "ray").Table.from_pylist(some, schema=schema)
+        prefix = "" if is_single_file else f"{PurePosixPath(file).name}:"
+        rows = read_rows(filesystem, file, prefix)
+        while chunk := list(islice(rows, _READ_ROWS)):
+            yield pa.Table.from_pylist(chunk, schema=schema)
     yield schema.empty_table()
 
 
-def _absolute(checkpoints: Mapping[str, str]) -> dict[str, str]:
-    """The checkpoints as actors find them, which start in another folder."""
-    return {
-        task: os.path.abspath(path) if os.path.exists(path) else path
-        for task, path in checkpoints.items()
-    }
+def _extract_posts(extractor: Extractor, posts: Sequence[Post[Any]]) -> list[Extraction]:
+    """Extract from posts together, or from each alone if that raises an exception.
+
+    If each of several posts raises alone, too, the model is at fault, and its exception is raised.
+    """
+    try:
+        return extractor.extract(posts)
+    except Exception:  # one post that makes the model fail must not cost the others
+        extractions = []
+        num_failed = 0
+        for post in posts:
+            try:
+                extractions.append(extractor.extract([post])[0])
+            except Exception as error:
+                extractions.append(_failed_extraction(post, error))
+                num_failed += 1
+        if 1 < len(posts) == num_failed:
+            raise
+        return extractions
+
+
+def _failed_extraction(post: Post[Any], error: Exception) -> Extraction:
+    """Return an empty extraction whose problem is the exception that a post caused."""
+    text = " ".join(post.words) if post.text is None else post.text
+    message = (str(error).splitlines() or [""])[0]
+    problem = f"post: {type(error).__name__}: {message}"
+    return Extraction(post.id, text, (), problems=(problem,))
+
+
+def _absolute_paths(checkpoints: Mapping[str, str]) -> dict[str, str]:
+    """Make paths of checkpoints absolute, since actors start in another folder."""
+    paths = {}
+    for task, path in checkpoints.items():
+        paths[task] = os.path.abspath(path) if os.path.exists(path) else path
+    return paths
 
 
 def _check_empty(out: str) -> None:
-    """Refuse a folder with something in it.
+    """Raise unless the folder of the results is new or empty.
 
     Raises:
-        SourceError: It has, or it cannot be looked at.
+        SourceError: The folder holds files, or cannot be listed.
     """
     fs = require("pyarrow.fs", "ray")
-    system, name = locate(out)
+    filesystem, path = resolve_location(out)
     try:
-        found = system.get_file_info(fs.FileSelector(name, allow_not_found=True))
+        files = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
     except OSError as error:
-        raise SourceError(f"'{out}' cannot be written to: {str(error).splitlines()[0]}") from error
-    if found:
+        raise SourceError(f"'{out}' cannot be written to: {first_line(error)}") from error
+    if files:
         raise SourceError(f"'{out}' holds files already: name a new folder, or empty it")
 
 
-def _finish(out: str) -> Outcome:
-    """Mark the results as whole, and count them."""
+def _finish(out: str) -> RaySummary:
+    """Count the results and mark them as complete."""
     dataset, compute = require("pyarrow.dataset", "ray"), require("pyarrow.compute", "ray")
-    system, name = locate(out)
-    system.create_dir(name)
-    results = dataset.dataset(name, schema=result_schema(), filesystem=system, format="parquet")
-    told = compute.list_value_length(dataset.field("problems")) > 0
-    outcome = Outcome(results.count_rows(), results.count_rows(filter=told))
-    system.open_output_stream(f"{name}/{DONE}").close()
-    return outcome
+    filesystem, path = resolve_location(out)
+    filesystem.create_dir(path)
+    results = dataset.dataset(path, schema=result_schema(), filesystem=filesystem, format="parquet")
+    has_problems = compute.list_value_length(dataset.field("problems")) > 0
+    summary = RaySummary(results.count_rows(), results.count_rows(filter=has_problems))
+    filesystem.open_output_stream(f"{path}/{SUCCESS}").close()
+    return summary

@@ -1,7 +1,8 @@
-"""Posts in files of JSON lines or Parquet, near or in object storage, as rows; and rows of what was found in them.
+"""Posts in JSON lines or Parquet files as Arrow rows, and extractions as Arrow rows.
 
-A line of JSON is a post as `mmie.data.sources` reads it; a row of Parquet has the same keys for columns, absent or
-null where there is nothing, other columns aside, and its ``image`` may be the bytes of one.
+Files lie on this machine or in object storage. A JSON line is a post as `mmie.data.sources` reads
+it. A Parquet row has the same keys as columns, which may be absent or null; further columns are
+ignored, and its ``image`` may be the bytes of a picture.
 """
 
 import io
@@ -12,78 +13,91 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from mmie.data.corpora.base import MalformedLine
-from mmie.data.corpora.jsonl import parse_post
+from mmie.data.parsing import MalformedLine
+from mmie.data.post_json import parse_post
 from mmie.data.sources import SourceError
 from mmie.inference.formats.text import to_json
 from mmie.types import Extraction, Post
 from mmie.utils.optional import require
+from mmie.utils.text import first_line, replace_surrogates
 
 COLUMNS = ("id", "text", "words", "image", "crops", "context", "entities", "relations")
-"""What is read of a row of Parquet."""
-MAX_BYTES = 100_000_000
-"""Of a picture in object storage no more bytes are read, so that a larger one counts as truncated."""
-_PARQUET, _JSONL = ".parquet", (".jsonl", ".ndjson")
+"""Columns of a Parquet file that are read."""
+MAX_PICTURE_BYTES = 100_000_000
+"""Largest number of bytes read of a picture in object storage; a larger one counts as truncated."""
+_PARQUET = ".parquet"
+_JSON_LINES = (".jsonl", ".ndjson")
+_PARQUET_BATCH = 256
+"""Rows of a Parquet file that are read at a time."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class Source(NamedTuple):
+class SourceFiles(NamedTuple):
     """Files of posts.
 
     Attributes:
-        files: Their names on the file system, in order.
-        folder: Path or URL of the folder that they are in.
+        files: Their paths on the file system, in order.
+        folder: Path or URL of the folder that holds them.
     """
 
     files: tuple[str, ...]
     folder: str
 
 
-def locate(place: str) -> tuple[Any, str]:
-    """The ``pyarrow`` file system of a path or URL (``s3://``, ``gs://``, ``file://``...), and the name there.
+def resolve_location(location: str) -> tuple[Any, str]:
+    """Return the ``pyarrow`` file system of a path or URL, and the path on it.
+
+    Args:
+        location: A path, or a URL such as ``s3://``, ``gs://`` or ``file://``.
 
     Raises:
-        SourceError: It is no place that pyarrow can reach.
+        SourceError: pyarrow has no file system for the location.
     """
     fs = require("pyarrow.fs", "ray")
+    uri = location if "://" in location else os.path.abspath(location)
     try:
-        system, name = fs.FileSystem.from_uri(place if "://" in place else os.path.abspath(place))
+        filesystem, path = fs.FileSystem.from_uri(uri)
     except (ValueError, OSError, NotImplementedError) as error:
-        raise _unusable(place, error) from error
-    return system, name
+        raise _unusable(location, error) from error
+    return filesystem, path
 
 
-def find_source(place: str) -> Source:
-    """The files that a path or URL names: one, or all of a folder, at any depth, in order of their names.
+def list_source(location: str) -> SourceFiles:
+    """List the files of a source: one file, or all files of a folder at any depth, sorted by name.
 
     Raises:
-        SourceError: There are none, or they are of two kinds.
+        SourceError: The source does not exist, holds no posts, or mixes both kinds of files.
     """
     fs = require("pyarrow.fs", "ray")
-    system, name = locate(place)
+    filesystem, path = resolve_location(location)
     try:
-        info = system.get_file_info(name)
+        info = filesystem.get_file_info(path)
+        infos = [info]
         is_folder = info.type == fs.FileType.Directory
-        infos = system.get_file_info(fs.FileSelector(name, recursive=True)) if is_folder else [info]
+        if is_folder:
+            infos = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
     except OSError as error:
-        raise _unusable(place, error) from error
+        raise _unusable(location, error) from error
     if info.type == fs.FileType.NotFound:
-        raise SourceError(f"'{place}' does not exist")
-    files = sorted(entry.path for entry in infos if entry.path.endswith((_PARQUET, *_JSONL)))
+        raise SourceError(f"'{location}' does not exist")
+    files = sorted(entry.path for entry in infos if entry.path.endswith((_PARQUET, *_JSON_LINES)))
     if not files:
-        raise SourceError(f"'{place}' holds no .parquet and no .jsonl file")
-    if len({file.endswith(_PARQUET) for file in files}) > 1:
+        raise SourceError(f"'{location}' holds no .parquet and no .jsonl file")
+    num_parquet = sum(file.endswith(_PARQUET) for file in files)
+    if 0 < num_parquet < len(files):
         raise SourceError(
-            f"'{place}' holds both .parquet and .jsonl files: name one of them, or a folder of one kind"
+            f"'{location}' holds both .parquet and .jsonl files: "
+            "name one of them, or a folder of one kind"
         )
-    return Source(
-        tuple(files),
-        place if is_folder else place.rpartition("/")[0] or ("/" if place[0] == "/" else "."),
-    )
+    return SourceFiles(tuple(files), location if is_folder else _parent(location))
 
 
 def row_schema() -> Any:
-    """Columns of posts on their way: a name, a line of JSON, and the bytes of a picture that stands for its."""
+    """Return the Arrow schema of posts.
+
+    ``name`` names a post without an id, ``line`` is a JSON line, and ``picture`` holds the bytes of
+    a picture that replaces the line's ``image``.
+    """
     pa = require("pyarrow", "ray")
     return pa.schema(
         [("name", pa.string()), ("line", pa.large_binary()), ("picture", pa.large_binary())]
@@ -91,78 +105,94 @@ def row_schema() -> Any:
 
 
 def result_schema() -> Any:
-    """Columns of results: what `to_json` says, and ``problems``, which may be empty."""
+    """Return the Arrow schema of extractions: the keys of `to_json`, always with ``problems``."""
     pa = require("pyarrow", "ray")
-    place = [
+    mention = [
         ("text", pa.string()),
         ("type", pa.string()),
         ("start", pa.int64()),
         ("end", pa.int64()),
     ]
     probability = ("probability", pa.float64())
-    relation = [
-        ("head", pa.struct(place)),
+    triple = [
+        ("head", pa.struct(mention)),
         ("label", pa.string()),
-        ("tail", pa.struct(place)),
+        ("tail", pa.struct(mention)),
         probability,
     ]
     return pa.schema(
         [
             ("id", pa.string()),
             ("text", pa.string()),
-            ("entities", pa.list_(pa.struct([*place, probability]))),
-            ("relations", pa.list_(pa.struct(relation))),
+            ("entities", pa.list_(pa.struct([*mention, probability]))),
+            ("relations", pa.list_(pa.struct(triple))),
             ("problems", pa.list_(pa.string())),
         ]
     )
 
 
-def read_rows(system: Any, file: str, prefix: str = "") -> Iterator[dict[str, Any]]:
-    """Rows of `row_schema`, named by their line or row in the file, from 1, behind a prefix.
+def read_rows(filesystem: Any, file: str, prefix: str = "") -> Iterator[dict[str, Any]]:
+    """Yield the rows of `row_schema` of a file.
+
+    Args:
+        filesystem: File system of the file.
+        file: Its path.
+        prefix: Beginning of the rows' names, which end in the number of the line or row, from 1.
 
     Raises:
         SourceError: The file cannot be read.
     """
-    read = _read_parquet if file.endswith(_PARQUET) else _read_jsonl
+    read = _read_parquet if file.endswith(_PARQUET) else _read_json_lines
     try:
-        for number, line, picture in read(system, file):
+        for number, line, picture in read(filesystem, file):
             yield {"name": f"{prefix}{number}", "line": line, "picture": picture}
     except OSError as error:
         raise _unusable(file, error) from error
 
 
-def to_post(row: Mapping[str, Any], system: Any, folder: str) -> Post[Any] | str:
-    """The post of a row, or what is wrong with it.
+def row_to_post(row: Mapping[str, Any], filesystem: Any, folder: str) -> Post[Any] | str:
+    """Convert a row to a post, or return what is wrong with it.
 
     Args:
         row: A row of `row_schema`.
-        system: The file system of the pictures.
-        folder: Where they lie on it; none outside is opened.
+        filesystem: File system of the pictures.
+        folder: Folder of the pictures there; no picture outside it is opened.
     """
     try:
         post: Post[Any] = parse_post(row["line"].decode(), Path(folder), row["name"])
     except (MalformedLine, UnicodeDecodeError) as error:
-        return f"post: {_writable(str(error))}"
+        return f"post: {replace_surrogates(str(error))}"
     if row["picture"] is not None:
         return replace(post, image=row["picture"])
-    if system.type_name == "local":
+    if filesystem.type_name == "local":
         return post
-    image = None if post.image is None else _fetch(post.image, system)
-    return replace(post, image=image, crops=tuple(_fetch(crop, system) for crop in post.crops))
+    image = None if post.image is None else _fetch(post.image, filesystem)
+    return replace(post, image=image, crops=tuple(_fetch(crop, filesystem) for crop in post.crops))
 
 
-def to_result(extraction: Extraction) -> dict[str, Any]:
-    """A row of `result_schema`."""
+def extraction_to_row(extraction: Extraction) -> dict[str, Any]:
+    """Convert an extraction to a row of `result_schema`."""
     return {"problems": [], **to_json(extraction)}
 
 
-def _read_parquet(system: Any, file: str) -> Iterator[tuple[int, bytes, bytes | None]]:
-    """Numbered rows of a Parquet file as lines of JSON, and the bytes of their pictures.
+def _parent(location: str) -> str:
+    """Return the folder of a file's path or URL."""
+    folder = location.rpartition("/")[0]
+    if folder:
+        return folder
+    return "/" if location.startswith("/") else "."
 
-    Extension types are refused: Ray knows one that runs what the file says when a value is taken from it.
+
+def _read_parquet(filesystem: Any, file: str) -> Iterator[tuple[int, bytes, bytes | None]]:
+    """Yield number, JSON line and picture bytes of each row of a Parquet file.
+
+    Extension types are refused: Ray has one that runs code from the file when a value is read.
+
+    Raises:
+        SourceError: The file is not Parquet, or lacks a column or has columns of other types.
     """
     pa, parquet = require("pyarrow", "ray"), require("pyarrow.parquet", "ray")
-    with system.open_input_file(file) as stream:
+    with filesystem.open_input_file(file) as stream:
         try:
             table = parquet.ParquetFile(stream)
         except ValueError as error:
@@ -170,56 +200,51 @@ def _read_parquet(system: Any, file: str) -> Iterator[tuple[int, bytes, bytes | 
         types = {field.name: field.type for field in table.schema_arrow if field.name in COLUMNS}
         if not {"text", "words"} & types.keys():
             raise SourceError(f"'{file}' has neither a column 'text' nor a column 'words'")
-        if any(isinstance(kind, pa.BaseExtensionType) for kind in types.values()):
+        if any(isinstance(type_, pa.BaseExtensionType) for type_ in types.values()):
             raise SourceError(
-                f"'{file}' has columns of an extension type: expected plain strings, lists and bytes"
+                f"'{file}' has columns of an extension type: "
+                "expected plain strings, lists and bytes"
             )
         number = 0
-        for batch in table.iter_batches(256, columns=list(types)):
+        for batch in table.iter_batches(_PARQUET_BATCH, columns=list(types)):
             for record in batch.to_pylist():
                 number += 1
-                yield number, *_to_line(record)
+                yield number, *_record_to_line(record)
 
 
-def _to_line(record: dict[str, Any]) -> tuple[bytes, bytes | None]:
-    """A line of JSON of what a row says, and the bytes of its picture."""
+def _record_to_line(record: dict[str, Any]) -> tuple[bytes, bytes | None]:
+    """Convert a row of a Parquet file to a JSON line and the bytes of its picture."""
     image, picture = record.pop("image", None), None
-    if isinstance(image, dict):  # as Hugging Face's data sets hold pictures
+    if isinstance(image, dict):  # as data sets of Hugging Face hold pictures
         image = image.get("bytes") or image.get("path")
     if isinstance(image, bytes):
         image, picture = None, image
-    known = {key: value for key, value in {**record, "image": image}.items() if value is not None}
-    return json.dumps(known, default=str).encode(), picture
+    record["image"] = image
+    present = {key: value for key, value in record.items() if value is not None}
+    return json.dumps(present, default=str).encode(), picture
 
 
-def _read_jsonl(system: Any, file: str) -> Iterator[tuple[int, bytes, None]]:
-    """Numbered lines that are not blank."""
-    with system.open_input_stream(file) as stream:
+def _read_json_lines(filesystem: Any, file: str) -> Iterator[tuple[int, bytes, None]]:
+    """Yield number and content of each line that is not blank."""
+    with filesystem.open_input_stream(file) as stream:
         for number, line in enumerate(io.BufferedReader(stream, 1 << 20), 1):
-            if line.strip():
-                yield (
-                    number,
-                    (line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line).rstrip(b"\r\n"),
-                    None,
-                )
+            if not line.strip():
+                continue
+            if number == 1:
+                line = line.removeprefix(_BYTE_ORDER_MARK)
+            yield number, line.rstrip(b"\r\n"), None
 
 
-def _fetch(picture: Path, system: Any) -> Path | bytes:
-    """The bytes of a picture elsewhere; its path, which is nowhere on this machine, if it cannot be read."""
+def _fetch(picture: Path, filesystem: Any) -> Path | bytes:
+    """Read the bytes of a picture, or return its path, which does not exist here, on failure."""
     try:
-        with system.open_input_stream(PurePosixPath(picture).as_posix()) as stream:
-            content: bytes = stream.read(MAX_BYTES)
+        with filesystem.open_input_stream(PurePosixPath(picture).as_posix()) as stream:
+            content: bytes = stream.read(MAX_PICTURE_BYTES)
     except OSError:
         return picture
     return content
 
 
-def _writable(text: str) -> str:
-    """The text with ``?`` in place of lone surrogates, which no column holds."""
-    return text.encode(errors="replace").decode()
-
-
-def _unusable(place: str, error: Exception) -> SourceError:
-    return SourceError(
-        f"'{place}' cannot be used: {(str(error) or type(error).__name__).splitlines()[0]}"
-    )
+def _unusable(location: str, error: Exception) -> SourceError:
+    """Build the error for a location that pyarrow cannot use."""
+    return SourceError(f"'{location}' cannot be used: {first_line(error)}")

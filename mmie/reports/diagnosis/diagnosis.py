@@ -11,8 +11,9 @@ from torch import Tensor
 
 from mmie.blocks.errors import WeightsUnavailable
 from mmie.blocks.features import FeatureSpec, attach_features
-from mmie.data.batching import Collator, Instance, mask_views, shuffle_pictures
-from mmie.data.pictures import audit_pictures
+from mmie.data.batching import Collator
+from mmie.data.instances import Instance, mask_views, shuffle_pictures
+from mmie.data.picture_audit import audit_pictures
 from mmie.methods import ExtractionModule
 from mmie.reports.diagnosis.target import DiagnosisTarget, find_post
 from mmie.types import Batch, Prediction

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmie.data.batching import Instance
+from mmie.data.instances import Instance
 from mmie.reports.diagnosis.diagnosis import SIMILARITIES, InstanceDiagnosis
 from mmie.reports.diagnosis.figures import (
     correlation_histogram,

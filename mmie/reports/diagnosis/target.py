@@ -9,8 +9,8 @@ import yaml
 
 from mmie.checkpoints import read_checkpoint
 from mmie.data import Corpus, MultimodalDataModule
-from mmie.data.batching import Instance
 from mmie.data.encoding import WordTokenizer
+from mmie.data.instances import Instance
 from mmie.methods import ExtractionModule
 from mmie.methods.loading import build_method
 from mmie.runs.folder import CONFIG

@@ -18,8 +18,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from mmie.blocks.features import FeatureSpec
 from mmie.data import MultimodalDataModule
-from mmie.data.batching import Instance, mask_views
-from mmie.data.pictures import cache_folder, picture_digests
+from mmie.data.instances import Instance, mask_views
+from mmie.data.picture_audit import cache_folder, picture_digests
 from mmie.methods import ExtractionModule
 from mmie.training.features.provider import CachedFeatureProvider, fill_features, fill_pixels
 from mmie.types import MmieError

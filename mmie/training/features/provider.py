@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from mmie.blocks.features import FeatureSpec, attach_features
-from mmie.data.batching import Instance, pad_tokens
+from mmie.data.batching import pad_tokens
+from mmie.data.instances import Instance
 from mmie.data.pictures import ImageTransform
 from mmie.training.features.cache import FILL_BATCH, FeatureCache
 from mmie.types import Batch

@@ -1,4 +1,4 @@
-"""Contexts in a file beside the corpus: which posts get them, what is said, what is refused; and the data module's."""
+"""Contexts in a file beside the corpus, by themselves and in the data module."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from mmie.data.datamodule import SettingError
 from mmie.types import SPLITS, MmieError
 
 POSTS = {"train": ("a", "b", "c"), "valid": ("d", "e"), "test": ("f", "c")}
-"""Ids; ``c`` is in two splits."""
+"""Ids of each split, of which ``c`` is in two."""
 
 
 @pytest.fixture
@@ -62,13 +62,17 @@ def decoded(data, split) -> list[str]:
     backend = data.tokenizer.tokenizer
     return [
         backend.decode(
-            [i for i, s in zip(found.text.input_ids, found.text.token_type_ids, strict=True) if s]
+            [
+                i
+                for i, s in zip(instance.text.input_ids, instance.text.token_type_ids, strict=True)
+                if s
+            ]
         )
-        for found in data.instances[split]
+        for instance in data.instances[split]
     ]
 
 
-def test_a_file_for_all_splits_wins_over_own_contexts(corpus, tmp_path):
+def test_a_file_for_all_splits_replaces_own_contexts(corpus, tmp_path):
     file = ContextFile(write(tmp_path / "all.json", {"a": "new a", "b": "new b", "e": ""}), corpus)
     assert contexts_of(file.posts("train")) == {"a": "new a", "b": "new b", "c": "own c"}
     assert contexts_of(file.posts("valid")) == {"d": None, "e": ""}
@@ -83,7 +87,7 @@ def test_a_file_for_each_split(corpus, tmp_path):
     assert contexts_of(file.posts("test"))["c"] == "test c"
 
 
-def test_an_id_of_two_splits_needs_a_file_for_each(corpus, tmp_path):
+def test_an_id_of_two_splits_requires_a_file_for_each(corpus, tmp_path):
     file = ContextFile(write(tmp_path / "all.json", {"a": "x", "c": "y"}), corpus)
     with pytest.raises(
         CorpusError, match=r"all\.json: post 'c' is in 2 splits of corpus: .*\{split\}"
@@ -92,11 +96,11 @@ def test_an_id_of_two_splits_needs_a_file_for_each(corpus, tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_ids_that_no_post_has_are_told_once(corpus, tmp_path):
+def test_unknown_ids_cause_one_warning(corpus, tmp_path):
     extra = {f"no{n}": "x" for n in range(7)}
     file = ContextFile(write(tmp_path / "all.json", {"a": "x", "d": "y", **extra}), corpus)
     with pytest.warns(
-        UserWarning, match=r"all\.json: 7 contexts are for posts that there are not: 'no0', "
+        UserWarning, match=r"all\.json: 7 contexts are for posts that do not exist: 'no0', "
     ) as record:
         posts = [file.posts(split) for split in SPLITS]
     assert [len(found) for found in posts] == [3, 2, 2]
@@ -105,15 +109,15 @@ def test_ids_that_no_post_has_are_told_once(corpus, tmp_path):
     assert "'no5'" not in str(record[0].message)
 
 
-def test_ids_of_another_split_are_told_where_each_has_its_file(corpus, tmp_path):
+def test_ids_of_another_split_cause_a_warning(corpus, tmp_path):
     write(tmp_path / "train.json", {"a": "x", "d": "y"})
     with pytest.warns(
-        UserWarning, match=r"train\.json: 1 contexts are for posts that there are not: 'd'$"
+        UserWarning, match=r"train\.json: 1 contexts are for posts that do not exist: 'd'$"
     ):
         ContextFile(str(tmp_path / "{split}.json"), corpus).posts("train")
 
 
-def test_nothing_is_told_where_every_id_is_known(corpus, tmp_path):
+def test_known_ids_cause_no_warning(corpus, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ContextFile(write(tmp_path / "all.json", {"a": "x", "f": "y"}), corpus).posts("train")
@@ -133,7 +137,7 @@ def test_nothing_is_told_where_every_id_is_known(corpus, tmp_path):
         (b'{"a": ["x"]}', "a list as the context of post 'a'"),
     ],
 )
-def test_what_is_no_object_of_strings_is_named(tmp_path, content, found):
+def test_other_content_is_named(tmp_path, content, found):
     (tmp_path / "c.json").write_bytes(content)
     with pytest.raises(
         CorpusError, match=rf"c\.json: expected a JSON object .* found {found}"
@@ -143,7 +147,7 @@ def test_what_is_no_object_of_strings_is_named(tmp_path, content, found):
 
 
 @pytest.mark.parametrize("name", ["gone.json", "folder", "no/such/folder.json"])
-def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
+def test_unreadable_files_are_named(tmp_path, name):
     (tmp_path / "folder").mkdir()
     with pytest.raises(
         CorpusError, match=rf"{re.escape(name)}: expected a JSON object .* found no file"
@@ -152,12 +156,12 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
     assert "\n" not in str(error.value)
 
 
-def test_a_byte_order_mark_is_no_part_of_it(tmp_path):
+def test_a_byte_order_mark_is_ignored(tmp_path):
     (tmp_path / "c.json").write_bytes(b'\xef\xbb\xbf{"a": "x"}')
     assert read_contexts(tmp_path / "c.json") == {"a": "x"}
 
 
-def test_the_data_module_reads_contexts_if_asked_to(build, caplog):
+def test_the_data_module_reads_contexts_on_request(build, caplog):
     data, plain = build(use_context=True), build()
     with caplog.at_level("INFO"):
         for module in (data, plain):
@@ -180,7 +184,7 @@ def test_the_data_module_reads_a_context_file(build, tmp_path, caplog):
     assert "corpus train: 2 of 3 posts have a context" in caplog.text
 
 
-def test_a_context_file_that_would_not_be_read_is_refused(build):
+def test_a_context_file_without_use_context_is_rejected(build):
     with pytest.raises(
         SettingError,
         match=r"context_file is 'x\.json', use_context false: expected use_context: true",
@@ -188,7 +192,7 @@ def test_a_context_file_that_would_not_be_read_is_refused(build):
         build(context_file="x.json")
 
 
-def test_a_context_file_that_is_not_there(build, tmp_path):
+def test_a_missing_context_file_is_named(build, tmp_path):
     data = build(use_context=True, context_file=str(tmp_path / "{split}.json"))
     write(tmp_path / "valid.json", {})
     data.setup("validate")
@@ -196,13 +200,13 @@ def test_a_context_file_that_is_not_there(build, tmp_path):
         data.setup("fit")
 
 
-def test_the_state_says_whether_contexts_are_read(build):
+def test_the_state_records_whether_contexts_are_read(build):
     assert build().state_dict()["use_context"] is False
     assert build(use_context=True).state_dict()["use_context"] is True
 
 
 @pytest.mark.parametrize("pictures", ["none", "shuffled"])
-def test_other_pictures_leave_the_context(build, corpus, pictures):
+def test_other_pictures_keep_the_context(build, corpus, pictures):
     data = build(use_context=True, pictures=pictures)
     data.setup("fit")
     assert decoded(data, "train") == ["", "own b [SEP]", "own c [SEP]"]
@@ -229,7 +233,7 @@ def test_contexts_of_demo_posts_reach_every_batch(demo_root, tiny_bert, tmp_path
     assert all(batch.token_type_ids.any(1).all() for batch in data.train_dataloader())
 
 
-def test_real_line_numbers_need_a_file_for_each_split(shared_data, tmp_path):
+def test_real_line_numbers_require_a_file_for_each_split(shared_data, tmp_path):
     corpus = MNRE(shared_data / "mnre")
     write(tmp_path / "valid.json", {"0": "first of valid"})
     posts = ContextFile(str(tmp_path / "{split}.json"), corpus).posts("valid")

@@ -1,3 +1,5 @@
+"""Tiny text encoders: their tokenizers cover the texts, and their bytes are the same each time."""
+
 import pytest
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -19,7 +21,7 @@ def load(folder):
     return AutoTokenizer.from_pretrained(folder, add_prefix_space=True, local_files_only=True)
 
 
-def test_tokenizer_is_fast_and_knows_the_texts(tmp_path, writer):
+def test_the_tokenizer_is_fast_and_covers_the_texts(tmp_path, writer):
     writer(tmp_path / "encoder", TEXTS)
     tokenizer = load(tmp_path / "encoder")
     assert tokenizer.is_fast
@@ -28,7 +30,7 @@ def test_tokenizer_is_fast_and_knows_the_texts(tmp_path, writer):
     assert set(encoded.word_ids(0)) - {None} >= {0, 1, 2, 3, 4, 6}
 
 
-def test_model_from_the_config_runs_on_the_longest_text(tmp_path, writer):
+def test_a_model_of_the_config_runs_on_the_longest_text(tmp_path, writer):
     writer(tmp_path, TEXTS)
     tokenizer = load(tmp_path)
     model = AutoModel.from_config(AutoConfig.from_pretrained(tmp_path, local_files_only=True))
@@ -38,7 +40,7 @@ def test_model_from_the_config_runs_on_the_longest_text(tmp_path, writer):
     assert model.config.vocab_size == len(tokenizer)
 
 
-def test_same_texts_same_bytes(tmp_path, writer):
+def test_the_same_texts_give_the_same_bytes(tmp_path, writer):
     for name in ("first", "second"):
         writer(tmp_path / name, TEXTS)
     files = sorted(path.name for path in (tmp_path / "first").iterdir())
@@ -49,7 +51,7 @@ def test_same_texts_same_bytes(tmp_path, writer):
     )
 
 
-def test_bert_has_the_markers_and_words_without_and_with_several_subwords(tmp_path):
+def test_bert_has_markers_and_words_of_no_or_several_subwords(tmp_path):
     write_tiny_bert(tmp_path, TEXTS)
     tokenizer = load(tmp_path)
     assert tokenizer.unk_token_id not in tokenizer.convert_tokens_to_ids(list(MARKERS))

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from helpers.html import parse_static_page
-from helpers.methods import without_pictures
+from helpers.methods import instance_without_views
 from test_contract import METHODS
 
 from mmie.reports.diagnosis.diagnosis import diagnose, diagnose_post, diagnose_split
@@ -65,9 +65,9 @@ def test_a_page_for_a_split(build_target, name, task, parts):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_split_without_pictures_has_a_page(build_target, name):
+def test_a_split_instance_without_views_has_a_page(build_target, name):
     target = build_target(name)
-    instances = [without_pictures(instance) for instance in target.instances[:5]]
+    instances = [instance_without_views(instance) for instance in target.instances[:5]]
     page = render_split(target, diagnose(target, instances), diagnose(target, instances))
     assert "<image" not in page
     parsed = parse_static_page(page)
@@ -76,10 +76,10 @@ def test_a_split_without_pictures_has_a_page(build_target, name):
     parse_static_page(render_post(target, diagnose(target, instances[:1])))
 
 
-def test_posts_with_and_without_pictures_share_a_page(build_target):
+def test_posts_with_and_instance_without_views_share_a_page(build_target):
     target = build_target("imm")
     # The last instance is alone in its batch.
-    instances = [*target.instances[:16], without_pictures(target.instances[0])]
+    instances = [*target.instances[:16], instance_without_views(target.instances[0])]
     diagnoses = diagnose(target, instances)
     assert "learned_similarity" not in diagnoses[-1].values
     assert "Similarity of text and picture" in render_split(target, diagnoses)

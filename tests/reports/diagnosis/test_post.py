@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import torch
-from helpers.methods import without_pictures
+from helpers.methods import instance_without_views
 
 from mmie.reports.diagnosis.diagnosis import diagnose
 from mmie.reports.diagnosis.post import post_section, split_text
@@ -45,7 +45,7 @@ def test_every_view_has_a_card(build_target):
 
 def test_gates_of_unreadable_views_have_no_table(build_target):
     target = build_target("hvpnet")
-    (diagnosis,) = diagnose(target, [without_pictures(target.instances[0])])
+    (diagnosis,) = diagnose(target, [instance_without_views(target.instances[0])])
     captions = [table["caption"] for table in post_section(target, diagnosis)["tables"]]
     assert not [caption for caption in captions if caption.startswith("Gates of scales")]
 
@@ -60,7 +60,7 @@ def test_tables_of_unknown_values_have_their_name(build_target):
 
 def test_the_own_picture_is_marked_among_similar_ones(build_target):
     target = build_target("imm")
-    instances = [*target.instances[:3], without_pictures(target.instances[3])]
+    instances = [*target.instances[:3], instance_without_views(target.instances[3])]
     diagnosis = diagnose(target, instances)[1]
     rows = post_section(target, diagnosis)["similarities"]
     assert [row["id"] for row in rows] == [instance.post.id for instance in instances[:3]]

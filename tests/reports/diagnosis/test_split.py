@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.methods import without_pictures
+from helpers.methods import instance_without_views
 
 from mmie.reports.diagnosis.diagnosis import diagnose
 from mmie.reports.diagnosis.split import split_sections, view_rows
@@ -10,7 +10,7 @@ from mmie.reports.diagnosis.split import split_sections, view_rows
 
 def test_effects_are_averaged_over_the_instances_that_have_a_view(build_target):
     target = build_target("hvpnet")
-    instances = [*target.instances[:6], without_pictures(target.instances[6])]
+    instances = [*target.instances[:6], instance_without_views(target.instances[6])]
     diagnoses = diagnose(target, instances)
     rows = view_rows(diagnoses)
     assert [row["name"] for row in rows] == ["picture", "crop 1", "crop 2", "crop 3"]

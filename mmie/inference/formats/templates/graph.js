@@ -1,7 +1,7 @@
 const { nodes, edges } = JSON.parse(document.getElementById("data").textContent);
 const svg = document.getElementById("graph"), about = document.getElementById("about");
-const FEW = 80; // relations whose labels can all be written at once
-let view, kept = null, query = "";
+const MAX_LABELS = 80; // relations whose labels are all shown at once
+let view, selected = null, query = "";
 
 function make(name, parent, attributes = {}, text = "") {
   const svgNames = ["g", "path", "circle", "text", "title"];
@@ -22,7 +22,7 @@ for (const edge of edges) {
   pairs.set(pair, [...(pairs.get(pair) ?? []), edge]);
 }
 for (const group of pairs.values())
-  group.forEach((edge, place) => { edge.bend = (place - (group.length - 1) / 2) * (edge.head < edge.tail ? 1 : -1); edge.place = place; });
+  group.forEach((edge, index) => { edge.bend = (index - (group.length - 1) / 2) * (edge.head < edge.tail ? 1 : -1); edge.index = index; });
 
 for (const edge of edges) {
   edge.shape = make("g", lines, { class: "edge" });
@@ -42,7 +42,7 @@ function drawEdge(edge) {
   const from = nodes[edge.head], to = nodes[edge.tail];
   let path, middle;
   if (from === to) {
-    const r = radius(from), out = r + 26 + 14 * edge.place;
+    const r = radius(from), out = r + 26 + 14 * edge.index;
     path = `M${from.x - r * .6} ${from.y - r * .8} C${from.x - out} ${from.y - out * 1.6} ${from.x + out} ${from.y - out * 1.6} ${to.x + r * .6} ${to.y - r * .8}`;
     middle = [from.x, from.y - out * 1.3];
   } else {
@@ -63,20 +63,20 @@ function drawNode(node) {
   node.edges.forEach(drawEdge);
 }
 
-function look(next) {
+function setView(next) {
   view = next;
   svg.setAttribute("viewBox", `${view.x} ${view.y} ${view.width} ${view.height}`);
 }
 
 function zoom(spot, by) {
-  look({ x: spot.x + (view.x - spot.x) * by, y: spot.y + (view.y - spot.y) * by, width: view.width * by, height: view.height * by });
+  setView({ x: spot.x + (view.x - spot.x) * by, y: spot.y + (view.y - spot.y) * by, width: view.width * by, height: view.height * by });
 }
 
-function lookAt(some) {
-  if (!some.length) return look({ x: 0, y: 0, width: 100, height: 100 });
-  const xs = some.map((node) => node.x), ys = some.map((node) => node.y), room = 60;
+function fitView(shown) {
+  if (!shown.length) return setView({ x: 0, y: 0, width: 100, height: 100 });
+  const xs = shown.map((node) => node.x), ys = shown.map((node) => node.y), room = 60;
   const x = Math.min(...xs) - room, y = Math.min(...ys) - room;
-  look({ x, y, width: Math.max(300, Math.max(...xs) + room - x), height: Math.max(200, Math.max(...ys) + room - y) });
+  setView({ x, y, width: Math.max(300, Math.max(...xs) + room - x), height: Math.max(200, Math.max(...ys) + room - y) });
 }
 
 function describeEdge(edge, list, withPosts) {
@@ -98,36 +98,36 @@ function describeEdge(edge, list, withPosts) {
   if (edge.posts_count > edge.posts.length) make("li", posts, { class: "quiet" }, `and ${edge.posts_count - edge.posts.length} more`);
 }
 
-function describe(thing) {
+function describe(item) {
   about.replaceChildren();
-  const isNode = "text" in thing;
-  make("h2", about, { dir: "auto" }, isNode ? thing.text : thing.label);
-  if (isNode) make("p", about, { class: "quiet" }, `${thing.type || "no type"}, ${thing.count} mention${thing.count === 1 ? "" : "s"}`);
+  const isNode = "text" in item;
+  make("h2", about, { dir: "auto" }, isNode ? item.text : item.label);
+  if (isNode) make("p", about, { class: "quiet" }, `${item.type || "no type"}, ${item.count} mention${item.count === 1 ? "" : "s"}`);
   const list = make("ul", about);
-  for (const edge of isNode ? thing.edges : [thing]) describeEdge(edge, list, !isNode);
+  for (const edge of isNode ? item.edges : [item]) describeEdge(edge, list, !isNode);
 }
 
-function show(thing) {
-  if (thing) describe(thing);
-  const near = new Set(!thing ? [] : "text" in thing ? [thing, ...thing.edges.flatMap((edge) => [nodes[edge.head], nodes[edge.tail]])] : [nodes[thing.head], nodes[thing.tail]]);
+function show(item) {
+  if (item) describe(item);
+  const neighbours = new Set(!item ? [] : "text" in item ? [item, ...item.edges.flatMap((edge) => [nodes[edge.head], nodes[edge.tail]])] : [nodes[item.head], nodes[item.tail]]);
   const types = new Set([...document.querySelectorAll(".type input:checked")].map((box) => box.value));
-  const found = (node) => node.text.toLowerCase().includes(query);
+  const matchesQuery = (node) => node.text.toLowerCase().includes(query);
   for (const node of nodes) {
     node.shape.classList.toggle("gone", !types.has(node.type));
-    node.shape.classList.toggle("faint", thing ? !near.has(node) : !found(node));
-    node.shape.classList.toggle("chosen", node === thing);
+    node.shape.classList.toggle("faint", item ? !neighbours.has(node) : !matchesQuery(node));
+    node.shape.classList.toggle("chosen", node === item);
   }
   for (const edge of edges) {
     const ends = [nodes[edge.head], nodes[edge.tail]];
-    const lit = thing ? edge === thing || ends.includes(thing) : ends.some(found);
+    const isLit = item ? edge === item || ends.includes(item) : ends.some(matchesQuery);
     edge.shape.classList.toggle("gone", !ends.every((node) => types.has(node.type)));
-    edge.shape.classList.toggle("faint", !lit);
-    edge.shape.classList.toggle("chosen", edge === thing);
-    edge.name.classList.toggle("gone", !(lit && (thing || edges.length <= FEW)));
+    edge.shape.classList.toggle("faint", !isLit);
+    edge.shape.classList.toggle("chosen", edge === item);
+    edge.name.classList.toggle("gone", !(isLit && (item || edges.length <= MAX_LABELS)));
   }
 }
 
-function place(event) {
+function toScene(event) {
   const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
   return { x: point.x, y: point.y };
 }
@@ -137,11 +137,11 @@ function onDrag(element, start, move, end) {
     if (down.button) return;
     down.stopPropagation();
     svg.setPointerCapture(down.pointerId);
-    const state = start(place(down)), from = [down.clientX, down.clientY];
+    const state = start(toScene(down)), from = [down.clientX, down.clientY];
     let moved = false;
     const moving = (event) => {
       moved ||= Math.hypot(event.clientX - from[0], event.clientY - from[1]) > 3;
-      if (moved) move(state, place(event), event);
+      if (moved) move(state, toScene(event), event);
     };
     const stop = () => { svg.removeEventListener("pointermove", moving); svg.removeEventListener("pointerup", stop); svg.removeEventListener("pointercancel", stop); if (!moved) end(); };
     svg.addEventListener("pointermove", moving);
@@ -150,41 +150,41 @@ function onDrag(element, start, move, end) {
   });
 }
 
-function keep(thing) {
-  kept = kept === thing ? null : thing;
-  show(kept);
+function toggleSelection(item) {
+  selected = selected === item ? null : item;
+  show(selected);
 }
 
-for (const thing of [...nodes, ...edges]) {
-  thing.shape.addEventListener("pointerenter", () => { if (!kept) show(thing); });
-  thing.shape.addEventListener("pointerleave", () => { if (!kept) show(null); });
+for (const item of [...nodes, ...edges]) {
+  item.shape.addEventListener("pointerenter", () => { if (!selected) show(item); });
+  item.shape.addEventListener("pointerleave", () => { if (!selected) show(null); });
 }
 for (const node of nodes) {
-  onDrag(node.shape, () => null, (_, spot) => { Object.assign(node, spot); drawNode(node); }, () => keep(node));
-  node.shape.addEventListener("focus", () => { if (!kept && node.shape.matches(":focus-visible")) show(node); });
-  node.shape.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); keep(node); } });
+  onDrag(node.shape, () => null, (_, spot) => { Object.assign(node, spot); drawNode(node); }, () => toggleSelection(node));
+  node.shape.addEventListener("focus", () => { if (!selected && node.shape.matches(":focus-visible")) show(node); });
+  node.shape.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); toggleSelection(node); } });
 }
-for (const edge of edges) onDrag(edge.shape, () => null, () => {}, () => keep(edge));
-onDrag(svg, (spot) => spot, (from, spot) => look({ ...view, x: view.x + from.x - spot.x, y: view.y + from.y - spot.y }), () => { kept = null; show(null); });
+for (const edge of edges) onDrag(edge.shape, () => null, () => {}, () => toggleSelection(edge));
+onDrag(svg, (spot) => spot, (from, spot) => setView({ ...view, x: view.x + from.x - spot.x, y: view.y + from.y - spot.y }), () => { selected = null; show(null); });
 svg.addEventListener("wheel", (event) => {
   event.preventDefault();
-  zoom(place(event), Math.exp(Math.max(-120, Math.min(120, event.deltaY)) / 500));
+  zoom(toScene(event), Math.exp(Math.max(-120, Math.min(120, event.deltaY)) / 500));
 }, { passive: false });
-for (const [id, by] of [["nearer", 1 / 1.5], ["farther", 1.5]]) // a phone has no wheel
+for (const [id, by] of [["zoom-in", 1 / 1.5], ["zoom-out", 1.5]]) // for devices without a wheel
   document.getElementById(id).addEventListener("click", () => zoom({ x: view.x + view.width / 2, y: view.y + view.height / 2 }, by));
-document.addEventListener("keydown", (event) => { if (event.key === "Escape") { kept = null; show(null); } });
-document.querySelectorAll(".type input").forEach((box) => box.addEventListener("change", () => show(kept)));
-document.getElementById("fit").addEventListener("click", () => lookAt(nodes));
+document.addEventListener("keydown", (event) => { if (event.key === "Escape") { selected = null; show(null); } });
+document.querySelectorAll(".type input").forEach((box) => box.addEventListener("change", () => show(selected)));
+document.getElementById("fit").addEventListener("click", () => fitView(nodes));
 document.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
 document.getElementById("search").addEventListener("input", (event) => {
   query = event.target.value.trim().toLowerCase();
-  kept = null;
+  selected = null;
   const hits = nodes.filter((node) => node.text.toLowerCase().includes(query));
   document.getElementById("hits").textContent = query ? `${hits.length} found` : "";
-  if (hits.length) lookAt(query ? hits : nodes);
+  if (hits.length) fitView(query ? hits : nodes);
   show(null);
 });
 
 nodes.forEach(drawNode);
-lookAt(nodes);
+fitView(nodes);
 show(null);

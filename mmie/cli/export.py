@@ -1,0 +1,54 @@
+"""``mmie export``: a checkpoint as a folder for others, as ONNX, or on the hub."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmie.cli.parsing import OneLineParser, usage_errors
+from mmie.export.onnx import export_onnx
+from mmie.export.pretrained import push_to_hub, save_pretrained
+
+
+def export_command(arguments: Sequence[str]) -> None:
+    """Run ``mmie export``.
+
+    Raises:
+        UsageError: An option is wrong.
+        MmieError: The checkpoint cannot be used, the folder cannot be written, or the hub cannot be
+            reached.
+    """
+    settings = _export_parser().parse_args(list(arguments))
+    with usage_errors():
+        print(save_pretrained(settings.checkpoint, settings.out))
+        if settings.onnx:
+            export = export_onnx(settings.checkpoint, settings.out / "onnx")
+            print(
+                f"{export.folder}: scores differ from PyTorch's by at most "
+                f"{export.difference:.1e} of the largest score"
+            )
+        if settings.push is not None:
+            print(push_to_hub(settings.out, settings.push, settings.private))
+
+
+def _export_parser() -> OneLineParser:
+    """Build the parser of ``mmie export``."""
+    parser = OneLineParser(
+        prog="mmie export",
+        description="Write a checkpoint as a folder for others: safetensors, JSON and a model "
+        "card.",
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, required=True, help="A checkpoint that mmie fit wrote."
+    )
+    parser.add_argument(
+        "--out", "-o", type=Path, required=True, help="Folder to write, new or empty."
+    )
+    parser.add_argument(
+        "--onnx",
+        action="store_true",
+        help="Write ONNX graphs as well, and compare them with PyTorch.",
+    )
+    parser.add_argument(
+        "--push", type=str | None, default=None, help="Send the folder to owner/name on the hub."
+    )
+    parser.add_argument("--private", action="store_true", help="Make a new repository private.")
+    return parser

@@ -1,0 +1,46 @@
+"""Published indices of object crops, which are pickled dictionaries."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from mmie.data.corpora.base import CorpusError
+from mmie.data.parsing import first_existing
+from mmie.utils.text import first_line
+
+
+def load_crop_index(candidates: Sequence[Path]) -> dict[str, list[str]]:
+    """Load the names of crop files by image file (Twitter) or line number (MNRE).
+
+    The index is a pickle. It is loaded with ``weights_only=True``, which builds nothing but
+    containers, numbers and strings.
+
+    Args:
+        candidates: Paths that the index may have, the preferred one first.
+
+    Returns:
+        Crop files, best first, by the key as a string. Empty if no such file exists.
+
+    Raises:
+        CorpusError: The file cannot be loaded, or is not a dictionary with lists of strings.
+    """
+    file = first_existing(candidates)
+    if not file.exists():
+        return {}
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises almost anything on other files
+        raise CorpusError(
+            f"{file}: expected a dictionary of crop files, "
+            f"found what cannot be loaded ({first_line(error)})"
+        ) from None
+    expected = f"{file}: expected a dictionary with lists of crop files, found other values"
+    if not isinstance(content, dict):
+        raise CorpusError(expected)
+    index: dict[str, list[str]] = {}
+    for key, crops in content.items():
+        if not isinstance(crops, list | tuple) or not all(isinstance(crop, str) for crop in crops):
+            raise CorpusError(expected)
+        index[str(key)] = list(crops)
+    return index

@@ -1,0 +1,172 @@
+"""Instances: posts, or posts with one relation each, that are encoded once."""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mmie.data.encoding import EncodedText, WordTokenizer
+from mmie.tags import entities_to_tags, tag_names
+from mmie.types import UNKNOWN_LABEL, Post, Relation, Schema
+
+Views = tuple[Path | None, ...]
+"""Files of the global picture and of the crops; None for a view that is absent or unreadable."""
+
+
+@dataclass(slots=True)
+class Instance:
+    """A post (NER), or a post with one of its relations (RE).
+
+    It holds lists, not tensors, since a worker process that is spawned would open a file for each
+    tensor.
+
+    Attributes:
+        post: The post.
+        relation: The relation; None for NER.
+        text: Subwords of the post.
+        tags: Gold tag id of every word that was kept. Empty for RE.
+        label: Gold relation id; `UNKNOWN_LABEL` for NER.
+        views: Files of the views.
+    """
+
+    post: Post
+    relation: Relation | None
+    text: EncodedText
+    tags: list[int]
+    label: int
+    views: Views
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether words of the post were cut off."""
+        return self.text.num_words < len(self.post.words)
+
+
+def encode_posts(
+    posts: Sequence[Post], schema: Schema, tokenizer: WordTokenizer, use_context: bool = False
+) -> list[Instance]:
+    """Encode posts to instances whose views are the files that the posts name.
+
+    Args:
+        posts: The posts.
+        schema: Task, labels and sizes.
+        tokenizer: Tokenizer of the text encoder.
+        use_context: Whether each post's context follows its words, as a second segment.
+
+    Returns:
+        One instance for each post (NER) or relation (RE), in order.
+    """
+    pieces = tokenizer.split([post.words for post in posts])
+    contexts: list[list[int]] = [[]] * len(posts)
+    if use_context:
+        contexts = tokenizer.split_contexts([post.context for post in posts])
+    instances: list[Instance] = []
+    for post, words, context in zip(posts, pieces, contexts, strict=True):
+        if schema.task == "ner":
+            text = tokenizer.encode(words, context)
+            instances.append(_entity_instance(post, text, schema))
+            continue
+        for relation in post.relations:
+            text = tokenizer.encode_pair(words, relation, context)
+            instances.append(_relation_instance(post, relation, text, schema))
+    return instances
+
+
+def sample_instances(instances: Sequence[Instance], share: float, seed: int) -> list[Instance]:
+    """Draw a share of instances at random, at least one, and keep their order.
+
+    Args:
+        instances: The instances.
+        share: Share to draw, above 0 and at most 1.
+        seed: Seed of the draw.
+    """
+    count = max(1, round(share * len(instances)))
+    chosen = random.Random(seed).sample(range(len(instances)), count)
+    return [instances[index] for index in sorted(chosen)]
+
+
+def select_views(picture: Path | None, crops: Sequence[Path], num_objects: int) -> Views:
+    """Return the picture and its first crops, filled up with None to ``num_objects`` crops."""
+    selected = crops[:num_objects]
+    return (picture, *selected, *[None] * (num_objects - len(selected)))
+
+
+def sample_crops(instance: Instance, num_objects: int, seed: str) -> Instance:
+    """Return an instance with crops drawn at random from all that it has.
+
+    Args:
+        instance: An instance whose views are the picture and all crops.
+        num_objects: Number of crops to draw.
+        seed: Seed of the draw.
+    """
+    picture, *crops = instance.views
+    readable = [crop for crop in crops if crop is not None]
+    count = min(num_objects, len(readable))
+    chosen = random.Random(seed).sample(readable, count)
+    return replace(instance, views=select_views(picture, chosen, num_objects))
+
+
+def mask_views(instances: Iterable[Instance], unreadable: Mapping[Path, str]) -> None:
+    """Replace the views whose files cannot be read by None.
+
+    Args:
+        instances: The instances, which are changed.
+        unreadable: Reasons by file.
+    """
+    for instance in instances:
+        instance.views = tuple(None if path in unreadable else path for path in instance.views)
+
+
+def shuffle_pictures(posts: Sequence[Post], seed: int) -> list[Post]:
+    """Give each post that has pictures the pictures of another one.
+
+    Posts are ordered by image, images at random. Each post takes the pictures of the post that
+    stands further ahead by the number of posts of the most frequent image. Hence no post keeps its
+    image, unless more than half of the posts have the same one.
+
+    Args:
+        posts: The posts. Those without pictures stay as they are.
+        seed: Seed of the order of images.
+    """
+    groups: dict[object, list[int]] = {}
+    for index, post in enumerate(posts):
+        if post.image or post.crops:
+            groups.setdefault(post.image or post.crops, []).append(index)
+    shuffled = list(posts)
+    if not groups:
+        return shuffled
+    order: list[int] = []
+    for group in random.Random(seed).sample(list(groups.values()), len(groups)):
+        order += group
+    shift = max(map(len, groups.values()))
+    for receiver, giver in zip(order, order[shift:] + order[:shift], strict=True):
+        image, crops = posts[giver].image, posts[giver].crops
+        shuffled[receiver] = replace(posts[receiver], image=image, crops=crops)
+    return shuffled
+
+
+def _entity_instance(post: Post, text: EncodedText, schema: Schema) -> Instance:
+    """Build the instance of a post for NER.
+
+    Entities of types that the schema lacks are tagged as outside.
+    """
+    known = [entity for entity in post.entities if entity.type in schema.labels]
+    names = tag_names(schema.labels, schema.tag_scheme)
+    tags = entities_to_tags(known, len(text.word_starts), schema.tag_scheme)
+    tag_ids = [names.index(tag) for tag in tags]
+    views = select_views(post.image, post.crops, schema.num_objects)
+    return Instance(post, None, text, tag_ids, UNKNOWN_LABEL, views)
+
+
+def _relation_instance(
+    post: Post, relation: Relation, text: EncodedText, schema: Schema
+) -> Instance:
+    """Build the instance of a relation for RE."""
+    label = UNKNOWN_LABEL
+    if relation.label in schema.labels:
+        label = schema.labels.index(relation.label)
+    views = select_views(post.image, post.crops, schema.num_objects)
+    return Instance(post, relation, text, [], label, views)

@@ -1,0 +1,86 @@
+"""Text of a JSON post: its words, and spans that count words or characters."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from mmie.data.parsing import (
+    MalformedLine,
+    Record,
+    check_name,
+    check_span,
+    check_words,
+    optional_value,
+)
+from mmie.data.words import split_words
+from mmie.types import Entity
+
+
+@dataclass(frozen=True, slots=True)
+class PostText:
+    """Words of a JSON post, and the spans that count in them.
+
+    Attributes:
+        words: The words.
+        text: Text that the words were split from; None if the post gives its words.
+        offsets: First and last (exclusive) character of each word in the text.
+    """
+
+    words: tuple[str, ...]
+    text: str | None = None
+    offsets: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def from_record(cls, record: Record) -> Self:
+        """Read ``words`` or ``text`` of a post.
+
+        Raises:
+            MalformedLine: The post has neither, both or no word.
+        """
+        text = optional_value(record, "text", str, "a string")
+        if (text is None) == (record.get("words") is None):
+            raise MalformedLine("either 'words' or 'text'", "neither" if text is None else "both")
+        if text is None:
+            return cls(check_words(record["words"]))
+        pieces = split_words(text)
+        words = check_words([word for word, _, _ in pieces])
+        return cls(words, text, tuple((start, end) for _, start, end in pieces))
+
+    def parse_span(self, record: Record, description: str) -> tuple[int, int]:
+        """Read ``start`` and ``end`` of an object as word offsets.
+
+        Args:
+            record: The object.
+            description: What the span is, for the error.
+
+        Raises:
+            MalformedLine: The offsets lie outside the post or do not fit its words.
+        """
+        length = len(self.words) if self.text is None else len(self.text)
+        start, end = check_span(record.get("start"), record.get("end"), length, description)
+        if self.text is None:
+            return start, end
+        starts, ends = zip(*self.offsets, strict=True)
+        if start in starts and end in ends:
+            return starts.index(start), ends.index(end) + 1
+        nearest = self.nearest_word(end if start in starts else start)
+        first, last = self.offsets[nearest]
+        raise MalformedLine(
+            f"{description} to start and end where words do",
+            f"characters {start} to {end}, {self.text[start:end]!r}; "
+            f"the nearest word is {self.words[nearest]!r}, {first} to {last}",
+        )
+
+    def parse_entity(self, record: Record) -> Entity:
+        """Read an entity.
+
+        Raises:
+            MalformedLine: The type is missing, or the span does not fit the words.
+        """
+        kind = check_name(record.get("type"), "an entity with a 'type'")
+        start, end = self.parse_span(record, f"an entity {kind}")
+        return Entity(start, end, kind)
+
+    def nearest_word(self, position: int) -> int:
+        """Return the index of the first word that starts or ends nearest to a character."""
+        distances = [min(abs(start - position), abs(end - position)) for start, end in self.offsets]
+        return distances.index(min(distances))

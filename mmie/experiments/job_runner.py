@@ -1,0 +1,190 @@
+"""Fit and tests of one job of a sweep, each in a process of its own.
+
+``sweep.json`` in the run folder records the job and whether it is fitted, ``sweep.log`` holds the
+output of its processes.
+"""
+
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from mmie.experiments.sweep import SweepError, SweepJob
+from mmie.runs.folder import BEST, CONFIG, LAST
+from mmie.runs.metrics import read_metrics
+
+LOG = "sweep.log"
+COMMAND = (sys.executable, "-m", "mmie.cli")
+"""The ``mmie`` command in this Python."""
+_RECORD = "sweep.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """Result of a job.
+
+    Attributes:
+        job: The job.
+        failed: The step that failed (``fit`` or the section of a test), or why the job was not
+            started; empty if it succeeded.
+        steps: Steps that this call has run.
+    """
+
+    job: SweepJob
+    failed: str
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobRunner:
+    """Runner of jobs.
+
+    Attributes:
+        command: Command that runs ``mmie``.
+        threads: Threads of each process.
+        test_pictures: Whether to test with shuffled pictures and without pictures as well.
+    """
+
+    command: Sequence[str] = COMMAND
+    threads: int = 1
+    test_pictures: bool = False
+
+    def run(self, job: SweepJob) -> RunOutcome:
+        """Run the steps of a job that are not done yet.
+
+        A fit that was interrupted continues from ``last.ckpt``.
+
+        Raises:
+            SweepError: The folder holds another run.
+        """
+        check_folder(job)
+        steps = []
+        if not job.fits:
+            _write_record(job, fitted=True)
+        elif not _read_record(job).get("fitted"):
+            steps.append("fit")
+            if not self._fit(job):
+                return RunOutcome(job, "fit", tuple(steps))
+        for section, options in self._tests(job).items():
+            if section in read_metrics(job.folder):
+                continue
+            steps.append(section)
+            line = [*self.command, "test", *_checkpoint_options(job), f"--run_dir={job.folder}"]
+            if not self._execute(job, [*line, *options]):
+                return RunOutcome(job, section, tuple(steps))
+        return RunOutcome(job, "", tuple(steps))
+
+    def _fit(self, job: SweepJob) -> bool:
+        """Fit a job from scratch or from its last checkpoint, and return whether it succeeded."""
+        _write_record(job, fitted=False)
+        line = [*self.command, "fit", *job.fit_options]
+        last = job.folder / LAST
+        if last.exists():
+            line.append(f"--ckpt_path={last}")
+        succeeded = self._execute(job, line)
+        if succeeded:
+            _write_record(job, fitted=True)
+        return succeeded
+
+    def _tests(self, job: SweepJob) -> dict[str, list[str]]:
+        """Map the sections of ``metrics.json`` that the job's tests fill to the tests' options.
+
+        A method that was fitted without pictures is not tested with others.
+        """
+        tests: dict[str, list[str]] = {"test": []}
+        config = _read_config(job if job.fits else job.after[0])
+        fitted_pictures = config["data"].get("pictures", "right")
+        if self.test_pictures and fitted_pictures != "none":
+            for pictures in ("shuffled", "none"):
+                if pictures != fitted_pictures:
+                    tests[f"test_{pictures}"] = [f"--data.pictures={pictures}"]
+        return tests
+
+    def _execute(self, job: SweepJob, line: Sequence[str]) -> bool:
+        """Run a command line with output to the job's log, and return whether it succeeded."""
+        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
+        with (job.folder / LOG).open("a", encoding="utf-8") as log:
+            print("$", shlex.join(line), file=log, flush=True)
+            completed = subprocess.run(
+                line,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        return completed.returncode == 0
+
+
+def check_folder(job: SweepJob) -> None:
+    """Raise if a job's folder holds another run.
+
+    Raises:
+        SweepError: The recorded job is another one, or the run has no record.
+    """
+    recorded = _read_record(job).get("job")
+    if recorded is None:
+        is_other = any((job.folder / name).exists() for name in (LAST, CONFIG))
+    else:
+        is_other = recorded != _job_digest(job)
+    if is_other:
+        raise SweepError(
+            f"{job.folder} holds a run with other settings or another configuration: "
+            "choose another --out, or remove it"
+        )
+
+
+def _checkpoint_options(job: SweepJob) -> list[str]:
+    """Return the options of ``mmie test`` that name the configuration and the checkpoint."""
+    if job.fits:
+        return [f"--config={job.folder / CONFIG}"]
+    source, other = job.after[0], job.after[-1]
+    data = _read_config(other)["data"]
+    return [
+        f"--config={source.folder / CONFIG}",
+        f"--ckpt_path={source.folder / BEST}",
+        f"--data.corpus={json.dumps(data['corpus'])}",
+        f"--data.context_file={data.get('context_file') or 'null'}",
+    ]
+
+
+def _read_config(job: SweepJob) -> dict[str, Any]:
+    """Read the complete configuration of a fitted job."""
+    config: dict[str, Any] = yaml.safe_load((job.folder / CONFIG).read_text(encoding="utf-8"))
+    return config
+
+
+def _read_record(job: SweepJob) -> dict[str, Any]:
+    """Read the record of a job's folder, which is empty if no sweep has used the folder."""
+    file = job.folder / _RECORD
+    record: dict[str, Any] = {}
+    if file.exists():
+        record = json.loads(file.read_text(encoding="utf-8"))
+    return record
+
+
+def _write_record(job: SweepJob, fitted: bool) -> None:
+    """Record the job in its folder, and whether it is fitted."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    record = {"job": _job_digest(job), "fitted": fitted}
+    (job.folder / _RECORD).write_text(json.dumps(record) + "\n", encoding="utf-8")
+
+
+def _job_digest(job: SweepJob) -> str:
+    """Compute a digest of everything that determines a run.
+
+    It covers settings, seed, the content of the configuration files and the jobs it needs.
+    """
+    kind = [] if job.fits else ["test"]
+    digest = hashlib.sha256(json.dumps([job.settings, job.seed, *kind]).encode())
+    for config in job.configs:
+        digest.update(config.read_bytes())
+    for other in job.after:
+        digest.update(_job_digest(other).encode())
+    return digest.hexdigest()

@@ -1,0 +1,174 @@
+"""Callback that measures the time of training steps and of their parts."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+
+from mmie.blocks.vision import VisualBackbone
+from mmie.methods import ExtractionModule
+from mmie.types import Batch
+
+PARTS = ("data", "vision", "text", "fusion", "head", "backward", "optimiser", "rest")
+"""Parts of a step, in order: waiting for data, the visual backbone, the text encoder, the method's
+own layers, the head and the loss, the backward pass, the optimiser, and all other time."""
+
+
+class Stopwatch(Callback):
+    """Clock for the steps of a fit.
+
+    After the warm-up, ``num_steps`` whole steps are measured without waiting for the device in
+    between. The steps after them are divided into `PARTS`, for which the device is synchronised at
+    every boundary.
+
+    Args:
+        module: The method that is fitted.
+        num_steps: Number of steps that are measured.
+        num_warmup: Steps before them, which do not count.
+
+    Attributes:
+        steps: Seconds of each measured step, the wait for its data included.
+        parts: Seconds of each part of each divided step.
+        first_step: Time at which the first step began.
+        tokens: Tokens of all batches, padding included.
+        real_tokens: Tokens of all batches without padding.
+    """
+
+    def __init__(self, module: ExtractionModule, num_steps: int, num_warmup: int) -> None:
+        self.module = module
+        self.steps: list[float] = []
+        self.parts: list[dict[str, float]] = []
+        self.first_step = 0.0
+        self.tokens = 0
+        self.real_tokens = 0
+        self._first_measured = num_warmup
+        self._first_divided = num_warmup + num_steps
+        self._is_divided = False
+        self._step_end = 0.0
+        self._seconds = dict.fromkeys(PARTS, 0.0)
+        # Open parts, the innermost last.
+        self._running: list[str] = []
+        self._counted_until = 0.0
+
+    @contextmanager
+    def hooked(self) -> Iterator[None]:
+        """Register hooks that measure the module's parts, and remove them at the end."""
+        hooks = []
+        for part, name in _part_names(self.module).items():
+            hooks.append(part.register_forward_pre_hook(lambda *_, name=name: self._enter(name)))
+            hooks.append(part.register_forward_hook(lambda *_: self._leave()))
+        head = getattr(self.module, "head", None)
+        if head is not None:
+            head.loss = self._timed("head", head.loss)
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+            if head is not None:
+                del head.loss
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        """Count tokens and end the wait for data."""
+        self._is_divided = trainer.global_step >= self._first_divided
+        self.first_step = self.first_step or time.perf_counter()
+        self.tokens += batch.attention_mask.numel()
+        self.real_tokens += int(batch.attention_mask.sum())
+        if self._is_divided:
+            now = self._synchronised_time()
+            self._seconds = dict.fromkeys(PARTS, 0.0)
+            self._seconds["data"] = now - self._step_end
+            self._counted_until = now
+            self._running = ["fusion"]
+
+    def on_before_backward(
+        self, trainer: Trainer, pl_module: LightningModule, loss: Tensor
+    ) -> None:
+        """End the forward pass."""
+        self._switch("backward")
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End the backward pass."""
+        self._switch("optimiser")
+
+    def on_before_zero_grad(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Any
+    ) -> None:
+        """Count the removal of the previous step's gradients as a part of the optimiser."""
+        self._switch("optimiser")
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Record the step."""
+        if self._is_divided:
+            self._switch("rest")
+            self.parts.append(self._seconds)
+        step = trainer.global_step - 1
+        # The measured steps as a whole start and end with an idle device.
+        is_boundary = step in (self._first_measured - 1, self._first_divided - 1)
+        if is_boundary or self._is_divided:
+            now = self._synchronised_time()
+        else:
+            now = time.perf_counter()
+        if self._first_measured <= step < self._first_divided:
+            self.steps.append(now - self._step_end)
+        self._step_end = now
+
+    def _timed(self, name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """Wrap a function so that its time counts for a part."""
+
+        def call(*arguments: Any) -> Tensor:
+            self._enter(name)
+            result = function(*arguments)
+            self._leave()
+            return result
+
+        return call
+
+    def _enter(self, name: str) -> None:
+        """Begin a part, which may lie within another one or within itself."""
+        if self._is_divided:
+            self._count()
+            self._running.append(name)
+
+    def _leave(self) -> None:
+        """End the part that began last."""
+        if self._is_divided:
+            self._count()
+            self._running.pop()
+
+    def _switch(self, name: str) -> None:
+        """End all parts and begin another one."""
+        if self._is_divided:
+            self._count()
+            self._running = [name]
+
+    def _count(self) -> None:
+        """Add the time since the last call to the innermost open part."""
+        now = self._synchronised_time()
+        if self._running:
+            self._seconds[self._running[-1]] += now - self._counted_until
+        self._counted_until = now
+
+    def _synchronised_time(self) -> float:
+        """Return the time at which the device has finished all work that was submitted."""
+        if self.module.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+
+def _part_names(module: ExtractionModule) -> dict[nn.Module, str]:
+    """Map the modules of the text encoder and of visual backbones to their part.
+
+    The time of all other modules counts as ``fusion``.
+    """
+    names: dict[nn.Module, str] = dict.fromkeys(module.text.modules(), "text")
+    for part in module.modules():
+        if isinstance(part, VisualBackbone):
+            names.update(dict.fromkeys(part.modules(), "vision"))
+    return names

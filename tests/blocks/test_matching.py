@@ -1,0 +1,49 @@
+"""The matching loss against literal versions of its equations."""
+
+import pytest
+import torch
+from helpers.matching import TEMPERATURE, literal_divergence, literal_matching
+
+from mmie.blocks.matching import divergence, matching_loss
+
+HIDDEN = 8
+ALL = torch.ones(4, dtype=torch.bool)
+NONE = torch.zeros(4, dtype=torch.bool)
+SECOND = torch.tensor([False, True, False, False])
+
+
+def random(*shape, seed=0):
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def test_divergence_equals_equations_6_to_8():
+    scores, similarity = random(4, 4), random(4, 4, seed=1).relu()
+    similarity[2] = 0
+    expected = literal_divergence(scores.tolist(), similarity.tolist())
+    assert divergence(scores, similarity, ALL).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_divergence_leaves_masked_posts_out():
+    scores, similarity = random(4, 4), random(4, 4, seed=1).relu()
+    mask = torch.tensor([True, False, True, True])
+    expected = divergence(scores[mask][:, mask], similarity[mask][:, mask], ALL[:3])
+    torch.testing.assert_close(divergence(scores, similarity, mask), expected)
+
+
+def test_matching_is_the_mean_of_both_directions():
+    text, pictures = random(4, HIDDEN), random(4, HIDDEN, seed=1)
+    similarity = random(4, 4, seed=2).relu()
+    expected = literal_matching(text, pictures, similarity.tolist())
+    loss = matching_loss(text, pictures, similarity, TEMPERATURE, ALL)
+    assert loss.item() == pytest.approx(expected, rel=1e-9)
+    scaled = matching_loss(5 * text, pictures, similarity, TEMPERATURE, ALL)
+    assert scaled.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_matching_is_lowest_where_pairs_match():
+    text, identity = random(4, HIDDEN), torch.eye(4, dtype=torch.float64)
+    right = matching_loss(text, text, identity, TEMPERATURE, ALL)
+    wrong = text.roll(1, 0)
+    assert right < 0.1 * matching_loss(text, wrong, identity, TEMPERATURE, ALL)
+    assert matching_loss(text, wrong, identity, TEMPERATURE, SECOND).abs() < 1e-6
+    assert matching_loss(text, wrong, identity, TEMPERATURE, NONE) == 0

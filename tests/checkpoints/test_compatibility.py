@@ -1,0 +1,41 @@
+"""Whether a checkpoint fits a method."""
+
+from dataclasses import replace
+
+import pytest
+
+from mmie.checkpoints import Checkpoint, CheckpointMismatch, check_fits
+from mmie.checkpoints.compatibility import same_vocabulary
+from mmie.types import Schema
+
+SCHEMA = Schema("ner", ("LOC", "PER"), vocab_size=100)
+CHECKPOINT = Checkpoint("a.ckpt", "package.Method", {}, SCHEMA, {})
+
+
+def test_the_same_method_and_labels_fit():
+    check_fits(CHECKPOINT, "package.Method", SCHEMA)
+    check_fits(CHECKPOINT, "package.Method", replace(SCHEMA, max_tokens=64, num_objects=1))
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "reason"),
+    [
+        ("package.Other", {}, r"method package\.Method, the run has package\.Other"),
+        ("package.Method", {"task": "re"}, "task ner, the run has re"),
+        ("package.Method", {"labels": ("PER", "LOC")}, "labels"),
+        ("package.Method", {"tag_scheme": "bioes"}, "tag_scheme bio, the run has bioes"),
+        ("package.Method", {"vocab_size": 101}, "vocab_size 100, the run has 101"),
+    ],
+)
+def test_what_differs_is_named(method, changes, reason):
+    with pytest.raises(CheckpointMismatch, match=reason):
+        check_fits(CHECKPOINT, method, replace(SCHEMA, **changes))
+
+
+def test_vocabularies_are_compared_by_tokens_and_ids(demo_data, tiny_bert, tiny_roberta):
+    bert, roberta = (
+        demo_data("ner", folder).tokenizer.to_files() for folder in (tiny_bert, tiny_roberta)
+    )
+    assert same_vocabulary(bert, dict(bert))
+    assert same_vocabulary(bert, demo_data("re", tiny_bert).tokenizer.to_files())
+    assert not same_vocabulary(bert, roberta)

@@ -1,0 +1,34 @@
+"""Reading of checkpoint files and of folders in their place."""
+
+import pytest
+import torch
+
+from mmie.checkpoints import CheckpointError, read_checkpoint, read_checkpoint_file
+from mmie.export.pretrained import save_pretrained
+
+
+def test_a_folder_is_read_like_a_file(random_pair, tmp_path):
+    folder = save_pretrained(random_pair["ner"], tmp_path / "folder")
+    file, other = read_checkpoint(random_pair["ner"]), read_checkpoint(folder)
+    assert (file.method, file.schema, file.tokenizer) == (
+        other.method,
+        other.schema,
+        other.tokenizer,
+    )
+    assert file.image_transform == other.image_transform
+    assert all(
+        torch.equal(other.state_dict[name], value) for name, value in file.state_dict.items()
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 half an archive"])
+def test_garbage_is_refused(tmp_path, content):
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"a\.ckpt' is no checkpoint"):
+        read_checkpoint_file(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"nothing\.ckpt' does not exist"):
+        read_checkpoint(tmp_path / "nothing.ckpt")

@@ -1,0 +1,108 @@
+"""`mmie extract` and `mmie convert`: from posts to files, and wrong options."""
+
+import pytest
+from helpers.command import read_jsonl, run, succeed, write_jsonl
+
+from mmie.inference.jobs.ray_engine import RayOptions, RaySummary
+
+
+@pytest.fixture(scope="module")
+def records(demo_root):
+    """Posts of the demo corpus as a user writes them."""
+    return [
+        {"id": f"p{number}", "text": " ".join(line["words"]), "image": line["image"]}
+        for number, line in enumerate(read_jsonl(demo_root / "test.jsonl"))
+    ]
+
+
+@pytest.fixture
+def source(demo_root, records):
+    """A file of these posts, beside their pictures."""
+    write_jsonl(demo_root / "own_posts.jsonl", records)
+    return demo_root / "own_posts.jsonl"
+
+
+def test_posts_are_extracted_to_every_format(random_pair, source, records, tmp_path):
+    pytest.importorskip("rdflib")
+    suffixes = (".jsonl", ".csv", ".conll", ".ttl", ".graphml", ".html")
+    out = [tmp_path / f"found{suffix}" for suffix in suffixes]
+    pair = [f"--ner={random_pair['ner']}", f"--re={random_pair['re']}"]
+    output = succeed("extract", source, *pair, "--detector=center", "-o", *out).out
+    assert all(path.stat().st_size and str(path) in output for path in out)
+    results = read_jsonl(out[0])
+    assert [line["id"] for line in results] == [record["id"] for record in records]
+    num_relations = sum(len(line["relations"]) for line in results)
+    assert len(out[1].read_text().splitlines()) == 1 + num_relations > 1
+    again = tmp_path / "again.csv"
+    assert succeed("convert", out[0], "--out", again).out == f"{again}\n"
+    assert again.read_bytes() == out[1].read_bytes()
+
+
+def test_the_table_counts_posts_entities_and_relations(random_pair, source, records, tmp_path):
+    with source.open("a") as stream:
+        stream.write("broken\n")
+    out = tmp_path / "found.jsonl"
+    output = succeed("extract", source, f"--ner={random_pair['ner']}", "-o", out).out
+    num_entities = sum(len(line["entities"]) for line in read_jsonl(out))
+    rows = {}
+    for line in output.splitlines():
+        if line.count("│") == 3:
+            name, value = (cell.strip() for cell in line.strip("│").split("│"))
+            rows[name] = value
+    assert rows["posts"] == str(len(records) + 1)
+    assert rows["could not be read"] == "1"
+    assert (rows["entities"], rows["relations"]) == (str(num_entities), "0")
+    assert output.splitlines()[-2:] == [str(out), str(tmp_path / "found.errors.jsonl")]
+
+
+def test_wrong_targets_and_checkpoints_are_refused(random_pair, source, tmp_path):
+    ner = f"--ner={random_pair['ner']}"
+    outcome = run("convert", source, "--out", "x.pdf")
+    assert "expected a name that ends in" in outcome.err
+    outcome = run("extract", source, "-o", tmp_path / "none.csv")
+    assert "no checkpoint is named" in outcome.err
+    outcome = run("extract", source, ner, "-o", tmp_path / "a.jsonl", tmp_path / "b.jsonl")
+    assert "out names 2 files of JSON lines: expected one at most" in outcome.err
+    outcome = run("extract", source, ner, "-o", tmp_path / "found.pdf")
+    assert "expected a name that ends in" in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_source_and_other_files_are_not_overwritten(random_pair, tmp_path):
+    table = tmp_path / "posts.csv"
+    table.write_text("text\nJordan lands\n")
+    arguments = ["extract", table, f"--ner={random_pair['ner']}", "-o"]
+    outcome = run(*arguments, tmp_path / "new.jsonl", table, "--overwrite")
+    assert "posts.csv holds the posts" in outcome.err
+    assert table.read_text() == "text\nJordan lands\n"
+    (tmp_path / "mine.html").write_text("mine")
+    assert "mine.html is there already" in run(*arguments, tmp_path / "mine.html").err
+    assert {path.name for path in tmp_path.iterdir()} == {"posts.csv", "mine.html"}
+
+
+def test_options_that_the_ray_engine_does_not_take_are_refused(random_pair, source, tmp_path):
+    arguments = ["extract", source, f"--ner={random_pair['ner']}", "--engine=ray", "-o"]
+    folder = tmp_path / "a"
+    outcome = run(*arguments, folder, "--detector=center")
+    assert "cuts no crops: run mmie ground before" in outcome.err
+    assert "name a folder, not" in run(*arguments, tmp_path / "a.jsonl").err
+    outcome = run(*arguments, folder, "--workers=2", "--precision=bfloat16")
+    assert "takes no --precision, --workers" in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_ray_engine_receives_the_options(random_pair, source, tmp_path, monkeypatch):
+    calls = []
+
+    def extract(*arguments):
+        calls.append(arguments)
+        return RaySummary(7, 2)
+
+    monkeypatch.setattr("mmie.cli.extraction.extract_with_ray", extract)
+    out = tmp_path / "results"
+    given = ["--batch_size=4", "--window=8", "--actors=3", f"--pictures={tmp_path}"]
+    ner = random_pair["ner"]
+    output = succeed("extract", source, f"--ner={ner}", "--engine=ray", "-o", out, *given).out
+    assert output == f"7 posts, 2 of them read in part, in {out}\n"
+    options = RayOptions(batch_size=4, window=8, num_actors=3)
+    assert calls == [(str(source), str(out), {"ner": str(ner)}, str(tmp_path), options)]

@@ -1,0 +1,162 @@
+"""Instances of posts: their views, shuffled pictures, and random draws."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from helpers.posts import DESCRIBED, PERSON, PLACE, WORDS, make_schema, write_tokenizer
+
+from mmie.data.encoding import WordTokenizer
+from mmie.data.instances import (
+    encode_posts,
+    mask_views,
+    sample_crops,
+    sample_instances,
+    select_views,
+    shuffle_pictures,
+)
+from mmie.types import UNKNOWN_LABEL, Entity, Post, Relation
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return write_tokenizer(tmp_path_factory.mktemp("encoder"))
+
+
+def test_mask_views_removes_unreadable_files(tokenizer, tmp_path):
+    a, b, c = (tmp_path / f"{name}.png" for name in "abc")
+    instances = encode_posts(
+        [Post("x", WORDS, a, (b, c)), Post("y", WORDS, b)], make_schema(tokenizer), tokenizer
+    )
+    mask_views(instances, {b: "missing"})
+    assert [instance.views for instance in instances] == [(a, None, c), (None, None, None)]
+    assert instances[0].post.crops == (b, c)
+
+
+def posts_with_images(groups) -> list[Post]:
+    """Posts in random order, ``groups[i]`` of image i, each with crops of its own."""
+    posts = [
+        Post(f"{image}-{n}", WORDS, Path(f"{image}.jpg"), (Path(f"{image}-{n}.png"),))
+        for image, count in enumerate(groups)
+        for n in range(count)
+    ]
+    return random.Random(0).sample(posts, len(posts))
+
+
+@pytest.mark.parametrize(
+    "groups", [[1] * 30, [1, 1], [5, 3, 2], [4, 4], [3, 1, 1, 1], [2, 7, 1, 1, 6, 1]]
+)
+def test_no_post_keeps_its_picture(groups):
+    posts = posts_with_images(groups)
+    for seed in range(10):
+        shuffled = shuffle_pictures(posts, seed)
+        assert all(post.image != other.image for post, other in zip(posts, shuffled, strict=True))
+        assert sorted((post.image, post.crops) for post in shuffled) == sorted(
+            (post.image, post.crops) for post in posts
+        )
+        assert [replace(post, image=None, crops=()) for post in shuffled] == [
+            replace(post, image=None, crops=()) for post in posts
+        ]
+
+
+def test_shuffling_is_seeded():
+    posts = posts_with_images([1] * 30)
+    assert shuffle_pictures(posts, 1) == shuffle_pictures(posts, 1) != shuffle_pictures(posts, 2)
+
+
+def test_posts_without_pictures_stay_without():
+    bare, crop = Post("bare", WORDS), Post("crop", WORDS, None, (Path("c.png"),))
+    shuffled = shuffle_pictures([bare, *posts_with_images([1, 1]), bare, crop], 0)
+    assert shuffled[0] == shuffled[3] == bare
+    assert shuffled[4].crops != crop.crops
+
+
+def test_shuffling_posts_that_cannot_be_shuffled():
+    assert shuffle_pictures([], 0) == []
+    assert shuffle_pictures([Post("x", WORDS)], 0) == [Post("x", WORDS)]
+    one_image = posts_with_images([3])
+    assert shuffle_pictures(one_image, 0) == one_image
+    mostly_one = shuffle_pictures(posts_with_images([5, 1]), 0)
+    assert sorted(post.image for post in mostly_one) == [Path("0.jpg")] * 5 + [Path("1.jpg")]
+
+
+def test_shuffling_keeps_contexts():
+    posts = [replace(post, context=post.id) for post in posts_with_images([1] * 10)]
+    assert [post.context for post in shuffle_pictures(posts, 3)] == [post.id for post in posts]
+
+
+def test_every_relation_of_a_post_gets_its_context(tokenizer):
+    relations = (Relation(PERSON, PLACE, "works"), Relation(PLACE, PERSON, "None"))
+    posts = [replace(DESCRIBED[0], relations=relations)]
+    plain, described = (
+        encode_posts(posts, make_schema(tokenizer, "re"), tokenizer, use_context)
+        for use_context in (False, True)
+    )
+    for without, with_context in zip(plain, described, strict=True):
+        assert with_context.text.input_ids[: len(without)] == without.text.input_ids
+        assert with_context.text.context_length == 4
+        assert with_context.text.markers == without.text.markers
+
+
+def test_an_instance_of_a_post(tokenizer):
+    """An entity of an unknown type is tagged as outside."""
+    post = Post("x", WORDS, entities=(PERSON, Entity(3, 4, "ALIEN"), PLACE))
+    (instance,) = encode_posts([post], make_schema(tokenizer), tokenizer)
+    assert instance.post is post
+    assert (instance.relation, instance.label) == (None, UNKNOWN_LABEL)
+    assert instance.text == tokenizer.encode(tokenizer.split([WORDS])[0])
+    assert instance.tags == [5, 6, 0, 0, 0, 0, 0, 1]
+    assert instance.views == (None, None, None)
+    assert len(instance) == len(instance.text)
+
+
+def test_an_instance_of_each_relation(tokenizer):
+    relations = tuple(Relation(PERSON, PLACE, label) for label in ("works", "None", "unknown"))
+    posts = [Post("x", WORDS, relations=relations), Post("none", WORDS)]
+    instances = encode_posts(posts, make_schema(tokenizer, "re"), tokenizer)
+    assert [instance.relation for instance in instances] == list(relations)
+    assert [instance.label for instance in instances] == [2, 0, UNKNOWN_LABEL]
+    assert [instance.tags for instance in instances] == [[], [], []]
+    expected = tokenizer.encode_pair(tokenizer.split([WORDS])[0], relations[0])
+    assert all(instance.text == expected for instance in instances)
+
+
+def test_truncated_instances(tokenizer):
+    short = WordTokenizer(tokenizer.tokenizer, 8)
+    posts = [Post("long", ("a",) * 7), Post("fits", ("a",) * 6)]
+    instances = encode_posts(posts, make_schema(short), short)
+    assert [instance.is_truncated for instance in instances] == [True, False]
+
+
+def test_views_are_cut_or_filled_up():
+    a, b, c = (Path(name) for name in "abc")
+    assert select_views(a, (b, c), 1) == (a, b)
+    assert select_views(a, (b,), 3) == (a, b, None, None)
+    assert select_views(None, (), 2) == (None, None, None)
+    assert select_views(a, (b, c), 0) == (a,)
+
+
+def test_crops_are_drawn_from_those_that_can_be_read(tokenizer):
+    crops = tuple(Path(f"{n}.png") for n in range(5))
+    post = Post("x", WORDS, Path("a.png"), crops)
+    (instance,) = encode_posts([post], make_schema(tokenizer, num_objects=5), tokenizer)
+    mask_views([instance], {crops[1]: "missing"})
+    drawn = [sample_crops(instance, 3, f"{seed}").views for seed in range(40)]
+    assert all(views[0] == post.image and len(set(views)) == 4 for views in drawn)
+    assert {crop for views in drawn for crop in views[1:]} == set(crops) - {crops[1]}
+    assert drawn[7] == sample_crops(instance, 3, "7").views
+    assert set(sample_crops(instance, 5, "0").views[1:]) == {*crops, None} - {crops[1]}
+    assert instance.views == (post.image, crops[0], None, *crops[2:])
+
+
+def test_a_share_of_instances_is_drawn_in_order(tokenizer):
+    posts = [Post(str(n), ("a",)) for n in range(20)]
+    instances = encode_posts(posts, make_schema(tokenizer), tokenizer)
+    drawn = [int(instance.post.id) for instance in sample_instances(instances, 0.3, 1)]
+    assert len(drawn) == 6
+    assert drawn == sorted(set(drawn))
+    assert [int(i.post.id) for i in sample_instances(instances, 0.3, 1)] == drawn
+    assert [int(i.post.id) for i in sample_instances(instances, 0.3, 2)] != drawn
+    assert len(sample_instances(instances, 0.001, 1)) == 1
+    assert sample_instances(instances, 1.0, 1) == instances

@@ -1,0 +1,123 @@
+"""Sources of one's own posts: JSON lines, tables, folders and standard input."""
+
+import io
+import json
+import sys
+
+import pytest
+
+from mmie.data.sources import BadPost, SourceError, count_posts, read_source
+from mmie.types import Post
+
+
+def read(path, **settings) -> list[Post | BadPost]:
+    return list(read_source(str(path), **settings))
+
+
+def test_json_lines(tmp_path):
+    file = tmp_path / "posts.jsonl"
+    lines = ['{"id": "a", "text": "Jordan"}', "", "{", b"\xff", '{"text": "b", "image": "b.jpg"}']
+    content = b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines)
+    file.write_bytes(b"\xef\xbb\xbf" + content + b"\r\n")
+    first, third, fourth, fifth = read(file)
+    assert (first.id, first.words) == ("a", ("Jordan",))
+    assert (third.place, fourth.place) == ("3", "4")
+    assert third.reason.startswith("expected a JSON object, found '{'")
+    assert fourth.reason == "expected UTF-8, found invalid start byte at byte 0"
+    assert (fifth.id, fifth.image) == ("5", tmp_path / "b.jpg")
+    assert count_posts(str(file)) == 5
+
+
+def test_pictures_in_another_folder(tmp_path):
+    file = tmp_path / "posts.json"
+    file.write_text('{"text": "b", "image": "b.jpg"}')
+    (post,) = read(file, pictures=tmp_path / "pictures")
+    assert post.image == tmp_path / "pictures" / "b.jpg"
+
+
+def test_standard_input(tmp_path, monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(b'{"text": "a", "image": "a.jpg"}\n{"text": "b"}'))
+    monkeypatch.setattr(sys, "stdin", stream)
+    monkeypatch.chdir(tmp_path)
+    first, second = read("-")
+    assert (first.id, first.image) == ("1", tmp_path / "a.jpg")
+    assert (second.id, second.image) == ("2", None)
+    assert not stream.closed
+    assert count_posts("-") is None
+
+
+def test_unknown_keys_cause_one_warning(tmp_path):
+    file = tmp_path / "posts.ndjson"
+    lines = [{"text": "a"}, {"text": "b", "img": "b.jpg"}, {"text": "c", "foto": ""}]
+    file.write_text("\n".join(map(json.dumps, lines)))
+    with pytest.warns(UserWarning, match="line 2: unknown keys ignored: 'img'$") as warnings:
+        assert len(read(file)) == 3
+    assert len(warnings) == 1
+
+
+def test_a_table(tmp_path):
+    file = tmp_path / "posts.csv"
+    file.write_text('\ufeffid,text,path,image,context\n7,"a, b",p.jpg,i.jpg,c\n,d,p.jpg,,\n')
+    first, second = read(file)
+    assert (first.id, first.text, first.context) == ("7", "a, b", "c")
+    assert first.image == tmp_path / "i.jpg"
+    assert (second.id, second.text, second.image) == ("3", "d", tmp_path / "p.jpg")
+    assert count_posts(str(file)) == 2
+
+
+def test_bad_rows_of_a_table(tmp_path):
+    file = tmp_path / "posts.TSV"
+    file.write_bytes(b'text\timage\na\t../a.jpg\n\xff\t\nb\tb.jpg\tmore\nc\n"d\te\nf\n')
+    rows = read(file)
+    assert [row.place for row in rows if isinstance(row, BadPost)] == ["2", "3", "4", "6"]
+    assert rows[3].words == ("c",)
+    assert "leads out of" in rows[0].reason
+    assert rows[2].reason == "expected 2 fields, found more: quote what holds the delimiter"
+    assert rows[4].reason.startswith("expected a quote that closes the field")
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("id,body", "expected a column 'text' in the first row, found 'id', 'body'"),
+        ("", "expected a column 'text' in the first row, found none"),
+        ("text,image,image", "expected one column 'image' in the first row, found 2"),
+        ('"a"b', "expected a row of columns, found"),
+    ],
+)
+def test_tables_without_columns_are_rejected(tmp_path, header, message):
+    file = tmp_path / "posts.csv"
+    file.write_text(header + "\n1,x\n")
+    with pytest.raises(SourceError, match=message):
+        read(file)
+
+
+def test_unknown_columns_cause_a_warning(tmp_path):
+    file = tmp_path / "posts.csv"
+    file.write_text("text,likes,lang\na,3,en\n")
+    with pytest.warns(UserWarning, match=r"posts\.csv: columns ignored: 'lang', 'likes'$"):
+        assert len(read(file)) == 1
+
+
+def test_a_folder(tmp_path):
+    (tmp_path / "b.txt").write_bytes(b"\xef\xbb\xbffrom a folder\n")
+    (tmp_path / "b.png").touch()
+    (tmp_path / "b.jpg").touch()
+    (tmp_path / "a.webp").touch()
+    (tmp_path / "c.txt").write_bytes(b"\xff")
+    (tmp_path / "d.txt").mkdir()
+    (tmp_path / "e.md").touch()
+    first, second, third, fourth = read(tmp_path)
+    assert first == Post("a", text="", image=tmp_path / "a.webp")
+    assert (second.id, second.text, second.image) == ("b", "from a folder", tmp_path / "b.jpg")
+    assert third == BadPost("c.txt", "expected UTF-8, found invalid start byte at byte 0")
+    assert (fourth.place, fourth.reason[:22]) == ("d.txt", "expected a file, found")
+    assert count_posts(str(tmp_path)) == 4
+
+
+@pytest.mark.parametrize("name", ["none.jsonl", "posts.xml", "empty"])
+def test_other_sources_are_rejected(tmp_path, name):
+    (tmp_path / "posts.xml").touch()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="expected"):
+        read_source(str(tmp_path / name))

@@ -1,0 +1,100 @@
+"""A job runs the steps that are missing, and never in the folder of another run."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from helpers.paths import CONFIGS
+
+from mmie.experiments.job_runner import JobRunner, check_folder
+from mmie.experiments.sweep import SweepError, plan_sweep
+
+RAP = CONFIGS / "demo_rap.yaml"
+
+
+@pytest.fixture
+def job(tmp_path):
+    [job] = plan_sweep([str(RAP)], [], "1", tmp_path / "out")
+    return job
+
+
+def test_only_missing_steps_are_run(job, fake_command):
+    runner = JobRunner(fake_command)
+    outcome = runner.run(job)
+    assert (outcome.job, outcome.failed, outcome.steps) == (job, "", ("fit", "test"))
+    (job.folder / "no_test").touch()
+    runner = JobRunner(fake_command, test_pictures=True)
+    outcome = runner.run(job)
+    assert (outcome.failed, outcome.steps) == ("test_shuffled", ("test_shuffled",))
+    (job.folder / "no_test").unlink()
+    assert runner.run(job).steps == ("test_shuffled", "test_none")
+    assert runner.run(job).steps == ()
+
+
+@pytest.mark.parametrize(
+    ("pictures", "steps"),
+    [("none", ()), ("shuffled", ("test_none",)), ("right", ("test_shuffled", "test_none"))],
+)
+def test_picture_tests_leave_out_the_pictures_of_the_fit(job, fake_command, pictures, steps):
+    job = replace(job, settings=(("data.pictures", pictures),))
+    outcome = JobRunner(fake_command, test_pictures=True).run(job)
+    assert outcome.steps == ("fit", "test", *steps)
+
+
+def test_an_interrupted_fit_continues_from_its_last_checkpoint(job, fake_command):
+    runner = JobRunner(fake_command)
+    job.folder.mkdir(parents=True)
+    (job.folder / "no_fit").touch()
+    assert runner.run(job).failed == "fit"
+    assert json.loads((job.folder / "sweep.json").read_text())["fitted"] is False
+    assert "--ckpt_path" not in (job.folder / "sweep.log").read_text()
+    (job.folder / "no_fit").unlink()
+    (job.folder / "last.ckpt").touch()
+    assert runner.run(job).failed == ""
+    assert f"--ckpt_path={job.folder / 'last.ckpt'}" in (job.folder / "sweep.log").read_text()
+    assert json.loads((job.folder / "sweep.json").read_text())["fitted"] is True
+
+
+def test_the_log_names_the_command_and_its_threads(job, fake_command):
+    JobRunner(fake_command, threads=3).run(job)
+    lines = (job.folder / "sweep.log").read_text().splitlines()
+    assert lines[0].endswith(f"fit --config={RAP} --seed_everything=1234 --run_dir={job.folder}")
+    assert lines[1] == "threads 3"
+
+
+def test_a_test_of_another_runs_checkpoint_is_not_fitted(job, tmp_path, fake_command):
+    runner = JobRunner(fake_command)
+    [other] = plan_sweep([str(RAP)], [], "7,", tmp_path / "out")
+    for fit in (job, other):
+        runner.run(fit)
+    (other.folder / "config.yaml").write_text("data: {corpus: {class_path: Other}}")
+    crossed = replace(job, folder=tmp_path / "crossed", after=(job, other), fits=False)
+    assert runner.run(crossed).steps == ("test",)
+    log = (crossed.folder / "sweep.log").read_text()
+    assert f"--ckpt_path={job.folder / 'best.ckpt'}" in log
+    assert """'--data.corpus={"class_path": "Other"}' --data.context_file=null""" in log
+
+
+def test_a_folder_of_another_run_is_refused(job, tmp_path, fake_command):
+    check_folder(job)
+    JobRunner(fake_command).run(job)
+    check_folder(job)
+    for changed in (
+        replace(job, settings=(("a", "1"),)),
+        replace(job, seed=2),
+        replace(job, fits=False, after=(job,)),
+        replace(job, configs=(CONFIGS / "demo_imm.yaml",)),
+    ):
+        with pytest.raises(SweepError, match="holds a run with other settings"):
+            check_folder(changed)
+        with pytest.raises(SweepError, match="choose another --out, or remove it"):
+            JobRunner(fake_command).run(changed)
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "config.yaml"])
+def test_a_run_without_a_record_is_refused(job, name):
+    job.folder.mkdir(parents=True)
+    check_folder(job)
+    (job.folder / name).touch()
+    with pytest.raises(SweepError, match=str(job.folder)):
+        check_folder(job)

@@ -1,0 +1,60 @@
+"""Pictures for tests, and files that are no pictures."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def gradient_picture(width: int = 60, height: int = 40) -> Image.Image:
+    """A gradient from red at the top to blue, which survives lossy formats and shows rotations."""
+    down = np.linspace(0, 1, height)[:, None, None]  # (height, 1, 1)
+    pixels = (1 - down) * np.array([220, 30, 40]) + down * np.array([20, 50, 210])  # (height, 1, 3)
+    return Image.fromarray(np.broadcast_to(pixels, (height, width, 3)).astype(np.uint8).copy())
+
+
+def noise_picture(width: int, height: int) -> Image.Image:
+    """Random pixels."""
+    random = np.random.default_rng(0)
+    return Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def save_picture(path: Path, picture: Image.Image, **options: object) -> Path:
+    """Save a picture and return its file."""
+    picture.save(path, **options)
+    return path
+
+
+def encode_picture(picture: Image.Image, kind: str, **options: object) -> bytes:
+    """Return the bytes of a picture file."""
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def write_bad_files(folder: Path) -> dict[Path, str]:
+    """Write files that are no usable pictures, and return them with the expected reasons."""
+    folder.mkdir(exist_ok=True)
+    jpeg = encode_picture(noise_picture(200, 200), "JPEG", quality=95)
+    png = encode_picture(noise_picture(50, 50), "PNG")
+    contents = {
+        "half.jpg": (jpeg[: len(jpeg) // 2], "truncated"),
+        "almost.jpg": (jpeg[:-200], "truncated"),
+        "half.png": (png[: len(png) // 2], "truncated"),
+        "garbled.png": (png[:60] + bytes(40) + png[100:], "truncated"),
+        "empty.jpg": (b"", "not a picture"),
+        "text.jpg": (b"<html>Image Not Found</html>", "not a picture"),
+        "large.png": (
+            encode_picture(Image.new("L", (501, 100)), "PNG"),
+            "more than 50000 pixels",
+        ),
+    }
+    expected = {}
+    for name, (content, reason) in contents.items():
+        (folder / name).write_bytes(content)
+        expected[folder / name] = reason
+    (folder / "folder.jpg").mkdir(exist_ok=True)
+    expected[folder / "folder.jpg"] = "not a picture"
+    expected[folder / "gone.jpg"] = "missing"
+    return expected

@@ -1,0 +1,126 @@
+"""Files of a job: what is recorded is on the disk, and nothing damaged is continued."""
+
+import json
+
+import pytest
+from helpers.command import read_jsonl
+from helpers.extractions import make_extraction
+
+from mmie.data.sources import BadPost
+from mmie.inference.jobs.job_files import JobError, JobFiles, Totals, check_targets, fingerprint
+
+IDENTITY = {"source": ["posts.jsonl"], "window": 8}
+FOUND = make_extraction("a", [("Ann", "PER", 1.0), ("Rome", "LOC", 0.5)], [(0, "in", 1, 0.5)])
+BROKEN = make_extraction("b", [("Bob \ud800", "PER", 1.0)], problems=["image: missing"])
+
+
+@pytest.fixture
+def files(tmp_path):
+    return JobFiles(tmp_path / "new" / "out.jsonl", IDENTITY)
+
+
+def write_window(files, totals):
+    with files.open(totals) as writer:
+        writer.write([FOUND, BROKEN], [BadPost("3", "expected a text")])
+        writer.commit()
+
+
+def test_a_finished_job_leaves_results_and_errors(files):
+    totals = files.read_progress()
+    write_window(files, totals)
+    assert files.finish(totals) == files.errors
+    assert [line["id"] for line in read_jsonl(files.out)] == ["a", "b"]
+    assert b"\\ud800" in files.out.read_bytes()
+    assert read_jsonl(files.errors) == [{"place": "3", "reason": "expected a text"}]
+    assert {path.name for path in files.out.parent.iterdir()} == {
+        "out.jsonl",
+        "out.errors.jsonl",
+    }
+    assert (totals.read, totals.bad, totals.problems, totals.entities, totals.relations) == (
+        (3, 1, 1, 3, 1)
+    )
+
+
+def test_a_job_without_bad_posts_leaves_no_errors(files):
+    files.out.parent.mkdir()
+    files.errors.write_text("of an older job")
+    totals = files.read_progress()
+    with files.open(totals) as writer:
+        writer.write([FOUND], [])
+        writer.commit()
+    assert files.finish(totals) is None
+    assert [path.name for path in files.out.parent.iterdir()] == ["out.jsonl"]
+
+
+def test_progress_is_read_back_and_uncommitted_lines_are_cut_off(files):
+    totals = files.read_progress()
+    write_window(files, totals)
+    with files.partial_out.open("ab") as stream:
+        stream.write(b'{"id": "uncommitted')
+    resumed = files.read_progress()
+    assert resumed == totals
+    with files.open(resumed):
+        pass
+    assert [line["id"] for line in read_jsonl(files.partial_out)] == ["a", "b"]
+
+
+def test_a_file_that_is_shorter_than_recorded_is_refused(files):
+    write_window(files, files.read_progress())
+    files.partial_errors.write_bytes(b"")
+    with (
+        pytest.raises(JobError, match=r"out\.errors\.jsonl\.partial is shorter than"),
+        files.open(files.read_progress()),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    "record",
+    ["{", "[]", "3", '{"identity": {}}', '{"totals": {}}', '{"totals": {"x": 1}, "identity": {}}'],
+)
+def test_a_damaged_record_is_refused(files, record):
+    files.progress.parent.mkdir()
+    files.progress.write_text(record)
+    with pytest.raises(
+        JobError, match="is not the progress of a job: add --overwrite to begin anew"
+    ):
+        files.read_progress()
+
+
+def test_settings_that_differ_are_named(files):
+    write_window(files, files.read_progress())
+    same = JobFiles(files.out, {"window": 8, "source": ("posts.jsonl",)})
+    assert same.read_progress().read == 3
+    other = JobFiles(files.out, {"source": ["posts.jsonl"], "window": 4, "batch_size": 1})
+    with pytest.raises(JobError, match="begun with another window, batch_size: add --overwrite"):
+        other.read_progress()
+
+
+def test_discarded_files_begin_anew(files):
+    write_window(files, files.read_progress())
+    files.discard()
+    assert files.read_progress() == Totals()
+    assert list(files.out.parent.iterdir()) == []
+
+
+def test_targets_are_checked(tmp_path):
+    source, other = tmp_path / "posts.csv", tmp_path / "other.csv"
+    source.touch()
+    check_targets(str(source), [other], overwrite=False)
+    other.touch()
+    with pytest.raises(JobError, match=r"other\.csv is there already"):
+        check_targets(str(source), [other], overwrite=False)
+    check_targets(str(source), [other], overwrite=True)
+    with pytest.raises(JobError, match=r"posts\.csv holds the posts"):
+        check_targets(str(source), [other, source], overwrite=True)
+
+
+def test_a_source_that_changes_has_another_fingerprint(tmp_path):
+    file = tmp_path / "posts.jsonl"
+    file.write_text("{}")
+    before = fingerprint(str(file))
+    assert before == json.loads(json.dumps(before)) == fingerprint(str(file))
+    file.write_text("{}{}")
+    assert fingerprint(str(file)) != before
+    assert fingerprint("-") == ["-"]
+    assert fingerprint(str(tmp_path)) == [str(tmp_path.resolve())]

@@ -1,0 +1,129 @@
+"""Files of posts become rows, rows become posts, and no picture outside its folder is opened."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from helpers.extractions import make_extraction
+from helpers.ray_rows import read_local_rows, write_lines
+
+from mmie.data.sources import SourceError
+
+pa = pytest.importorskip("pyarrow")
+import pyarrow.parquet as pq  # noqa: E402
+from pyarrow import fs  # noqa: E402
+
+from mmie.inference.jobs.ray_rows import (  # noqa: E402
+    extraction_to_row,
+    list_source,
+    resolve_location,
+    result_schema,
+    row_to_post,
+)
+
+
+def make_row(**record):
+    """A row of a post with a text."""
+    return {"name": "1", "line": json.dumps({"text": "a", **record}).encode(), "picture": None}
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.jpg", "a/../../secret.jpg", "/etc/secret.jpg", "a\0b", "link.jpg"]
+)
+@pytest.mark.parametrize("key", ["image", "crops"])
+def test_no_picture_outside_its_folder_is_opened(name, key, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    (tmp_path / "pictures" / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    row = make_row(**{key: name if key == "image" else [name]})
+    post = row_to_post(row, fs.LocalFileSystem(), str(tmp_path / "pictures"))
+    assert isinstance(post, str)
+
+
+def test_pictures_on_other_file_systems_are_fetched(tmp_path):
+    """The file system is one that pyarrow does not call local."""
+    (tmp_path / "bucket").mkdir()
+    (tmp_path / "bucket" / "1.jpg").write_bytes(b"bytes")
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    remote = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    assert remote.type_name != "local"
+    post = row_to_post(make_row(image="1.jpg", crops=["1.jpg", "2.jpg"]), remote, "bucket")
+    assert (post.image, post.crops[0]) == (b"bytes", b"bytes")
+    assert not post.crops[1].exists()
+    assert isinstance(row_to_post(make_row(image="../secret.jpg"), remote, "bucket"), str)
+    url = row_to_post(make_row(image="s3://bucket/../secret.jpg"), remote, "bucket")
+    assert isinstance(url.image, os.PathLike)
+
+
+def test_pictures_of_hugging_face_data_sets_are_read(tmp_path):
+    image = [{"bytes": b"x", "path": "a.jpg"}, {"bytes": None, "path": "a.jpg"}, None]
+    pq.write_table(
+        pa.table({"text": ["a", "b", "c"], "image": image, "more": [1, 2, 3]}),
+        tmp_path / "p.parquet",
+    )
+    rows = read_local_rows(tmp_path / "p.parquet")
+    assert [(row["picture"], json.loads(row["line"]).get("image")) for row in rows] == [
+        (b"x", None),
+        (None, "a.jpg"),
+        (None, None),
+    ]
+    filesystem, folder = resolve_location(str(tmp_path))
+    assert [row_to_post(row, filesystem, folder).id for row in rows] == ["1", "2", "3"]
+
+
+def test_json_lines_are_numbered_rows_without_blank_lines(tmp_path):
+    write_lines(tmp_path / "posts.jsonl", [b'\xef\xbb\xbf{"text": "a"}', b" ", b'{"text": "b"}\r'])
+    assert read_local_rows(tmp_path / "posts.jsonl") == [
+        {"name": "1", "line": b'{"text": "a"}', "picture": None},
+        {"name": "3", "line": b'{"text": "b"}', "picture": None},
+    ]
+
+
+def test_a_parquet_file_of_other_columns_or_types_is_refused(tmp_path):
+    pq.write_table(pa.table({"tweet": ["a"]}), tmp_path / "other.parquet")
+    with pytest.raises(SourceError, match="neither a column 'text' nor a column 'words'"):
+        read_local_rows(tmp_path / "other.parquet")
+    tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(np.zeros((2, 3), np.float32))
+    pq.write_table(pa.table({"text": ["a", "b"], "image": tensors}), tmp_path / "tensor.parquet")
+    with pytest.raises(SourceError, match="extension type"):
+        read_local_rows(tmp_path / "tensor.parquet")
+
+
+def test_files_of_a_folder_are_sorted(tmp_path):
+    for name in ("b.jsonl", "a/z.jsonl", "c.txt"):
+        write_lines(tmp_path / "posts" / name, [{"text": "a"}])
+    source = list_source(str(tmp_path / "posts"))
+    names = [os.path.relpath(file, tmp_path / "posts") for file in source.files]
+    assert names == ["a/z.jsonl", "b.jsonl"]
+    assert source.folder == str(tmp_path / "posts")
+    single = list_source((tmp_path / "posts" / "b.jsonl").as_uri())
+    assert single == ((str(tmp_path / "posts" / "b.jsonl"),), (tmp_path / "posts").as_uri())
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("absent", "does not exist"),
+        ("empty", "holds no"),
+        ("both", "both"),
+        ("nowhere://x", "cannot be used"),
+    ],
+)
+def test_an_unreadable_source_is_refused_in_one_line(location, message, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name in ("a.jsonl", "b.parquet"):
+        write_lines(tmp_path / "both" / name, [])
+    with pytest.raises(SourceError, match=message) as caught:
+        list_source(location if "://" in location else str(tmp_path / location))
+    assert "\n" not in str(caught.value)
+
+
+def test_extractions_are_rows_of_the_schema_of_results():
+    found = make_extraction(
+        "a", [("Ann", "PER", 0.9), ("Rome", "LOC", 0.8)], [(0, "lives in", 1, 0.6)]
+    )
+    failed = make_extraction("b", [], problems=["post: broken"])
+    rows = [extraction_to_row(found), extraction_to_row(failed)]
+    assert [row["problems"] for row in rows] == [[], ["post: broken"]]
+    assert pa.Table.from_pylist(rows, schema=result_schema()).to_pylist() == rows
