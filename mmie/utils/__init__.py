@@ -1,4 +1,4 @@
-"""Helpers that know nothing about posts: files, devices, distributed ranks, optional packages, text."""
+"""Helpers that know nothing about posts: files, devices, ranks, optional packages, text."""
 
 __all__ = [
     "devices",
