@@ -11,7 +11,7 @@ from torch.nn import functional
 from mmie.blocks.crf import ConstrainedCRF
 from mmie.types import UNKNOWN_LABEL, Batch, TagScheme
 
-Pooling = Literal["cls", "entities"]
+Pooling = Literal["cls", "entities", "cls_tail"]
 
 
 class Head(nn.Module, ABC):
@@ -122,7 +122,7 @@ class RelationHead(Head):
         hidden_size: Width of the states.
         num_labels: Relation labels, ``None`` included.
         pooling: ``cls`` takes the ``[CLS]`` state, ``entities`` those of the two opening markers,
-            head before tail.
+            head before tail, ``cls_tail`` those of ``[CLS]`` and of the tail's opening marker.
         dropout: Share of pooled values dropped in training.
     """
 
@@ -136,7 +136,7 @@ class RelationHead(Head):
         self.classifier = nn.Linear(width, num_labels)
 
     def pool(self, states: Tensor, batch: Batch) -> Tensor:
-        """Collect the states to classify: (batch, hidden), or (batch, 2 * hidden) of two markers.
+        """Collect the states to classify: (batch, hidden), or (batch, 2 * hidden) of two tokens.
 
         Raises:
             ValueError: The batch has no entity markers.
@@ -149,7 +149,8 @@ class RelationHead(Head):
             )
         rows = torch.arange(len(batch), device=states.device)  # (batch,)
         head, tail = batch.markers.unbind(1)  # (batch,) each
-        return torch.cat([states[rows, head], states[rows, tail]], dim=-1)
+        first = states[:, 0] if self.pooling == "cls_tail" else states[rows, head]
+        return torch.cat([first, states[rows, tail]], dim=-1)  # (batch, 2 * hidden)
 
     def logits(self, states: Tensor, batch: Batch) -> Tensor:
         """Score every label, (batch, labels)."""

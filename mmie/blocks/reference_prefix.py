@@ -13,11 +13,13 @@ from mmie.blocks.prefix_attention import Prefix
 from mmie.blocks.prefix_projection import check_heads
 from mmie.blocks.visual_prefix import (
     ACTIVATIONS,
-    POSITIONS,
     Activation,
     check_stages,
     initialise_like_bert,
 )
+
+POSITIONS = 4
+"""Positions of a stage pooled to 2 x 2."""
 
 
 class ReferencePrefix(nn.Module):
@@ -119,7 +121,7 @@ class ReferencePrefix(nn.Module):
 
     def _chunks(self, stages: Sequence[Tensor]) -> Tensor:
         """Compute the shared network's output, (batch, views, rows, scales, 2 * hidden)."""
-        check_stages(stages, self.channels)
+        check_stages(stages, self.channels, 2)
         maps = torch.cat(list(stages), dim=2)  # (batch, views, channels, 2, 2)
         rows = maps.view(*maps.shape[:2], POSITIONS, -1)  # (batch, views, rows, channels)
         encoded = self.encoder_conv(rows)  # (batch, views, rows, scales * 2 * hidden)

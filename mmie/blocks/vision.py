@@ -1,9 +1,9 @@
 """Visual backbones: any timm model, frozen or trained, over the views of a batch."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import timm
 import torch
@@ -47,6 +47,7 @@ class VisualBackbone(nn.Module):
 
     Attributes:
         shapes: Shape of each output for one picture.
+        blank: Features of a view of the mean colour, (*shape) each, after `keep_blank_features`.
 
     Raises:
         WeightsUnavailable: The weights are not in the folder and cannot be fetched from the hub.
@@ -75,13 +76,49 @@ class VisualBackbone(nn.Module):
         # A transformer's position embeddings fit one size only.
         if hasattr(self.model, "set_input_size"):
             self.model.set_input_size(img_size=(image_size, image_size))
-        for statistic in ("mean", "std"):
-            values = torch.tensor(self.model.pretrained_cfg[statistic]).view(3, 1, 1)
-            self.register_buffer(statistic, values * 255)  # in pixel values, 0 to 255
+        self.blank: list[Tensor] = []
+        self._statistics: dict[str, Tensor] = {}
+        for name in ("mean", "std"):
+            values = torch.tensor(self.model.pretrained_cfg[name], dtype=torch.float64)
+            self._statistics[name] = 255 * values.view(3, 1, 1)  # in pixel values, 0 to 255
+            self.register_buffer(name, self._statistics[name].to(torch.get_default_dtype()))
+        self.register_load_state_dict_post_hook(_take_over_statistics)  # type: ignore[no-untyped-call]
         self.model.requires_grad_(not frozen)
         self._check_output()
         self.shapes = self._probe_shapes()
         self.train()
+
+    def keep_blank_features(self) -> None:
+        """Keep the features of a blank view up to date in ``blank``.
+
+        Raises:
+            ValueError: The backbone is trained.
+        """
+        if not self.frozen:
+            raise ValueError(
+                "the features of a blank view are constant only if freeze_vision is true"
+            )
+        self._encode_blank()
+
+    def _encode_blank(self) -> None:
+        """Compute the features of a view of the mean colour, which is 0 once normalised."""
+        zeros = self.mean.new_zeros(1, 3, self.image_size, self.image_size)
+        with torch.no_grad():
+            self.blank = [features.squeeze(0) for features in self._encode(zeros)]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or convert everything; mean and deviation stay exact, the blank view up to date."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if not self.mean.is_meta:
+            self._refresh()
+        return self
+
+    def _refresh(self) -> None:
+        """Recompute what depends on the type, the device or the weights."""
+        for name, exact in self._statistics.items():
+            getattr(self, name).copy_(exact)
+        if self.blank:
+            self._encode_blank()
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -145,11 +182,13 @@ class VisualBackbone(nn.Module):
                 "pictures"
             )
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            # (pictures, 3, height, width)
-            normalised = (pixels.to(self.mean.dtype) - self.mean) / self.std
-            if self.output in ("pooled", "logits"):
-                return [self.model(normalised)]
-            return [self._pool(features) for features in self._maps(normalised)]
+            return self._encode((pixels.to(self.mean.dtype) - self.mean) / self.std)
+
+    def _encode(self, normalised: Tensor) -> list[Tensor]:
+        """Compute features of normalised pictures, (pictures, 3, height, width)."""
+        if self.output in ("pooled", "logits"):
+            return [self.model(normalised)]
+        return list(map(self._pool, self._maps(normalised)))
 
     def encode_views(
         self, pixels: Tensor | None, view_mask: Tensor, readable: Tensor | None = None
@@ -225,6 +264,18 @@ class VisualBackbone(nn.Module):
                 f"of {32 * self.pool_to}"
             )
         return shapes
+
+
+def _take_over_statistics(backbone: VisualBackbone, incompatible_keys: object) -> None:
+    """Adopt the mean and deviation of loaded weights, unless they are ours in rounded form.
+
+    A checkpoint rounds them to its own type; in float64 the rounded ones move features by 1e-7.
+    """
+    for name, exact in backbone._statistics.items():
+        loaded = getattr(backbone, name).detach().to("cpu", torch.float64)
+        if not torch.equal(loaded.float(), exact.float()):
+            backbone._statistics[name] = loaded
+    backbone._refresh()
 
 
 def _create(name: str, pretrained: bool, with_classifier: bool) -> Any:

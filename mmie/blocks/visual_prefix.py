@@ -1,7 +1,7 @@
 """Prefixes for every text layer from the stages of a visual backbone, mixed by gates.
 
 `PyramidPrefix` computes what the paper describes, `mmie.blocks.reference_prefix.ReferencePrefix`
-what the authors' public code computes. Both take the stages pooled to 2 x 2 positions.
+what the authors' public code computes. Both take pooled stages.
 
 Source: Chen et al., Good Visual Guidance Makes A Better Extractor: Hierarchical Visual Prefix for
 Multimodal Entity and Relation Extraction (HVPNet), Findings of NAACL 2022,
@@ -21,8 +21,6 @@ from mmie.blocks.prefix_projection import PrefixProjection
 
 Activation = Literal["leaky_relu", "selu"]
 ScaleMapping = Literal["dynamic", "one_to_three"]
-POSITIONS = 4
-"""Positions of a stage pooled to 2 x 2."""
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "leaky_relu": functional.leaky_relu,
     "selu": functional.selu,
@@ -50,6 +48,7 @@ class PyramidPrefix(nn.Module):
             3i-2 to 3i.
         scales: Stages used, counted from 1.
         activation: act; leaky ReLU in HVPNet, SELU in RSRNeT.
+        pool_to: Height and width of the pooled stages.
 
     Raises:
         ValueError: ``scales`` are not different stages of the backbone, or ``num_heads`` does not
@@ -67,6 +66,7 @@ class PyramidPrefix(nn.Module):
         mapping: ScaleMapping = "dynamic",
         scales: Sequence[int] = (1, 2, 3, 4),
         activation: Activation = "leaky_relu",
+        pool_to: int = 2,
     ) -> None:
         super().__init__()
         stages = set(range(1, len(channels) + 1))
@@ -75,6 +75,8 @@ class PyramidPrefix(nn.Module):
                 f"scales are {list(scales)}: name different stages from 1 to {len(channels)}"
             )
         self.channels = tuple(channels)
+        self.pool_to = pool_to
+        self.positions = pool_to**2
         self.scales = tuple(scales)
         self.activation = ACTIVATIONS[activation]
         self.convolutions = nn.ModuleList(
@@ -95,31 +97,31 @@ class PyramidPrefix(nn.Module):
         The positions of a view are adjacent, and the views are in their order.
 
         Args:
-            stages: (batch, views, channels_i, 2, 2) per stage.
+            stages: (batch, views, channels_i, pool_to, pool_to) per stage.
             view_mask: (batch, views) bool, True on readable views; positions of the others are
                 masked.
 
         Returns:
-            A prefix of 4 positions per view.
+            A prefix of pool_to^2 positions per view.
         """
         features = self._project(stages)  # (batch, views, scales, positions, hidden)
         gates = self._gates(features)  # (layers, batch, views, scales)
         mixed = torch.einsum("lbvs,bvsph->lbvph", gates, features)
         mixed = mixed.flatten(2, 3)  # (layers, batch, prefix, hidden)
-        mask = view_mask.repeat_interleave(POSITIONS, dim=1)  # (batch, prefix)
+        mask = view_mask.repeat_interleave(self.positions, dim=1)  # (batch, prefix)
         prefix: Prefix = self.projections(mixed, mask)
         return prefix
 
     def position_views(self, num_views: int) -> Tensor:
         """Return the view of each prefix position, the same in all heads, (heads, prefix)."""
-        views = torch.arange(num_views).repeat_interleave(POSITIONS)  # (prefix,)
+        views = torch.arange(num_views).repeat_interleave(self.positions)  # (prefix,)
         return views.expand(self.projections.num_heads, -1)
 
     def gate_weights(self, stages: Sequence[Tensor]) -> Tensor:
         """Compute the weight of every stage in every layer.
 
         Args:
-            stages: (batch, views, channels_i, 2, 2) per stage.
+            stages: (batch, views, channels_i, pool_to, pool_to) per stage.
 
         Returns:
             (layers, batch, views, scales); the weights sum to one over scales.
@@ -128,7 +130,7 @@ class PyramidPrefix(nn.Module):
 
     def _project(self, stages: Sequence[Tensor]) -> Tensor:
         """Compute V_i of the used stages, (batch, views, scales, positions, hidden)."""
-        check_stages(stages, self.channels)
+        check_stages(stages, self.channels, self.pool_to)
         projected = []
         for convolve, scale in zip(self.convolutions, self.scales, strict=True):
             pixels = stages[scale - 1].flatten(3).transpose(2, 3)  # (batch, views, positions, C_i)
@@ -152,18 +154,18 @@ def initialise_like_bert(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def check_stages(stages: Sequence[Tensor], channels: tuple[int, ...]) -> None:
+def check_stages(stages: Sequence[Tensor], channels: tuple[int, ...], pool_to: int) -> None:
     """Raise if the stages of a backbone do not fit the prefix.
 
     Raises:
-        ValueError: The stages have other channels, or are not pooled to 2 x 2 positions.
+        ValueError: The stages have other channels, or are not pooled to ``pool_to``.
     """
     shapes = [tuple(stage.shape[2:]) for stage in stages]
-    expected = [(count, 2, 2) for count in channels]
+    expected = [(count, pool_to, pool_to) for count in channels]
     if shapes != expected:
         raise ValueError(
             f"stages have shapes {shapes} per view, the prefix was built for {expected}: "
-            "build it from the backbone's channels, with pool_to=2"
+            f"build it from the backbone's channels, with pool_to={pool_to}"
         )
 
 

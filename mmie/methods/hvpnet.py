@@ -3,7 +3,7 @@
 Chen et al., Good Visual Guidance Makes A Better Extractor, Findings of NAACL 2022,
 https://arxiv.org/abs/2205.03521
 
-1. A frozen ResNet-50 gives four feature maps of every view, each pooled to 2 x 2.
+1. A frozen ResNet-50 gives four feature maps of every view, each pooled to 2 x 2 (``pool_to``).
 2. Each map becomes four vectors of the text's width.
 3. In every text layer, a gate per view weighs the four scales.
 4. The views follow one another, 4 positions each, and give the layer's prefix keys and values.
@@ -21,26 +21,28 @@ attention (Section 3.3)   `mmie.blocks.prefix_attention`     (batch, tokens, hid
 **Departures.**
 
 - The published code differs from the paper: it cuts the pooled maps into vectors and heads in
-  another way, and shifts text positions by the prefix. The default computes what the paper says,
-  ``variant: reference`` what the code computes.
-- A view that is absent is masked, where the published code repeats another picture.
+  another way, and fills missing crops with a blank view that is attended to. The default computes
+  what the paper says, ``variant: reference`` what the code computes.
+- A missing picture is masked with its crops, where the published code takes another picture.
 """
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from mmie.blocks.prefix_attention import Prefix
-from mmie.blocks.reference_prefix import ReferencePrefix
+from mmie.blocks.reference_prefix import POSITIONS, ReferencePrefix
 from mmie.blocks.vision import VisualOutput
-from mmie.blocks.visual_prefix import POSITIONS, Activation, PyramidPrefix, ScaleMapping
+from mmie.blocks.visual_prefix import Activation, PyramidPrefix, ScaleMapping
 from mmie.methods import papers
 from mmie.methods.inspection import inspecting
 from mmie.methods.multimodal import MultimodalModule
 from mmie.types import Batch, Encoding, Schema
 
 Variant = Literal["paper", "reference"]
+MissingCrops = Literal["attend", "mask"]
 _ALL_SCALES = (1, 2, 3, 4)
 
 
@@ -53,10 +55,15 @@ class HVPNet(MultimodalModule):
         mapping: ``dynamic`` gates the scales in every layer, ``one_to_three`` gives stage i to
             three layers, ungated.
         scales: Stages that are used, 1 to 4.
+        pool_to: Height and width that the stages are pooled to. RSRNeT's Equations 4 and 5 give 7
+            as printed, its text and the published code 2.
         activation: Activation of the gates.
         crop_activation: Activation of the gates of crops in ``variant: reference``, if it is
             another.
         use_image: Use the visual prefix. False leaves the text encoder alone.
+        missing_crops: ``attend`` gives crops that a readable picture lacks the features of a blank
+            view, ``mask`` masks them. The default is ``attend`` in ``variant: reference``, which
+            the published weights expect, else ``mask``.
         **shared: See `MultimodalModule` and `ExtractionModule`.
 
     Raises:
@@ -66,7 +73,8 @@ class HVPNet(MultimodalModule):
 
     paper = papers.HVPNET
     vision_output: ClassVar[VisualOutput] = "stages"
-    vision_pool_to: ClassVar[int | None] = 2
+    shifts_positions: ClassVar[bool] = False
+    """Whether the published code counts the prefix in the positions of the text."""
 
     def __init__(
         self,
@@ -74,16 +82,20 @@ class HVPNet(MultimodalModule):
         variant: Variant = "paper",
         mapping: ScaleMapping = "dynamic",
         scales: Sequence[int] = _ALL_SCALES,
+        pool_to: int = 2,
         activation: Activation = "leaky_relu",
         crop_activation: Activation | None = None,
         use_image: bool = True,
+        missing_crops: MissingCrops | None = None,
         **shared: Any,
     ) -> None:
+        self.vision_pool_to = pool_to
         super().__init__(schema, **shared)
         is_reference = variant == "reference"
-        if is_reference and (mapping != "dynamic" or tuple(scales) != _ALL_SCALES):
+        if is_reference and (mapping, tuple(scales), pool_to) != ("dynamic", _ALL_SCALES, 2):
             raise ValueError(
-                "variant reference has neither mapping one_to_three nor scales: use variant paper"
+                "variant reference has neither mapping one_to_three, scales nor pool_to: "
+                "use variant paper"
             )
         if crop_activation is not None and not is_reference:
             raise ValueError(
@@ -98,10 +110,15 @@ class HVPNet(MultimodalModule):
             text.check_reads_prefix()
             if is_reference:
                 self.visual_prefix = ReferencePrefix(*sizes, activation, crop_activation)
-                self.position_shift = POSITIONS * (1 + schema.num_objects)
+                if self.shifts_positions:
+                    self.position_shift = POSITIONS * (1 + schema.num_objects)
             else:
-                self.visual_prefix = PyramidPrefix(*sizes, mapping, scales, activation)
+                self.visual_prefix = PyramidPrefix(*sizes, mapping, scales, activation, pool_to)
         self.check_positions(self.position_shift)
+        default_missing_crops = "attend" if is_reference else "mask"
+        self.missing_crops: str = missing_crops or default_missing_crops
+        if use_image and self.missing_crops == "attend":
+            self.vision.keep_blank_features()
 
     def encode(self, batch: Batch) -> Encoding:
         """Run the text encoder with the visual prefix in every layer (Section 3.3)."""
@@ -115,9 +132,25 @@ class HVPNet(MultimodalModule):
         """
         if self.visual_prefix is None:
             return None
-        stages = self.encode_images(batch)  # four of (batch, views, channels, 2, 2)
-        prefix: Prefix = self.visual_prefix(stages, batch.view_mask)
+        prefix: Prefix = self.visual_prefix(*self._views(batch))
         return prefix
+
+    def _views(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
+        """Return the stages of all views, and which views are attended to.
+
+        Returns:
+            Four of (batch, views, channels, 2, 2), and a mask (batch, views) bool.
+        """
+        stages = self.encode_images(batch)
+        if self.missing_crops == "mask":
+            return stages, batch.view_mask
+        missing = batch.view_mask[:, :1] & ~batch.view_mask  # (batch, views)
+        chosen = missing[..., None, None, None]  # (batch, views, 1, 1, 1)
+        filled = [
+            torch.where(chosen, blank.to(stage.dtype), stage)
+            for blank, stage in zip(self.vision.blank, stages, strict=True)
+        ]
+        return filled, batch.view_mask | missing
 
     def prefix_views(self, num_views: int) -> Tensor | None:
         """Return the view of each prefix position, (heads, prefix), None without images."""
@@ -134,6 +167,7 @@ class HVPNet(MultimodalModule):
         if self.visual_prefix is None:
             return super().diagnose(batch)
         with inspecting(self):
-            gates = self.visual_prefix.gate_weights(self.encode_images(batch))
-            gates = gates.transpose(0, 1)  # (batch, layers, views, scales)
-            return {**super().diagnose(batch), "gates": gates * batch.view_mask[:, None, :, None]}
+            stages, view_mask = self._views(batch)
+            gates = self.visual_prefix.gate_weights(stages)  # (layers, batch, views, scales)
+            gates = gates.transpose(0, 1) * view_mask[:, None, :, None]
+            return {**super().diagnose(batch), "gates": gates}

@@ -29,7 +29,7 @@ class MultimodalModule(ExtractionModule):
 
     vision_output: ClassVar[VisualOutput]
     """Output of the visual backbone that the method uses."""
-    vision_pool_to: ClassVar[int | None] = None
+    vision_pool_to: int | None = None
     """Height and width that feature maps are pooled to, None for no pooling."""
 
     def __init__(

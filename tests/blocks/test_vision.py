@@ -253,3 +253,38 @@ def test_batch_without_readable_view_gives_gradients_of_0_and_keeps_statistics(
         features.sum().backward()
         assert all(p.grad is not None and not p.grad.any() for p in backbone.parameters())
     assert all(torch.equal(value, before[name]) for name, value in backbone.named_buffers())
+
+
+def test_statistics_are_exact_in_float64():
+    backbone = build()
+    expected = 255 * torch.tensor(backbone.model.pretrained_cfg["mean"], dtype=torch.float64)
+    rounded = backbone.state_dict()  # what a checkpoint holds
+    for other in (build().double(), build().half().double()):
+        other.load_state_dict(rounded)
+        assert torch.equal(other.mean.flatten(), expected)
+
+
+def test_statistics_of_loaded_weights_replace_the_architectures():
+    weights = build().state_dict()
+    weights["mean"] = torch.full((3, 1, 1), 0.5)
+    backbone = build()
+    backbone.load_state_dict(weights)
+    assert backbone.double().mean.flatten().tolist() == [0.5] * 3
+
+
+def test_blank_features_are_those_of_a_picture_of_the_mean_colour():
+    backbone = build(output="stages", pool_to=2)
+    backbone.keep_blank_features()
+    other = build(output="stages", pool_to=2)
+    for parameter in other.parameters():
+        parameter.data += 0.1
+    for changed in (backbone, backbone.double()):
+        zeros = torch.zeros(2, 3, 64, 64, dtype=changed.mean.dtype)
+        with torch.no_grad():
+            maps = changed.model.forward_intermediates(zeros, indices=4, intermediates_only=True)
+        for blank, stage in zip(changed.blank, maps, strict=True):
+            expected = functional.avg_pool2d(stage, stage.shape[-1] // 2)[0]
+            torch.testing.assert_close(blank, expected)
+    before = backbone.blank[0]
+    backbone.load_state_dict(other.state_dict())
+    assert not torch.allclose(backbone.blank[0], before)

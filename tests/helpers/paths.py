@@ -6,5 +6,6 @@ TESTS = Path(__file__).parents[1]
 REPOSITORY = TESTS.parent
 PACKAGE = REPOSITORY / "mmie"
 CONFIGS = REPOSITORY / "configs"
-SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+SHARED = REPOSITORY.parent / "shared"
+SHARED_DATA = SHARED / "data"
 """Texts of the real corpora; absent on most machines, where the tests that read them are skipped."""

@@ -68,17 +68,39 @@ def test_without_readable_views_the_paper_variant_equals_text_only(build, batch)
     torch.testing.assert_close(encode(module, without_views), expected, rtol=0, atol=1e-6)
 
 
-def test_variant_decides_prefix_and_position_shift(build, batch):
+def test_variant_decides_the_prefix_and_shifts_no_positions(build):
     paper, reference = build(), build(variant="reference")
     assert isinstance(paper.visual_prefix, PyramidPrefix)
     assert isinstance(reference.visual_prefix, ReferencePrefix)
-    assert (paper.position_shift, reference.position_shift) == (0, 16)
+    assert (paper.position_shift, reference.position_shift) == (0, 0)
+
+
+def test_variant_decides_whether_missing_crops_are_masked(build):
+    assert build().missing_crops == "mask"
+    assert build(variant="reference").missing_crops == "attend"
+    assert build(variant="reference", missing_crops="mask").missing_crops == "mask"
+
+
+def test_attended_crops_need_a_frozen_backbone(build):
+    with pytest.raises(ValueError, match="constant only if freeze_vision is true"):
+        build(missing_crops="attend", freeze_vision=False)
+
+
+def test_attended_crops_are_those_of_a_readable_picture_alone(build, batch):
+    module = perturb(build(missing_crops="attend"))
+    masked = perturb(build(missing_crops="mask"))
     without_views = batch_without_views(batch)
-    with torch.no_grad():
-        shifted = reference.encode_text(without_views, position_shift=16)
-        unshifted = reference.encode_text(without_views)
-    torch.testing.assert_close(encode(reference, without_views), shifted, rtol=0, atol=1e-6)
-    assert not torch.allclose(shifted, unshifted, atol=1e-3)
+    assert torch.equal(encode(module, without_views), encode(masked, without_views))
+    assert not batch.view_mask.all()
+    assert not torch.allclose(encode(module, batch), encode(masked, batch), atol=1e-4)
+    all_views = replace(batch, view_mask=torch.ones_like(batch.view_mask))
+    assert torch.equal(encode(module, all_views), encode(masked, all_views))
+
+
+def test_pool_to_gives_as_many_positions_per_view(build, batch):
+    module = build(pool_to=1)
+    assert module.prefix(batch).keys.shape == (2, len(batch), 4, 4, 16)
+    assert module.prefix_views(4).tolist() == [[0, 1, 2, 3]] * 4
 
 
 def test_prefix_has_four_positions_per_view_in_every_layer(build, batch):
@@ -131,7 +153,14 @@ def test_activation_changes_the_states(build, batch, variant):
 
 def test_crop_activation_is_that_of_crops_alone(build, batch):
     same, other = (
-        perturb(build(variant="reference", activation="selu", crop_activation=activation))
+        perturb(
+            build(
+                variant="reference",
+                activation="selu",
+                crop_activation=activation,
+                missing_crops="mask",
+            )
+        )
         for activation in (None, "leaky_relu")
     )
     assert parameter_names(same) == parameter_names(other)
@@ -158,6 +187,7 @@ def test_no_objects_equals_masked_crops(build, data, batch):
     [
         ({"variant": "reference", "mapping": "one_to_three"}, "use variant paper"),
         ({"variant": "reference", "scales": (4,)}, "use variant paper"),
+        ({"variant": "reference", "pool_to": 1}, "use variant paper"),
         ({"crop_activation": "selu"}, "crop_activation is a switch of variant reference"),
         ({"scales": ()}, "name different stages from 1 to 4"),
         ({"scales": (0, 1)}, "name different stages from 1 to 4"),
@@ -168,12 +198,3 @@ def test_no_objects_equals_masked_crops(build, data, batch):
 def test_invalid_arguments_raise(build, arguments, message):
     with pytest.raises(ValueError, match=message):
         build(**arguments)
-
-
-def test_position_shift_beyond_the_encoders_positions_raises(build, data):
-    build(schema=replace(data.schema, max_tokens=112), variant="reference")
-    build(schema=replace(data.schema, max_tokens=113))
-    with pytest.raises(
-        ValueError, match=r"data\.max_tokens is 113 and starts 16 positions late: lower it by 1"
-    ):
-        build(schema=replace(data.schema, max_tokens=113), variant="reference")

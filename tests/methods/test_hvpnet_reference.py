@@ -44,6 +44,7 @@ def model():
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.running_mean, std=0.1)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
+    model.vision.keep_blank_features()
     return model
 
 
@@ -71,12 +72,13 @@ def make_batch(view_mask):
     )
 
 
-def pooled_stages(resnet, picture):
+def pooled_stages(resnet, picture, blank):
     """Compute the four stages of pictures (batch, 3, 64, 64) uint8, each pooled to 2 x 2."""
     mean, std = (
         torch.tensor(resnet.pretrained_cfg[name]).view(3, 1, 1) for name in ("mean", "std")
     )
     features = (picture.float() / 255 - mean) / std
+    features[blank] = 0
     features = resnet.maxpool(resnet.act1(resnet.bn1(resnet.conv1(features))))
     pooled = []
     for stage in (resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4):
@@ -86,8 +88,13 @@ def pooled_stages(resnet, picture):
     return pooled
 
 
-def literal_prefix(model, pixels):
+def literal_prefix(model, pixels, missing=()):
     """Compute keys and values of every layer, one view and one scale at a time.
+
+    Args:
+        model: The method.
+        pixels: (batch, views, 3, 64, 64) uint8
+        missing: Pairs of a post and a view whose picture is 0 everywhere after normalising.
 
     Returns:
         For each layer keys and values, (batch, heads, prefix, head_size) each.
@@ -95,7 +102,8 @@ def literal_prefix(model, pixels):
     weights = model.visual_prefix.state_dict()
     splits = []
     for view in range(VIEWS):
-        stages = pooled_stages(model.vision.model, pixels[:, view])
+        blank = [post for post, missing_view in missing if missing_view == view]
+        stages = pooled_stages(model.vision.model, pixels[:, view], blank)
         maps = torch.cat(stages, dim=1)  # (batch, channels, 2, 2)
         rows = maps.view(BATCH, 4, -1)
         inner = torch.tanh(
@@ -119,8 +127,11 @@ def literal_prefix(model, pixels):
     return pairs
 
 
-def literal_bert(model, batch, pairs, prefix_mask, shift=PREFIX):
-    """Compute BERT's last states with prefix keys and values and shifted text positions."""
+def literal_bert(model, batch, pairs, prefix_mask, shift=0):
+    """Compute BERT's last states with prefix keys and values.
+
+    The public code's copy of BERT sets ``past_key_values_length = 0`` for its position ids.
+    """
     weights = model.text.model.state_dict()
 
     def linear(name, states):
@@ -172,17 +183,26 @@ def test_states_equal_those_of_the_published_code(model):
     upside_down = literal_prefix(model, batch.pixels.flip(3))
     for other in (
         literal_bert(model, batch, pairs, ~ALL),
-        literal_bert(model, batch, pairs, ALL, shift=0),
+        literal_bert(model, batch, pairs, ALL, shift=PREFIX),
         literal_bert(model, batch, upside_down, ALL),
     ):
-        # the prefix, the shift and the picture have an effect
+        # the prefix, the positions and the picture have an effect
         assert (states - other)[real].abs().max() > 1e-2
     gates = model.visual_prefix.gate_weights(model.encode_images(batch))
     assert gates.std(dim=-1).mean() > 1e-2
 
 
 @torch.no_grad()
-def test_missing_crops_are_masked(model):
+def test_missing_crops_are_blank_views(model):
+    batch = make_batch(torch.tensor([[True, True, False], [True, False, True]]))
+    pairs = literal_prefix(model, batch.pixels, missing=[(0, 2), (1, 1)])
+    expected = literal_bert(model, batch, pairs, ALL)
+    assert (model.encode(batch).states - expected)[batch.attention_mask].abs().max() < 1e-5
+
+
+@torch.no_grad()
+def test_missing_crops_can_be_masked(model, monkeypatch):
+    monkeypatch.setattr(model, "missing_crops", "mask")
     view_mask = torch.tensor([[True, True, False], [True, False, True]])
     batch = make_batch(view_mask)
     prefix_mask = ALL.clone()
@@ -197,7 +217,7 @@ def test_missing_crops_are_masked(model):
 
 @torch.no_grad()
 @pytest.mark.parametrize("with_pixels", [True, False])
-def test_without_views_states_are_those_of_the_shifted_text(model, with_pixels):
+def test_without_views_states_are_those_of_the_text(model, with_pixels):
     batch = make_batch(torch.zeros(BATCH, VIEWS, dtype=torch.bool))
     batch.pixels = batch.pixels if with_pixels else None
     nothing = torch.zeros(BATCH, HEADS, 0, HEAD)
