@@ -61,11 +61,11 @@ def test_tensors_that_share_their_memory_are_written_once_and_read_twice(random_
 @pytest.mark.parametrize(
     ("keys", "value", "reason"),
     [
-        (("MultimodalDataModule", "tokenizer"), ["../config.json"], "no name of a JSON file"),
-        (("MultimodalDataModule", "tokenizer"), ["/etc/passwd"], "no name of a JSON file"),
-        (("MultimodalDataModule", "tokenizer"), ["model.safetensors"], "no name of a JSON file"),
+        (("MultimodalDataModule", "tokenizer"), ["../config.json"], "not the name of a JSON file"),
+        (("MultimodalDataModule", "tokenizer"), ["/etc/passwd"], "not the name of a JSON file"),
+        (("MultimodalDataModule", "tokenizer"), ["model.safetensors"], "not the name of a JSON file"),
         (("MultimodalDataModule", "tokenizer"), ["vocabulary.json"], "holds no vocabulary.json"),
-        (("MultimodalDataModule", "tokenizer"), [1], "no name of a JSON file"),
+        (("MultimodalDataModule", "tokenizer"), [1], "not the name of a JSON file"),
         (("MultimodalDataModule", "tokenizer"), [], "describes no method|tokenizer"),
         (("MultimodalDataModule",), [1], "none that mmie wrote"),
         (("mmie",), "TextOnly", "none that mmie wrote"),
