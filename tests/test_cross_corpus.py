@@ -14,7 +14,7 @@ from helpers.command import (
     run,
     spans,
     succeed,
-    tiny,
+    tiny_options,
     write_jsonl,
 )
 
@@ -37,7 +37,7 @@ def other_root(tmp_path_factory):
 def fitted(demo_root, tmp_path_factory):
     """Options of the configuration and the run folder of a short fit on the first corpus."""
     folder = tmp_path_factory.mktemp("runs") / "a"
-    options = tiny("text_only", demo_root, folder)
+    options = tiny_options("text_only", demo_root, folder)
     succeed("fit", *options, *SHORT)
     return options, folder
 

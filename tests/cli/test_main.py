@@ -3,14 +3,14 @@
 import pytest
 import yaml
 from helpers.command import (
+    check_refused,
     finish,
     metrics,
     read_jsonl,
-    refused,
     run,
     start,
     succeed,
-    tiny,
+    tiny_options,
     write_jsonl,
 )
 from helpers.paths import CONFIGS
@@ -108,7 +108,9 @@ WRONG_LINES = {
 
 @pytest.mark.parametrize(("extra", "parts"), WRONG_LINES.values(), ids=WRONG_LINES)
 def test_a_wrong_line_is_answered_with_one(demo_root, tmp_path, extra, parts):
-    refused(run("fit", *tiny("text_only", demo_root, tmp_path / "run"), *extra), *parts)
+    check_refused(
+        run("fit", *tiny_options("text_only", demo_root, tmp_path / "run"), *extra), *parts
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -125,8 +127,8 @@ WRONG_PICTURES = {
 
 @pytest.mark.parametrize(("extra", "parts"), WRONG_PICTURES.values(), ids=WRONG_PICTURES)
 def test_wrong_pictures_are_answered_with_one_line(demo_root, tmp_path, extra, parts):
-    options = tiny("hvpnet", demo_root, tmp_path / "run")
-    refused(run("fit", *options, *extra), *parts)
+    options = tiny_options("hvpnet", demo_root, tmp_path / "run")
+    check_refused(run("fit", *options, *extra), *parts)
     assert (
         run(
             "fit", *options, "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"
@@ -148,26 +150,26 @@ WRONG_FILES = {
 @pytest.mark.parametrize(("text", "parts"), WRONG_FILES.values(), ids=WRONG_FILES)
 def test_a_wrong_configuration_is_answered_with_one_line(demo_root, tmp_path, text, parts):
     (tmp_path / "wrong.yaml").write_text(text)
-    options = tiny("text_only", demo_root, tmp_path / "run")
-    refused(run("fit", *options, f"--config={tmp_path / 'wrong.yaml'}"), *parts)
+    options = tiny_options("text_only", demo_root, tmp_path / "run")
+    check_refused(run("fit", *options, f"--config={tmp_path / 'wrong.yaml'}"), *parts)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_wrong_corpus_is_answered_with_one_line_and_blocks_nothing(texts, tiny_bert, tmp_path):
     options = [
-        *tiny("text_only", texts, tmp_path / "run", tiny_bert),
+        *tiny_options("text_only", texts, tmp_path / "run", tiny_bert),
         "--trainer.limit_train_batches=1",
     ]
     whole = (texts / "train.jsonl").read_text()
     (texts / "train.jsonl").write_text(whole + '{"id": "x", "words": []}\n')
-    refused(run("fit", *options), f"{texts / 'train.jsonl'}:49", "at least one word")
+    check_refused(run("fit", *options), f"{texts / 'train.jsonl'}:49", "at least one word")
     (texts / "train.jsonl").write_text(whole)
     (texts / "valid.jsonl").rename(texts / "hidden")
-    refused(run("fit", *options), str(texts), "valid.jsonl")
+    check_refused(run("fit", *options), str(texts), "valid.jsonl")
     (texts / "hidden").rename(texts / "valid.jsonl")
     succeed("fit", *options)
     (texts / "test.jsonl").unlink()
-    refused(run("test", *options), str(texts), "test.jsonl")
+    check_refused(run("test", *options), str(texts), "test.jsonl")
 
 
 def test_a_task_without_labels_is_answered_with_one_line(texts, tiny_bert, tmp_path):
@@ -175,40 +177,40 @@ def test_a_task_without_labels_is_answered_with_one_line(texts, tiny_bert, tmp_p
         texts / "train.jsonl",
         [{**post, "relations": []} for post in read_jsonl(texts / "train.jsonl")],
     )
-    options = tiny("text_only", texts, tmp_path / "run", tiny_bert)
-    refused(run("fit", *options, "--data.task=re"), "task re", "ner")
+    options = tiny_options("text_only", texts, tmp_path / "run", tiny_bert)
+    check_refused(run("fit", *options, "--data.task=re"), "task re", "ner")
 
 
 def test_a_checkpoint_of_other_labels_is_answered_with_one_line(texts, tiny_bert, tmp_path):
-    options = tiny("text_only", texts, tmp_path / "run", tiny_bert)
+    options = tiny_options("text_only", texts, tmp_path / "run", tiny_bert)
     succeed("fit", *options, "--trainer.limit_train_batches=1")
-    refused(run("test", *options, "--data.tag_scheme=bioes"), "tag_scheme", "bio", "bioes")
-    refused(run("test", *options, "--data.task=re"), "task", "ner", "re")
+    check_refused(run("test", *options, "--data.tag_scheme=bioes"), "tag_scheme", "bio", "bioes")
+    check_refused(run("test", *options, "--data.task=re"), "task", "ner", "re")
     other = ["--model=mmie.methods.RAP", "--model.vision_backbone=test_resnet"]
     encoder = [f"--model.text_encoder={tiny_bert}", "--model.pretrained=false"]
-    refused(run("test", *options, *other, *encoder), "method", "TextOnly", "RAP")
+    check_refused(run("test", *options, *other, *encoder), "method", "TextOnly", "RAP")
 
 
 def test_settings_that_are_missing_are_named():
-    refused(run("fit"), "data.corpus", "data.task", "model", "--config")
+    check_refused(run("fit"), "data.corpus", "data.task", "model", "--config")
 
 
 def test_commands_that_do_not_exist_are_answered_with_those_that_do():
-    refused(run("fitt"), "fitt", "fit", "corpus")
-    refused(run("corpus", "nope"), "nope", "stats")
-    refused(run("corpus"), "stats")
+    check_refused(run("fitt"), "fitt", "fit", "corpus")
+    check_refused(run("corpus", "nope"), "nope", "stats")
+    check_refused(run("corpus"), "stats")
 
 
 @pytest.mark.parametrize("command", ["validate", "test", "predict"])
 def test_without_a_fit_there_is_nothing_to_score(demo_root, tmp_path, command):
-    outcome = run(command, *tiny("text_only", demo_root, tmp_path / "run"))
-    refused(outcome, str(tmp_path / "run" / "best.ckpt"), "--ckpt_path")
+    outcome = run(command, *tiny_options("text_only", demo_root, tmp_path / "run"))
+    check_refused(outcome, str(tmp_path / "run" / "best.ckpt"), "--ckpt_path")
     assert not (tmp_path / "run").exists()
 
 
 def test_debugging_shows_the_traceback(demo_root, tmp_path, monkeypatch):
     monkeypatch.setenv("MMIE_DEBUG", "1")
-    options = tiny("text_only", demo_root, tmp_path / "run")
+    options = tiny_options("text_only", demo_root, tmp_path / "run")
     for wrong in (
         "--data.batch_size=many",
         "--data.max_tokens=4096",
@@ -317,7 +319,7 @@ def test_processes_of_their_own(demo_root, tmp_path):
         "WANDB_API_KEY": "",
         "WANDB_BASE_URL": "http://127.0.0.1:9",
     }
-    options = tiny("text_only", demo_root, tmp_path / "run")
+    options = tiny_options("text_only", demo_root, tmp_path / "run")
     wandb = start(
         ["fit", *options, f"--config={CONFIGS / 'wandb.yaml'}", "--trainer.limit_train_batches=2"],
         **home,
@@ -337,7 +339,7 @@ def test_processes_of_their_own(demo_root, tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.name == "wandb"]
     assert metrics(tmp_path / "run")["fit"]
     assert str(tmp_path / "run" / "best.ckpt") in fitted.out
-    refused(failed, "pictures cannot be read")
+    check_refused(failed, "pictures cannot be read")
     saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert saved["wandb"]["project"] == "mmie"
     assert not any((tmp_path / "other").glob("*"))
@@ -353,6 +355,8 @@ def test_null_is_refused_where_a_setting_takes_none(demo_root, tmp_path, setting
     for section in reversed([*sections, "init_args"] if sections != ["data"] else sections):
         inner = {section: inner}
     config.write_text(yaml.safe_dump(inner))
-    ended = run("fit", *tiny("text_only", demo_root, tmp_path / "run"), f"--config={config}")
+    ended = run(
+        "fit", *tiny_options("text_only", demo_root, tmp_path / "run"), f"--config={config}"
+    )
     assert ended.status == 2
     assert ended.err.startswith(f"mmie: {setting} is null: expected ")

@@ -1,7 +1,7 @@
 """A test with other pictures must leave the main test as it was."""
 
 import pytest
-from helpers.command import metrics, predictions, read_jsonl, succeed, tiny
+from helpers.command import metrics, predictions, read_jsonl, succeed, tiny_options
 
 from mmie.runs.picture_tests import join_shuffled_tests, picture_suffix
 
@@ -10,7 +10,7 @@ from mmie.runs.picture_tests import join_shuffled_tests, picture_suffix
 def tested(demo_root, tmp_path_factory):
     """A run folder of a method that reads pictures, tested with right, shuffled (two seeds) and no pictures."""
     run_dir = tmp_path_factory.mktemp("runs") / "hvpnet"
-    succeed("fit", *tiny("hvpnet", demo_root, run_dir))
+    succeed("fit", *tiny_options("hvpnet", demo_root, run_dir))
     config = [f"--config={run_dir / 'config.yaml'}", f"--run_dir={run_dir}"]
     succeed("test", *config)
     main = metrics(run_dir)["test"], (run_dir / "predictions.jsonl").read_bytes()
@@ -47,11 +47,11 @@ def test_every_test_leaves_its_own_predictions(tested):
 
 def test_a_new_fit_clears_all_of_it(tested, demo_root, tmp_path):
     run_dir = tmp_path / "run"
-    succeed("fit", *tiny("text_only", demo_root, run_dir), "--data.pictures=right")
+    succeed("fit", *tiny_options("text_only", demo_root, run_dir), "--data.pictures=right")
     for pictures in ("right", "none"):
         succeed("test", f"--config={run_dir / 'config.yaml'}", f"--data.pictures={pictures}")
     assert (run_dir / "predictions_none.jsonl").exists()
-    succeed("fit", *tiny("text_only", demo_root, run_dir), "--overwrite=true")
+    succeed("fit", *tiny_options("text_only", demo_root, run_dir), "--overwrite=true")
     assert list(metrics(run_dir)) == ["fit"]
     assert not list(run_dir.glob("predictions*"))
 

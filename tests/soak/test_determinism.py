@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 import torch
-from helpers.command import metrics, succeed, tiny
-from helpers.fits import outcome_of
+from helpers.command import metrics, succeed, tiny_options
+from helpers.fits import fit_result
 from helpers.paths import CONFIGS
 
 METHODS = ("rap", "dghc", "hvpnet", "mlnet_pretrain", "imm", "rsrnet", "text_only", "mlnet")
@@ -17,12 +17,12 @@ def fit(method, corpus, folder, *extra):
     """What a fit of a demo configuration comes to."""
     torch.rand(random.randrange(1, 100)), random.seed()  # what was drawn before must not matter
     options = [
-        *tiny(method, corpus, folder / "run"),
+        *tiny_options(method, corpus, folder / "run"),
         *SETTINGS,
         f"--feature_store={folder / 'store'}",
     ]
     succeed("fit", *options, "--overwrite=true", *extra)
-    return outcome_of(folder / "run")
+    return fit_result(folder / "run")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.command import one_thread
+from helpers.command import single_thread_environment
 
 HARNESS = Path(__file__).with_name("fuzz_readers.py")
 
@@ -21,7 +21,12 @@ def test_readers_and_pictures(tmp_path, rounds):
         f"-artifact_prefix={tmp_path}/",
     ]
     ended = subprocess.run(
-        line, capture_output=True, text=True, env=one_thread(), cwd=tmp_path, check=False
+        line,
+        capture_output=True,
+        text=True,
+        env=single_thread_environment(),
+        cwd=tmp_path,
+        check=False,
     )
     crashes = [file.read_bytes()[:200] for file in tmp_path.iterdir()]
     assert ended.returncode == 0, (crashes, ended.stderr[-3000:])

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.hostile import damaged, few
+from helpers.hostile import damaged, limited_examples
 from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
@@ -157,7 +157,7 @@ def test_no_pixels(size):
 
 
 @pytest.mark.filterwarnings("ignore")
-@few()
+@limited_examples()
 @given(choice=st.data())
 def test_damaged_pictures(choice):
     whole = SOURCES[choice.draw(st.sampled_from(sorted(SOURCES)))]
@@ -166,7 +166,7 @@ def test_damaged_pictures(choice):
 
 
 @pytest.mark.filterwarnings("ignore")
-@few()
+@limited_examples()
 @given(choice=st.data(), kind=st.sampled_from(["JPEG", "PNG", "WEBP", "TIFF"]))
 def test_damaged_exif(choice, kind):
     """Bytes are changed where the EXIF data lie; the pixels stay sound."""
@@ -179,7 +179,7 @@ def test_damaged_exif(choice, kind):
 
 
 @pytest.mark.filterwarnings("ignore")
-@few()
+@limited_examples()
 @given(
     data=st.binary(max_size=200), start=st.sampled_from([whole[:24] for whole in SOURCES.values()])
 )
@@ -189,7 +189,7 @@ def test_what_only_begins_like_a_picture(data, start):
 
 
 @pytest.mark.filterwarnings("ignore")
-@few(20)
+@limited_examples(20)
 @given(
     kind=st.sampled_from([np.uint8, np.int64, np.float32, np.bool_, np.uint16]),
     shape=st.lists(st.integers(0, 5), max_size=5),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.hostile import ODD_TEXTS, check_line, clean_texts, few, mutated, texts
+from helpers.hostile import ODD_TEXTS, check_message, clean_texts, limited_examples, mutated, texts
 from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
@@ -49,7 +49,7 @@ LONG = (
 )
 
 
-@few()
+@limited_examples()
 @given(st.lists(st.sampled_from(TAGS), max_size=12))
 def test_tags_are_read_as_seqeval_reads_them(tags):
     found = tags_to_entities(tags)
@@ -58,7 +58,7 @@ def test_tags_are_read_as_seqeval_reads_them(tags):
         assert tags_to_entities(entities_to_tags(found, len(tags), scheme)) == found
 
 
-@few()
+@limited_examples()
 @given(texts | st.sampled_from(LONG))
 @example("\u845b\U000e0100\u98fe\U000e0101")
 def test_words_part_a_text(text):
@@ -85,7 +85,7 @@ def tokenizers(tiny_bert, tiny_roberta):
 words = st.lists(clean_texts.filter(bool), min_size=1, max_size=30).map(tuple)
 
 
-@few(4)
+@limited_examples(4)
 @given(
     choice=st.data(),
     spelled=words,
@@ -124,7 +124,7 @@ def test_posts_are_encoded(tokenizers, choice, spelled, context, types):
             assert tags_to_entities(spelled_tags) == wanted
 
 
-@few(4)
+@limited_examples(4)
 @given(spelled=st.lists(texts, max_size=20).map(tuple))
 def test_phrases_to_look_for(spelled):
     for source in (word_phrases, noun_phrases):
@@ -137,7 +137,7 @@ def test_phrases_to_look_for(spelled):
 edges = st.integers(-(10**6), 10**6)
 
 
-@few(4)
+@limited_examples(4)
 @given(
     found=st.lists(
         st.builds(
@@ -208,7 +208,7 @@ odd_pictures = st.sampled_from(
 )
 
 
-@few(25)
+@limited_examples(25)
 @given(
     st.lists(
         st.tuples(
@@ -241,7 +241,7 @@ def test_long_texts_are_answered(extractor, text):
         assert any(problem.startswith("text: only the first") for problem in extraction.problems)
 
 
-@few(25)
+@limited_examples(25)
 @given(spelled=st.lists(texts, min_size=1, max_size=5).map(tuple), choice=st.data())
 def test_posts_that_contradict_themselves(classifier, spelled, choice):
     """What lies outside the words is refused by name; nothing else is raised."""
@@ -270,7 +270,7 @@ def test_posts_that_contradict_themselves(classifier, spelled, choice):
     try:
         (extraction,) = classifier.extract([post])
     except PostError as error:
-        check_line(error, "post 7")
+        check_message(error, "post 7")
         assert text is not None or not is_sound
     else:
         assert is_sound
@@ -292,7 +292,7 @@ def test_pairs_of_many_entities(classifier):
     )
 
 
-@few()
+@limited_examples()
 @given(st.lists(st.sampled_from(["PER", "LOC", "per", "", "X"]), max_size=7), st.integers(0, 12))
 def test_pairs_are_counted_as_they_are_made(types, most):
     entities = [Entity(place, place + 1, kind) for place, kind in enumerate(types)]
@@ -310,7 +310,7 @@ def read_jsonl(file: Path) -> list[dict]:
 LINE = {"id": "1", "text": "Jordan lands in Rome", "image": "images/absent.jpg"}
 
 
-@few(50)
+@limited_examples(50)
 @given(st.lists(mutated(LINE).map(json.dumps) | clean_texts, min_size=1, max_size=9))
 def test_a_job_accounts_for_every_line(extractor, tmp_path, lines):
     source, out = tmp_path / "posts.jsonl", tmp_path / "found.jsonl"

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.hostile import (
-    check_line,
+    check_message,
     check_post,
     clean_texts,
     damaged,
-    few,
     json_values,
-    lines_of,
+    limited_examples,
     mutated,
+    nonblank_lines,
     texts,
 )
 from hypothesis import example, given
@@ -144,7 +144,7 @@ def read_both(make, count: int, root: Path) -> list[Post]:
         for post in posts:
             check_post(post, root)
         for message in skipped:
-            check_line(message, f"{lenient.text_file('train')}:")
+            check_message(message, f"{lenient.text_file('train')}:")
         check_strict(make(True), posts, skipped)
     return posts
 
@@ -163,7 +163,7 @@ def nested(depth: int) -> bytes:
     return b'{"id": 1, "words": ' + b"[" * depth + b"]" * depth + b"}"
 
 
-@few()
+@limited_examples()
 @given(data=json_lines(POST, TEXT_POST))
 @example(data=b'{"id": "\\ud800", "words": ["a"]}')
 @example(data=b'{"id": 1, "words": ["a"], "image": "\\udcff.jpg"}')
@@ -171,7 +171,7 @@ def nested(depth: int) -> bytes:
 @example(data=b'{"id": 1, "words": ["a"], "entities": [{"start": 0, "end": 1, "type": "\\ud800"}]}')
 def test_jsonl_corpus(tmp_path, data):
     (tmp_path / "train.jsonl").write_bytes(data)
-    read_both(lambda strict: JsonlCorpus(tmp_path, strict), len(lines_of(data)), tmp_path)
+    read_both(lambda strict: JsonlCorpus(tmp_path, strict), len(nonblank_lines(data)), tmp_path)
 
 
 @pytest.mark.parametrize("depth", [10, 100, *range(850, 1000, 3), 100_000])
@@ -182,7 +182,7 @@ def test_nesting_of_any_depth(tmp_path, depth):
     read_both(lambda strict: MNRE(tmp_path, strict), 1, tmp_path)
 
 
-@few()
+@limited_examples()
 @given(
     data=json_lines(INSTANCE)
     | mutated(INSTANCE).map(lambda record: repr(record).encode(errors="replace"))
@@ -197,10 +197,10 @@ def test_nesting_of_any_depth(tmp_path, depth):
 @example(data=repr({**INSTANCE, "h": {"pos": ["9", 1]}}).replace("'9'", f"0x{'f' * 5000}").encode())
 def test_mnre(tmp_path, data):
     (tmp_path / "mnre_train.txt").write_bytes(data)
-    read_both(lambda strict: MNRE(tmp_path, strict), len(lines_of(data)), tmp_path)
+    read_both(lambda strict: MNRE(tmp_path, strict), len(nonblank_lines(data)), tmp_path)
 
 
-@few()
+@limited_examples()
 @given(
     data=damaged(TWEETS.encode())
     | clean_texts.map(lambda text: f"IMGID:{text}\n{text}\tO\n".encode())
@@ -222,13 +222,13 @@ def read_all(source: Path) -> tuple[list[Post], list[BadPost]]:
     for post in posts:
         check_post(post, source if source.is_dir() else source.parent)
     for item in bad:
-        check_line(item.reason)
+        check_message(item.reason)
         assert item.place
         (item.place + item.reason).encode()
     return posts, bad
 
 
-@few()
+@limited_examples()
 @given(data=json_lines({**POST, "id": None}, TEXT_POST, {"text": " "}))
 def test_source_of_json_lines(tmp_path, data):
     file = tmp_path / "posts.jsonl"
@@ -241,7 +241,7 @@ def test_source_of_json_lines(tmp_path, data):
 TABLE = b'id,text,image\n1,"Ann, in Rome",a.jpg\n2,"two\nlines",\n3,"he said ""hi""",b.jpg\n'
 
 
-@few()
+@limited_examples()
 @given(
     data=damaged(TABLE) | st.binary(max_size=60).map(lambda rows: b"text,id\n" + rows),
     tabs=st.booleans(),
@@ -254,10 +254,10 @@ def test_source_of_a_table(tmp_path, data, tabs):
     try:
         read_all(file)
     except SourceError as error:
-        check_line(error, file)
+        check_message(error, file)
 
 
-@few()
+@limited_examples()
 @given(
     rows=st.lists(clean_texts, min_size=1, max_size=5), cut=st.integers(0, 3), tabs=st.booleans()
 )
@@ -279,7 +279,7 @@ def test_no_row_of_a_table_is_swallowed(tmp_path, rows, cut, tabs):
     assert bad
 
 
-@few()
+@limited_examples()
 @given(
     data=damaged(json.dumps({"1": "a jet", "2": "a boat"}).encode())
     | json_values.map(json.dumps).map(str.encode)
@@ -292,14 +292,14 @@ def test_contexts(tmp_path, data):
     try:
         contexts = read_contexts(file)
     except CorpusError as error:
-        check_line(error, file)
+        check_message(error, file)
     else:
         assert all(isinstance(value, str) for value in contexts.values())
         pairs = json.loads(data.removeprefix(b"\xef\xbb\xbf"), object_pairs_hook=list)
         assert len(pairs) == len(contexts)
 
 
-@few()
+@limited_examples()
 @given(data=json_lines(FOUND))
 @example(data=json.dumps({**FOUND, "entities": 2 * FOUND["entities"]}).encode())
 @example(
@@ -319,7 +319,7 @@ def test_what_was_found(tmp_path, data):
     try:
         found = list(read_jsonl(file))
     except FormatError as error:
-        check_line(error, f"{file}:")
+        check_message(error, f"{file}:")
         return
     assert len(found) == len([line for line in data.split(b"\n") if line.strip()])
     for extraction in found:
@@ -327,7 +327,7 @@ def test_what_was_found(tmp_path, data):
         try:
             text = to_conll(extraction)
         except FormatError as error:
-            check_line(error)
+            check_message(error)
             continue
         (tmp_path / "train.txt").write_text(text, encoding="utf-8", errors="replace", newline="")
         if extraction.offsets:
@@ -344,7 +344,7 @@ def _is_twitter(text: str) -> bool:
     )
 
 
-@few()
+@limited_examples()
 @given(data=json_lines(ENTRY))
 def test_index_of_crops(tmp_path, data):
     file = tmp_path / "index.jsonl"
@@ -352,21 +352,21 @@ def test_index_of_crops(tmp_path, data):
     try:
         entries = read_index(file)
     except GroundingError as error:
-        check_line(error, f"{file}:")
+        check_message(error, f"{file}:")
         return
-    assert len(entries) == len(lines_of(data))
+    assert len(entries) == len(nonblank_lines(data))
     write_index(tmp_path / "again.jsonl", entries)
     assert repr(read_index(tmp_path / "again.jsonl")) == repr(entries)
     for key in ("id", "image"):
         try:
             to_pth(entries, tmp_path / "index.pth", key)
         except GroundingError as error:
-            check_line(error)
+            check_message(error)
         else:
             load_crop_index([tmp_path / "index.pth"])
 
 
-@few()
+@limited_examples()
 @given(
     data=json_lines({"key": "ab", "size": [40, 30], "found": [[[1, 2, 3, 4], "car", 0.5, "owl"]]})
 )
@@ -381,7 +381,7 @@ def test_journal_of_detections(tmp_path, data):
         assert all(type(edge) is int for detection in found.detections for edge in detection.box)
 
 
-@few(4)
+@limited_examples(4)
 @given(
     value=json_values | st.dictionaries(texts | st.integers(), st.lists(texts) | json_values),
     data=st.binary(),
@@ -394,12 +394,12 @@ def test_published_index(tmp_path, value, data):
         try:
             index = load_crop_index([file])
         except CorpusError as error:
-            check_line(error, file)
+            check_message(error, file)
         else:
             assert all(isinstance(crop, str) for crops in index.values() for crop in crops)
 
 
-@few()
+@limited_examples()
 @given(data=json_lines(*ANSWERS))
 def test_answers_of_a_run(tmp_path, data):
     file = tmp_path / "predictions.jsonl"
@@ -407,7 +407,7 @@ def test_answers_of_a_run(tmp_path, data):
     try:
         predictions = read_prediction_file(file)
     except RunError as error:
-        check_line(error, file)
+        check_message(error, file)
         return
     for prediction in predictions:
         for entity in (*prediction.gold, *prediction.predicted, *prediction.arguments):
@@ -439,7 +439,7 @@ def run_files() -> dict[str, object]:
     }
 
 
-@few()
+@limited_examples()
 @given(choice=st.data())
 def test_run_folder(tmp_path, run_files, choice):
     for name, content in run_files.items():
@@ -449,7 +449,7 @@ def test_run_folder(tmp_path, run_files, choice):
     try:
         run = read_run(tmp_path)
     except RunError as error:
-        check_line(error, tmp_path)
+        check_message(error, tmp_path)
     else:
         assert all(
             isinstance(value, float | int)

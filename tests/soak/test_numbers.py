@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from helpers.command import metrics, predictions, read_jsonl, succeed, tiny, write_jsonl
+from helpers.command import metrics, predictions, read_jsonl, succeed, tiny_options, write_jsonl
 from helpers.methods import build_data, build_module, build_trainer, instance_without_views
 from lightning.pytorch import Callback
 from test_contract import METHODS, TASKS
@@ -123,7 +123,7 @@ def test_odd_posts_are_trained_on_scored_and_answered(odd_corpus, task, size, ro
     names = [name for name in METHODS if name != "hvpnet_reference"]
     for name in ["rap", *[other for other in names if other != "rap"]][: rounds(1, len(names))]:
         options = [
-            *tiny(name, odd_corpus, tmp_path / name),
+            *tiny_options(name, odd_corpus, tmp_path / name),
             f"--data.task={task}",
             f"--data.batch_size={size}",
         ]

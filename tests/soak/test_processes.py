@@ -18,10 +18,10 @@ from helpers.command import (
     read_jsonl,
     start,
     succeed,
-    tiny,
+    tiny_options,
     write_jsonl,
 )
-from helpers.fits import begin_together, end, outcome_of, wait_for
+from helpers.fits import fit_result, fork_distributed, wait_for_exit, wait_for_file
 from safetensors import safe_open
 
 from mmie.training.features import cache as feature_store
@@ -41,7 +41,9 @@ trained: of them each process sees its own share alone, unless they are synchron
 
 def together(count, *arguments):
     """``mmie ARGUMENTS`` in several processes; none may fail."""
-    assert [end(process) for process in begin_together(count, *arguments)] == [0] * count
+    assert [wait_for_exit(process) for process in fork_distributed(count, *arguments)] == [
+        0
+    ] * count
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ def corpus(demo_root, tmp_path_factory):
 @pytest.mark.parametrize("task", ["ner", "re"])
 def test_any_number_of_processes_scores_and_answers_as_one(corpus, tmp_path, task):
     options = [
-        *tiny("text_only", corpus, tmp_path / "1"),
+        *tiny_options("text_only", corpus, tmp_path / "1"),
         f"--data.task={task}",
         "--data.batch_size=2",
     ]
@@ -104,7 +106,7 @@ def test_gradients_are_those_of_one_process_with_the_joint_batch(corpus, tmp_pat
             *STILL.get(method, []),
         ]
         options = [
-            *tiny(method, corpus, tmp_path / method),
+            *tiny_options(method, corpus, tmp_path / method),
             *step,
             f"--model.text_encoder={quiet(corpus, tmp_path)}",
         ]
@@ -134,7 +136,7 @@ def test_a_process_whose_posts_have_no_picture_compares_those_of_the_others(
         without / "train.jsonl",
         [{**post, "image": None} if n % 2 else post for n, post in enumerate(posts)],
     )
-    options = tiny(method, without, tmp_path / "run")
+    options = tiny_options(method, without, tmp_path / "run")
     together(2, "fit", *options, "--data.batch_size=1", "--trainer.limit_val_batches=1")
     assert metrics(tmp_path / "run")["fit"]
 
@@ -157,7 +159,7 @@ def test_a_fit_of_several_processes_builds_each_row_of_its_store_once(
         together(
             count,
             "fit",
-            *tiny(method, corpus, tmp_path / f"{method}_run"),
+            *tiny_options(method, corpus, tmp_path / f"{method}_run"),
             f"--feature_store={store}",
         )
         keys = [key for file in store.glob("*/*.safetensors") for key in keys_of(file)]
@@ -195,7 +197,7 @@ def test_a_process_that_is_late_leaves_no_row_out_and_none_is_built_twice(tmp_pa
     ]
     for process in processes:
         process.start()
-    assert [end(process) for process in processes] == [0] * count
+    assert [wait_for_exit(process) for process in processes] == [0] * count
     keys = [key for file in tmp_path.glob("*/*.safetensors") for key in keys_of(file)]
     assert len(keys) == len(set(keys)) == 40
 
@@ -204,18 +206,18 @@ def test_a_process_that_is_late_leaves_no_row_out_and_none_is_built_twice(tmp_pa
 def test_a_process_that_dies_ends_the_others_which_say_so(corpus, tmp_path, dying, rounds, capfd):
     for number in range(rounds(1, 10)):
         run_dir = tmp_path / str(number)
-        processes = begin_together(
-            2, "fit", *tiny("rap", corpus, run_dir), "--trainer.max_epochs=30"
+        processes = fork_distributed(
+            2, "fit", *tiny_options("rap", corpus, run_dir), "--trainer.max_epochs=30"
         )
-        wait_for(run_dir / "last.ckpt", processes)
+        wait_for_file(run_dir / "last.ckpt", processes)
         time.sleep(random.Random(number).uniform(0, 2))
         processes[dying].kill()
-        assert end(processes[1 - dying], 60) == 1
+        assert wait_for_exit(processes[1 - dying], 60) == 1
         assert (
             f"mmie: another process of the run has ended, see its message; --ckpt_path {run_dir}"
             in told(capfd)
         )
-        end(processes[dying])
+        wait_for_exit(processes[dying])
 
 
 def told(capfd):
@@ -227,14 +229,14 @@ def test_processes_that_all_get_sigterm_end_at_once(corpus, tmp_path, rounds, ca
     """As a cluster ends them."""
     for number in range(rounds(1, 20)):
         run_dir = tmp_path / str(number)
-        processes = begin_together(
-            2, "fit", *tiny("rap", corpus, run_dir), "--trainer.max_epochs=30"
+        processes = fork_distributed(
+            2, "fit", *tiny_options("rap", corpus, run_dir), "--trainer.max_epochs=30"
         )
-        wait_for(run_dir / "last.ckpt", processes)
+        wait_for_file(run_dir / "last.ckpt", processes)
         time.sleep(random.Random(number).uniform(0, 2))
         for process in processes:
             process.terminate()
-        assert [end(process, 60) for process in processes] == [1, 0]
+        assert [wait_for_exit(process, 60) for process in processes] == [1, 0]
         assert f"mmie: ended by SIGTERM; --ckpt_path {run_dir / 'last.ckpt'} continues it" in told(
             capfd
         )
@@ -246,7 +248,7 @@ def test_processes_that_the_command_started_end_with_it(corpus, tmp_path, rounds
         pytest.skip("each of its processes imports everything anew: see --soak")
     for number in range(rounds(0, 10)):
         run_dir = tmp_path / str(number)
-        options = [*tiny("rap", corpus, run_dir), "--trainer.max_epochs=30"]
+        options = [*tiny_options("rap", corpus, run_dir), "--trainer.max_epochs=30"]
         process = start(["fit", *options, "--trainer.devices=2", "--trainer.strategy=ddp"])
         while not (run_dir / "last.ckpt").exists():
             assert process.poll() is None, process.communicate()
@@ -263,14 +265,14 @@ def test_processes_that_the_command_started_end_with_it(corpus, tmp_path, rounds
 
 def test_a_killed_fit_of_two_processes_goes_on_to_the_same_end(corpus, tmp_path, rounds):
     settings = ["--trainer.max_epochs=2", f"--feature_store={tmp_path / 'store'}"]
-    together(2, "fit", *tiny("rap", corpus, tmp_path / "alone"), *settings)
+    together(2, "fit", *tiny_options("rap", corpus, tmp_path / "alone"), *settings)
     for number in range(rounds(1, 10)):
-        options = [*tiny("rap", corpus, tmp_path / str(number)), *settings]
-        processes = begin_together(2, "fit", *options)
-        wait_for(tmp_path / str(number) / "last.ckpt", processes)
+        options = [*tiny_options("rap", corpus, tmp_path / str(number)), *settings]
+        processes = fork_distributed(2, "fit", *options)
+        wait_for_file(tmp_path / str(number) / "last.ckpt", processes)
         time.sleep(random.Random(number).uniform(0, 2))
         for process in processes:
             process.kill()
-            end(process)
+            wait_for_exit(process)
         together(2, "fit", *options, "--ckpt_path=last")
-        assert outcome_of(tmp_path / str(number)) == outcome_of(tmp_path / "alone")
+        assert fit_result(tmp_path / str(number)) == fit_result(tmp_path / "alone")

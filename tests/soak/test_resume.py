@@ -8,8 +8,16 @@ import time
 
 import pytest
 import torch
-from helpers.command import run, tiny
-from helpers.fits import begin, complete, die_at_change, end, list_changes, outcome_of, wait_for
+from helpers.command import run, tiny_options
+from helpers.fits import (
+    fit_result,
+    fork_command,
+    kill_at_change,
+    log_changes,
+    run_in_fork,
+    wait_for_exit,
+    wait_for_file,
+)
 
 from mmie.training.loggers import RunCSVLogger
 
@@ -22,15 +30,15 @@ class Fits:
     def __init__(self, corpus, folder):
         self.corpus, self.folder = corpus, folder
         started = time.monotonic()
-        process = begin(
+        process = fork_command(
             "fit",
             *self.options("alone"),
-            prepare=list_changes(folder / "changes", *self.places("alone")),
+            prepare=log_changes(folder / "changes", *self.places("alone")),
         )
-        assert end(process) == 0
+        assert wait_for_exit(process) == 0
         self.seconds = time.monotonic() - started
         self.changes = (folder / "changes").read_text().splitlines()
-        self.alone = outcome_of(folder / "alone")
+        self.alone = fit_result(folder / "alone")
 
     def places(self, name):
         """Run folder and store of a fit."""
@@ -39,7 +47,12 @@ class Fits:
     def options(self, name, *extra):
         """The line of a fit, without ``fit``."""
         run_dir, store = self.places(name)
-        return [*tiny("rap", self.corpus, run_dir), *SETTINGS, f"--feature_store={store}", *extra]
+        return [
+            *tiny_options("rap", self.corpus, run_dir),
+            *SETTINGS,
+            f"--feature_store={store}",
+            *extra,
+        ]
 
     def go_on(self, name, *extra):
         """The line that a user gives after an interruption."""
@@ -55,7 +68,7 @@ class Fits:
 
     def ended_as_if_left_alone(self, name):
         """The outcome is that of the undisturbed fit, and nothing half written is left."""
-        assert outcome_of(self.folder / name) == self.alone
+        assert fit_result(self.folder / name) == self.alone
         assert [file.name for file in self.folder.glob(f"{name}/.*")] == []
         for place in self.places(name):
             shutil.rmtree(place)
@@ -72,12 +85,12 @@ def test_killed_at_random_moments_it_goes_on_to_the_same_end(fits, rounds):
         draw = random.Random(number)
         name = f"killed_{number}"
         for _ in range(draw.choice([1, 1, 3])):
-            process = begin(*fits.go_on(name))
+            process = fork_command(*fits.go_on(name))
             time.sleep(draw.uniform(0.1, 0.9) * fits.seconds)
             process.kill()
-            assert end(process) in (0, -signal.SIGKILL)
+            assert wait_for_exit(process) in (0, -signal.SIGKILL)
             fits.check(name)
-        complete(*fits.go_on(name))
+        run_in_fork(*fits.go_on(name))
         fits.ended_as_if_left_alone(name)
 
 
@@ -87,12 +100,12 @@ def test_killed_while_it_writes_it_goes_on_to_the_same_end(fits, rounds):
         draw = random.Random(number)
         name = f"writing_{number}"
         change, delay = draw.randrange(len(fits.changes)), draw.choice([0, draw.uniform(0, 0.01)])
-        process = begin(
-            *fits.go_on(name), prepare=die_at_change(change + 1, delay, *fits.places(name))
+        process = fork_command(
+            *fits.go_on(name), prepare=kill_at_change(change + 1, delay, *fits.places(name))
         )
-        assert end(process) in (0, -signal.SIGKILL), fits.changes[change]
+        assert wait_for_exit(process) in (0, -signal.SIGKILL), fits.changes[change]
         fits.check(name)
-        complete(*fits.go_on(name))
+        run_in_fork(*fits.go_on(name))
         fits.ended_as_if_left_alone(name)
 
 
@@ -101,24 +114,24 @@ def test_killed_before_a_checkpoint_is_renamed_it_has_the_one_before(fits):
         place for place, line in enumerate(fits.changes) if "rename" in line and "last.ckpt" in line
     ]
     assert len(renames) == 3
-    process = begin(
-        *fits.go_on("between"), prepare=die_at_change(renames[1] + 1, 0, *fits.places("between"))
+    process = fork_command(
+        *fits.go_on("between"), prepare=kill_at_change(renames[1] + 1, 0, *fits.places("between"))
     )
-    assert end(process) == -signal.SIGKILL
+    assert wait_for_exit(process) == -signal.SIGKILL
     assert len(list((fits.folder / "between").glob(".*.ckpt"))) == 1
     assert torch.load(fits.folder / "between" / "last.ckpt", weights_only=True)["epoch"] == 0
-    complete(*fits.go_on("between"))
+    run_in_fork(*fits.go_on("between"))
     fits.ended_as_if_left_alone("between")
 
 
 def test_stopped_by_sigterm_it_fails_says_how_to_go_on_and_does(fits, rounds, capfd):
     for number in range(rounds(1, 10)):
         name = f"stopped_{number}"
-        process = begin(*fits.go_on(name))
-        wait_for(fits.folder / name / "last.ckpt", [process])
+        process = fork_command(*fits.go_on(name))
+        wait_for_file(fits.folder / name / "last.ckpt", [process])
         time.sleep(random.Random(number).uniform(0, fits.seconds / 3))
         process.terminate()
-        status = end(process)
+        status = wait_for_exit(process)
         told = capfd.readouterr().err
         if status != 0:  # else it had ended before
             assert status == 1
@@ -126,16 +139,16 @@ def test_stopped_by_sigterm_it_fails_says_how_to_go_on_and_does(fits, rounds, ca
                 f"mmie: ended by SIGTERM; --ckpt_path {fits.folder / name / 'last.ckpt'} continues it"
                 in told
             )
-        complete(*fits.go_on(name))
+        run_in_fork(*fits.go_on(name))
         fits.ended_as_if_left_alone(name)
 
 
 def test_it_goes_on_the_same_with_workers_that_read_ahead(fits):
-    process = begin(*fits.go_on("workers"))
-    wait_for(fits.folder / "workers" / "last.ckpt", [process])
+    process = fork_command(*fits.go_on("workers"))
+    wait_for_file(fits.folder / "workers" / "last.ckpt", [process])
     process.kill()
-    end(process)
-    complete(*fits.go_on("workers", "--data.num_workers=2"))
+    wait_for_exit(process)
+    run_in_fork(*fits.go_on("workers", "--data.num_workers=2"))
     fits.ended_as_if_left_alone("workers")
 
 
@@ -147,13 +160,13 @@ def test_a_fit_without_a_checkpoint_says_that_there_is_none(fits):
 
 
 def test_a_run_that_is_to_be_overwritten_stays_what_it_is_until_training_starts(fits):
-    complete("fit", *fits.options("old"))
+    run_in_fork("fit", *fits.options("old"))
     run_dir, store = fits.places("old")
     before = {file.name: file.read_bytes() for file in run_dir.iterdir()}
     shutil.rmtree(store)
     other = fits.options("old", "--overwrite=true", "--seed_everything=7")
-    process = begin("fit", *other, prepare=die_at_change(3, 0, store))
-    assert end(process) == -signal.SIGKILL
+    process = fork_command("fit", *other, prepare=kill_at_change(3, 0, store))
+    assert wait_for_exit(process) == -signal.SIGKILL
     assert {file.name: file.read_bytes() for file in run_dir.iterdir()} == before
 
 

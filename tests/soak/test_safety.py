@@ -8,8 +8,8 @@ import zipfile
 
 import pytest
 import torch
-from helpers.command import run, tiny
-from helpers.hostile import Payload, check_line, few, malicious_pickle, mutated
+from helpers.command import run, tiny_options
+from helpers.hostile import Payload, check_message, limited_examples, malicious_pickle, mutated
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoConfig
@@ -91,11 +91,11 @@ def test_checkpoints_run_nothing(bait):
     for load in (read_checkpoint, load_method, load_extractor):
         with pytest.raises(CheckpointError) as caught:
             load(bait)
-        check_line(caught.value, bait)
+        check_message(caught.value, bait)
 
 
 def test_the_command_runs_nothing(bait, demo_root, tmp_path):
-    options = tiny("text_only", demo_root, tmp_path / "run")
+    options = tiny_options("text_only", demo_root, tmp_path / "run")
     for line in (
         ["test", *options, f"--ckpt_path={bait}"],
         ["fit", *options, f"--ckpt_path={bait}"],
@@ -243,7 +243,7 @@ def checkpoint(random_pair):
     return torch.load(random_pair["ner"], weights_only=True)
 
 
-@few(50)
+@limited_examples(50)
 @given(choice=st.data(), part=st.sampled_from(["mmie", "MultimodalDataModule", "state_dict"]))
 def test_checkpoints_that_say_something_else(checkpoint, tmp_path, choice, part):
     """Whatever a checkpoint claims, it loads or is refused in one line."""
@@ -268,7 +268,7 @@ def test_checkpoints_that_say_something_else(checkpoint, tmp_path, choice, part)
         load_extractor(file).extract([Post(text="Jordan lands in Rome")])
 
 
-@few(20)
+@limited_examples(20)
 @given(choice=st.data())
 def test_damaged_checkpoints(random_pair, tmp_path, choice):
     content = bytearray(random_pair["ner"].read_bytes())
@@ -284,4 +284,4 @@ def test_damaged_checkpoints(random_pair, tmp_path, choice):
     try:
         read_checkpoint(file)
     except CheckpointError as error:
-        check_line(error, file)
+        check_message(error, file)

@@ -12,12 +12,12 @@ from helpers.command import (
     check_same_predictions,
     finish,
     metrics,
-    one_thread,
     predictions,
     read_jsonl,
+    single_thread_environment,
     start,
     succeed,
-    tiny,
+    tiny_options,
     write_jsonl,
 )
 
@@ -54,7 +54,9 @@ def trained(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     for task in TASKS:
         rates = ["--model.text_lr=0.003", "--model.head_lr=0.02", "--trainer.max_epochs=4"]
-        succeed("fit", *tiny("text_only", corpus, folder / task), f"--data.task={task}", *rates)
+        succeed(
+            "fit", *tiny_options("text_only", corpus, folder / task), f"--data.task={task}", *rates
+        )
     return folder
 
 
@@ -94,7 +96,10 @@ def run_on_two(lines):
     }
     processes = [
         subprocess.Popen(
-            command, cwd=REPOSITORY, env=one_thread(LOCAL_RANK=str(rank), **where), **pipes
+            command,
+            cwd=REPOSITORY,
+            env=single_thread_environment(LOCAL_RANK=str(rank), **where),
+            **pipes,
         )
         for rank in range(2)
     ]
@@ -141,7 +146,7 @@ def test_two_processes_answer_as_one(scored, corpus, task):
 
 def test_two_processes_train_one_model(corpus, tmp_path):
     """As a user starts it: Lightning starts the second process by itself."""
-    options = tiny("rap", corpus, tmp_path / "run")
+    options = tiny_options("rap", corpus, tmp_path / "run")
     digests = [
         "--trainer.callbacks=helpers.command.WeightDigest",
         f"--trainer.callbacks.folder={tmp_path}",

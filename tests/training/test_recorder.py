@@ -15,8 +15,8 @@ from helpers.command import (
     run,
     spans,
     succeed,
-    tiny,
-    without_clocks,
+    tiny_options,
+    without_times,
 )
 
 from mmie.methods.loading import load_method
@@ -46,7 +46,7 @@ def run_dir(runs, tmp_path):
 
 def options(corpus, run_dir, task="ner"):
     rates = ["--model.text_lr=0.003", "--model.head_lr=0.02"]
-    return [*tiny("text_only", corpus, run_dir), f"--data.task={task}", *rates]
+    return [*tiny_options("text_only", corpus, run_dir), f"--data.task={task}", *rates]
 
 
 def rows(run_dir):
@@ -213,7 +213,7 @@ def test_a_fit_with_the_saved_config_gives_the_same(runs, demo_root, tmp_path):
     config = f"--config={runs / 'ner' / 'config.yaml'}"
     succeed("fit", config, f"--run_dir={tmp_path / 'again'}")
     again = metrics(tmp_path / "again")["fit"]
-    assert without_clocks(again["epochs"]) == without_clocks(metrics(runs / "ner")["fit"]["epochs"])
+    assert without_times(again["epochs"]) == without_times(metrics(runs / "ner")["fit"]["epochs"])
     weights = [
         torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
         for folder in (runs / "ner", tmp_path / "again")

@@ -5,7 +5,7 @@ import copy
 import pytest
 import timm
 import torch
-from helpers.command import metrics, succeed, tiny
+from helpers.command import metrics, succeed, tiny_options
 from torch import nn
 
 from mmie.training.sync_batch_norm import SyncBatchNorm
@@ -40,6 +40,9 @@ def test_a_fit_of_one_process_takes_the_switch(demo_root, tmp_path):
     """Where there are others, a CPU refuses it: see the wrong lines in test_cli."""
     options = ["--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"]
     succeed(
-        "fit", *tiny("dghc", demo_root, tmp_path / "run"), *options, "--trainer.sync_batchnorm=true"
+        "fit",
+        *tiny_options("dghc", demo_root, tmp_path / "run"),
+        *options,
+        "--trainer.sync_batchnorm=true",
     )
     assert metrics(tmp_path / "run")["fit"]

@@ -10,7 +10,7 @@ import warnings
 import pytest
 import wandb
 import yaml
-from helpers.command import gold, metrics, predictions, read_jsonl, succeed, tiny
+from helpers.command import gold, metrics, predictions, read_jsonl, succeed, tiny_options
 from PIL import Image
 from wandb.proto.wandb_internal_pb2 import Record
 
@@ -41,7 +41,7 @@ def _own_folders(tmp_path_factory):
 def folder(demo_root, tmp_path_factory):
     """A run folder that was fitted, tested, and tested with shuffled pictures; leave it as it is."""
     folder = tmp_path_factory.mktemp("runs") / "mine"
-    options = [*tiny("hvpnet", demo_root, folder), "--wandb.tags=[night]"]
+    options = [*tiny_options("hvpnet", demo_root, folder), "--wandb.tags=[night]"]
     for command in (["fit"], ["test"], ["test", "--data.pictures=shuffled", "--seed_everything=7"]):
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "W&B")
@@ -179,7 +179,10 @@ def test_the_confusion_matrix_counts_all_gold(folder):
 
 def test_a_fresh_fit_without_wandb_forgets_the_run(folder, demo_root, tmp_path):
     shutil.copytree(folder, tmp_path / "run")
-    options = [*tiny("hvpnet", demo_root, tmp_path / "run"), "--trainer.limit_train_batches=1"]
+    options = [
+        *tiny_options("hvpnet", demo_root, tmp_path / "run"),
+        "--trainer.limit_train_batches=1",
+    ]
     succeed(
         "fit", *options, f"--ckpt_path={tmp_path / 'run' / 'last.ckpt'}", "--trainer.max_epochs=2"
     )
@@ -189,7 +192,10 @@ def test_a_fresh_fit_without_wandb_forgets_the_run(folder, demo_root, tmp_path):
 
 
 def test_what_wandb_refuses_does_not_stop_a_fit(demo_root, tmp_path):
-    options = [*tiny("text_only", demo_root, tmp_path / "run"), "--trainer.limit_train_batches=1"]
+    options = [
+        *tiny_options("text_only", demo_root, tmp_path / "run"),
+        "--trainer.limit_train_batches=1",
+    ]
     with pytest.warns(
         UserWarning, match=r"W&B does not start, nothing is logged there: .*a/b"
     ) as told:
@@ -202,7 +208,7 @@ def test_what_wandb_refuses_does_not_stop_a_fit(demo_root, tmp_path):
 def test_a_quick_trial_starts_no_wandb_run(demo_root, tmp_path):
     succeed(
         "fit",
-        *tiny("text_only", demo_root, tmp_path / "run"),
+        *tiny_options("text_only", demo_root, tmp_path / "run"),
         "--wandb",
         "--trainer.fast_dev_run=true",
     )

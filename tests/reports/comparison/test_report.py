@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 import yaml
-from helpers.command import run, succeed, tiny, write_jsonl
+from helpers.command import run, succeed, tiny_options, write_jsonl
 from PIL import Image
 
 from mmie.reports.charts import band, can_draw, inline_svg, learning_curves
@@ -450,7 +450,7 @@ def compared(demo_root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("compared")
     for method, epochs in (("text_only", 4), ("hvpnet", 1)):
         demo = ["--data.corpus.class_path=mmie.data.DemoCorpus", f"--trainer.max_epochs={epochs}"]
-        succeed("fit", *tiny(method, demo_root, folder / "runs" / method), *demo)
+        succeed("fit", *tiny_options(method, demo_root, folder / "runs" / method), *demo)
         succeed("test", f"--config={folder / 'runs' / method / 'config.yaml'}")
     shuffled = ["--data.pictures=shuffled", "--seed_everything=5"]
     succeed("test", f"--config={folder / 'runs' / 'hvpnet' / 'config.yaml'}", *shuffled)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.command import run, succeed, tiny
+from helpers.command import run, succeed, tiny_options
 from helpers.methods import build_module, instance_without_views, make_batch, perturb
 from PIL import Image
 from test_contract import METHODS
@@ -331,7 +331,7 @@ def test_settings_come_from_the_run_or_from_a_named_file(tmp_path):
 
 def test_the_command_writes_pages_of_a_run(demo_root, tmp_path):
     folder = tmp_path / "run"
-    succeed("fit", *tiny("rap", demo_root, folder), "--trainer.limit_train_batches=2")
+    succeed("fit", *tiny_options("rap", demo_root, folder), "--trainer.limit_train_batches=2")
     checkpoint, split, post = (
         f"--checkpoint={folder / 'best.ckpt'}",
         tmp_path / "new" / "split.html",

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.command import run, succeed, tiny
+from helpers.command import run, succeed, tiny_options
 from helpers.methods import build_data, build_module, build_trainer, copy_state, equal_states
 from lightning.pytorch import Callback
 
@@ -149,7 +149,7 @@ def test_a_trial_run_computes_no_features(demo_root, tiny_bert, tmp_path):
 
 def test_the_command_keeps_features_unless_told_not_to(demo_root, tmp_path):
     store = tmp_path / "store"
-    options = tiny("hvpnet", demo_root, tmp_path / "run")
+    options = tiny_options("hvpnet", demo_root, tmp_path / "run")
     succeed("fit", *options, f"--feature_store={store}")
     (kept,) = store.iterdir()
     assert kept.name.startswith("vision-test_resnet-stages-")
@@ -159,7 +159,7 @@ def test_the_command_keeps_features_unless_told_not_to(demo_root, tmp_path):
     assert trained.splitlines()[:5] == plain.splitlines()[:5]
     refused = run(
         "fit",
-        *tiny("imm", demo_root, tmp_path / "imm"),
+        *tiny_options("imm", demo_root, tmp_path / "imm"),
         "--model.init_args.clip=x",
         "--feature_store=null",
     )
@@ -208,7 +208,7 @@ def test_first_passes_of_texts_cut_elsewhere_share_a_folder(fit, demo_root, tiny
 
 def test_features_are_computed_ahead_of_time(demo_root, tmp_path, monkeypatch):
     store = f"--feature_store={tmp_path / 'store'}"
-    options = tiny("hvpnet", demo_root, tmp_path / "run")
+    options = tiny_options("hvpnet", demo_root, tmp_path / "run")
     told = succeed("corpus", "features", *options, store).out
     assert told.splitlines()[-1] == f"all that HVPNet reads of demo is in {tmp_path / 'store'}"
     assert not (tmp_path / "run").exists()
