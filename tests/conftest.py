@@ -22,7 +22,8 @@ from mmie.methods import HVPNet
 
 collect_ignore_glob = ["*conftest.py"]  # they have no doctests, and share a name
 
-pytest_plugins = ["helpers.detectors"]  # fixtures of the grounding room and of its command
+# fixtures that several rooms and their commands share
+pytest_plugins = ["helpers.detectors", "helpers.fitted_runs"]
 
 torch.set_num_threads(1)
 

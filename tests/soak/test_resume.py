@@ -19,8 +19,6 @@ from helpers.fits import (
     wait_for_file,
 )
 
-from mmie.training.loggers import RunCSVLogger
-
 SETTINGS = ["--trainer.max_epochs=3", "--trainer.log_every_n_steps=2", "--data.train_fraction=0.25"]
 
 
@@ -168,19 +166,3 @@ def test_a_run_that_is_to_be_overwritten_stays_what_it_is_until_training_starts(
     process = fork_command("fit", *other, prepare=kill_at_change(3, 0, store))
     assert wait_for_exit(process) == -signal.SIGKILL
     assert {file.name: file.read_bytes() for file in run_dir.iterdir()} == before
-
-
-def test_the_log_has_the_scores_that_a_kill_kept_from_it(tmp_path):
-    logger = RunCSVLogger(tmp_path)
-    logger.log_metrics({"epoch": 0, "val/f1": 0.5}, 4)
-    logger.log_metrics({"epoch": 1, "train/loss_step": 3.0}, 7)
-    logger.save()
-    epochs = [
-        {"epoch": 0, "seconds": 1.0, "train/loss": 2.0, "train/loss_step": 1.0, "val/f1": 0.5}
-    ]
-    RunCSVLogger(tmp_path, 5, epochs).save()
-    assert (tmp_path / "metrics.csv").read_text().splitlines() == [
-        "epoch,step,train/loss,val/f1",
-        "0,4,,0.5",
-        "0,4,2.0,",
-    ]
