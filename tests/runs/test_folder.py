@@ -34,6 +34,7 @@ def run_dir(tmp_path):
 
 
 def names(folder):
+    """Return the names in a folder."""
     return {path.name for path in folder.iterdir()}
 
 
@@ -91,11 +92,11 @@ def test_predictions_of_the_main_test_come_first(run_dir):
 
 def test_a_continued_fit_keeps_its_checkpoints(run_dir):
     clear_run(run_dir, continued=True)
-    kept = {"config.yaml", "metrics.csv", "best.ckpt", "last.ckpt", "wandb_id.txt"}
-    assert names(run_dir) == kept
+    left = {"config.yaml", "metrics.csv", "best.ckpt", "last.ckpt", "wandb_id.txt"}
+    assert names(run_dir) == left
 
 
-def test_a_new_fit_keeps_nothing_that_it_makes_untrue(run_dir):
+def test_a_new_fit_removes_checkpoints_scores_and_predictions(run_dir):
     clear_run(run_dir, continued=False)
     assert names(run_dir) == {"config.yaml", "metrics.csv"}
     clear_run(run_dir, continued=False)
