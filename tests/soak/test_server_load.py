@@ -76,7 +76,7 @@ HOSTILE = {
 
 
 async def send(port, content):
-    """Send some bytes and return the status of the answer; None if the server closes without one."""
+    """Send some bytes and return the answer's status; None if the server closes without one."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(content)
