@@ -1,4 +1,4 @@
-"""Names in the whole package: each class once, and the public names of each package in its face."""
+"""Names in the whole package: each class once, and the public names of each subpackage."""
 
 import ast
 from collections import defaultdict
@@ -7,16 +7,16 @@ import pytest
 from helpers.paths import PACKAGE
 
 FILES = sorted(PACKAGE.rglob("*.py"))
-FACES = [file for file in FILES if file.name == "__init__.py"]
+INIT_FILES = [file for file in FILES if file.name == "__init__.py"]
 
 
 def class_names(source: str) -> list[str]:
-    """Names of the classes that a module defines, at whatever depth."""
+    """Return the names of the classes that a module defines, at any depth."""
     return [node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
 
 
-def repeated(sources: dict[str, str]) -> dict[str, list[str]]:
-    """Modules by the names of the classes that more than one of them defines."""
+def repeated_class_names(sources: dict[str, str]) -> dict[str, list[str]]:
+    """Return the names of classes that several modules define, each with its modules."""
     modules = defaultdict(list)
     for module, source in sources.items():
         for name in class_names(source):
@@ -26,27 +26,29 @@ def repeated(sources: dict[str, str]) -> dict[str, list[str]]:
 
 def test_each_class_name_is_defined_once():
     sources = {str(file.relative_to(PACKAGE)): file.read_text("utf-8") for file in FILES}
-    assert repeated(sources) == {}
+    assert repeated_class_names(sources) == {}
 
 
-def test_a_repeated_class_name_is_found():
+def test_a_repeated_class_name_is_detected():
     sources = {"a.py": "class A: ...\nclass B: ...", "b.py": "def f():\n    class B: ..."}
-    assert repeated(sources) == {"B": ["a.py", "b.py"]}
+    assert repeated_class_names(sources) == {"B": ["a.py", "b.py"]}
 
 
-@pytest.mark.parametrize("face", FACES, ids=lambda file: str(file.relative_to(PACKAGE)))
-def test_the_face_of_a_package_lists_its_public_names(face):
-    tree = ast.parse(face.read_text("utf-8"))
-    imported = {
-        alias.asname or alias.name
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mmie.")
-        for alias in node.names
-    }
-    listed = [
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-    ]
-    assert len(listed) == 1, "the face has no __all__"
-    assert imported <= set(listed[0])
+def imported_names(tree: ast.Module) -> set[str]:
+    """Return the names that a module imports from the package at its top level."""
+    names = set()
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mmie."):
+            names.update(alias.asname or alias.name for alias in node.names)
+    return names
+
+
+@pytest.mark.parametrize("file", INIT_FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_a_package_lists_its_public_names(file):
+    tree = ast.parse(file.read_text("utf-8"))
+    lists = []
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            lists.append(ast.literal_eval(node.value))
+    assert len(lists) == 1, "the package has no __all__"
+    assert imported_names(tree) <= set(lists[0])

@@ -59,17 +59,16 @@ def test_compiled_step_is_traced_once_for_all_lengths(name, demo_data, request, 
     encoder = request.getfixturevalue(case.encoder)
     data = demo_data("ner", encoder)
     graphs = []
-    trace = torch.compile
 
     def compiler(graph, inputs):
         graphs.append(graph)
         return graph.forward
 
-    monkeypatch.setattr(
-        torch,
-        "compile",
-        lambda function, dynamic: trace(function, dynamic=dynamic, backend=compiler),
-    )
+    def trace_only(function, dynamic):
+        return compile_function(function, dynamic=dynamic, backend=compiler)
+
+    compile_function = torch.compile
+    monkeypatch.setattr(torch, "compile", trace_only)
     torch._dynamo.reset()
     module = build_training_module(case, data, encoder, compile=True)
     instances = sorted(data.instances["train"], key=len)
