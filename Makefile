@@ -5,14 +5,14 @@ RUNS := runs/demo_text_only runs/demo_rap
 .PHONY: help setup demo test test-fast lowest soak lint audit clean
 
 help:
-	@echo "make demo       write a corpus, fit and test two methods on it, and compare them (minutes)"
+	@echo "make demo       write a corpus, train and test two methods on it, and compare them (minutes)"
 	@echo "make test       run the whole test suite"
-	@echo "make test-fast  run the tests that start no process and no notebook"
+	@echo "make test-fast  run only the tests that start no process and no notebook"
 	@echo "make lowest     run the suite on the lowest versions that pyproject.toml admits"
 	@echo "make soak       run the long versions of the robustness tests (hours)"
 	@echo "make lint       check style and types"
-	@echo "make audit      list known vulnerabilities and newer versions of what is installed (asks PyPI)"
-	@echo "make clean      remove what make demo wrote"
+	@echo "make audit      list known vulnerabilities and newer versions of installed packages (needs PyPI)"
+	@echo "make clean      remove the files that make demo wrote"
 
 setup: .venv/installed
 

@@ -50,12 +50,12 @@ PictureT = TypeVar("PictureT", default=Path)
 
 
 class MmieError(Exception):
-    """An error that the user can mend; its message is one line, printed without a traceback."""
+    """An error that the user can mend. Its message is one line, printed without a traceback."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Entity:
-    """Named entity: words ``start`` to ``end`` (exclusive) of a post, and its type ("" if unknown)."""
+    """Named entity: words ``start`` to ``end`` (exclusive) of a post, and its type ("" if none)."""
 
     start: int
     end: int

@@ -2,6 +2,7 @@
 
 import ast
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 from helpers.paths import PACKAGE
@@ -21,7 +22,7 @@ def repeated_class_names(sources: dict[str, str]) -> dict[str, list[str]]:
     for module, source in sources.items():
         for name in class_names(source):
             modules[name].append(module)
-    return {name: places for name, places in modules.items() if len(places) > 1}
+    return {name: definitions for name, definitions in modules.items() if len(definitions) > 1}
 
 
 def test_each_class_name_is_defined_once():
@@ -34,21 +35,35 @@ def test_a_repeated_class_name_is_detected():
     assert repeated_class_names(sources) == {"B": ["a.py", "b.py"]}
 
 
-def imported_names(tree: ast.Module) -> set[str]:
-    """Return the names that a module imports from the package at its top level."""
-    names = set()
+def listed_names(tree: ast.Module) -> list[str]:
+    """Return the names in ``__all__``."""
     for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return ast.literal_eval(node.value)
+    pytest.fail("the package has no __all__")
+
+
+def imported_names(tree: ast.Module) -> set[str]:
+    """Return the names that a module imports from mmie, also lazily."""
+    names = set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mmie."):
             names.update(alias.asname or alias.name for alias in node.names)
     return names
 
 
+def submodules(folder: Path) -> set[str]:
+    """Return the names of the modules and packages in a package."""
+    names = set()
+    for path in folder.iterdir():
+        is_module = path.suffix == ".py" and not path.stem.startswith("__")
+        if is_module or (path / "__init__.py").exists():
+            names.add(path.stem)
+    return names
+
+
 @pytest.mark.parametrize("file", INIT_FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
-def test_a_package_lists_its_public_names(file):
+def test_a_package_lists_its_imported_names_or_else_its_modules(file):
     tree = ast.parse(file.read_text("utf-8"))
-    lists = []
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            lists.append(ast.literal_eval(node.value))
-    assert len(lists) == 1, "the package has no __all__"
-    assert imported_names(tree) <= set(lists[0])
+    expected = imported_names(tree) or submodules(file.parent)
+    assert sorted(listed_names(tree)) == sorted(expected)

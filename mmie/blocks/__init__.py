@@ -1,1 +1,26 @@
 """Building blocks of the methods: modules and functions that take and return tensors."""
+
+__all__ = [
+    "all_gather",
+    "attention",
+    "augmentation",
+    "clip",
+    "crf",
+    "dropout",
+    "errors",
+    "features",
+    "forward_backward",
+    "heads",
+    "matching",
+    "patch_embedding",
+    "prefix_attention",
+    "prefix_projection",
+    "recurrent",
+    "reference_prefix",
+    "text_encoder",
+    "text_layers",
+    "text_model_loading",
+    "vision",
+    "visual_prefix",
+    "weights",
+]

@@ -36,7 +36,7 @@ def check_fits(checkpoint: Checkpoint, method: str, schema: Schema) -> None:
 
 
 def find_difference(checkpoint: Checkpoint, schema: Schema, names: Sequence[str]) -> str | None:
-    """Name the first of some attributes in which a checkpoint's schema differs; None if none does.
+    """Return the first attribute in which a checkpoint's schema differs, or None.
 
     Args:
         checkpoint: The checkpoint.

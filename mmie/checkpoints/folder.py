@@ -58,7 +58,7 @@ def read_pretrained(
         download: Fetches a repository's files and returns their folder.
 
     Raises:
-        CheckpointError: There is no such folder or repository, or it holds something else.
+        CheckpointError: No such folder or repository exists, or it holds something else.
     """
     folder = Path(source) if Path(source).is_dir() else _fetch(str(source), revision, download)
     config = _read_json(folder, CONFIG)
@@ -80,7 +80,7 @@ def read_pretrained(
 
 
 def write_weights(state_dict: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors as safetensors; of those that share their memory, one.
+    """Write tensors as safetensors. Of tensors that share memory, one is written.
 
     Raises:
         OSError: The file cannot be written.
@@ -96,7 +96,7 @@ def write_weights(state_dict: Mapping[str, Tensor], path: Path) -> None:
 
 
 def find_aliases(state_dict: Mapping[str, Tensor]) -> dict[str, str]:
-    """Map names of tensors that are views of the same memory, such as tied embeddings, to one of them."""
+    """Map names of tensors that share memory, such as tied embeddings, to one of the names."""
     owners: dict[tuple[Any, ...], str] = {}
     aliases: dict[str, str] = {}
     for name, tensor in state_dict.items():
@@ -158,7 +158,7 @@ def _without_paths(init_args: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fetch(name: str, revision: str | None, download: Callable[..., str]) -> Path:
-    """Fetch a repository's own JSON, weights and card; nothing that lies in its folders.
+    """Fetch a repository's JSON files, weights and card, without its folders.
 
     Raises:
         CheckpointError: The repository cannot be had.

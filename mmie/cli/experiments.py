@@ -23,8 +23,8 @@ from mmie.experiments.studies import (
 )
 from mmie.experiments.sweep import SweepJob, plan_sweep
 from mmie.experiments.sweep_runner import describe_outcome, run_sweep
-from mmie.reports.study.page import render_study, write_study
-from mmie.reports.study.study import measure
+from mmie.reports.study.page import study_table, write_study
+from mmie.reports.study.study import summarise_study
 
 STUDIES = {
     "low-resource": "with shares of the training instances",
@@ -117,8 +117,8 @@ def study_command(arguments: Sequence[str]) -> None:
     jobs = _plan_study(kind, chosen)
     run_sweep(jobs, chosen.jobs, report=_print_outcome)
     sources = {job.folder: job.after[0].folder if job.after else None for job in jobs}
-    study = measure(kind, sources)
-    Console().print(render_study(study))
+    study = summarise_study(kind, sources)
+    Console().print(study_table(study))
     with usage_errors():  # a folder that cannot be written
         print("\n".join(map(str, write_study(study, chosen.out))))
 

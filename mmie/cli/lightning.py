@@ -72,7 +72,7 @@ class MmieCLI(LightningCLI):
     """Epochs that the checkpoint of that fit records."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the run folder, W&B and the feature cache; link data and model."""
+        """Add the options of run folder, W&B and feature cache, and link data and model."""
         parser.add_argument(
             "--run_dir", type=str, default="runs/default", help="Folder for all files of the run."
         )
@@ -91,10 +91,10 @@ class MmieCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Do nothing: Lightning would load hyperparameters, which this package keeps elsewhere."""
 
+    @usage_errors()
     def _set_seed(self) -> None:
-        """Seed all random numbers; report a seed out of range in one line."""
-        with usage_errors():
-            super()._set_seed()
+        """Seed all random numbers. A seed out of range is reported in one line."""
+        super()._set_seed()
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """Build the trainer and report invalid settings in one line.
@@ -147,7 +147,7 @@ class MmieCLI(LightningCLI):
             self._previous_epochs = epochs_of_checkpoint(self._checkpoint.training)
 
     def instantiate_classes(self) -> None:
-        """Build data, method and trainer; report an invalid setting in one line."""
+        """Build data, method and trainer. An invalid setting is reported in one line."""
         settings = self.config if self.subcommand is None else self.config[self.subcommand]
         refuse_nulls("data", MultimodalDataModule, settings.data)
         for name, part in (("data.corpus", settings.data.corpus), ("model", settings.model)):
@@ -212,7 +212,7 @@ class MmieCLI(LightningCLI):
         ]
         if sys.stdout.isatty():
             callbacks.append(RichProgressBar())
-        else:  # a bar that redraws itself is unreadable in a file; RunRecorder prints a line an epoch
+        else:  # a redrawn bar is unreadable in a file: RunRecorder prints a line an epoch
             kwargs["enable_progress_bar"] = False
         self.trainer_defaults["callbacks"] = callbacks
         loggers = self._loggers(settings, run_dir)
@@ -241,7 +241,10 @@ class MmieCLI(LightningCLI):
         return {self.config_init[self.subcommand].ckpt_path: content}
 
     def _wandb_logger(self, settings: WandbSettings, run_dir: Path) -> RunFolderWandbLogger:
-        """Build a W&B logger that groups runs by corpus and task; a test continues the fit's run."""
+        """Build a W&B logger that groups runs by corpus and task.
+
+        A test continues the W&B run of its fit.
+        """
         fitting = self.subcommand == "fit"
         return build_wandb_logger(
             settings,
@@ -301,7 +304,7 @@ def features_command(arguments: Sequence[str]) -> None:
 
 
 def _cache_folder(setting: str | None) -> Path | None:
-    """Return the folder that ``--feature_store`` names; None for no cache."""
+    """Return the folder that ``--feature_store`` names, or None for no cache."""
     if setting is None:
         return None
     return default_feature_cache() if setting == "auto" else Path(setting).expanduser()
@@ -331,7 +334,7 @@ def _start(cli: type[MmieCLI], arguments: Sequence[str], **settings: Any) -> Mmi
 
 
 def _hide_library_messages() -> None:
-    """Hide what libraries report about themselves; warnings about data and run stay."""
+    """Hide what libraries report about themselves. Warnings about data and run stay."""
     logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
     logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     logger.addFilter(_is_about_the_run)

@@ -69,7 +69,7 @@ class OneLineParser(LightningArgumentParser):
         return settings
 
     def parse_path(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Namespace:
-        """Parse a configuration file; an error on the way names it."""
+        """Parse a configuration file. An error message begins with its name."""
         self._file = path
         self._check_size(path)
         settings: Namespace = super().parse_path(path, *args, **kwargs)
@@ -77,7 +77,7 @@ class OneLineParser(LightningArgumentParser):
         return settings
 
     def _check_size(self, path: str | os.PathLike[str]) -> None:
-        """Report a configuration with too many values; the parser reports its other faults."""
+        """Report a configuration with too many values. The parser reports its other faults."""
         try:
             read_yaml(Path(path))
         except YamlTooLarge as error:
@@ -86,7 +86,7 @@ class OneLineParser(LightningArgumentParser):
             return
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise a `UsageError`; within another parser, leave the report to that one."""
+        """Raise a `UsageError`, or leave the report to the parser that this one is part of."""
         if not self.exit_on_error:
             super().error(message, ex)
         if self._file is not None:

@@ -1,7 +1,7 @@
 """The JSON form of predictions: posts in the layout of `JsonlCorpus`, with probabilities.
 
-`mmie test`, `mmie extract` and the server write it. A line is a post with ``words`` or with ``text``;
-offsets count what it has::
+`mmie test`, `mmie extract` and the server write it. A line is a post with ``words``, whose offsets
+count words, or with ``text``, whose offsets count characters::
 
     {"id": "7", "text": "Jordan lands",
      "entities": [{"text": "Jordan", "type": "PER", "start": 0, "end": 6, "probability": 0.9}],

@@ -1,4 +1,4 @@
-"""Extraction from one's own posts: entities by one checkpoint, relations between them by another."""
+"""Extraction from posts: entities by one checkpoint, relations between them by another."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -115,7 +115,7 @@ class Extractor:
 
         Raises:
             CheckpointError: The file is no checkpoint, or its method is not known here.
-            DeviceError: This machine does not have the device.
+            DeviceError: The device does not exist on this machine.
         """
         return cls._from_checkpoints([read_checkpoint(path)], options)
 
@@ -123,7 +123,7 @@ class Extractor:
     def from_pretrained(
         cls, source: str | Path, revision: str | None = None, **options: Unpack[ExtractorOptions]
     ) -> Self:
-        """Load a folder of `mmie.export.pretrained.save_pretrained`, here or on the Hugging Face hub.
+        """Load a folder of `mmie.export.pretrained.save_pretrained`, local or on the hub.
 
         Args:
             source: The folder, or ``owner/name`` on the hub.
@@ -131,8 +131,8 @@ class Extractor:
             **options: See `ExtractorOptions`.
 
         Raises:
-            CheckpointError: There is no such folder or repository, or it holds something else.
-            DeviceError: This machine does not have the device.
+            CheckpointError: No such folder or repository exists, or it holds something else.
+            DeviceError: The device does not exist on this machine.
         """
         return cls._from_checkpoints([read_pretrained(source, revision)], options)
 
@@ -209,7 +209,7 @@ class Extractor:
 
     @property
     def formats(self) -> list[ViewFormat]:
-        """Formats in which the methods see pictures; empty if they use no images."""
+        """Formats in which the methods see pictures. Methods without pictures have none."""
         predictors = [predictor for predictor in (self.ner, self.re) if predictor is not None]
         formats = (predictor.format for predictor in predictors)
         return list(dict.fromkeys(form for form in formats if form.num_views))
@@ -269,7 +269,7 @@ def load_pair(ner: str | Path, re: str | Path, **options: Unpack[ExtractorOption
 
     Raises:
         CheckpointError: A file is no checkpoint, or belongs to the other task.
-        DeviceError: This machine does not have the device.
+        DeviceError: The device does not exist on this machine.
     """
     return load_extractor(ner, re, **options)
 
@@ -288,7 +288,7 @@ def load_extractor(
 
     Raises:
         CheckpointError: Both are None, a file is no checkpoint, or belongs to the other task.
-        DeviceError: This machine does not have the device.
+        DeviceError: The device does not exist on this machine.
     """
     paths: dict[Task, str | Path | None] = {"ner": ner, "re": re}
     checkpoints = [_read_for_task(path, task) for task, path in paths.items() if path is not None]
@@ -314,7 +314,7 @@ def _read_for_task(path: str | Path, task: Task) -> Checkpoint:
 
 
 def _windows(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    """Yield lists of ``size`` items; the last one may be shorter."""
+    """Yield lists of ``size`` items, of which the last may be shorter."""
     iterator = iter(items)
     while window := list(islice(iterator, size)):
         yield window

@@ -1,4 +1,4 @@
-"""Prediction for one's own posts: batches of like length, each picture through a frozen backbone once."""
+"""Prediction for posts: batches of similar length, each picture through a backbone once."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,7 +59,7 @@ class WindowViews:
         return self.rows[posts] >= 0
 
     def spread_pixels(self, posts: Sequence[int]) -> Tensor:
-        """Return the pixels of some posts, (posts, views, 3, size, size); 0 where unreadable."""
+        """Return the pixels of some posts, (posts, views, 3, size, size), 0 if unreadable."""
         blank = self.pixels.new_zeros(1, *self.pixels.shape[1:])
         return torch.cat([self.pixels, blank])[self.rows[posts]]  # -1 is the last row
 
@@ -145,7 +145,9 @@ class Predictor:
         for chunk in self._chunks(instances):
             chosen = [instances[number] for number in chunk]
             batch = self._batch(chosen, [owners[number] for number in chunk], views, features)
-            predictions.update(zip(chunk, self._compute(batch), strict=True))
+            with torch.inference_mode(), self._autocast():
+                computed = self.method.predict(batch.to(self.method.device))
+            predictions.update(zip(chunk, computed, strict=True))
         by_post: list[list[Prediction]] = [[] for _ in reads]
         for number, owner in enumerate(owners):
             by_post[owner].append(predictions[number])
@@ -176,15 +178,14 @@ class Predictor:
         Returns:
             The instances, and for each the index of its post.
         """
-        indices = [index for index, read in enumerate(reads) if read.post.words]
-        posts = [reads[index].post for index in indices]
+        posts: list[Post] = []
+        owners: list[int] = []
+        for index, read in enumerate(reads):
+            if read.post.words:
+                posts.append(read.post)
+                owners += [index] * (len(read.post.relations) if self.method.task.asks_pairs else 1)
         instances = encode_posts(posts, self.schema, self.tokenizer, self.use_context)
-        owners = [index for index in indices for _ in range(self._num_asked(reads[index].post))]
         return instances, owners
-
-    def _num_asked(self, post: Post) -> int:
-        """Return how often a post is asked about: once, or once for each relation."""
-        return len(post.relations) if self.method.task.asks_pairs else 1
 
     def _collect_views(
         self, reads: Sequence[ReadPost], owners: Sequence[int], features: WindowFeatures
@@ -238,12 +239,6 @@ class Predictor:
             return features[self._feature_key(spec)][rows[:, : mask.shape[1]][mask]]
 
         return attach_features(batch, self._specs, provide)
-
-    @torch.inference_mode()
-    def _compute(self, batch: Batch) -> list[Prediction]:
-        """Predict for a batch."""
-        with self._autocast():
-            return self.method.predict(batch.to(self.method.device))
 
     @torch.inference_mode()
     def _compute_features(self, spec: FeatureSpec, pixels: Tensor, needed: Tensor) -> Tensor:

@@ -176,7 +176,7 @@ def _decode(
 
 
 def _views(pictures: Sequence[Image.Image | None], form: ViewFormat) -> list[Tensor | None]:
-    """Convert pictures to the views of a format; None for views without a picture."""
+    """Convert pictures to the views of a format. Views without a picture are None."""
     views: list[Tensor | None] = [None] * form.num_views
     for index, picture in enumerate(pictures[: form.num_views]):
         if picture is not None:

@@ -119,7 +119,7 @@ TEXT_ONLY = Paper(
         Published("Twitter2017", PublishedScores(83.32, 83.57, 83.44)),
         Published("MNRE", PublishedScores(64.46, 57.81, 60.86)),
     ),
-    remark="Baseline: BERT-CRF for entities, MTB for relations; the scores are those that later "
+    remark="Baseline: BERT-CRF for entities, MTB for relations. The scores are those that later "
     "papers quote.",
 )
 
@@ -144,7 +144,7 @@ HVPNET = Paper(
         "hvpnet_1T3": {},
         "hvpnet_plain": {},
     },
-    remark="Twitter2015 is the edition with labels edited by the authors; the same code gives 73.3 "
+    remark="Twitter2015 is the edition with labels edited by the authors. The same code gives 73.3 "
     "on the original.",
 )
 
@@ -170,8 +170,8 @@ RSRNET = Paper(
         "rsrnet_plain": _f1s(75.12, 86.33, 82.02),
         "rsrnet_1T3": _f1s(75.19, 86.50, 82.17),
     },
-    remark="Ablations are the full score less the difference that the paper states; it picked its "
-    "epoch by validation and test score.",
+    remark="Ablation scores are the full score minus the difference that the paper states. The "
+    "paper selected its epoch by validation and test score.",
 )
 
 RAP = Paper(
@@ -208,8 +208,8 @@ RAP = Paper(
         "rap_path_weight_2.5": _f1s(76.44, 87.58, 82.89),
         "rap_path_weight_3": _f1s(76.48, 87.48, 82.63),
     },
-    remark="Without CFU, Twitter2017 is printed as 84.55; the difference printed beside it says "
-    "85.55.",
+    remark="Without CFU, the paper prints 84.55 for Twitter2017; the difference printed beside it "
+    "gives 85.55.",
 )
 
 DGHC = Paper(
@@ -219,7 +219,7 @@ DGHC = Paper(
     venue="IEEE Access",
     year=2024,
     url="https://doi.org/10.1109/ACCESS.2024.3400250",
-    pictures="CLIP vectors, weighed by correlation with the text and gated per layer, as a prefix",
+    pictures="CLIP vectors, weighted by correlation with the text and gated per layer, as a prefix",
     text="BERT, two passes",
     tasks=("ner",),
     published=(
@@ -241,8 +241,8 @@ DGHC = Paper(
         "dghc_wo_gating": _f1s(73.50, 86.46),
         "dghc_wo_augmentation": _f1s(73.66, 87.24),
     },
-    remark="Both halves of the paper's cross-domain table are headed Twitter2015->; its text says "
-    "which is which.",
+    remark="Both halves of the paper's cross-domain table are headed Twitter2015->. The directions "
+    "here are those of its text.",
 )
 
 IMM = Paper(
@@ -251,7 +251,7 @@ IMM = Paper(
     venue="Journal of Electronic Research and Application",
     year=2024,
     url="https://doi.org/10.26689/jera.v8i2.6397",
-    pictures="patches of the whole picture, through the text encoder's own layers",
+    pictures="patches of the whole picture, encoded by the text encoder's layers",
     text="BERT, one pass",
     tasks=("ner", "re"),
     published=(
@@ -270,7 +270,7 @@ MLNET = Paper(
     venue="Frontiers in Neurorobotics",
     year=2023,
     url="https://doi.org/10.3389/fnbot.2023.1181143",
-    pictures="regions of ResNet-18, cross-attention with the text behind a hard gate",
+    pictures="region features of ResNet-18, cross-attention with the text, hard gate",
     text="BERT with characters, then a BiLSTM",
     tasks=("ner",),
     published=(

@@ -1,1 +1,17 @@
-"""What run folders say, side by side."""
+"""Reports on run folders and checkpoints: comparisons, diagnoses, studies, tables of methods."""
+
+__all__ = [
+    "charts",
+    "comparison",
+    "corpora",
+    "dashboard",
+    "diagnosis",
+    "method_tables",
+    "methods",
+    "pictures",
+    "rendering",
+    "significance",
+    "statistics",
+    "study",
+    "training_mentions",
+]

@@ -1,4 +1,4 @@
-"""Answers and comparisons as charts, tables and artifacts of Weights & Biases."""
+"""Predictions and comparisons as charts, tables and artifacts of Weights & Biases."""
 
 import json
 from collections.abc import Sequence
@@ -7,25 +7,24 @@ from typing import Any
 
 import wandb
 
-from mmie.reports.comparison.disagreements import mentions
-from mmie.reports.comparison.page import small_picture
-from mmie.reports.statistics import confusion, types_of
+from mmie.reports.comparison.disagreements import entity_texts
+from mmie.reports.pictures import small_picture
+from mmie.reports.statistics import SCORE_NAMES, confusion_matrix, types_by_frequency
 from mmie.runs import PredictionRecord, read_prediction_file
 from mmie.types import Entity
 
-ROWS = 200
-"""Most rows of a table of answers."""
+MAX_ROWS = 200
+"""Largest number of rows in a table of predictions."""
 NOTHING = "nothing"
-"""In the confusion matrix: what was not found, or is not there."""
-_ANSWER_COLUMNS: list[str | int] = ["picture", "id", "text", "gold", "predicted", "right"]
+"""Label in the confusion matrix of what was not predicted, and of what is not gold."""
+_PREDICTION_COLUMNS: list[str | int] = ["picture", "id", "text", "gold", "predicted", "right"]
 _CHART_COLUMNS: list[str | int] = ["Actual", "Predicted", "nPredictions"]
-_SCORES = ("precision", "recall", "f1")
 _SCORE_COLUMNS: list[str | int] = [
     "corpus",
     "task",
     "system",
     "seeds",
-    *_SCORES,
+    *SCORE_NAMES,
     "f1 std",
     "published f1",
 ]
@@ -40,15 +39,15 @@ _PAIR_VALUES = (
     "p_holm",
 )
 _PAIR_COLUMNS: list[str | int] = ["corpus", "task", *_PAIR_VALUES]
-_FILES = ("comparison.html", "comparison.md", "comparison.json")
+_COMPARISON_FILES = ("comparison.html", "comparison.md", "comparison.json")
 
 
-def prediction_media(predictions: Path, rows: int = ROWS) -> dict[str, Any]:
-    """The confusion matrix of all answers, and a table of some, wrong ones first.
+def prediction_media(predictions: Path, rows: int = MAX_ROWS) -> dict[str, Any]:
+    """Build the confusion matrix of all predictions, and a table of some, wrong ones first.
 
     Args:
         predictions: A run's file of predictions.
-        rows: Most rows of the table.
+        rows: Largest number of rows of the table.
 
     Raises:
         RunError: A line is not what `mmie test` writes.
@@ -58,46 +57,49 @@ def prediction_media(predictions: Path, rows: int = ROWS) -> dict[str, Any]:
 
 
 def confusion_chart(predictions: Sequence[PredictionRecord]) -> Any:
-    """W&B's confusion matrix: gold types against predicted ones, and either against nothing."""
-    types = types_of([predictions])
+    """Build W&B's confusion matrix of gold types, predicted types and `NOTHING`."""
+    types = types_by_frequency([predictions])
     names = [*types, NOTHING]
-    cells = [
-        [actual, predicted, count]
-        for actual, row in zip(names, confusion([predictions], types), strict=True)
-        for predicted, count in zip(names, row, strict=True)
-    ]
-    table = wandb.Table(columns=_CHART_COLUMNS, data=cells)
+    rows = []
+    for actual, counts in zip(names, confusion_matrix([predictions], types), strict=True):
+        for predicted, count in zip(names, counts, strict=True):
+            rows.append([actual, predicted, count])
+    table = wandb.Table(columns=_CHART_COLUMNS, data=rows)
     fields = {str(name): name for name in _CHART_COLUMNS}
     return wandb.plot_table(
         "wandb/confusion_matrix/v1", table, fields, {"title": "gold and predicted"}
     )
 
 
-def prediction_table(predictions: Sequence[PredictionRecord], rows: int = ROWS) -> wandb.Table:
-    """At most ``rows`` answers beside their pictures: wrong ones first, else in the order of the split."""
-    chosen = sorted(
-        predictions, key=lambda prediction: set(prediction.gold) == set(prediction.predicted)
-    )[:rows]
-    return wandb.Table(
-        columns=_ANSWER_COLUMNS, data=[_prediction_row(prediction) for prediction in chosen]
-    )
+def prediction_table(predictions: Sequence[PredictionRecord], rows: int = MAX_ROWS) -> wandb.Table:
+    """Build a table of predictions with their pictures.
+
+    Args:
+        predictions: Predictions in the order of the split.
+        rows: Largest number of rows. Wrong predictions come first, each kind in the given order.
+    """
+    chosen = sorted(predictions, key=_is_right)[:rows]
+    data = [_prediction_row(prediction) for prediction in chosen]
+    return wandb.Table(columns=_PREDICTION_COLUMNS, data=data)
 
 
 def comparison_tables(folder: Path) -> dict[str, wandb.Table]:
-    """``scores``, a row a system, and ``pairs``, a row for each two of them; all scores from 0 to 1.
+    """Build the tables of a comparison, with scores from 0 to 1.
 
     Args:
-        folder: Where `mmie compare` wrote ``comparison.json``.
+        folder: Folder that holds the ``comparison.json`` of `mmie compare`.
+
+    Returns:
+        ``scores`` with a row for each system, and ``pairs`` with a row for each two systems.
     """
-    comparisons = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))[
-        "comparisons"
-    ]
-    scores = [_score_row(one, row) for one in comparisons for row in one["rows"]]
-    pairs = [
-        [one["corpus"], one["task"], *(pair[name] for name in _PAIR_VALUES)]
-        for one in comparisons
-        for pair in one["differences"]
-    ]
+    content = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    scores, pairs = [], []
+    for comparison in content["comparisons"]:
+        group = [comparison["corpus"], comparison["task"]]
+        for row in comparison["rows"]:
+            scores.append([*group, *_score_cells(row)])
+        for pair in comparison["differences"]:
+            pairs.append([*group, *(pair[name] for name in _PAIR_VALUES)])
     return {
         "scores": wandb.Table(columns=_SCORE_COLUMNS, data=scores),
         "pairs": wandb.Table(columns=_PAIR_COLUMNS, data=pairs),
@@ -105,50 +107,53 @@ def comparison_tables(folder: Path) -> dict[str, wandb.Table]:
 
 
 def log_comparison(run: wandb.Run, folder: Path) -> None:
-    """Log the files of a comparison with its tables as an artifact, and show the tables in the run.
+    """Log the files and tables of a comparison as an artifact, and show the tables in the run.
 
     Args:
         run: An open W&B run.
-        folder: Where `mmie compare` wrote its files.
+        folder: Folder that `mmie compare` wrote.
     """
     artifact = wandb.Artifact("comparison", type="comparison")
-    for name in _FILES:
+    for name in _COMPARISON_FILES:
         artifact.add_file(str(folder / name))
     for name, table in comparison_tables(folder).items():
         artifact.add(table, name)
     run.log_artifact(artifact)
-    run.log(comparison_tables(folder))  # others: a table belongs to the first that takes it
+    # The tables are built again because W&B binds a table to the first object that holds it.
+    run.log(comparison_tables(folder))
+
+
+def _is_right(prediction: PredictionRecord) -> bool:
+    """Tell whether all predicted entities of an instance are gold, and all gold ones predicted."""
+    return set(prediction.gold) == set(prediction.predicted)
 
 
 def _prediction_row(prediction: PredictionRecord) -> list[Any]:
-    """One answer: its picture, its text, and what is right and what was found."""
+    """Return the cells of one prediction."""
     picture = small_picture(prediction.image)
     return [
         None if picture is None else wandb.Image(picture, file_type="jpg"),
         prediction.id,
         " ".join(prediction.words),
-        _shown(prediction, prediction.gold),
-        _shown(prediction, prediction.predicted),
-        set(prediction.gold) == set(prediction.predicted),
+        _join_texts(prediction, prediction.gold),
+        _join_texts(prediction, prediction.predicted),
+        _is_right(prediction),
     ]
 
 
-def _shown(prediction: PredictionRecord, entities: Sequence[Entity]) -> str:
-    """Entities or a relation as one reads them."""
-    return "; ".join(
-        f"{mention.text} [{mention.type}]" for mention in mentions(prediction, entities)
-    )
+def _join_texts(prediction: PredictionRecord, entities: Sequence[Entity]) -> str:
+    """Spell out entities, or a relation, in one line."""
+    texts = entity_texts(prediction, entities)
+    return "; ".join(f"{entity.text} [{entity.type}]" for entity in texts)
 
 
-def _score_row(comparison: dict[str, Any], row: dict[str, Any]) -> list[Any]:
-    """One system's scores."""
+def _score_cells(row: dict[str, Any]) -> list[Any]:
+    """Return the cells of one system, without corpus and task."""
     scores, published = row["scores"], row["published"]
     return [
-        comparison["corpus"],
-        comparison["task"],
         row["name"],
         len(row["seeds"]),
-        *(scores[name]["mean"] for name in _SCORES),
+        *(scores[name]["mean"] for name in SCORE_NAMES),
         scores["f1"]["std"],
         None if published is None else published["scores"]["f1"] / 100,
     ]

@@ -1,36 +1,39 @@
-"""The methods that are known here: their papers, switches and published scores, for a terminal or as Markdown."""
+"""Methods that are available, with their papers, switches and published scores."""
 
 import importlib
 import inspect
 import re
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import docstring_parser
-from rich.console import Group
-from rich.table import Column, Table
-from rich.text import Text
 
 import mmie.methods
 from mmie.methods import ExtractionModule
 from mmie.methods.base import full_name
 from mmie.methods.loading import known_methods
-from mmie.methods.papers import CORPORA, Paper, PublishedScores
+from mmie.methods.papers import Paper, Published
+from mmie.runs import Run
 from mmie.types import MmieError
 
-Method = type[ExtractionModule]
-_UNDATED = 9999
-_NUMBER = "{:.2f}"
+MethodClass = type[ExtractionModule]
+_YEAR_WITHOUT_PAPER = 9999
 
 
 class MethodError(MmieError, ValueError):
-    """A name that is no method's."""
+    """A name that no method has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """A constructor argument: its name, type, default and what the docstring says of it."""
+    """Constructor argument of a method.
+
+    Attributes:
+        name: Name of the argument.
+        type: Its type, without module names.
+        default: Its default.
+        text: Its description in the docstring.
+    """
 
     name: str
     type: str
@@ -38,172 +41,95 @@ class Switch:
     text: str
 
 
-def listed_methods() -> list[Method]:
-    """All methods of the package, and imported ones that name a paper of their own; by year, then name."""
-    ours = f"{mmie.methods.__name__}."
-    listed = [
-        method
-        for method in known_methods()
-        if _is_usable(method)
-        and (method.__module__.startswith(ours) or own_paper(method) is not None)
-    ]
+def listed_methods() -> list[MethodClass]:
+    """List the methods of the package, and imported ones with a paper, by year and name."""
+    package = f"{mmie.methods.__name__}."
+    methods = []
+    for method in known_methods():
+        is_listed = method.__module__.startswith(package) or own_paper(method) is not None
+        if is_listed and _is_usable(method):
+            methods.append(method)
+    years = {method: method.paper.year for method in methods if method.paper}
     return sorted(
-        listed,
-        key=lambda method: (method.paper.year if method.paper else _UNDATED, method.__name__),
+        methods, key=lambda method: (years.get(method, _YEAR_WITHOUT_PAPER), method.__name__)
     )
 
 
-def find_listed(name: str) -> Method:
-    """The method of that class name, in whatever case; or the class of that full path, which is imported.
+def find_method_class(name: str) -> MethodClass:
+    """Return the method of a name.
+
+    Args:
+        name: A class name in upper or lower case, or the full path of a class, which is imported.
 
     Raises:
-        MethodError: There is none.
+        MethodError: No method has this name.
     """
-    for method in listed_methods():
+    methods = listed_methods()
+    for method in methods:
         if name.lower() == method.__name__.lower():
             return method
-    module, _, attribute = name.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), attribute) if module else None
-    except (ImportError, AttributeError):
-        found = None
-    if inspect.isclass(found) and issubclass(found, ExtractionModule) and _is_usable(found):
-        return found
-    known = ", ".join(method.__name__ for method in listed_methods())
+    imported = _import_object(name)
+    if _is_usable(imported):
+        return imported
+    known = ", ".join(method.__name__ for method in methods)
     raise MethodError(f"no method '{name}': expected one of {known}, or the full path of a class")
 
 
-def own_paper(method: Method) -> Paper | None:
-    """The paper that published this very class; a subclass that names none has no scores of its own."""
+def own_paper(method: MethodClass) -> Paper | None:
+    """Return the paper that a class names itself, without a paper inherited from its parent."""
     paper: Paper | None = vars(method).get("paper")
     return paper
 
 
-def public_path(method: Method) -> str:
-    """The name by which a configuration calls the class."""
-    exported = getattr(mmie.methods, method.__name__, None) is method
-    return f"{mmie.methods.__name__}.{method.__name__}" if exported else full_name(method)
+def find_paper(class_path: str) -> Paper | None:
+    """Return the paper of a class by its full path, None if the class or a paper does not exist."""
+    try:
+        return own_paper(find_method_class(class_path))
+    except MethodError:
+        return None
 
 
-def switches(method: Method) -> list[Switch]:
-    """Arguments that the class's own constructor names; further ones are its parents'."""
+def published_result(run: Run) -> tuple[Published | None, str]:
+    """Find what the paper of a run's method reports for the run's training and test corpus.
+
+    Returns:
+        The result and the remark on the paper's scores; None and an empty string without a result.
+    """
+    paper = find_paper(run.class_path)
+    if paper is None or run.settings.get("model.init_from") is not None:
+        return None, ""
+    for result in paper.published:
+        corpora = (result.corpus, result.trained_on)
+        if corpora == (run.corpus, run.trained_on) and result.started_from is None:
+            return result, paper.remark
+    return None, ""
+
+
+def public_path(method: MethodClass) -> str:
+    """Return the name of a class in a configuration."""
+    if getattr(mmie.methods, method.__name__, None) is method:
+        return f"{mmie.methods.__name__}.{method.__name__}"
+    return full_name(method)
+
+
+def switches(method: MethodClass) -> list[Switch]:
+    """List the arguments with a default that the constructor of the class itself names."""
     if "__init__" not in vars(method):
         return []
-    texts = {
-        param.arg_name: param.description or ""
-        for param in docstring_parser.parse(_docstring(method)).params
-    }
-    return [
-        Switch(
-            name,
-            _type_name(parameter.annotation),
-            parameter.default,
-            " ".join(texts.get(name, "").split()),
-        )
-        for name, parameter in inspect.signature(method.__init__).parameters.items()
-        if parameter.default is not parameter.empty
-    ]
+    docstring = docstring_parser.parse(inspect.cleandoc(method.__doc__ or ""))
+    texts = {entry.arg_name: entry.description or "" for entry in docstring.params}
+    found = []
+    for name, parameter in inspect.signature(method.__init__).parameters.items():
+        if parameter.default is not parameter.empty:
+            annotation = inspect.formatannotation(parameter.annotation)
+            type_name = re.sub(r"\b(?:\w+\.)+(?=[A-Za-z])", "", annotation)
+            text = " ".join(texts.get(name, "").split())
+            found.append(Switch(name, type_name, parameter.default, text))
+    return found
 
 
-def describe(method: Method) -> dict[str, Any]:
-    """All that is known of a method, in plain values."""
-    paper = own_paper(method)
-    return {
-        "name": method.__name__,
-        "class": public_path(method),
-        "summary": _summary(method),
-        "url": method.paper.url if method.paper else None,
-        "paper": None if paper is None else asdict(paper),
-        "switches": [asdict(switch) for switch in switches(method)],
-    }
-
-
-def render_methods(methods: Sequence[Method]) -> Table:
-    """A row a method, with its published F1."""
-    columns = (Column(name, overflow="fold") for name in ("method", "tasks", "paper"))
-    scores = (
-        Column(corpus.replace("Twitter", "T"), justify="right", no_wrap=True) for corpus in CORPORA
-    )
-    table = Table(*columns, *scores, title="Methods and published F1")
-    for method in methods:
-        year = f"{_authors(method.paper)} {method.paper.year}" if method.paper else ""
-        table.add_row(method.__name__, _tasks(method), year, *_scores(method))
-    return table
-
-
-def render_method(method: Method) -> Group:
-    """A method's paper, all that it reports, and the method's switches."""
-    parts: list[Text | Table] = [Text(f"{public_path(method)}: {_summary(method)}")]
-    if method.paper is not None:
-        parts.append(Text(f"{method.paper.title}. {_citation(method)}, {method.paper.url}"))
-    paper = own_paper(method)
-    if paper is not None:
-        parts += [Text(paper.remark)] if paper.remark else []
-        parts += [_results_table(paper)]
-        parts += [_ablation_table(paper)] if paper.ablations else []
-    parts += [_switch_table(method)] if switches(method) else []
-    return Group(
-        *parts, Text(f"It takes the arguments of {' and '.join(_parents(method))} as well.")
-    )
-
-
-def render_markdown(methods: Sequence[Method]) -> str:
-    """The table of methods that stands in the README."""
-    rows = [["class", "pictures", "text", "paper", *CORPORA], ["---"] * 4 + ["---:"] * len(CORPORA)]
-    for method in methods:
-        paper = own_paper(method)
-        described = [paper.pictures, paper.text] if paper else [_summary(method).rstrip("."), ""]
-        link = f"[{_citation(method)}]({method.paper.url})" if method.paper else ""
-        rows.append([f"`{public_path(method)}`", *described, link, *_scores(method)])
-    return "\n".join(" ".join(["|", " | ".join(row), "|"]) for row in rows)
-
-
-def _is_usable(method: Method) -> bool:
-    return not inspect.isabstract(method) and not method.__name__.startswith("_")
-
-
-def _docstring(method: Method) -> str:
-    return inspect.cleandoc(method.__doc__ or "")
-
-
-def _summary(method: Method) -> str:
-    """First paragraph of the docstring."""
-    return " ".join(_docstring(method).partition("\n\n")[0].split())
-
-
-def _tasks(method: Method) -> str:
-    """Tasks that the paper reports; a module whose best epoch no F1 tells answers nothing."""
-    if method.monitor != ExtractionModule.monitor:
-        return "pretraining"
-    paper = own_paper(method)
-    return ", ".join(task.upper() for task in paper.tasks) if paper else ""
-
-
-def _citation(method: Method) -> str:
-    paper = method.paper
-    return f"{_authors(paper)}, {paper.venue} {paper.year}" if paper else ""
-
-
-def _authors(paper: Paper) -> str:
-    """One or two authors, or the first one."""
-    first, *others = paper.authors.split(", ")
-    return f"{first} et al." if len(others) > 1 else " and ".join([first, *others])
-
-
-def _scores(method: Method) -> list[str]:
-    """Published F1 on each corpus, empty where there is none."""
-    paper = own_paper(method)
-    found = [paper.score(corpus) if paper else None for corpus in CORPORA]
-    return [_NUMBER.format(scores.f1) if scores else "" for scores in found]
-
-
-def _type_name(annotation: object) -> str:
-    """A type as one writes it, without its modules."""
-    return re.sub(r"\b(?:\w+\.)+(?=[A-Za-z])", "", inspect.formatannotation(annotation))
-
-
-def _parents(method: Method) -> list[str]:
-    """Classes whose arguments a method takes besides its own."""
+def parents_with_arguments(method: MethodClass) -> list[str]:
+    """Name the parent classes whose constructor arguments a method takes as well."""
     return [
         parent.__name__
         for parent in method.__mro__[1:]
@@ -211,34 +137,38 @@ def _parents(method: Method) -> list[str]:
     ]
 
 
-def _results_table(paper: Paper) -> Table:
-    table = Table("corpus", "setting", "P", "R", "F1", "F1 by type", title="Published, in percent")
-    for row in paper.published:
-        by_type = ", ".join(
-            f"{name} {_NUMBER.format(value)}" for name, value in row.by_type.items()
-        )
-        table.add_row(row.corpus, row.setting, *_cells(row.scores), by_type)
-    return table
+def summary_of(method: MethodClass) -> str:
+    """Return the first paragraph of the docstring as one line."""
+    paragraph, _, _ = inspect.cleandoc(method.__doc__ or "").partition("\n\n")
+    return " ".join(paragraph.split())
 
 
-def _cells(scores: PublishedScores) -> list[str]:
-    values = (scores.precision, scores.recall, scores.f1)
-    return ["" if value is None else _NUMBER.format(value) for value in values]
+def describe(method: MethodClass) -> dict[str, Any]:
+    """Describe a method in plain values."""
+    paper = own_paper(method)
+    return {
+        "name": method.__name__,
+        "class": public_path(method),
+        "summary": summary_of(method),
+        "url": method.paper.url if method.paper else None,
+        "paper": None if paper is None else asdict(paper),
+        "switches": [asdict(switch) for switch in switches(method)],
+    }
 
 
-def _ablation_table(paper: Paper) -> Table:
-    table = Table("configs/ablations/", *CORPORA, title="Ablations, published F1")
-    for name, scores in paper.ablations.items():
-        cells = (_NUMBER.format(scores[corpus]) if corpus in scores else "" for corpus in CORPORA)
-        table.add_row(f"{name}.yaml", *cells)
-    return table
+def _is_usable(candidate: object) -> TypeGuard[MethodClass]:
+    """Tell whether an object is the class of a method, neither abstract nor private."""
+    if not inspect.isclass(candidate) or not issubclass(candidate, ExtractionModule):
+        return False
+    return not inspect.isabstract(candidate) and not candidate.__name__.startswith("_")
 
 
-def _switch_table(method: Method) -> Table:
-    columns = (Column(name, overflow="fold") for name in ("switch", "type", "default", ""))
-    table = Table(*columns, title="Switches (--model.init_args.NAME)")
-    for switch in switches(method):
-        table.add_row(
-            Text(switch.name), Text(switch.type), Text(repr(switch.default)), Text(switch.text)
-        )
-    return table
+def _import_object(path: str) -> Any:
+    """Import an object by its full path, None if no module or attribute has that path."""
+    module, _, attribute = path.rpartition(".")
+    if not module:
+        return None
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, TypeError, ValueError):
+        return None

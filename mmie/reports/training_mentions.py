@@ -1,58 +1,63 @@
-"""How often an entity's words were an entity in training, read from the corpus that a run's configuration names."""
+"""Frequency of an entity's words among the entities of the training split."""
 
-import importlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from mmie.data import Corpus
+from mmie.reports.corpora import build_corpus
 from mmie.runs import PredictionRecord, Run
 from mmie.types import Entity, MmieError, Post
 
-_BUCKETS = ((1, "unseen"), (2, "once"), (6, "2 to 5 times"))
-_MORE = "6 times or more"
-FREQUENCIES = (*(name for _, name in _BUCKETS), _MORE)
-"""Names of the buckets, rare ones first."""
+_LIMITS = ((1, "unseen"), (2, "once"), (6, "2 to 5 times"))
+"""Names of the buckets, with the smallest frequency that is above the bucket."""
+_MOST_FREQUENT = "6 times or more"
+FREQUENCIES = (*(name for _, name in _LIMITS), _MOST_FREQUENT)
+"""Names of all buckets, the rarest entities first."""
 
 
-def training_mentions(run: Run) -> Counter[str] | None:
-    """How often each entity occurs in training, in lower case; None if the corpus cannot be read here."""
-    if not run.root.expanduser().is_dir():  # a demo corpus that is not there would be written
+def count_training_mentions(run: Run) -> Counter[str] | None:
+    """Count how often each entity occurs in the training split of the run's corpus.
+
+    Returns:
+        The number of occurrences by the entity's words in lower case; None if the corpus cannot be
+        read on this machine.
+    """
+    # A demo corpus whose folder does not exist would be generated.
+    if not run.root.expanduser().is_dir():
         return None
     try:
         posts = build_corpus(run.corpus_config).posts("train")
     except (MmieError, ImportError, AttributeError, TypeError, ValueError):
         return None
-    return Counter(
-        _surface(post.words, mention) for post in posts for mention in _mentions(run, post)
-    )
+    counts: Counter[str] = Counter()
+    for post in posts:
+        counts.update(_lower_words(post.words, entity) for entity in _entities(run, post))
+    return counts
 
 
-def frequency_bucket(seen: Counter[str], prediction: PredictionRecord, entity: Entity) -> str:
-    """The bucket of an entity; of a relation, that of the rarer one of head and tail."""
-    mentions = prediction.arguments or (entity,)
-    count = min(seen[_surface(prediction.words, mention)] for mention in mentions)
-    return next((name for limit, name in _BUCKETS if count < limit), _MORE)
+def frequency_bucket(counts: Counter[str], prediction: PredictionRecord, entity: Entity) -> str:
+    """Return the bucket of an entity, or that of a relation's rarer argument.
 
-
-def build_corpus(config: dict[str, Any]) -> Corpus:
-    """The corpus of a configuration.
-
-    Raises:
-        TypeError: The configuration names something else.
+    Args:
+        counts: Occurrences in training.
+        prediction: The instance.
+        entity: An entity of the instance, or its relation.
     """
-    module, _, name = config["class_path"].rpartition(".")
-    corpus = getattr(importlib.import_module(module), name)
-    if not (isinstance(corpus, type) and issubclass(corpus, Corpus)):
-        raise TypeError(f"expected a corpus, got {config['class_path']}")
-    return corpus(**config["init_args"])
+    entities = prediction.arguments or (entity,)
+    count = min(counts[_lower_words(prediction.words, part)] for part in entities)
+    for limit, name in _LIMITS:
+        if count < limit:
+            return name
+    return _MOST_FREQUENT
 
 
-def _mentions(run: Run, post: Post) -> Iterable[Entity]:
-    """Entities of a training post that the task looks at; a head or tail of several relations is one."""
-    of_relations = {side for relation in post.relations for side in (relation.head, relation.tail)}
-    return {"ner": post.entities, "re": of_relations}[run.task]
+def _entities(run: Run, post: Post) -> Iterable[Entity]:
+    """Return the entities of a training post, or the distinct arguments of its relations for RE."""
+    arguments: set[Entity] = set()
+    for relation in post.relations:
+        arguments.update((relation.head, relation.tail))
+    return {"ner": post.entities, "re": arguments}[run.task]
 
 
-def _surface(words: Sequence[str], mention: Entity) -> str:
-    return " ".join(words[mention.start : mention.end]).lower()
+def _lower_words(words: Sequence[str], entity: Entity) -> str:
+    """Join the words of an entity in lower case."""
+    return " ".join(words[entity.start : entity.end]).lower()

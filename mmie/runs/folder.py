@@ -23,7 +23,7 @@ def check_free(folder: Path, overwrite: bool, checkpoint: str | None = None) -> 
     Args:
         folder: Run folder of the fit.
         overwrite: Whether another fit may be overwritten.
-        checkpoint: The checkpoint that the fit continues; one of the folder's own continues its fit.
+        checkpoint: The checkpoint that the fit continues. One in the folder continues its own fit.
 
     Raises:
         RunFolderError: The folder holds another fit and ``overwrite`` is false, or it is a file.

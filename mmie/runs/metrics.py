@@ -1,6 +1,7 @@
 """The sections of ``metrics.json``, and the configuration of a run."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def update_metrics(folder: Path, section: str, values: dict[str, Any]) -> None:
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """Read the sections of ``metrics.json``; empty if there is no such file.
+    """Read the sections of ``metrics.json``. Without the file there are none.
 
     Raises:
         ValueError: The file is not JSON.
@@ -30,6 +31,11 @@ def read_metrics(folder: Path) -> dict[str, Any]:
         return {}
     sections: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return sections
+
+
+def with_prefix(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the values whose names begin with a prefix."""
+    return {name: value for name, value in values.items() if name.startswith(prefix)}
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -2,15 +2,17 @@
 
 The main test is the one with the right pictures, or with those that the run was trained with
 (``config.yaml``). A test with shuffled pictures goes to the section ``test_shuffled`` and to
-``predictions_shuffled.jsonl``, one without pictures to ``test_none`` and ``predictions_none.jsonl``.
+``predictions_shuffled.jsonl``. A test without pictures goes to ``test_none`` and
+``predictions_none.jsonl``.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from mmie.runs.folder import CONFIG, PREDICTIONS
-from mmie.runs.metrics import read_config
+from mmie.runs.metrics import read_config, with_prefix
 
 RIGHT_PICTURES = "right"
 PICTURE_TESTS = {"shuffled": "test_shuffled", "none": "test_none"}
@@ -18,7 +20,7 @@ PICTURE_TESTS = {"shuffled": "test_shuffled", "none": "test_none"}
 
 
 def picture_suffix(folder: Path, pictures: str) -> str:
-    """Return the ending of the names of sections and files of a test; empty for the main test.
+    """Return the ending of a test's names of section and file, empty for the main test.
 
     Args:
         folder: Run folder.
@@ -51,22 +53,18 @@ def join_shuffled_tests(section: Mapping[str, Any], outcome: Mapping[str, Any]) 
     >>> join_shuffled_tests(first, second)["test/f1"]
     0.625
     """
-    runs = [
-        run
-        for run in section.get("runs", [])
-        if run["checkpoint"] == outcome["checkpoint"] and run["seed"] != outcome["seed"]
-    ]
-    runs.append(dict(outcome))
-    means = {
-        name: sum(run[name] for run in runs) / len(runs)
-        for name in outcome
-        if name.startswith("test/")
-    }
-    return {**outcome, **means, "runs": runs}
+    runs = [dict(outcome)]
+    for run in section.get("runs", []):
+        if run["checkpoint"] == outcome["checkpoint"] and run["seed"] != outcome["seed"]:
+            runs.insert(-1, run)
+    means = dict(outcome)
+    for name in with_prefix(outcome, "test/"):
+        means[name] = fmean(run[name] for run in runs)
+    return {**means, "runs": runs}
 
 
 def _own_pictures(folder: Path) -> str | None:
-    """Return the pictures that a run was trained with; None if its configuration does not say."""
+    """Return the pictures that a run was trained with, or None if its configuration names none."""
     if not (folder / CONFIG).exists():
         return None
     pictures = (read_config(folder).get("data") or {}).get("pictures")

@@ -7,8 +7,8 @@ labels under ``gold``::
      "entities": [{"text": "Jordan", "type": "PER", "start": 0, "end": 1, "probability": 0.9}],
      "gold": {"entities": [{"text": "Jordan", "type": "PER", "start": 0, "end": 1}]}}
 
-For relation extraction ``relations`` stand in place of ``entities``, one to a line. Lines of versions
-before 0.2, which hold ``gold`` and ``predicted`` side by side, are read as well.
+For relation extraction ``relations`` stand in place of ``entities``, one to a line. Lines of
+versions before 0.2, which hold ``gold`` and ``predicted`` side by side, are read as well.
 """
 
 import json
@@ -76,7 +76,7 @@ def prediction_line(post: Post, relation: Relation | None, prediction: Predictio
 
 
 def read_predictions(run: Run) -> list[PredictionRecord]:
-    """Read the predictions of a run's main test, in the order of the split; empty if it has none.
+    """Read the predictions of a run's main test in the order of the split, if it has any.
 
     Raises:
         RunError: A line is not what a test writes.
@@ -143,7 +143,7 @@ def _upgrade(line: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _span(entity: Entity, words: Sequence[str]) -> dict[str, Any]:
-    """Return the record of an entity; its offsets count words."""
+    """Return the record of an entity, with offsets in words."""
     text = " ".join(words[entity.start : entity.end])
     return span_record(text, entity.type, entity.start, entity.end)
 
@@ -154,7 +154,7 @@ def _entities(items: Sequence[Mapping[str, Any]], words: Sequence[str]) -> tuple
 
 
 def _relation_as_entity(item: Mapping[str, Any], words: Sequence[str]) -> tuple[Entity, ...]:
-    """Convert a relation to an entity whose type is its label; ``None`` gives no entity."""
+    """Convert a relation to an entity whose type is its label. ``None`` gives no entity."""
     label = item["label"]
     return () if label == NO_RELATION else (_entity(item["head"], label, words),)
 

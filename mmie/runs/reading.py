@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from mmie.runs.folder import CONFIG, METRICS, RunError
-from mmie.runs.metrics import read_config
+from mmie.runs.metrics import read_config, read_metrics, with_prefix
 from mmie.runs.picture_tests import PICTURE_TESTS, RIGHT_PICTURES
 from mmie.types import Task
 
@@ -144,8 +144,8 @@ def _matches(name: str) -> list[Path]:
     """
     if Path(name).exists():
         return [Path(name)]
-    paths = [Path(path) for path in sorted(glob.glob(name, recursive=True))]
-    folders = [path for path in paths if path.is_dir()]
+    paths = map(Path, sorted(glob.glob(name, recursive=True)))
+    folders = list(filter(Path.is_dir, paths))
     if not folders:
         raise RunError(f"{name} holds no tested run: there is no such folder")
     return folders
@@ -170,7 +170,7 @@ def _runs_below(folder: Path) -> tuple[list[Run], list[Path]]:
 
 
 def _read_run(folder: Path) -> Run:
-    """Read a run; raise almost any exception on a folder that holds none."""
+    """Read a run. A folder that holds none raises almost any exception."""
     config = read_config(folder)
     metrics: dict[str, Any] = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     model, data, test = config["model"], config["data"], metrics["test"]
@@ -179,7 +179,7 @@ def _read_run(folder: Path) -> Run:
         raise KeyError("test/f1")  # a pretraining predicts nothing
     trained_in = Path(test.get("checkpoint", folder)).parent
     trained_on = _corpus_of(trained_in)
-    fit_section = metrics.get("fit") or _fit_section(trained_in)
+    fit_section = metrics.get("fit") or read_metrics(trained_in).get("fit")
     pictures = test.get("pictures") or data.get("pictures") or RIGHT_PICTURES
     return Run(
         folder=folder,
@@ -201,20 +201,19 @@ def _read_run(folder: Path) -> Run:
 
 def _test_scores(section: dict[str, Any]) -> dict[str, float]:
     """Return the scores of a test by name."""
-    return {
-        name.removeprefix("test/"): _checked_number(value)
-        for name, value in section.items()
-        if name.startswith("test/")
-    }
+    scores = {}
+    for name, value in with_prefix(section, "test/").items():
+        scores[name.removeprefix("test/")] = _checked_number(value)
+    return scores
 
 
 def _scores_with_other_pictures(metrics: dict[str, Any]) -> dict[str, float]:
     """Return the F1 of tests with other pictures than the main one's."""
-    return {
-        pictures: _checked_number(metrics[section]["test/f1"])
-        for pictures, section in PICTURE_TESTS.items()
-        if section in metrics
-    }
+    scores = {}
+    for pictures, section in PICTURE_TESTS.items():
+        if section in metrics:
+            scores[pictures] = _checked_number(metrics[section]["test/f1"])
+    return scores
 
 
 def _checked_number(value: object) -> float:
@@ -244,14 +243,8 @@ def _class_name(config: dict[str, Any]) -> str:
     return str(config["class_path"]).rpartition(".")[2]
 
 
-def _fit_section(folder: Path) -> dict[str, Any] | None:
-    """Return the section ``fit`` of a folder's metrics; None if there is none."""
-    file = folder / METRICS
-    return json.loads(file.read_text(encoding="utf-8")).get("fit") if file.exists() else None
-
-
 def _corpus_of(folder: Path) -> str | None:
-    """Return the class name of the corpus of a run folder; None if the folder holds no run."""
+    """Return the class name of the corpus of a run folder, or None if it holds no run."""
     if not (folder / CONFIG).exists():
         return None
     return _class_name(read_config(folder)["data"]["corpus"])
@@ -271,12 +264,12 @@ def _read_fit(section: dict[str, Any]) -> Fit:
         peak_gpu_memory_gib=None if gpu_memory is None else _checked_number(gpu_memory),
         samples_per_second=samples / seconds if samples and seconds else None,
         minutes_to_best=to_best / 60,
-        curve=tuple(_validation_f1(epoch) for epoch in epochs),
+        curve=tuple(map(_validation_f1, epochs)),
     )
 
 
 def _validation_f1(epoch: dict[str, Any]) -> float | None:
-    """Return the validation F1 of an epoch; None for an epoch without validation."""
+    """Return the validation F1 of an epoch, or None for an epoch without validation."""
     return _checked_number(epoch["val/f1"]) if "val/f1" in epoch else None
 
 
@@ -288,10 +281,12 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
         "data": config["data"],
         "trainer": {name: trainer.get(name) for name in ("max_epochs", "precision")},
     }
-    settings = {name.replace("init_args.", ""): value for name, value in _leaves(parts)}
-    return {
-        name: value for name, value in settings.items() if not name.startswith(_MACHINE_SETTINGS)
-    }
+    settings = {}
+    for dotted_name, value in _leaves(parts):
+        name = dotted_name.replace("init_args.", "")
+        if not name.startswith(_MACHINE_SETTINGS):
+            settings[name] = value
+    return settings
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

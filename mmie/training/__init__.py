@@ -1,1 +1,17 @@
 """What makes a fit fast, resumable and visible."""
+
+__all__ = [
+    "checkpointing",
+    "config_writer",
+    "dashboard",
+    "features",
+    "interruptions",
+    "loggers",
+    "prediction_writer",
+    "recorder",
+    "seeding",
+    "summary",
+    "sync_batch_norm",
+    "trainers",
+    "wandb_logger",
+]

@@ -54,7 +54,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write a checkpoint to a local file; elsewhere as Lightning does."""
+        """Write a checkpoint to a local file atomically, and elsewhere as Lightning does."""
         if "://" in str(path) or storage_options is not None:
             super().save_checkpoint(checkpoint, path, storage_options)
         else:
@@ -83,18 +83,21 @@ class FolderCheckpoint(ModelCheckpoint):
         self._continues = lies_in(trainer.ckpt_path, Path(str(self.dirpath)))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the best score; the best checkpoint of another folder stays behind."""
+        """Restore the best score, but not the best checkpoint of another folder."""
         if self._continues:
-            super().load_state_dict(self._with_current_paths(state_dict))
+            super().load_state_dict({**state_dict, **self._current_paths(state_dict)})
         else:
             super().load_state_dict({**state_dict, "best_model_path": ""})
 
-    def _with_current_paths(self, state: dict[str, Any]) -> dict[str, Any]:
-        """Return the state with every path in today's folder."""
-        paths = {name: self._current_path(state[name]) for name in _PATHS_IN_STATE}
-        best = {self._current_path(path): score for path, score in state["best_k_models"].items()}
-        return {**state, **paths, "best_k_models": best, "dirpath": self.dirpath}
+    def _current_paths(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return the paths of a state, each in today's folder. An empty path stays empty."""
 
-    def _current_path(self, path: str) -> str:
-        """Return the path of a file's name in today's folder; an empty path stays empty."""
-        return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+        def current(path: str) -> str:
+            return path and str(Path(str(self.dirpath)) / Path(path).name)
+
+        paths: dict[str, Any] = {"dirpath": self.dirpath, "best_k_models": {}}
+        for name in _PATHS_IN_STATE:
+            paths[name] = current(state[name])
+        for path, score in state["best_k_models"].items():
+            paths["best_k_models"][current(path)] = score
+        return paths

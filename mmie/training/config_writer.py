@@ -19,7 +19,7 @@ class SaveRunConfig(SaveConfigCallback):
     """
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Hand the configuration to the loggers; without a fit, write it if there is none."""
+        """Hand the configuration to the loggers. Without a fit, write it if there is none."""
         path = Path(trainer.default_root_dir) / CONFIG
         if stage != "fit" and not path.exists():
             atomic_write_text(path, self._lasting_text())

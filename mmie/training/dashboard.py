@@ -1,4 +1,4 @@
-"""The callback that shows a run in Weights & Biases: outcome of the fit, test scores, predictions."""
+"""The callback that shows a run in Weights & Biases: fit, test scores and predictions."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from mmie.runs.folder import WANDB_ID
-from mmie.runs.metrics import read_metrics
+from mmie.runs.metrics import read_metrics, with_prefix
 from mmie.runs.picture_tests import picture_suffix, predictions_file
 from mmie.training.trainers import pictures_of
 from mmie.training.wandb_logger import RunFolderWandbLogger, wandb_warns
@@ -43,11 +43,11 @@ class Dashboard(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the best epoch and the costs of the fit."""
         fit = read_metrics(Path(trainer.default_root_dir)).get("fit", {})
-        best = {f"best/{name}": value for name, value in fit.get("best", {}).items()}
-        costs = {
-            f"fit/{name}": value for name, value in fit.items() if isinstance(value, int | float)
-        }
-        _update_summary(trainer, {**best, **costs})
+        values = {f"best/{name}": value for name, value in fit.get("best", {}).items()}
+        for name, value in fit.items():
+            if isinstance(value, int | float):
+                values[f"fit/{name}"] = value
+        _update_summary(trainer, values)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the scores of a validation that is no part of a fit."""
@@ -87,13 +87,10 @@ def _record_run_id(trainer: Trainer) -> None:
 
 
 def _section_scores(trainer: Trainer, section: str, prefix: str) -> dict[str, float]:
-    """Return the scores in a section of ``metrics.json``, by names that start with the section's."""
+    """Return the scores in a section of ``metrics.json``, named ``section/score``."""
     values = read_metrics(Path(trainer.default_root_dir)).get(section, {})
-    return {
-        f"{section}/{name.removeprefix(prefix)}": value
-        for name, value in values.items()
-        if name.startswith(prefix)
-    }
+    scores = with_prefix(values, prefix)
+    return {f"{section}/{name.removeprefix(prefix)}": value for name, value in scores.items()}
 
 
 def _update_summary(trainer: Trainer, values: Mapping[str, float]) -> None:

@@ -38,8 +38,8 @@ def ended_from_outside(trainer: Trainer) -> Iterator[None]:
             is_sigterm = isinstance(system_exit, SIGTERMException)
             name = "SIGTERM" if is_sigterm else "an interrupt"
             raise RunEnded(f"ended by {name}; {_how_to_continue(trainer)}") from error
-        if not _is_lost_process(error):
-            raise
+        if not (isinstance(error, dist.DistError) or "gloo/transport" in str(error)):
+            raise  # not because a process could not be reached
         raise RunEnded(
             "another process of the run has ended, see its message; " + _how_to_continue(trainer)
         ) from error
@@ -91,11 +91,6 @@ def _find_system_exit(error: BaseException | None) -> SystemExit | None:
     while error is not None and not isinstance(error, SystemExit):
         error = error.__context__
     return error
-
-
-def _is_lost_process(error: BaseException) -> bool:
-    """Tell whether torch.distributed raised an error because a process could not be reached."""
-    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
 
 
 def _how_to_continue(trainer: Trainer) -> str:

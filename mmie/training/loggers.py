@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from mmie.runs.folder import HISTORY
+from mmie.runs.metrics import with_prefix
 from mmie.utils.files import atomic_write
 
 _Row = dict[str, Any]
@@ -93,16 +94,15 @@ def _missing_row(rows: list[_Row], steps: int, epochs: list[Mapping[str, float]]
     last = epochs[-1]
     if any("train/loss" in row and int(row["epoch"]) == last["epoch"] for row in rows):
         return []
-    means = {
-        name: value
-        for name, value in last.items()
-        if name.startswith("train/") and not name.endswith("_step")
-    }
-    return [{"epoch": last["epoch"], "step": steps - 1, **means}]
+    row = {"epoch": last["epoch"], "step": steps - 1}
+    for name, value in with_prefix(last, "train/").items():
+        if not name.endswith("_step"):
+            row[name] = value
+    return [row]
 
 
 def _read_rows(file: Path) -> list[_Row]:
-    """Read the rows of a CSV file without their empty cells; empty if there is no file."""
+    """Read the rows of a CSV file, if it exists, without their empty cells."""
     if not file.exists():
         return []
     rows = []

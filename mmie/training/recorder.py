@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from mmie.runs.folder import clear_run, lies_in
-from mmie.runs.metrics import read_metrics, update_metrics
+from mmie.runs.metrics import read_metrics, update_metrics, with_prefix
 from mmie.runs.picture_tests import join_shuffled_tests, picture_suffix
 from mmie.training.summary import print_summary
 from mmie.training.trainers import is_writer, logged_values, pictures_of
@@ -56,7 +56,7 @@ class RunRecorder(Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        """Count the instances; every process has as many."""
+        """Count the instances of all processes, which have equally many."""
         self._samples += len(batch) * trainer.world_size
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -64,24 +64,21 @@ class RunRecorder(Callback):
         self._train_seconds = time.perf_counter() - self._epoch_start
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remove what an earlier fit left in the folder; this fit has read its weights by now."""
+        """Remove what an earlier fit left in the folder, after this fit has read its weights."""
         if is_writer(trainer):
             folder = Path(trainer.default_root_dir)
             clear_run(folder, continued=lies_in(trainer.ckpt_path, folder))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record the epoch's scores and times; an interrupted fit has them too."""
-        scores = {
-            name: value
-            for name, value in logged_values(trainer).items()
-            if name.startswith(("train/", "val/"))
-        }
+        """Record the epoch's scores and times, so that an interrupted fit has them too."""
+        scores = logged_values(trainer)
         epoch = {
             "epoch": trainer.current_epoch,
             "samples": self._samples,
             "seconds": time.perf_counter() - self._epoch_start,
             "train_seconds": self._train_seconds,
-            **scores,
+            **with_prefix(scores, "train/"),
+            **with_prefix(scores, "val/"),
         }
         self.epochs.append(epoch)
         if trainer.is_global_zero and not sys.stdout.isatty():
@@ -121,7 +118,7 @@ class RunRecorder(Callback):
         print(f"epoch {counter}{scores}  {epoch['seconds']:.1f} s", flush=True)
 
     def _best(self) -> dict[str, float]:
-        """Return the epoch that did best in validation; the last one if none was validated."""
+        """Return the epoch that did best in validation, or the last one if none was validated."""
         validated = [epoch for epoch in self.epochs if self.monitor in epoch]
         if not validated:
             return self.epochs[-1]
@@ -140,9 +137,7 @@ class RunRecorder(Callback):
             data: What to write beside them.
         """
         folder = Path(trainer.default_root_dir)
-        scores = {
-            name: value for name, value in logged_values(trainer).items() if name.startswith(prefix)
-        }
+        scores = with_prefix(logged_values(trainer), prefix)
         outcome = {**scores, **(data or {}), "checkpoint": str(trainer.ckpt_path)}
         if section == "test_shuffled":
             outcome = join_shuffled_tests(read_metrics(folder).get(section, {}), outcome)
@@ -165,11 +160,13 @@ def epochs_of_checkpoint(training: Mapping[str, Any]) -> list[dict[str, float]]:
 
 def _costs(module: LightningModule) -> dict[str, Any]:
     """Return the numbers of parameters and the peak memory of a run."""
-    parameters = list(module.parameters())
-    trained = (parameter for parameter in parameters if parameter.requires_grad)
+    num_parameters = num_trained = 0
+    for parameter in module.parameters():
+        num_parameters += parameter.numel()
+        num_trained += parameter.numel() * parameter.requires_grad
     costs: dict[str, Any] = {
-        "parameters": sum(parameter.numel() for parameter in parameters),
-        "trained_parameters": sum(parameter.numel() for parameter in trained),
+        "parameters": num_parameters,
+        "trained_parameters": num_trained,
         "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
     if torch.cuda.is_available():

@@ -11,7 +11,7 @@ def is_writer(trainer: Trainer) -> bool:
 
 
 def pictures_of(trainer: Trainer) -> str:
-    """Return the pictures that the data module gives; the right ones if it has no such setting."""
+    """Return the pictures that the data module gives, the right ones if it has no such setting."""
     data = trainer.datamodule  # type: ignore[attr-defined]
     return str(getattr(data, "pictures", RIGHT_PICTURES))
 

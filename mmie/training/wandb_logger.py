@@ -44,7 +44,7 @@ class WandbSettings:
 
 
 class RunFolderWandbLogger(WandbLogger):
-    """Lightning's logger with one W&B run per run folder; failures of W&B become warnings.
+    """Lightning's logger with one W&B run per run folder and W&B's failures as warnings.
 
     Args:
         init: Arguments of ``wandb.init``, from `wandb_init`.
@@ -60,7 +60,7 @@ class RunFolderWandbLogger(WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """W&B run on the first process, started when first needed; a dummy on the others."""
+        """W&B run on the first process, started when first needed. Other processes get a dummy."""
         if self._experiment is None:
             self._experiment = start_run(self._wandb_init)
             if self._keep_history:
@@ -80,7 +80,7 @@ class RunFolderWandbLogger(WandbLogger):
                 super().log_metrics(metrics, step)
 
     def finalize(self, status: str) -> None:
-        """End the W&B run; a later stage of the same trainer continues it."""
+        """End the W&B run. A later stage of the same trainer continues it."""
         if self._experiment is not None:
             with wandb_warns():
                 self._wandb_init["id"] = self._experiment.id
@@ -163,7 +163,7 @@ def wandb_warns() -> Iterator[None]:
 
 
 def read_run_id(folder: Path) -> str | None:
-    """Return the id of the W&B run that a run folder belongs to; None if it belongs to none."""
+    """Return the id of the W&B run that a run folder belongs to, or None."""
     file = folder / WANDB_ID
     if not file.exists():
         return None
@@ -171,7 +171,7 @@ def read_run_id(folder: Path) -> str | None:
 
 
 def _mode(offline: bool | None) -> str | None:
-    """Return the mode of ``wandb.init``; None leaves it to W&B's own settings: online."""
+    """Return the mode of ``wandb.init``, or None to leave it to W&B's own settings."""
     if offline is None:
         if os.environ.get("WANDB_MODE") == "disabled":
             return "disabled"

@@ -1,1 +1,11 @@
-"""Helpers that know nothing about posts: files, devices, distributed ranks, optional packages, text."""
+"""Helpers that know nothing about posts: files, devices, ranks, optional packages, text."""
+
+__all__ = [
+    "devices",
+    "distributed",
+    "files",
+    "optional",
+    "prefetch",
+    "text",
+    "version",
+]

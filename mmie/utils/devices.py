@@ -11,7 +11,7 @@ class DeviceError(MmieError, ValueError):
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """Return the device of a name; ``auto`` is a GPU if there is one, else the CPU.
+    """Return the device of a name. ``auto`` is a GPU if there is one, else the CPU.
 
     Raises:
         DeviceError: The machine has no such device.

@@ -4,7 +4,7 @@ import torch.distributed as dist
 
 
 def rank_and_world_size() -> tuple[int, int]:
-    """Return this process's rank and the number of processes; 0 and 1 outside a process group.
+    """Return this process's rank and the number of processes, 0 and 1 without a group.
 
     >>> rank_and_world_size()
     (0, 1)

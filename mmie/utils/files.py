@@ -112,7 +112,7 @@ def read_yaml(file: Path) -> Any:
         text = file.read_text(encoding="utf-8")
         if _count_values(text) > MAX_YAML_VALUES:
             raise YamlTooLarge(
-                f"expected at most {MAX_YAML_VALUES} values, found more once aliases are spelled out"
+                f"expected at most {MAX_YAML_VALUES} values, found more with all aliases expanded"
             )
         return yaml.safe_load(text)
     except RecursionError:

@@ -27,7 +27,7 @@ def safe_repr(value: object) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    r"""Reduce an error's message to its first line; name the error's type if there is none.
+    r"""Return the first line of an error's message, or the error's type if it has no message.
 
     >>> first_line(ValueError("a reason\nand a traceback")), first_line(KeyError())
     ('a reason', 'KeyError')

@@ -1,11 +1,11 @@
-"""`mmie methods`: the papers, what they report, and the README's table."""
+"""Methods with their papers, switches and published scores."""
 
 import inspect
 import json
 
 import pytest
-from helpers.command import run, succeed
-from helpers.paths import CONFIGS, REPOSITORY
+from helpers.paths import CONFIGS
+from helpers.run_folders import change_metrics, write_run
 
 import mmie.methods
 from mmie.methods import (
@@ -20,13 +20,17 @@ from mmie.methods.papers import CORPORA, Paper, Published, PublishedScores
 from mmie.reports.methods import (
     MethodError,
     describe,
-    find_listed,
+    find_method_class,
+    find_paper,
     listed_methods,
     own_paper,
+    parents_with_arguments,
     public_path,
-    render_markdown,
+    published_result,
+    summary_of,
     switches,
 )
+from mmie.runs import read_run
 from mmie.types import Encoding
 
 PAPERS = {name: value for name, value in vars(papers).items() if isinstance(value, Paper)}
@@ -37,13 +41,14 @@ EXPORTED = {
 }
 
 
-class Theirs(TextOnly):
-    """A method of one's own.
+class CustomMethod(TextOnly):
+    """A method outside
+    the package.
 
     It has a second paragraph.
 
     Args:
-        schema: As ever.
+        schema: Task and labels.
         scale: Multiplies the states,
             all of them.
         choice: One of two.
@@ -59,17 +64,13 @@ class Theirs(TextOnly):
         return Encoding(self.encode_text(batch))
 
 
-class Unpublished(Theirs):
-    """Another one."""
-
-
-def own(methods):
-    """Methods of the package alone; other tests import ones of their own."""
-    return [method for method in methods if method in EXPORTED]
+class Unpublished(CustomMethod):
+    """A subclass that names no paper itself."""
 
 
 def test_all_methods_of_the_package_are_listed_once_and_by_year():
-    listed = own(listed_methods())
+    # Other tests import methods of their own.
+    listed = [method for method in listed_methods() if method in EXPORTED]
     assert set(listed) == EXPORTED
     years = [method.paper.year for method in listed]
     assert years == sorted(years)
@@ -77,7 +78,7 @@ def test_all_methods_of_the_package_are_listed_once_and_by_year():
     assert not {ExtractionModule, MultimodalModule} & set(listed_methods())
 
 
-def test_every_paper_is_one_methods_and_every_method_has_one():
+def test_every_method_has_a_paper_and_every_paper_one_method():
     assert {id(own_paper(method)) for method in EXPORTED - {MLNetPretraining}} == {
         id(p) for p in PAPERS.values()
     }
@@ -85,27 +86,37 @@ def test_every_paper_is_one_methods_and_every_method_has_one():
     assert MLNetPretraining.paper is papers.MLNET
 
 
-def test_a_method_of_ones_own_is_listed_if_it_names_a_paper():
-    assert Theirs in listed_methods()
+def test_a_method_outside_the_package_is_listed_if_it_names_a_paper():
+    assert CustomMethod in listed_methods()
     assert Unpublished not in listed_methods()
-    assert find_listed("theirs") is Theirs
-    assert find_listed(f"{__name__}.Unpublished") is Unpublished
-    assert public_path(Theirs) == f"{__name__}.Theirs"
+    assert find_method_class("custommethod") is CustomMethod
+    assert find_method_class(f"{__name__}.Unpublished") is Unpublished
+    assert public_path(CustomMethod) == f"{__name__}.CustomMethod"
 
 
 @pytest.mark.parametrize(
-    "name", ["nope", "os.path", "os.nope", "nowhere.Nope", "mmie.methods.MultimodalModule", "."]
+    "name",
+    [
+        "nope",
+        "os.path",
+        "os.nope",
+        "nowhere.Nope",
+        "mmie.methods.MultimodalModule",
+        ".",
+        ".relative.Name",
+        "..Name",
+    ],
 )
-def test_a_name_that_is_no_methods_is_refused(name):
+def test_a_name_that_no_method_has_is_an_error(name):
     with pytest.raises(
         MethodError, match=r"expected one of .*HVPNet.*, or the full path of a class"
     ):
-        find_listed(name)
+        find_method_class(name)
 
 
 @pytest.mark.parametrize("paper", PAPERS.values(), ids=PAPERS)
-def test_reported_numbers_can_be(paper):
-    """Percent; F1 is the harmonic mean of what stands beside it, save in HVPNet's row for MNRE, printed otherwise."""
+def test_published_numbers_are_plausible(paper):
+    """F1 is the harmonic mean of precision and recall, save in HVPNet's row for MNRE."""
     for row in paper.published:
         assert row.task in paper.tasks
         values = [row.scores.f1, *row.by_type.values(), row.scores.precision, row.scores.recall]
@@ -126,7 +137,7 @@ def test_reported_numbers_can_be(paper):
         assert all(abs(paper.score(corpus).f1 - value) < 8 for corpus, value in scores.items())
 
 
-def test_every_overlay_is_a_row_and_every_row_an_overlay():
+def test_every_overlay_is_an_ablation_of_a_paper():
     rows = [name for paper in PAPERS.values() for name in paper.ablations]
     assert sorted(rows) == sorted(file.stem for file in (CONFIGS / "ablations").glob("*.yaml"))
 
@@ -146,7 +157,7 @@ def test_the_setting_of_a_row():
 
 
 def test_switches_are_the_arguments_that_the_class_itself_names():
-    scale, choice = switches(Theirs)
+    scale, choice = switches(CustomMethod)
     assert (scale.name, scale.type, scale.default) == ("scale", "float | None", 1.0)
     assert scale.text == "Multiplies the states, all of them."
     assert (choice.name, choice.type, choice.default) == ("choice", "list[str]", ("a",))
@@ -170,51 +181,48 @@ def test_every_switch_is_explained(method):
     assert describe(method)["summary"].endswith(".")
 
 
-def test_the_command_lists_methods_with_their_scores():
-    lines = succeed("methods", "--json").out
-    found = {entry["name"]: entry for entry in json.loads(lines)}
-    assert found["RAP"]["paper"]["ablations"]["rap_wo_mrr"]["MNRE"] == 81.45
-    assert found["MLNetPretraining"]["paper"] is None
-    assert found["MLNetPretraining"]["url"] == papers.MLNET.url
-    assert found["HVPNet"]["class"] == "mmie.methods.HVPNet"
-    table = succeed("methods").out
-    assert "pretraining" in table
-    for paper in PAPERS.values():
-        for corpus in CORPORA:
-            scores = paper.score(corpus)
-            assert scores is None or f"{scores.f1:.2f}" in table
+def test_the_summary_is_the_first_paragraph_in_one_line():
+    assert summary_of(CustomMethod) == "A method outside the package."
 
 
-def test_the_command_tells_all_of_a_method():
-    out = " ".join(succeed("methods", "dGhC").out.split())
-    for part in (
-        papers.DGHC.url,
-        "63.16",
-        "trained on",
-        "MISC",
-        "38.93",
-        "dghc_wo_gating.yaml",
-        "73.50",
-        "prompt_dim",
-    ):
-        assert part in out
-    assert "RSRNeT" not in out
-    both = succeed("methods", "rap", "rsrnet", "--json").out
-    assert [entry["name"] for entry in json.loads(both)] == ["RAP", "RSRNeT"]
-    assert "It takes the arguments of HVPNet and MultimodalModule and" in " ".join(
-        succeed("methods", "rsrnet").out.split()
-    )
+def test_parents_are_the_classes_whose_arguments_are_taken_as_well():
+    assert parents_with_arguments(Unpublished)[0] == "CustomMethod"
+    assert parents_with_arguments(HVPNet)[-1] == "ExtractionModule"
 
 
-def test_a_wrong_name_is_answered_with_one_line():
-    outcome = run("methods", "nope")
-    assert outcome.status == 1
-    assert outcome.out == ""
-    assert outcome.err.startswith("mmie: no method 'nope': expected one of TextOnly, HVPNet")
-    assert outcome.err.count("\n") == 1
+def test_a_method_is_described_in_plain_values():
+    description = json.loads(json.dumps(describe(CustomMethod)))
+    assert description["name"] == "CustomMethod"
+    assert description["class"] == f"{__name__}.CustomMethod"
+    assert description["url"] == description["paper"]["url"] == "https://example.org"
+    assert [switch["name"] for switch in description["switches"]] == ["scale", "choice"]
+    assert describe(Unpublished)["paper"] is None
 
 
-def test_the_readme_holds_the_table():
-    """`mmie methods --markdown` prints it anew."""
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert render_markdown(own(listed_methods())) in readme
+def test_a_paper_is_found_by_the_path_of_its_class():
+    assert find_paper("mmie.methods.HVPNet") is papers.HVPNET
+    assert find_paper(f"{__name__}.Unpublished") is None
+    assert find_paper("elsewhere.Method") is None
+
+
+def test_published_results_are_for_methods_that_have_a_paper(tmp_path):
+    published, remark = published_result(read_run(write_run(tmp_path / "a")))
+    assert published.scores.f1 == 87.76
+    assert "CFU" in remark
+    nothing = (None, "")
+    other_corpus = write_run(tmp_path / "b", corpus="mmie.data.JsonlCorpus")
+    assert published_result(read_run(other_corpus)) == nothing
+    other_method = write_run(tmp_path / "c", method="elsewhere.Own")
+    assert published_result(read_run(other_method)) == nothing
+    other_weights = write_run(tmp_path / "d", init_from="x.ckpt")
+    assert published_result(read_run(other_weights)) == nothing
+
+
+def test_published_results_are_for_the_corpus_of_the_training(tmp_path):
+    settings = {"method": "mmie.methods.MLNet"}
+    trained = write_run(tmp_path / "trained", corpus="mmie.data.Twitter2015", **settings)
+    tested = write_run(tmp_path / "tested", corpus="mmie.data.Twitter2017", **settings)
+    test = json.loads((tested / "metrics.json").read_text())["test"]
+    change_metrics(tested, fit=None, test={**test, "checkpoint": str(trained / "best.ckpt")})
+    assert published_result(read_run(tested))[0].scores.f1 == 66.28
+    assert published_result(read_run(trained))[0].scores.f1 == 76.28

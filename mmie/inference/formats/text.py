@@ -30,7 +30,7 @@ class FormatError(MmieError, ValueError):
 
 
 def to_json(extraction: Extraction) -> dict[str, Any]:
-    """Convert an extraction to the JSON form of `mmie.data.records`; offsets count characters."""
+    """Convert an extraction to the JSON form of `mmie.data.records`, with offsets in characters."""
     record: dict[str, Any] = {
         "id": extraction.id,
         "text": extraction.text,

@@ -1,1 +1,12 @@
-"""Comparison report over several runs."""
+"""Comparison of systems over their runs: scores, significance, cost, slices and disagreements."""
+
+__all__ = [
+    "disagreements",
+    "groups",
+    "insight",
+    "method_row",
+    "page",
+    "report",
+    "slices",
+    "summary",
+]

@@ -1,17 +1,22 @@
-"""The instances of a test split on which systems differ most."""
+"""Instances of a test split on which systems differ most."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mmie.reports.comparison.groups import System, pictures_of_posts
-from mmie.reports.statistics import disagreements
 from mmie.runs import PredictionRecord
 from mmie.types import NO_RELATION, Entity
 
 
 @dataclass(frozen=True, slots=True)
-class Mention:
-    """An entity or relation as one reads it: its words, its type, and whether it is gold."""
+class EntityText:
+    """Entity or relation as a report shows it.
+
+    Attributes:
+        text: Words of the entity, or of both arguments of the relation.
+        type: Entity type or relation label.
+        right: Whether it is gold.
+    """
 
     text: str
     type: str
@@ -20,78 +25,104 @@ class Mention:
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """An instance on which systems differ.
+    """Instance on which systems differ.
 
     Attributes:
-        id: Id of its post.
-        text: The post.
-        image: Its picture; None if it has none.
-        gold: What is right.
-        found: What each system found.
-        missed: How much of the gold each system did not find.
+        id: Id of the post.
+        text: Text of the post.
+        image: Picture of the post; None if it has none.
+        gold: Gold entities, or the gold relation.
+        found: Predictions of each system.
+        missed: Number of gold entities that each system did not predict.
     """
 
     id: str
     text: str
     image: str | None
-    gold: tuple[Mention, ...]
-    found: dict[str, tuple[Mention, ...]]
+    gold: tuple[EntityText, ...]
+    found: dict[str, tuple[EntityText, ...]]
     missed: dict[str, int]
 
 
 def find_disagreements(systems: Sequence[System], count: int) -> tuple[Disagreement, ...]:
-    """At most ``count`` instances on which systems differ most, with the answers of each system's lowest seed."""
-    images = pictures_of_posts(systems)
-    given = {system.name: system.predictions[min(system.predictions)] for system in systems}
-    return (
-        tuple(_disagreement(place, given, images) for place in disagreements(given, count))
-        if given
-        else ()
-    )
+    """Find the instances on which systems differ most.
+
+    Args:
+        systems: Systems with predictions; those of the lowest seed are compared.
+        count: Largest number of instances to return.
+    """
+    if not systems:
+        return ()
+    pictures = pictures_of_posts(systems)
+    predictions = {system.name: system.predictions[min(system.predictions)] for system in systems}
+    indices = rank_disagreements(predictions, count)
+    return tuple(_build_disagreement(index, predictions, pictures) for index in indices)
 
 
-def _disagreement(
-    place: int, given: Mapping[str, Sequence[PredictionRecord]], images: Mapping[str, str | None]
+def rank_disagreements(
+    predictions: Mapping[str, Sequence[PredictionRecord]], count: int
+) -> list[int]:
+    """Rank the instances for which systems predict different entities.
+
+    An instance ranks first by the range of the systems' numbers of errors, then by the number of
+    different predictions.
+
+    Args:
+        predictions: Predictions of each system for the same instances.
+        count: Largest number of instances to return.
+
+    Returns:
+        Indices of the instances.
+    """
+    ranked = []
+    for index, records in enumerate(zip(*predictions.values(), strict=True)):
+        errors = [len(set(record.predicted) ^ set(record.gold)) for record in records]
+        distinct = {frozenset(record.predicted) for record in records}
+        if len(distinct) > 1:
+            ranked.append((min(errors) - max(errors), -len(distinct), index))
+    return [index for _, _, index in sorted(ranked)[:count]]
+
+
+def entity_texts(
+    prediction: PredictionRecord, entities: Iterable[Entity]
+) -> tuple[EntityText, ...]:
+    """Spell out gold or predicted entities, or the relation, of an instance.
+
+    An instance of relation extraction without a relation gives one text labelled ``None``.
+    """
+    texts = []
+    for entity in sorted(entities):
+        words = _join_words(prediction, prediction.arguments or (entity,))
+        texts.append(EntityText(words, entity.type, entity in prediction.gold))
+    if not texts and prediction.arguments:
+        words = _join_words(prediction, prediction.arguments)
+        texts.append(EntityText(words, NO_RELATION, not prediction.gold))
+    return tuple(texts)
+
+
+def _build_disagreement(
+    index: int,
+    predictions: Mapping[str, Sequence[PredictionRecord]],
+    pictures: Mapping[str, str | None],
 ) -> Disagreement:
-    """One instance with every system's answer."""
-    predictions = {name: predictions[place] for name, predictions in given.items()}
-    one = next(iter(predictions.values()))
-    gold = set(one.gold)
+    """Collect the predictions of all systems for one instance."""
+    first = next(iter(predictions.values()))[index]
+    found, missed = {}, {}
+    for name, records in predictions.items():
+        record = records[index]
+        found[name] = entity_texts(record, record.predicted)
+        missed[name] = len(set(first.gold) - set(record.predicted))
     return Disagreement(
-        id=one.id,
-        text=" ".join(one.words),
-        image=images[one.id],
-        gold=mentions(one, one.gold),
-        found={
-            name: mentions(prediction, prediction.predicted)
-            for name, prediction in predictions.items()
-        },
-        missed={
-            name: len(gold - set(prediction.predicted)) for name, prediction in predictions.items()
-        },
+        id=first.id,
+        text=" ".join(first.words),
+        image=pictures[first.id],
+        gold=entity_texts(first, first.gold),
+        found=found,
+        missed=missed,
     )
 
 
-def mentions(prediction: PredictionRecord, entities: Iterable[Entity]) -> tuple[Mention, ...]:
-    """Entities or a relation of an answer, gold or found, as one reads them; no relation is a mention too."""
-    return tuple(_mention(prediction, entity) for entity in sorted(entities)) or _nothing(
-        prediction, not prediction.gold
-    )
-
-
-def _mention(prediction: PredictionRecord, entity: Entity) -> Mention:
-    """An entity or relation as one reads it."""
-    parts = prediction.arguments or (entity,)
-    text = " \N{RIGHTWARDS ARROW} ".join(
-        " ".join(prediction.words[part.start : part.end]) for part in parts
-    )
-    return Mention(text, entity.type, entity in prediction.gold)
-
-
-def _nothing(prediction: PredictionRecord, right: bool) -> tuple[Mention, ...]:
-    """What stands for no relation; for no entities nothing does."""
-    return (
-        (replace(_mention(prediction, prediction.arguments[0]), type=NO_RELATION, right=right),)
-        if prediction.arguments
-        else ()
-    )
+def _join_words(prediction: PredictionRecord, entities: Iterable[Entity]) -> str:
+    """Join the words of entities, with an arrow between head and tail."""
+    parts = [" ".join(prediction.words[entity.start : entity.end]) for entity in entities]
+    return " \N{RIGHTWARDS ARROW} ".join(parts)

@@ -1,11 +1,13 @@
-"""Runs sorted into comparisons: one for each corpus and task, and in it one system for each method and its settings."""
+"""Runs sorted into groups by corpus and task, and into systems by method and settings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from mmie.runs import PredictionRecord, Run, read_predictions
+from mmie.runs.picture_tests import RIGHT_PICTURES
 from mmie.types import Task
 
 
@@ -14,9 +16,9 @@ class System:
     """Runs that differ in their seeds alone.
 
     Attributes:
-        name: Name of the method, and those settings in which systems of the same method differ.
-        runs: Its runs, by seed.
-        answers: What each of the runs answered, by seed; runs without usable predictions are left out.
+        name: Name of the method, and the settings in which systems of this method differ.
+        runs: Runs in the order of their seeds.
+        predictions: Predictions of the runs by seed, without runs whose predictions are unusable.
     """
 
     name: str
@@ -32,8 +34,8 @@ class ComparisonGroup:
         corpus: Class name of the corpus.
         root: Folder of the corpus.
         task: ``ner`` or ``re``.
-        systems: The systems, in order of their names.
-        notes: What could not be used, and why.
+        systems: Systems in the order of their names.
+        notes: Reasons why runs or predictions are left out.
     """
 
     corpus: str
@@ -44,113 +46,121 @@ class ComparisonGroup:
 
 
 def comparison_groups(runs: Sequence[Run]) -> list[ComparisonGroup]:
-    """The runs by corpus and task."""
-    groups: dict[tuple[str, str, Path], list[Run]] = {}
+    """Sort runs into groups by corpus, task and folder of the corpus."""
+    members: dict[tuple[str, str, Path], list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.corpus, run.task, run.root.expanduser().resolve()), []).append(run)
-    return [_comparison_group(groups[key]) for key in sorted(groups)]
+        key = (run.corpus, run.task, run.root.expanduser().resolve())
+        members.setdefault(key, []).append(run)
+    return [_build_group(members[key]) for key in sorted(members)]
 
 
 def system_names(runs: Sequence[Run]) -> list[str]:
-    """For each run the name of its system: its method, and the settings in which that method's runs differ."""
+    """Name the system of each run by its method and the settings that tell its runs apart."""
+    settings_by_method: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        settings_by_method.setdefault(run.method, []).append(_system_settings(run))
     names = []
     for run in runs:
-        peers = [_identity(other) for other in runs if other.method == run.method]
-        own = _identity(run)
-        differing = [
-            key for key in sorted({key for peer in peers for key in peer}) if _differs(key, peers)
-        ]
-        shown = [_shown(key, own.get(key)) for key in differing]
-        names.append(f"{run.method} ({', '.join(shown)})" if shown else run.method)
+        settings = _system_settings(run)
+        keys = _differing_keys(settings_by_method[run.method])
+        labels = []
+        for key in keys:
+            label = "trained on " if key == "trained_on" else f"{key.removeprefix('model.')}="
+            labels.append(f"{label}{settings.get(key)}")
+        names.append(f"{run.method} ({', '.join(labels)})" if labels else run.method)
     return names
 
 
 def pictures_of_posts(systems: Sequence[System]) -> dict[str, str | None]:
-    """The right picture of each post: from a run that was given the right ones, where there is one."""
-    with_right = [
-        system.predictions[run.seed]
-        for system in systems
-        for run in system.runs
-        if run.pictures == "right" and run.seed in system.predictions
-    ]
-    if not with_right:
-        return dict.fromkeys(
-            prediction.id
-            for system in systems[:1]
-            for run in system.predictions.values()
-            for prediction in run
-        )
-    return {prediction.id: prediction.image for prediction in with_right[0]}
+    """Return the picture of each post, from a run with the right pictures.
+
+    Args:
+        systems: Systems with predictions for the same posts, at least one.
+
+    Returns:
+        Files by the id of the post; None for every post if no run had the right pictures.
+    """
+    for system in systems:
+        for run in system.runs:
+            if run.pictures == RIGHT_PICTURES and run.seed in system.predictions:
+                records = system.predictions[run.seed]
+                return {record.id: record.image for record in records}
+    records = next(iter(systems[0].predictions.values()))
+    return {record.id: None for record in records}
 
 
-def _identity(run: Run) -> dict[str, Any]:
-    """What makes a run's system."""
-    return {**run.settings, "trained_on": run.trained_on or run.corpus}
-
-
-def _differs(key: str, peers: Sequence[dict[str, Any]]) -> bool:
-    return any(peer.get(key) != peers[0].get(key) for peer in peers)
-
-
-def _shown(key: str, value: object) -> str:
-    """A setting as one reads it."""
-    return f"trained on {value}" if key == "trained_on" else f"{key.removeprefix('model.')}={value}"
-
-
-def _comparison_group(runs: Sequence[Run]) -> ComparisonGroup:
-    """The systems of runs on one corpus and task."""
-    members: dict[str, dict[int, Run]] = {}
+def _build_group(runs: Sequence[Run]) -> ComparisonGroup:
+    """Sort the runs on one corpus and task into systems."""
+    runs_by_system: dict[str, dict[int, Run]] = {}
     notes = []
     for name, run in zip(system_names(runs), runs, strict=True):
-        seeds = members.setdefault(name, {})
-        if run.seed in seeds:
-            notes.append(
-                f"{run.folder} repeats seed {run.seed} of {seeds[run.seed].folder} and is left out."
-            )
-        seeds.setdefault(run.seed, run)
-    predictions, unusable = _usable_predictions(
-        [run for seeds in members.values() for run in seeds.values()]
-    )
-    systems = [
-        System(
-            name,
-            tuple(seeds[seed] for seed in sorted(seeds)),
-            {
-                seed: predictions[seeds[seed].folder]
-                for seed in sorted(seeds)
-                if seeds[seed].folder in predictions
-            },
-        )
-        for name, seeds in sorted(members.items())
-    ]
-    first = runs[0]
+        runs_by_seed = runs_by_system.setdefault(name, {})
+        first = runs_by_seed.setdefault(run.seed, run)
+        if first is not run:
+            notes.append(f"{run.folder} repeats seed {run.seed} of {first.folder} and is left out.")
+    included: list[Run] = []
+    for runs_by_seed in runs_by_system.values():
+        included += runs_by_seed.values()
+    predictions, prediction_notes = _read_comparable_predictions(included)
+    systems = []
+    for name in sorted(runs_by_system):
+        of_system = sorted(runs_by_system[name].values(), key=attrgetter("seed"))
+        usable = {
+            run.seed: predictions[run.folder] for run in of_system if run.folder in predictions
+        }
+        systems.append(System(name, tuple(of_system), usable))
     return ComparisonGroup(
-        first.corpus, first.root, first.task, tuple(systems), (*notes, *unusable)
+        corpus=runs[0].corpus,
+        root=runs[0].root,
+        task=runs[0].task,
+        systems=tuple(systems),
+        notes=(*notes, *prediction_notes),
     )
 
 
-def _usable_predictions(
+def _read_comparable_predictions(
     runs: Sequence[Run],
 ) -> tuple[dict[Path, list[PredictionRecord]], list[str]]:
-    """Answers by run folder, and why others cannot be used: they must be to the same questions as the first run's."""
+    """Read the predictions of runs that were tested on the same instances as the first of them.
+
+    Returns:
+        Predictions by run folder, and the reasons why those of other runs are left out.
+    """
     usable: dict[Path, list[PredictionRecord]] = {}
     notes = []
-    questions = None
+    first_instances = None
     for run in runs:
         predictions = read_predictions(run)
-        asked = [
-            (prediction.id, prediction.words, frozenset(prediction.gold), prediction.arguments)
-            for prediction in predictions
-        ]
-        questions = questions or asked
-        if predictions and asked == questions:
-            usable[run.folder] = predictions
-        elif predictions:
-            notes.append(
-                f"{run.folder} was tested on other posts or gold: only its scores are shown."
-            )
-        else:
+        if not predictions:
             notes.append(
                 f"{run.folder} has no predictions.jsonl: only its scores are shown; test it again."
             )
+            continue
+        instances = [
+            (record.id, record.words, frozenset(record.gold), record.arguments)
+            for record in predictions
+        ]
+        if first_instances is None:
+            first_instances = instances
+        if instances == first_instances:
+            usable[run.folder] = predictions
+        else:
+            notes.append(
+                f"{run.folder} was tested on other posts or gold: only its scores are shown."
+            )
     return usable, notes
+
+
+def _system_settings(run: Run) -> dict[str, Any]:
+    """Return the settings that tell systems of one method apart."""
+    return {**run.settings, "trained_on": run.trained_on or run.corpus}
+
+
+def _differing_keys(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the sorted names of settings that have several values."""
+    differing = []
+    for key in sorted(set().union(*settings)):
+        values = [of_run.get(key) for of_run in settings]
+        if any(value != values[0] for value in values):
+            differing.append(key)
+    return differing

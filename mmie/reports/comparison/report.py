@@ -1,59 +1,62 @@
-"""Runs side by side: a table for the terminal, and the report that is written to a folder."""
+"""Comparison of runs as a table for the terminal, and as files in a folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.table import Column, Table
+from rich.table import Table
 
 from mmie.reports.comparison.groups import ComparisonGroup
-from mmie.reports.comparison.insight import Explain
-from mmie.reports.comparison.page import percent, write_comparison
-from mmie.reports.comparison.summary import SCORES, summarise, text_bound
-from mmie.reports.statistics import spread
+from mmie.reports.comparison.insight import Explainer
+from mmie.reports.comparison.page import write_comparison
+from mmie.reports.comparison.summary import summarise, text_bound
+from mmie.reports.rendering import percent
+from mmie.reports.statistics import scores_of_runs
 
 
-def render_scores(entered: Sequence[ComparisonGroup]) -> Table:
-    """A row a system, over its seeds; for the demo corpus also the best score that text alone can reach."""
-    left = (Column(name, overflow="fold") for name in ("method", "corpus", "task"))
-    right = (Column(name, justify="right") for name in ("seeds", "P", "R", "F1"))
-    table = Table(*left, *right, title="Test scores")
-    for group in entered:
+def scores_table(groups: Sequence[ComparisonGroup]) -> Table:
+    """Build a table with a row for each system, and one for the bound of a demo corpus."""
+    table = Table(title="Test scores")
+    for name in ("method", "corpus", "task"):
+        table.add_column(name, overflow="fold")
+    for name in ("seeds", "P", "R", "F1"):
+        table.add_column(name, justify="right")
+    for group in groups:
         for system in group.systems:
-            scores = [percent(spread([run.scores[name] for run in system.runs])) for name in SCORES]
+            scores = map(percent, scores_of_runs(system.runs).values())
             table.add_row(system.name, group.corpus, group.task, str(len(system.runs)), *scores)
         bound = text_bound(group.corpus, group.root, group.task)
         if bound is not None:
-            row = (
-                "best possible from text alone",
-                group.corpus,
-                group.task,
-                "",
-                "",
-                "",
-                f"{100 * bound:.2f}",
-            )
-            table.add_row(*row, style="bold")
+            name = "best possible from text alone"
+            cells = (name, group.corpus, group.task, "", "", "", percent(bound))
+            table.add_row(*cells, style="bold")
         table.add_section()
     return table
 
 
 def write_report(
-    entered: Sequence[ComparisonGroup],
+    groups: Sequence[ComparisonGroup],
     untested: Sequence[Path],
     out: Path,
     resamples: int = 10_000,
     disagreements: int = 12,
-    explain: Explain | None = None,
+    explain: Explainer | None = None,
 ) -> Path:
-    """Write the comparison of runs as HTML, Markdown and JSON; gives the path of the HTML page.
+    """Write the comparison of runs as HTML, Markdown and JSON.
 
     Args:
-        entered: Tested runs, by corpus and task.
-        untested: Folders of runs that were found but not tested, which the page names.
-        out: Folder for the three files.
-        resamples: How often posts are drawn for each pair of methods.
-        disagreements: How many posts on which methods differ are shown at most.
-        explain: Looks into a run, such as `mmie.reports.comparison.insight.explain_run`; None looks into none.
+        groups: Tested runs by corpus and task.
+        untested: Folders of runs that were not tested, which the page lists.
+        out: Folder of the three files.
+        resamples: Number of bootstrap samples for every two systems.
+        disagreements: Largest number of instances on which systems differ.
+        explain: Diagnoses a run, such as `mmie.reports.comparison.insight.explain_run`; None
+            diagnoses no run.
+
+    Returns:
+        The HTML page.
+
+    Raises:
+        OSError: A file cannot be written.
     """
-    summaries = [summarise(group, resamples, disagreements, explain) for group in entered]
+    summaries = [summarise(group, resamples, disagreements, explain) for group in groups]
     return write_comparison(summaries, untested, out)

@@ -4,15 +4,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmie.reports.comparison.groups import ComparisonGroup, System, pictures_of_posts
-from mmie.reports.statistics import Spread, sliced, spread
-from mmie.reports.training_mentions import FREQUENCIES, frequency_bucket, training_mentions
+from mmie.reports.comparison.groups import System, pictures_of_posts
+from mmie.reports.statistics import MeanAndDeviation, mean_and_deviation, scores_by_bucket
+from mmie.reports.training_mentions import (
+    FREQUENCIES,
+    count_training_mentions,
+    frequency_bucket,
+)
 from mmie.runs import PredictionRecord
 from mmie.types import Entity
 
 _LENGTHS = ((8, "1 to 8 words"), (16, "9 to 16 words"), (24, "17 to 24 words"))
-_LONGER = "25 words or more"
-_PICTURE_BUCKETS = ("picture", "picture file not found", "no picture")
+_LONGEST = "25 words or more"
+_READABLE, _NOT_FOUND, _NO_PICTURE = "picture", "picture file not found", "no picture"
+
+_Bucket = Callable[[PredictionRecord, Entity], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,75 +26,94 @@ class Slice:
     """F1 on parts of the test split.
 
     Attributes:
-        title: What makes the parts.
+        title: Property that splits the test split into parts.
         parts: Names of the parts, in order.
-        gold: Gold entities or relations in each part.
-        f1: For each system its F1 on each part, over its seeds.
+        gold: Number of gold entities or relations in each part.
+        f1: F1 of each system on each part, over its seeds.
     """
 
     title: str
     parts: tuple[str, ...]
     gold: tuple[int, ...]
-    f1: dict[str, tuple[Spread, ...]]
+    f1: dict[str, tuple[MeanAndDeviation, ...]]
 
 
-def divide(
-    group: ComparisonGroup, systems: Sequence[System]
-) -> tuple[tuple[Slice, ...], list[str]]:
-    """F1 on parts of the test split, and why a division is left out."""
+def slice_scores(systems: Sequence[System]) -> tuple[tuple[Slice, ...], list[str]]:
+    """Compute F1 on parts of the test split.
+
+    Args:
+        systems: Systems with predictions for the same posts.
+
+    Returns:
+        The slices, and the reasons why others are left out.
+    """
     if not systems:
         return (), []
-    images, run = pictures_of_posts(systems), systems[0].runs[0]
-    here = {name: image is not None and Path(image).is_file() for name, image in images.items()}
+    lengths = (*(name for _, name in _LENGTHS), _LONGEST)
+    by_length = _slice("Length of the post", lengths, systems, _length_bucket)
+    by_picture = _slice_by_picture(systems)
+    run = systems[0].runs[0]
+    mentions = count_training_mentions(run)
+    if mentions is None:
+        note = (
+            f"The training text of {run.corpus} in {run.root} cannot be read here: there are no "
+            "scores by occurrences in training."
+        )
+        return (by_length, by_picture), [note]
 
-    def by_picture(prediction: PredictionRecord, _: Entity) -> str:
-        return _PICTURE_BUCKETS[0 if here[prediction.id] else 1 if images[prediction.id] else 2]
+    def bucket(prediction: PredictionRecord, entity: Entity) -> str:
+        return frequency_bucket(mentions, prediction, entity)
 
-    slices = [
-        _slice(
-            "Length of the post",
-            (*(name for _, name in _LENGTHS), _LONGER),
-            systems,
-            _length_bucket,
-        ),
-        _slice("Picture of the post", _PICTURE_BUCKETS, systems, by_picture),
-    ]
-    seen = training_mentions(run)
-    if seen is None:
-        return tuple(slices), [
-            f"The training text of {run.corpus} in {run.root} cannot be read here: nothing is said "
-            "of entities seen and unseen in training."
-        ]
-    of_training = _slice(
-        "Occurrences of the entity in the training split",
-        FREQUENCIES,
-        systems,
-        lambda prediction, entity: frequency_bucket(seen, prediction, entity),
-    )
-    return (*slices, of_training), []
+    title = "Occurrences of the entity in the training split"
+    by_frequency = _slice(title, FREQUENCIES, systems, bucket)
+    return (by_length, by_picture, by_frequency), []
 
 
-def _slice(
-    title: str,
-    parts: Sequence[str],
-    systems: Sequence[System],
-    bucket: Callable[[PredictionRecord, Entity], str],
-) -> Slice:
-    """F1 of each system on each part; parts without gold are left out."""
-    found = {
-        system.name: [sliced(predictions, bucket) for predictions in system.predictions.values()]
-        for system in systems
-    }
-    first = next(iter(found.values()))[0]
-    kept = [part for part in parts if part in first and first[part].support]
-    f1 = {
-        name: tuple(
-            spread([run[part].f1 for run in runs]) for part in kept
-        )  # gold is there in every run
-        for name, runs in found.items()
-    }
-    return Slice(title, tuple(kept), tuple(first[part].support for part in kept), f1)
+def _slice_by_picture(systems: Sequence[System]) -> Slice:
+    """Compute F1 on posts with a picture, without one, and with one that is not found."""
+    buckets = {}
+    for post, picture in pictures_of_posts(systems).items():
+        if not picture:
+            buckets[post] = _NO_PICTURE
+        elif Path(picture).is_file():
+            buckets[post] = _READABLE
+        else:
+            buckets[post] = _NOT_FOUND
+
+    def bucket(prediction: PredictionRecord, _entity: Entity) -> str:
+        return buckets[prediction.id]
+
+    return _slice("Picture of the post", (_READABLE, _NOT_FOUND, _NO_PICTURE), systems, bucket)
 
 
-def _length_bucket(prediction: PredictionRecord, _: Entity) -> str:
-    return next((name for limit, name in _LENGTHS if len(prediction.words) <= limit), _LONGER)
+def _slice(title: str, parts: Sequence[str], systems: Sequence[System], bucket: _Bucket) -> Slice:
+    """Compute F1 of each system on each part that has gold.
+
+    Args:
+        title: Title of the slice.
+        parts: Names of all parts, in order.
+        systems: Systems with predictions for the same posts.
+        bucket: Returns the part of an entity.
+    """
+    runs = {}
+    for system in systems:
+        predictions = system.predictions.values()
+        runs[system.name] = [scores_by_bucket(of_seed, bucket) for of_seed in predictions]
+    # Every run has the same gold, so the first one tells for all of them which parts have any.
+    first = runs[systems[0].name][0]
+    gold = {part: first[part].support for part in parts if part in first and first[part].support}
+    f1 = {}
+    for name, scores in runs.items():
+        f1_of_parts = []
+        for part in gold:
+            f1_of_parts.append(mean_and_deviation([run[part].f1 for run in scores]))
+        f1[name] = tuple(f1_of_parts)
+    return Slice(title, tuple(gold), tuple(gold.values()), f1)
+
+
+def _length_bucket(prediction: PredictionRecord, _entity: Entity) -> str:
+    """Return the part of a post by its number of words."""
+    for limit, name in _LENGTHS:
+        if len(prediction.words) <= limit:
+            return name
+    return _LONGEST

@@ -1,1 +1,3 @@
-"""Diagnosis of one checkpoint: why it predicts what it predicts."""
+"""Diagnosis of one checkpoint: the numbers behind its predictions for a post or a split."""
+
+__all__ = ["diagnosis", "figures", "page", "post", "scatter", "split", "target"]

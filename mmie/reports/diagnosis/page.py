@@ -1,25 +1,26 @@
-"""The pages of `mmie diagnose`: one HTML file each, which needs no network."""
+"""HTML pages of `mmie diagnose`, each one file that needs no network."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from mmie.reports.diagnosis.diagnosis import DiagnosisTarget, InstanceDiagnosis
+from mmie.reports.diagnosis.diagnosis import InstanceDiagnosis
 from mmie.reports.diagnosis.post import post_section
 from mmie.reports.diagnosis.split import split_sections
+from mmie.reports.diagnosis.target import DiagnosisTarget
+from mmie.reports.rendering import html_environment
+from mmie.utils.files import atomic_write_text
 
-_COLOURS = 10
+_NUM_COLOURS = 10
 
 
 def render_post(target: DiagnosisTarget, diagnoses: Sequence[InstanceDiagnosis]) -> str:
-    """The page of one post: a section for every thing that was asked about it."""
+    """Render the page of one post, with a section for each of its instances."""
     sections = [post_section(target, diagnosis) for diagnosis in diagnoses]
-    kinds = sorted(
-        {kind for section in sections for _, kind in (*section["gold"], *section["found"])}
-    )
-    tones = {kind: place % _COLOURS for place, kind in enumerate(kinds)}
+    types: set[str] = set()
+    for section in sections:
+        types.update(entity_type for _, entity_type in section["gold"] + section["predicted"])
+    tones = {name: index % _NUM_COLOURS for index, name in enumerate(sorted(types))}
     title = f"post {diagnoses[0].instance.post.id}"
     return _render("diagnosis_post.html", title, target, sections=sections, tones=tones)
 
@@ -29,32 +30,30 @@ def render_split(
     diagnoses: Sequence[InstanceDiagnosis],
     swapped: Sequence[InstanceDiagnosis] = (),
 ) -> str:
-    """The page of a sample of a split; ``swapped`` are diagnoses of the same posts with the pictures of others."""
-    return _render(
-        "diagnosis_split.html",
-        f"{len(diagnoses)} instances",
-        target,
-        **split_sections(target, diagnoses, swapped),
-    )
+    """Render the page of a sample of a split.
+
+    Args:
+        target: The method and the split.
+        diagnoses: Diagnoses of the sample.
+        swapped: Diagnoses of the same instances with swapped pictures.
+    """
+    title = f"{len(diagnoses)} instances"
+    sections = split_sections(target, diagnoses, swapped)
+    return _render("diagnosis_split.html", title, target, **sections)
 
 
 def write_page(html: str, path: str | Path) -> Path:
-    """Write a page, and the folders that lead to it; the file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(html, encoding="utf-8")
-    return path
+    """Write a page to a file, whose folders are made if they do not exist.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    atomic_write_text(Path(path), html)
+    return Path(path)
 
 
-def _render(template: str, title: str, target: DiagnosisTarget, **page: Any) -> str:
-    """A template filled in; every text is escaped."""
-    environment = Environment(
-        loader=PackageLoader("mmie.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
+def _render(template: str, title: str, target: DiagnosisTarget, **values: Any) -> str:
+    """Fill in a template, with every inserted text escaped."""
     method = type(target.module).__name__
-    return environment.get_template(template).render(
-        title=title, method=method, target=target, **page
-    )
+    page = html_environment().get_template(template)
+    return page.render(title=title, method=method, target=target, **values)

@@ -1,4 +1,4 @@
-"""What the page of a split shows: how the method's numbers are distributed, and maps of posts."""
+"""Content of the page of a split: distributions of the method's numbers over its instances."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,24 +7,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmie.reports.diagnosis.diagnosis import SIMILARITIES, DiagnosisTarget, InstanceDiagnosis
+from mmie.reports.diagnosis.diagnosis import SIMILARITIES, InstanceDiagnosis
 from mmie.reports.diagnosis.figures import (
-    colours,
     correlation_histogram,
-    embed,
-    heat,
+    heat_table,
     histogram,
-    legend,
     numbered,
     path_diagram,
-    picture_uri,
-    spread,
+    quantiles,
     view_names,
 )
+from mmie.reports.diagnosis.scatter import scatter_plots
+from mmie.reports.diagnosis.target import DiagnosisTarget
 
-_THUMBNAIL_SIDE = 48
-_MOST_THUMBNAILS = 160
-_MOST_POINTS = 1500
+_OWN_PICTURE, _OTHER_PICTURES = "its own picture", "other pictures"
+_SWAPPED_PICTURE = "another's picture"
 
 
 def split_sections(
@@ -32,220 +29,190 @@ def split_sections(
     diagnoses: Sequence[InstanceDiagnosis],
     swapped: Sequence[InstanceDiagnosis],
 ) -> dict[str, Any]:
-    """All that the page shows, by name; None or empty where the method has no such number."""
+    """Collect the content of the page, by the names of the template.
+
+    Args:
+        target: The method and the split.
+        diagnoses: Diagnoses of a sample.
+        swapped: Diagnoses of the same instances with swapped pictures.
+
+    Returns:
+        The content; None or empty where the method has no such values.
+    """
     shared = set.intersection(*(set(diagnosis.values) for diagnosis in diagnoses))
-    values = {name: [diagnosis.values[name] for diagnosis in diagnoses] for name in shared}
-    gates = _gate_spreads(diagnoses) if "gates" in values else []
-    return {
+    sections: dict[str, Any] = {
         "count": len(diagnoses),
         "views": view_rows(diagnoses),
         "support": _support_histogram(diagnoses),
-        "mass": _mean_mass(diagnoses) if "prefix_mass" in values else None,
-        "gates": gates,
-        "scales": max((len(scales) for layer in gates for scales in layer["views"]), default=0),
-        "histograms": [
-            *_number_histograms(values),
-            *_match_histogram(values, swapped),
-            *_similarities(diagnoses),
-        ],
-        "paths": _typical_paths(target, diagnoses) if "paths" in values else None,
-        "scatters": _scatters(diagnoses),
+        "mass": None,
+        "gates": [],
+        "num_scales": 0,
+        "histograms": list(_histograms(diagnoses, swapped, shared)),
+        "paths": None,
+        "scatters": scatter_plots(diagnoses),
     }
+    if "prefix_mass" in shared:
+        sections["mass"] = _mean_attention(diagnoses)
+    if "gates" in shared:
+        sections["gates"] = _gate_quantiles(diagnoses)
+        sections["num_scales"] = max(len(scales) for scales in sections["gates"][0]["views"])
+    if "paths" in shared:
+        sections["paths"] = _typical_paths(target, diagnoses)
+    return sections
 
 
 def view_rows(diagnoses: Sequence[InstanceDiagnosis]) -> list[dict[str, Any]]:
-    """Means over the posts that have a view, by view."""
-    support, change = (_stack(diagnoses, name) for name in ("view_support", "view_change"))
-    seen = _seen(diagnoses)
+    """Average the effect of each view over the instances that have it.
+
+    Returns:
+        For each view its ``name``, the ``count`` of instances, the mean ``support``, the share of
+        instances with positive support (``helps``), and the mean ``change``.
+    """
+    support = _stack(diagnoses, "view_support").numpy()  # (instances, views)
+    change = _stack(diagnoses, "view_change").numpy()  # (instances, views)
+    readable = _readable_views(diagnoses)  # (instances, views)
     rows = []
-    for place, name in enumerate(view_names(seen.shape[1])):
-        gains, moved = support[seen[:, place], place], change[seen[:, place], place]
-        helps = float((gains > 0).mean()) if len(gains) else 0.0
-        means = [float(part.mean()) if len(part) else 0.0 for part in (gains, moved)]
-        rows.append(
-            {
-                "name": name,
-                "count": len(gains),
-                "support": means[0],
-                "helps": helps,
-                "change": means[1],
-            }
-        )
+    for index, name in enumerate(view_names(readable.shape[1])):
+        support_of_view = support[readable[:, index], index]
+        change_of_view = change[readable[:, index], index]
+        row = {
+            "name": name,
+            "count": len(support_of_view),
+            "support": _mean(support_of_view),
+            "helps": _mean(support_of_view > 0),
+            "change": _mean(change_of_view),
+        }
+        rows.append(row)
     return rows
 
 
-def _stack(diagnoses: Sequence[InstanceDiagnosis], name: str) -> Any:
-    """A tensor of all posts, (posts, ...)."""
-    return torch.stack([diagnosis.values[name] for diagnosis in diagnoses]).numpy()
+def _stack(diagnoses: Sequence[InstanceDiagnosis], name: str) -> Tensor:
+    """Stack a value of all instances, (instances, ...)."""
+    return torch.stack([diagnosis.values[name] for diagnosis in diagnoses])
 
 
-def _seen(diagnoses: Sequence[InstanceDiagnosis]) -> Any:
-    """Which views can be read, (posts, views) bool."""
-    return np.array(
-        [[path is not None for path in diagnosis.instance.views] for diagnosis in diagnoses]
-    )
+def _readable_views(diagnoses: Sequence[InstanceDiagnosis]) -> Any:
+    """Return a mask of the views that can be read, (instances, views) bool."""
+    rows = []
+    for diagnosis in diagnoses:
+        rows.append([path is not None for path in diagnosis.instance.views])
+    return np.array(rows)
+
+
+def _mean(values: Any) -> float:
+    """Average an array, which gives 0 for an empty one."""
+    return float(values.mean()) if len(values) else 0.0
 
 
 def _support_histogram(diagnoses: Sequence[InstanceDiagnosis]) -> dict[str, Any]:
-    """What leaving out a view does to the answer's log probability."""
-    support, seen = _stack(diagnoses, "view_support"), _seen(diagnoses)
-    series = {"picture": support[:, 0][seen[:, 0]], "crops": support[:, 1:][seen[:, 1:]]}
-    told = {name: values for name, values in series.items() if len(values)}
-    bound = (
-        max((float(np.quantile(np.abs(values), 0.98)) for values in told.values()), default=0.0)
-        or 1.0
-    )
-    return histogram("Support of views", told, -bound, bound, bins=31)
+    """Compute the distribution of the support of whole pictures and of crops."""
+    support = _stack(diagnoses, "view_support").numpy()  # (instances, views)
+    readable = _readable_views(diagnoses)  # (instances, views)
+    pictures = support[:, 0][readable[:, 0]]  # (readable pictures,)
+    crops = support[:, 1:][readable[:, 1:]]  # (readable crops,)
+    series, bound = {}, 0.0
+    for name, values in (("picture", pictures), ("crops", crops)):
+        if len(values):
+            series[name] = values
+            bound = max(bound, float(np.quantile(np.abs(values), 0.98)))
+    bound = bound or 1.0
+    return histogram("Support of views", series, -bound, bound, bins=31)
 
 
-def _mean_mass(diagnoses: Sequence[InstanceDiagnosis]) -> dict[str, Any]:
-    """Attention of layers to views, mean over words, then over the posts that have the view."""
-    masses = torch.stack(
-        [diagnosis.values["prefix_mass"].mean(1) for diagnosis in diagnoses]
-    )  # (posts, layers, views)
-    seen = torch.from_numpy(_seen(diagnoses))
-    mean = masses.sum(0) / seen.sum(0).clamp(min=1)  # (layers, views); a masked view's mass is 0
+def _mean_attention(diagnoses: Sequence[InstanceDiagnosis]) -> dict[str, Any]:
+    """Average the attention of each layer to each view over words and instances with the view."""
+    masses = [diagnosis.values["prefix_mass"].mean(1) for diagnosis in diagnoses]
+    total = torch.stack(masses).sum(0)  # (layers, views); the mass of a masked view is 0
+    num_readable = torch.from_numpy(_readable_views(diagnoses)).sum(0)  # (views,)
+    mean = total / num_readable.clamp(min=1)  # (layers, views)
     layers, views = numbered("layer", len(mean)), view_names(mean.shape[1])
-    return heat("Attention to views, mean over words and posts", layers, views, mean)
+    return heat_table("Attention to views, mean over words and posts", layers, views, mean)
 
 
-def _gate_spreads(diagnoses: Sequence[InstanceDiagnosis]) -> list[dict[str, Any]]:
-    """Where the gates of every layer and view lie over the posts that have the view, scale by scale."""
-    gates, seen = _stack(diagnoses, "gates"), _seen(diagnoses)
-    by_scale = gates if gates.ndim == 4 else gates[..., None]  # (posts, layers, views, scales)
-    kept = [
-        by_scale[seen[:, view], :, view] for view in range(seen.shape[1])
-    ]  # (posts, layers, scales) each
-    return [
-        {
-            "name": f"layer {layer + 1}",
-            "views": [
-                [spread(part[:, layer, scale]) for scale in range(part.shape[2])]
-                if len(part)
-                else []
-                for part in kept
-            ],
-        }
-        for layer in range(by_scale.shape[1])
-    ]
+def _gate_quantiles(diagnoses: Sequence[InstanceDiagnosis]) -> list[dict[str, Any]]:
+    """Compute quantiles of the gates over the instances that have the view.
+
+    Returns:
+        For each layer its ``name``, and ``views`` with the quantiles of each scale.
+    """
+    gates = _stack(diagnoses, "gates").numpy()  # (instances, layers, views[, scales])
+    if gates.ndim == 3:
+        gates = gates[..., None]  # (instances, layers, views, scales)
+    readable = _readable_views(diagnoses)  # (instances, views)
+    num_layers, num_views, num_scales = gates.shape[1:]
+    layers = []
+    for layer in range(num_layers):
+        views = []
+        for view in range(num_views):
+            of_view = gates[readable[:, view], layer, view]  # (instances with the view, scales)
+            scales = range(num_scales) if len(of_view) else ()
+            views.append([quantiles(of_view[:, scale]) for scale in scales])
+        layers.append({"name": f"layer {layer + 1}", "views": views})
+    return layers
 
 
-def _number_histograms(values: dict[str, list[Tensor]]) -> Iterator[dict[str, Any]]:
-    """Distributions over the posts of what is one number a post, or one a hidden unit."""
-    if "relevance" in values:
-        gates = torch.tanh(torch.stack(values["relevance"])).tolist()
+def _histograms(
+    diagnoses: Sequence[InstanceDiagnosis],
+    swapped: Sequence[InstanceDiagnosis],
+    names: set[str],
+) -> Iterator[dict[str, Any]]:
+    """Yield the distributions of values that relate text and picture.
+
+    Args:
+        diagnoses: Diagnoses of a sample.
+        swapped: Diagnoses of the same instances with swapped pictures.
+        names: Names of the values that all instances have.
+    """
+    if "relevance" in names:
+        gates = torch.tanh(_stack(diagnoses, "relevance")).tolist()
         yield histogram("Relevance gate, tanh(β)", {"posts": gates}, -1, 1)
-    if "correlation" in values:
-        yield correlation_histogram(torch.stack(values["correlation"]))
+    if "correlation" in names:
+        yield correlation_histogram(_stack(diagnoses, "correlation"))
+    if "match" in names:
+        yield _match_histogram(diagnoses, swapped)
+    yield from _similarity_histograms(diagnoses)
 
 
 def _match_histogram(
-    values: dict[str, list[Tensor]], swapped: Sequence[InstanceDiagnosis]
-) -> Iterator[dict[str, Any]]:
-    """The match score of right pictures beside that of other posts' pictures; 0 stands for no picture."""
-    if "match" in values:
-        pairs = {
-            "its own picture": values["match"],
-            "another's picture": [f.values["match"] for f in swapped],
-        }
-        scores = {
-            name: [score.item() for score in told if score > 0] for name, told in pairs.items()
-        }
-        series = {name: told for name, told in scores.items() if told}
-        yield histogram("Match of text and picture, which comes in above 0.5", series, 0, 1)
+    diagnoses: Sequence[InstanceDiagnosis], swapped: Sequence[InstanceDiagnosis]
+) -> dict[str, Any]:
+    """Compute the distributions of match scores with own and with swapped pictures."""
+    series = {}
+    for name, group in ((_OWN_PICTURE, diagnoses), (_SWAPPED_PICTURE, swapped)):
+        scores = [diagnosis.values["match"].item() for diagnosis in group]
+        # A score of 0 stands for an instance without a picture.
+        of_pictures = [score for score in scores if score > 0]
+        if of_pictures:
+            series[name] = of_pictures
+    caption = "Match of text and picture (the picture is used above 0.5)"
+    return histogram(caption, series, 0, 1)
 
 
-def _similarities(diagnoses: Sequence[InstanceDiagnosis]) -> Iterator[dict[str, Any]]:
-    """Similarities of texts with their own and with other pictures of their batches."""
+def _similarity_histograms(diagnoses: Sequence[InstanceDiagnosis]) -> Iterator[dict[str, Any]]:
+    """Yield the distributions of similarities with own pictures and with others of the batch."""
     for name, title in SIMILARITIES.items():
-        told = [diagnosis for diagnosis in diagnoses if name in diagnosis.values]
-        if told:
-            pairs = [pair for diagnosis in told for pair in _pairs(diagnosis, name)]
-            series = {
-                "its own picture": [score for score, is_own in pairs if is_own],
-                "other pictures": [score for score, is_own in pairs if not is_own],
-            }
-            yield histogram(f"Similarity of text and picture, {title}", series, -1, 1, bins=40)
-
-
-def _pairs(diagnosis: InstanceDiagnosis, name: str) -> list[tuple[float, bool]]:
-    """The similarity of a text with every picture of its batch, and whether the picture is its own."""
-    scores, own = diagnosis.values[name].tolist(), diagnosis.instance.views[0]
-    pairs = zip(scores, diagnosis.batch_mates, strict=True)
-    return [(score, other.views[0] == own) for score, other in pairs if other.views[0] is not None]
+        with_similarity = [diagnosis for diagnosis in diagnoses if name in diagnosis.values]
+        if not with_similarity:
+            continue
+        series: dict[str, list[float]] = {_OWN_PICTURE: [], _OTHER_PICTURES: []}
+        for diagnosis in with_similarity:
+            own_picture = diagnosis.instance.views[0]
+            scores = diagnosis.values[name].tolist()
+            for score, mate in zip(scores, diagnosis.batch_mates, strict=True):
+                picture = mate.views[0]
+                if picture is not None:
+                    kind = _OWN_PICTURE if picture == own_picture else _OTHER_PICTURES
+                    series[kind].append(score)
+        yield histogram(f"Similarity of text and picture, {title}", series, -1, 1, bins=40)
 
 
 def _typical_paths(
     target: DiagnosisTarget, diagnoses: Sequence[InstanceDiagnosis]
 ) -> dict[str, Any]:
-    """The paths of one post: of middling relevance where there is one."""
-    ranked = sorted(
-        diagnoses, key=lambda diagnosis: float(diagnosis.values.get("relevance", torch.zeros(())))
-    )
-    chosen = ranked[len(ranked) // 2]
-    diagram = path_diagram(chosen.values["paths"].numpy(), target.units)
-    return {**diagram, "words": " ".join(chosen.instance.post.words), "id": chosen.instance.post.id}
-
-
-def _scatters(diagnoses: Sequence[InstanceDiagnosis]) -> list[dict[str, Any]]:
-    """Maps of what lies close together, coloured by gold label."""
-    scatters = []
-    if "routing" in diagnoses[0].values:
-        vectors = np.stack(
-            [diagnosis.values["routing"].flatten().numpy() for diagnosis in diagnoses]
-        )
-        points = [
-            (vector, diagnosis.gold or "nothing", diagnosis)
-            for vector, diagnosis in zip(vectors, diagnoses, strict=True)
-        ]
-        scatters.append(_scatter("Routing vectors of posts", points, _MOST_THUMBNAILS))
-    for name, caption in (
-        ("representation", "What is classified"),
-        ("unprompted", "The same without the prompt"),
-    ):
-        if name in diagnoses[0].values:
-            scatters.append(_scatter(caption, _classified(diagnoses, name), 0))
-    return [scatter for scatter in scatters if scatter is not None]
-
-
-def _classified(
-    diagnoses: Sequence[InstanceDiagnosis], name: str
-) -> list[tuple[Any, str, InstanceDiagnosis]]:
-    """Vectors of gold entities' first words, or of pairs, each with its gold label."""
-    points = []
-    for diagnosis in diagnoses:
-        rows = diagnosis.values[name].numpy()
-        if diagnosis.instance.relation is not None:
-            points.append((rows[0], diagnosis.gold, diagnosis))
-        else:
-            entities = [
-                entity for entity in diagnosis.instance.post.entities if entity.start < len(rows)
-            ]
-            points += [(rows[entity.start], entity.type, diagnosis) for entity in entities]
-    return points[:_MOST_POINTS]
-
-
-def _scatter(
-    caption: str, points: Sequence[tuple[Any, str, InstanceDiagnosis]], thumbnails: int
-) -> dict[str, Any] | None:
-    """A map by t-SNE; None of too few points. The first points show their pictures."""
-    places = embed(np.stack([vector for vector, _, _ in points])) if points else None
-    if places is None:
-        return None
-    labels = [label for _, label, _ in points]
-    numbers = colours(labels)
-    drawn = [
-        {
-            "x": x,
-            "y": y,
-            "colour": numbers[label],
-            "title": f"{label}: {' '.join(diagnosis.instance.post.words)}",
-            "uri": picture_uri(diagnosis.instance.views[0], _THUMBNAIL_SIDE)
-            if place < thumbnails
-            else None,
-        }
-        for place, ((_, label, diagnosis), (x, y)) in enumerate(
-            zip(points, places.tolist(), strict=True)
-        )
-    ]
-    return {"caption": caption, "points": drawn, "legend": legend(labels)}
+    """Lay out the paths of the post with the median relevance."""
+    no_relevance = torch.zeros(())
+    ranked = sorted(diagnoses, key=lambda entry: float(entry.values.get("relevance", no_relevance)))
+    median = ranked[len(ranked) // 2]
+    diagram = path_diagram(median.values["paths"].numpy(), target.units)
+    post = median.instance.post
+    return {**diagram, "words": " ".join(post.words), "id": post.id}

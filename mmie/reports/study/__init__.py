@@ -1,1 +1,3 @@
-"""Study reports: low-resource, cross-task and cross-domain."""
+"""Results of the papers' studies: low resource, cross-task and cross-domain."""
+
+__all__ = ["page", "points", "study"]

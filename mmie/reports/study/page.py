@@ -1,152 +1,162 @@
-"""A study as a table for the terminal, as one HTML page that opens without a network, as Markdown, and as JSON."""
+"""Study as a table for the terminal, and as HTML page, Markdown and JSON that need no network."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
 from markupsafe import Markup
-from rich.table import Column, Table
+from rich.table import Table
 
-from mmie.reports.charts import Measured, can_draw, grouped_bars, share_lines
-from mmie.reports.comparison.page import (
-    build_environment,
-    escape_markdown,
+from mmie.reports.charts import SeedScores, can_draw, grouped_bars, share_curves
+from mmie.reports.rendering import (
+    html_environment,
     p_value,
     percent,
+    render_markdown_report,
     signed,
+    write_texts,
 )
-from mmie.reports.statistics import Difference
-from mmie.reports.study.study import Kind, Row, Study
+from mmie.reports.study.points import StudyKind
+from mmie.reports.study.study import Study, StudyRow
 
 
-class Words(NamedTuple):
-    """What a study is called.
+class StudyTexts(NamedTuple):
+    """Texts of a page that depend on the kind of the study.
 
     Attributes:
-        title: The page's title.
-        lead: What was done.
-        setting: Head of the column of what it varies.
-        against: What a difference is to.
+        title: Title of the page.
+        lead: Description of the runs.
+        setting: Head of the column of what the study varies.
+        reference: Point that differences refer to.
     """
 
     title: str
     lead: str
     setting: str
-    against: str
+    reference: str
 
 
-WORDS: Mapping[Kind, Words] = {
-    "low-resource": Words(
-        "How much training data does it need?",
-        "Each method was trained on a share of the training split, drawn anew by each seed, and tested on the whole "
-        "test split.",
-        "Share",
-        "the largest share",
+class StudySection(NamedTuple):
+    """Section of a page.
+
+    Attributes:
+        title: Title of the section.
+        rows: Rows of its table.
+        figure: Its figure; None without matplotlib.
+    """
+
+    title: str
+    rows: Sequence[StudyRow]
+    figure: Markup | None
+
+
+TEXTS: Mapping[StudyKind, StudyTexts] = {
+    "low-resource": StudyTexts(
+        title="How much training data does it need?",
+        lead="Each method was trained on a share of the training split, which each seed draws "
+        "anew, and tested on the whole test split.",
+        setting="Share",
+        reference="the largest share",
     ),
-    "cross-task": Words(
-        "Does one task help the other?",
-        "Each task was trained from its own first weights, and from the best weights of the other task's run of the "
-        "same seed, with a new head.",
-        "Start",
-        "own weights",
+    "cross-task": StudyTexts(
+        title="Does one task help the other?",
+        lead="Each task was trained from its own initial weights, and from the best weights of "
+        "the other task's run of the same seed, with a new head.",
+        setting="Start",
+        reference="own weights",
     ),
-    "cross-domain": Words(
-        "Does it carry over to another corpus?",
-        "Each method was trained on each corpus, and its best weights tested on both.",
-        "Training",
-        "training on the corpus of the test",
+    "cross-domain": StudyTexts(
+        title="Does it carry over to another corpus?",
+        lead="Each method was trained on each corpus, and its best weights were tested on both.",
+        setting="Training",
+        reference="training on the corpus of the test",
     ),
 }
 
 
-def render_study(study: Study) -> Table:
-    """A row a point, for the terminal; precision and recall are in the files."""
-    words = WORDS[study.kind]
-    names = ("corpus", "method", words.setting.lower(), "F1", "difference", "p", "published")
-    table = Table(*(Column(name, overflow="fold") for name in names), title=words.title)
+def study_table(study: Study) -> Table:
+    """Build a table with a row for each point, without precision and recall."""
+    texts = TEXTS[study.kind]
+    table = Table(title=texts.title)
+    names = ("corpus", "method", texts.setting.lower(), "F1", "difference", "p", "published")
+    for name in names:
+        table.add_column(name, overflow="fold")
     for row in study.rows:
-        published = "" if row.published is None else f"{row.published:.2f}"
-        table.add_row(
-            row.tested,
-            row.system,
-            row.setting,
-            percent(row.scores["f1"]),
-            *_told(row.against),
-            published,
-        )
+        difference, p, published = "", "", ""
+        if row.against is not None:
+            difference = signed(100 * row.against.difference)
+            p = p_value(row.against.p_holm)
+        if row.published is not None:
+            published = f"{row.published:.2f}"
+        f1 = percent(row.scores["f1"])
+        table.add_row(row.tested, row.system, row.setting, f1, difference, p, published)
     return table
 
 
-def _told(against: Difference | None) -> tuple[str, str]:
-    """A difference in points, and its p-value."""
-    return (
-        ("", "") if against is None else (signed(100 * against.difference), p_value(against.p_holm))
-    )
-
-
 def write_study(study: Study, folder: Path) -> list[Path]:
-    """Write ``study.html``, ``study.md`` and ``study.json``; gives their paths.
+    """Write ``study.html``, ``study.md`` and ``study.json``.
 
     Args:
         study: The study.
-        folder: Where the files go; made if need be.
+        folder: Folder of the files, made if it does not exist.
+
+    Returns:
+        The files.
+
+    Raises:
+        OSError: A file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     record = json.dumps(asdict(study), indent=2, ensure_ascii=False) + "\n"
     texts = {"study.html": to_html(study), "study.md": to_markdown(study), "study.json": record}
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    return [folder / name for name in texts]
+    return write_texts(folder, texts)
 
 
 def to_html(study: Study) -> str:
-    """The page: style, script and figures inside, every text from data escaped."""
-    template = build_environment(True).get_template("study.html")
+    """Render a study as a page that holds its style, script and figures."""
+    template = html_environment().get_template("study.html")
     return template.render(
-        study=study, words=WORDS[study.kind], sections=_sections(study), can_draw=can_draw()
+        study=study, texts=TEXTS[study.kind], sections=_sections(study), can_draw=can_draw()
     )
 
 
 def to_markdown(study: Study) -> str:
-    """The tables of a study as Markdown, without figures."""
-    template = build_environment(False, escape_markdown).get_template("study.md")
-    text = template.render(study=study, words=WORDS[study.kind])
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    """Render the tables of a study as Markdown, without figures."""
+    return render_markdown_report("study.md", study=study, texts=TEXTS[study.kind])
 
 
-def _sections(study: Study) -> list[tuple[str, Sequence[Row], Markup | None]]:
-    """Title, rows and figure of each section: one a corpus for low resource, else one for both corpora."""
-    tested = list(dict.fromkeys(row.tested for row in study.rows))
+def _sections(study: Study) -> list[StudySection]:
+    """Divide a study into one section for each corpus in low resource, else one for all corpora."""
+    by_corpus: dict[str, list[StudyRow]] = {}
+    for row in study.rows:
+        by_corpus.setdefault(row.tested, []).append(row)
     if study.kind != "low-resource":
-        groups = {name: _bars([row for row in study.rows if row.tested == name]) for name in tested}
-        return [
-            (
-                " and ".join(tested),
-                study.rows,
-                Markup(grouped_bars(groups, "bars")) if can_draw() else None,
-            )
-        ]
-    sections: list[tuple[str, Sequence[Row], Markup | None]] = []
-    for number, name in enumerate(tested):
-        rows = [row for row in study.rows if row.tested == name]
-        figure = Markup(share_lines(_lines(rows), f"shares{number}")) if can_draw() else None
-        sections.append((name, rows, figure))
+        figure = _draw_bars(by_corpus) if can_draw() else None
+        return [StudySection(" and ".join(by_corpus), study.rows, figure)]
+    sections = []
+    for index, (corpus, rows) in enumerate(by_corpus.items()):
+        figure = _draw_shares(rows, f"shares{index}") if can_draw() else None
+        sections.append(StudySection(corpus, rows, figure))
     return sections
 
 
-def _bars(rows: Sequence[Row]) -> dict[str, Measured]:
-    """The bars of one corpus."""
-    return {row.setting: Measured(row.scores["f1"].values, row.published) for row in rows}
+def _draw_bars(rows_by_corpus: Mapping[str, Sequence[StudyRow]]) -> Markup:
+    """Draw a group of bars for each corpus, with a bar for each setting."""
+    groups = {}
+    for corpus, rows in rows_by_corpus.items():
+        groups[corpus] = {row.setting: _seed_scores(row) for row in rows}
+    return Markup(grouped_bars(groups, "bars"))
 
 
-def _lines(rows: Sequence[Row]) -> dict[str, dict[float, Measured]]:
-    """The line of each system of one corpus."""
-    lines: dict[str, dict[float, Measured]] = {}
+def _draw_shares(rows: Sequence[StudyRow], name: str) -> Markup:
+    """Draw a line over the shares for each system on one corpus."""
+    curves: dict[str, dict[float, SeedScores]] = {}
     for row in rows:
-        lines.setdefault(row.system, {})[row.share] = Measured(
-            row.scores["f1"].values, row.published
-        )
-    return lines
+        curves.setdefault(row.system, {})[row.share] = _seed_scores(row)
+    return Markup(share_curves(curves, name))
+
+
+def _seed_scores(row: StudyRow) -> SeedScores:
+    """Return the F1 of a row as a chart shows it."""
+    return SeedScores(row.scores["f1"].values, row.published)

@@ -1,1 +1,7 @@
 """Feature cache and the callback that fills it."""
+
+__all__ = [
+    "cache",
+    "callback",
+    "provider",
+]

@@ -50,7 +50,7 @@ class FeatureCache:
     Args:
         root: Folder of all caches.
         name: Name of the cache, for readers of the folder.
-        identity: Everything that a row depends on beside its key; another identity is another cache.
+        identity: Everything that a row depends on beside its key. Each identity has its own cache.
         dtype: Type of the rows on disk.
     """
 
@@ -84,11 +84,11 @@ class FeatureCache:
         self._map_new_shards(verify=False)
 
     def refresh(self) -> None:
-        """Map the shards that this process or others have written; remove damaged ones."""
+        """Map the shards that this process or others have written, and remove damaged ones."""
         self._map_new_shards(verify=True)
 
     def rows(self, keys: Sequence[str | None]) -> Tensor:
-        """Return the rows of some keys, (keys, width); 0 where the key is None.
+        """Return the rows of some keys, (keys, width). The rows of None are 0.
 
         Raises:
             KeyError: A key has no row.
@@ -180,7 +180,7 @@ class FeatureCache:
     def _with_progress(
         self, loaded: Iterable[_Item], num_batches: int, num_missing: int, num_sources: int
     ) -> Iterable[_Item]:
-        """Show progress on a terminal; elsewhere print one line."""
+        """Show progress on a terminal, or print one line elsewhere."""
         rank, _ = rank_and_world_size()
         console = Console(stderr=True)
         hidden = rank > 0 or not console.is_terminal
@@ -197,7 +197,7 @@ class FeatureCache:
         )
 
     def _map_new_shards(self, verify: bool) -> None:
-        """Map the files that are not mapped yet; remove damaged ones.
+        """Map the files that are not mapped yet, and remove damaged ones.
 
         Args:
             verify: Whether to compare the bytes of each file with its name.

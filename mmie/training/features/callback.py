@@ -11,6 +11,7 @@ trains on pixels            uint8 views; normalised on the device       a row fo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -112,7 +113,9 @@ class FeatureProviderFactory:
             training: Whether the instances are trained on.
         """
         specs = [spec for spec in self.module.feature_specs() if training or not spec.training_only]
-        cached = [spec for spec in specs if self._is_cached(spec)]
+        cached = [] if self.folder is None else specs
+        if self.is_trial:
+            cached = [spec for spec in cached if spec.required]
         lacks_views = any(spec.source == "views" and spec not in cached for spec in specs)
         provider = CachedFeatureProvider(reads_pixels=self.module.reads_pixels or lacks_views)
         if self.folder is None:
@@ -137,14 +140,10 @@ class FeatureProviderFactory:
             )
         return provider
 
-    def _is_cached(self, spec: FeatureSpec) -> bool:
-        """Tell whether features are read from a cache."""
-        return self.folder is not None and (spec.required or not self.is_trial)
-
     def _picture_keys(self, instances: Sequence[Instance]) -> dict[Path, str]:
-        """Return the digest of every readable picture; views without one are masked."""
-        named = (path for instance in instances for path in instance.views if path is not None)
-        paths = dict.fromkeys(named)
+        """Return the digest of every readable picture. Views without one are masked."""
+        views = chain.from_iterable(instance.views for instance in instances)
+        paths = dict.fromkeys(path for path in views if path is not None)
         if not paths:
             return {}
         keys = picture_digests(paths, self.data.transform.max_pixels)

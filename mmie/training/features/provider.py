@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,11 @@ class CachedFeatureProvider:
     pixel_cache: FeatureCache | None = None
 
     def pixels(self, instances: Sequence[Instance], transform: ImageTransform) -> Tensor | None:
-        """Return views of instances, (batch, views, 3, size, size) uint8; None if not cached."""
+        """Return the cached views of instances, (batch, views, 3, size, size) uint8, or None."""
         if self.pixel_cache is None:
             return None
-        keys = [self._picture_key(path) for instance in instances for path in instance.views]
-        rows = self.pixel_cache.rows(keys)  # (batch * views, 3 * size * size)
+        paths = chain.from_iterable(instance.views for instance in instances)
+        rows = self.pixel_cache.rows(list(map(self._picture_key, paths)))
         return rows.view(len(instances), -1, 3, transform.size, transform.size)
 
     def attach(self, batch: Batch, instances: Sequence[Instance]) -> Batch:
@@ -52,19 +53,16 @@ class CachedFeatureProvider:
             cache = self.caches[spec.name]
             if not spec.is_visual:
                 return cache.rows([text_key(spec, instance) for instance in instances])
-            readable = spec.view_mask(batch).tolist()
-            keys = [
-                self._picture_key(path)
-                for instance, mask in zip(instances, readable, strict=True)
-                for path, is_readable in zip(instance.views, mask, strict=False)
-                if is_readable
-            ]
+            keys: list[str | None] = []
+            for instance, mask in zip(instances, spec.view_mask(batch), strict=True):
+                readable = compress(instance.views, mask.tolist())
+                keys += map(self._picture_key, readable)
             return cache.rows(keys)
 
         return attach_features(batch, self.specs, rows)
 
     def _picture_key(self, path: Path | None) -> str | None:
-        """Return the key of a picture's rows; None where an instance has no view."""
+        """Return the key of a picture's rows, or None for an instance without the view."""
         return None if path is None else self.picture_keys[path]
 
 
@@ -104,12 +102,15 @@ def fill_features(
         )
         return cache
     count = 1 if spec.source == "picture" else None
-    paths = [path for instance in instances for path in instance.views[:count] if path is not None]
-    if not paths:
+    files: dict[str, Path] = {}
+    for instance in instances:
+        for path in instance.views[:count]:
+            if path is not None:
+                files[picture_keys[path]] = path
+    if not files:
         return None
     settings = {"resize": transform.resize, "image_size": transform.size}
     cache = FeatureCache(folder, _title(spec), {**spec.identity, **settings})
-    files = {picture_keys[path]: path for path in paths}
     compute = _in_full_batches(spec.compute)
     cache.fill(
         files,
@@ -132,7 +133,7 @@ def fill_pixels(
 
 def decode_views(paths: Sequence[Path], transform: ImageTransform) -> Tensor:
     """Decode picture files to views, (files, 3, size, size) uint8."""
-    return torch.stack([transform(path) for path in paths])
+    return torch.stack(list(map(transform, paths)))
 
 
 def text_key(spec: FeatureSpec, instance: Instance) -> str:

@@ -1,0 +1,141 @@
+"""Tables of methods, their published scores and switches, for the terminal and as Markdown."""
+
+from collections.abc import Sequence
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from mmie.methods import ExtractionModule
+from mmie.methods.papers import CORPORA, Paper
+from mmie.reports.methods import (
+    MethodClass,
+    own_paper,
+    parents_with_arguments,
+    public_path,
+    summary_of,
+    switches,
+)
+
+
+def methods_table(methods: Sequence[MethodClass]) -> Table:
+    """Build a table with a row for each method and its published F1."""
+    table = Table(title="Methods and published F1")
+    for name in ("method", "tasks", "paper"):
+        table.add_column(name, overflow="fold")
+    for corpus in CORPORA:
+        table.add_column(corpus.replace("Twitter", "T"), justify="right", no_wrap=True)
+    for method in methods:
+        citation = f"{_authors(method.paper)} {method.paper.year}" if method.paper else ""
+        table.add_row(method.__name__, _tasks(method), citation, *_published_f1(method))
+    return table
+
+
+def method_details(method: MethodClass) -> Group:
+    """Build the paper of a method, all results that it reports, and the method's switches."""
+    parts: list[Text | Table] = [Text(f"{public_path(method)}: {summary_of(method)}")]
+    if method.paper is not None:
+        parts.append(Text(f"{method.paper.title}. {_citation(method.paper)}, {method.paper.url}"))
+    paper = own_paper(method)
+    if paper is not None:
+        if paper.remark:
+            parts.append(Text(paper.remark))
+        parts.append(_results_table(paper))
+        if paper.ablations:
+            parts.append(_ablation_table(paper))
+    if switches(method):
+        parts.append(_switch_table(method))
+    parents = " and ".join(parents_with_arguments(method))
+    return Group(*parts, Text(f"It takes the arguments of {parents} as well."))
+
+
+def methods_markdown(methods: Sequence[MethodClass]) -> str:
+    """Build the table of methods in the README."""
+    rows = [
+        ["class", "pictures", "text", "paper", *CORPORA],
+        ["---"] * 4 + ["---:"] * len(CORPORA),
+    ]
+    for method in methods:
+        paper = own_paper(method)
+        if paper is None:
+            description = [summary_of(method).rstrip("."), ""]
+        else:
+            description = [paper.pictures, paper.text]
+        link = f"[{_citation(method.paper)}]({method.paper.url})" if method.paper else ""
+        rows.append([f"`{public_path(method)}`", *description, link, *_published_f1(method)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _tasks(method: MethodClass) -> str:
+    """Name the tasks that the paper reports, or ``pretraining`` if there are no predictions."""
+    # Only a pretraining is monitored by something else than F1.
+    if method.monitor != ExtractionModule.monitor:
+        return "pretraining"
+    paper = own_paper(method)
+    if paper is None:
+        return ""
+    return ", ".join(task.upper() for task in paper.tasks)
+
+
+def _citation(paper: Paper) -> str:
+    """Return authors, venue and year."""
+    return f"{_authors(paper)}, {paper.venue} {paper.year}"
+
+
+def _authors(paper: Paper) -> str:
+    """Name one or two authors, or the first of more."""
+    first, *others = paper.authors.split(", ")
+    return f"{first} et al." if len(others) > 1 else " and ".join([first, *others])
+
+
+def _published_f1(method: MethodClass) -> list[str]:
+    """Return the published F1 on each corpus, empty if there is none."""
+    paper = own_paper(method)
+    if paper is None:
+        return [""] * len(CORPORA)
+    cells = []
+    for corpus in CORPORA:
+        scores = paper.score(corpus)
+        cells.append(_cell(scores.f1) if scores else "")
+    return cells
+
+
+def _results_table(paper: Paper) -> Table:
+    """Build a table of all published results."""
+    table = Table("corpus", "setting", "P", "R", "F1", "F1 by type", title="Published, in percent")
+    for result in paper.published:
+        scores = result.scores
+        by_type = ", ".join(f"{name} {_cell(value)}" for name, value in result.by_type.items())
+        table.add_row(
+            result.corpus,
+            result.setting,
+            _cell(scores.precision),
+            _cell(scores.recall),
+            _cell(scores.f1),
+            by_type,
+        )
+    return table
+
+
+def _ablation_table(paper: Paper) -> Table:
+    """Build a table of the published ablations, named by their overlay."""
+    table = Table("configs/ablations/", *CORPORA, title="Ablations, published F1")
+    for name, scores in paper.ablations.items():
+        table.add_row(f"{name}.yaml", *(_cell(scores.get(corpus)) for corpus in CORPORA))
+    return table
+
+
+def _switch_table(method: MethodClass) -> Table:
+    """Build a table of the arguments of the method's own constructor."""
+    table = Table(title="Switches (--model.init_args.NAME)")
+    for name in ("switch", "type", "default", ""):
+        table.add_column(name, overflow="fold")
+    for switch in switches(method):
+        cells = (switch.name, switch.type, repr(switch.default), switch.text)
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _cell(score: float | None) -> str:
+    """Format a published score, empty if there is none."""
+    return "" if score is None else f"{score:.2f}"

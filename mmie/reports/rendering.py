@@ -1,0 +1,131 @@
+"""Templates of HTML and Markdown reports, and the number formats that they share."""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from mmie.reports.statistics import SCORE_NAMES, MeanAndDeviation
+from mmie.utils.files import atomic_write_text
+
+TASK_NAMES = {"ner": "entities", "re": "relations"}
+"""Names of what each task predicts."""
+_NO_VALUE = "\N{EN DASH}"
+_SMALLEST_P = 0.0001
+
+
+def percent(value: float | MeanAndDeviation | None, digits: int = 2) -> str:
+    """Format a score in percent, with the standard deviation over several seeds.
+
+    >>> percent(0.5), percent(MeanAndDeviation(0.5, 0.01, (0.49, 0.51))), percent(None)
+    ('50.00', '50.00 ± 1.00', '–')
+    """
+    if value is None:
+        return _NO_VALUE
+    if not isinstance(value, MeanAndDeviation):
+        return f"{100 * value:.{digits}f}"
+    mean = f"{100 * value.mean:.{digits}f}"
+    if value.std is None:
+        return mean
+    return f"{mean} \N{PLUS-MINUS SIGN} {100 * value.std:.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """Format a difference with its sign.
+
+    >>> signed(-1.5), signed(0.25), signed(0.001)
+    ('−1.50', '+0.25', '0.00')
+    """
+    if value is None:
+        return _NO_VALUE
+    rounded = round(value, digits)
+    sign = ""
+    if rounded > 0:
+        sign = "+"
+    elif rounded < 0:
+        sign = "\N{MINUS SIGN}"
+    return f"{sign}{abs(rounded):.{digits}f}"
+
+
+def p_value(value: float) -> str:
+    """Format a p-value with two significant digits.
+
+    >>> p_value(0.0347), p_value(0.00009)
+    ('0.035', '< 0.0001')
+    """
+    return f"< {_SMALLEST_P:.4f}" if value < _SMALLEST_P else f"{value:.2g}"
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """Format a number with separators between thousands.
+
+    >>> number(1234567, 0), number(None)
+    ('1,234,567', '–')
+    """
+    return _NO_VALUE if value is None else f"{value:,.{digits}f}"
+
+
+def escape_markdown(value: object) -> str:
+    r"""Escape a text for Markdown, also for a cell of a table.
+
+    >>> escape_markdown("a|b <i>")
+    'a\\|b \\<i\\>'
+    """
+    text = " ".join(str(value).split())
+    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", text)
+
+
+def html_environment() -> Environment:
+    """Build the environment of HTML templates, which escapes every inserted text."""
+    return _build_environment(autoescape=True)
+
+
+def render_markdown_report(template: str, **values: Any) -> str:
+    """Fill in a Markdown template, and reduce runs of blank lines to one.
+
+    Args:
+        template: File name of the template.
+        **values: Values that the template inserts, escaped.
+    """
+    environment = _build_environment(autoescape=False, finalize=escape_markdown)
+    text = environment.get_template(template).render(**values)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
+    """Write text files into a folder, which is made if it does not exist.
+
+    Args:
+        folder: The folder.
+        texts: Content of each file, by file name.
+
+    Returns:
+        The files, in the given order.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    files = []
+    for name, text in texts.items():
+        atomic_write_text(folder / name, text)
+        files.append(folder / name)
+    return files
+
+
+def _build_environment(
+    autoescape: bool, finalize: Callable[[object], Any] | None = None
+) -> Environment:
+    """Build a template environment with the number formats as filters."""
+    environment = Environment(
+        loader=PackageLoader("mmie.reports"),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=finalize,
+    )
+    environment.filters.update(percent=percent, signed=signed, p_value=p_value, number=number)
+    environment.globals.update(task_names=TASK_NAMES, score_names=SCORE_NAMES)
+    return environment

@@ -1,0 +1,165 @@
+"""`mmie compare`, `mmie diagnose` and `mmie methods`, with real fits through the command."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+from helpers.command import run, succeed, tiny_options
+from helpers.html import ParsedPage, parse_static_page
+from PIL import Image
+
+from mmie.methods import papers
+from mmie.methods.papers import CORPORA, Paper
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="module")
+def compared(demo_root, tmp_path_factory):
+    """Folder and outcome of `mmie compare` for two real runs on a demo corpus."""
+    folder = tmp_path_factory.mktemp("compared")
+    for method, epochs in (("text_only", 4), ("hvpnet", 1)):
+        run_dir = folder / "runs" / method
+        demo = ["--data.corpus.class_path=mmie.data.DemoCorpus", f"--trainer.max_epochs={epochs}"]
+        succeed("fit", *tiny_options(method, demo_root, run_dir), *demo)
+        succeed("test", f"--config={run_dir / 'config.yaml'}")
+    shuffled = ["--data.pictures=shuffled", "--seed_everything=5"]
+    succeed("test", f"--config={folder / 'runs' / 'hvpnet' / 'config.yaml'}", *shuffled)
+    options = [f"--out={folder / 'out'}", "--resamples=500", "--diagnose=6"]
+    return folder, succeed("compare", folder / "runs", *options)
+
+
+def check_one_line(outcome, *parts):
+    """Check that a command failed with one line that has these parts."""
+    assert outcome.status in (1, 2)
+    assert outcome.err.startswith("mmie: ")
+    assert outcome.err.count("\n") == 1
+    assert [part for part in parts if part not in outcome.err] == []
+
+
+def test_two_real_runs_are_compared(compared):
+    folder, outcome = compared
+    out = folder / "out"
+    assert outcome.out.splitlines()[-1] == str(out / "comparison.html")
+    for name in ("TextOnly", "HVPNet", "best possible"):
+        assert name in outcome.out
+    content = json.loads((out / "comparison.json").read_text())
+    assert content["untested"] == []
+    (comparison,) = content["comparisons"]
+    assert 0 < comparison["text_bound"] < 1
+    hvpnet, text_only = sorted(comparison["rows"], key=lambda row: row["name"])
+    assert set(hvpnet["pictures"]) == {"right", "shuffled"}
+    assert set(text_only["pictures"]) == {"none"}
+    assert hvpnet["cost"]["samples_per_second"] > 0
+    titles = [part["title"].split()[0] for part in comparison["slices"]]
+    assert titles == ["Length", "Picture", "Occurrences"]
+    assert list(comparison["insights"]) == ["HVPNet"]
+    views = comparison["insights"]["HVPNet"]["views"]
+    assert [view["name"] for view in views][:2] == ["picture", "crop 1"]
+    assert views[0]["count"] <= comparison["insights"]["HVPNet"]["count"] == 6
+    html = (out / "comparison.html").read_text()
+    assert "Diagnosis of HVPNet" in html
+    assert "&lt;!doctype html&gt;" in html
+    page = ParsedPage(html)
+    assert page.images
+    assert "HVPNet" in (out / "comparison.md").read_text()
+
+
+def test_wrong_options_of_compare_give_one_line(compared):
+    for arguments, part in (
+        (["nowhere"], "nowhere"),
+        ([compared[0] / "runs", "--resamples=0"], "resamples"),
+        ([compared[0] / "runs", "--out=pyproject.toml"], "pyproject.toml"),
+        ([], "runs"),
+    ):
+        check_one_line(run("compare", *arguments), part)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_of_a_comparison_opens_in_a_browser(compared, tmp_path, scheme):
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        pytest.skip("there is no Chromium to open the page with")
+    picture = tmp_path / f"{scheme}.png"
+    options = [
+        "--headless",
+        "--no-sandbox",
+        f"--screenshot={picture}",
+        "--window-size=1400,4000",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+    ]
+    if scheme == "dark":
+        options += ["--force-dark-mode", "--enable-features=WebContentsForceDark"]
+    page = (compared[0] / "out" / "comparison.html").as_uri()
+    subprocess.run([browser, *options, page], check=True, timeout=60)
+    with Image.open(picture) as shown:
+        assert len(shown.convert("RGB").getcolors(2**24)) > 100
+
+
+def test_diagnose_writes_pages_of_a_run(demo_root, tmp_path):
+    folder = tmp_path / "run"
+    succeed("fit", *tiny_options("rap", demo_root, folder), "--trainer.limit_train_batches=2")
+    checkpoint = f"--checkpoint={folder / 'best.ckpt'}"
+    split, post = tmp_path / "new" / "split.html", tmp_path / "p.html"
+    outcome = succeed("diagnose", checkpoint, "--sample=10", f"--out={split}")
+    assert outcome.out.strip() == str(split)
+    assert "10 instances" in split.read_text(encoding="utf-8")
+    lines = (demo_root / "valid.jsonl").read_text(encoding="utf-8")
+    known = re.findall(r'^{"id": "(.+?)"', lines, re.MULTILINE)[2]
+    succeed("diagnose", checkpoint, f"--post={known}", "--split=valid", f"--out={post}")
+    text = post.read_text(encoding="utf-8")
+    assert f"post {known}" in text
+    parse_static_page(text)
+    check_one_line(run("diagnose", checkpoint, "--post=nobody"), "nobody", "has no such post")
+    check_one_line(run("diagnose", checkpoint, "--split=dev"), "split", "train")
+    no_root = f"--data.corpus.root={tmp_path / 'gone'}"
+    check_one_line(run("diagnose", checkpoint, no_root), "gone", "no such folder")
+    check_one_line(run("diagnose", "--checkpoint"), "checkpoint")
+    no_folder = f"--out={folder / 'best.ckpt' / 'page.html'}"
+    check_one_line(run("diagnose", checkpoint, "--sample=10", no_folder), "best.ckpt")
+    (folder / "config.yaml").unlink()
+    check_one_line(run("diagnose", checkpoint), "config.yaml", "--config")
+    check_one_line(run("diagnose"), "checkpoint")
+
+
+def test_methods_are_listed_with_their_scores():
+    methods = {entry["name"]: entry for entry in json.loads(succeed("methods", "--json").out)}
+    assert methods["RAP"]["paper"]["ablations"]["rap_wo_mrr"]["MNRE"] == 81.45
+    assert methods["MLNetPretraining"]["paper"] is None
+    assert methods["MLNetPretraining"]["url"] == papers.MLNET.url
+    assert methods["HVPNet"]["class"] == "mmie.methods.HVPNet"
+    table = succeed("methods").out
+    assert "pretraining" in table
+    for paper in vars(papers).values():
+        for corpus in CORPORA if isinstance(paper, Paper) else ():
+            scores = paper.score(corpus)
+            assert scores is None or f"{scores.f1:.2f}" in table
+
+
+def test_named_methods_are_described():
+    out = " ".join(succeed("methods", "dGhC").out.split())
+    for part in (
+        papers.DGHC.url,
+        "63.16",
+        "trained on",
+        "MISC",
+        "38.93",
+        "dghc_wo_gating.yaml",
+        "73.50",
+        "prompt_dim",
+    ):
+        assert part in out
+    assert "RSRNeT" not in out
+    both = succeed("methods", "rap", "rsrnet", "--json").out
+    assert [entry["name"] for entry in json.loads(both)] == ["RAP", "RSRNeT"]
+    out = " ".join(succeed("methods", "rsrnet").out.split())
+    assert "It takes the arguments of HVPNet and MultimodalModule and" in out
+
+
+def test_an_unknown_method_gives_one_line():
+    outcome = run("methods", "nope")
+    assert outcome.status == 1
+    assert outcome.out == ""
+    check_one_line(outcome, "mmie: no method 'nope': expected one of TextOnly, HVPNet")

@@ -1,0 +1,102 @@
+"""The page, Markdown and JSON of a comparison whose texts are hostile."""
+
+import json
+import re
+
+import pytest
+from helpers.comparison import summary_of
+from helpers.html import ParsedPage
+from helpers.run_folders import change_metrics, entity, prediction_line, write_run
+from PIL import Image
+
+from mmie.methods.papers import TEXT_ONLY
+from mmie.reports.comparison.insight import Insight
+from mmie.reports.comparison.page import published_gap, to_html, to_json, to_markdown
+from mmie.reports.statistics import mean_and_deviation
+
+HOSTILE = "<script>alert('x')</script> & | `code` \"quoted\""
+
+
+@pytest.fixture
+def hostile_summary(tmp_path):
+    """A summary in which every text from data is hostile, and one post has a picture."""
+    Image.new("RGB", (900, 300), "teal").save(tmp_path / "there.png")
+    gold = [entity(0, f"PER{HOSTILE}")]
+    words, image = [HOSTILE, "b", "c", "d"], str(tmp_path / "there.png")
+    name = f"id{HOSTILE}"
+    good = [
+        prediction_line(name, gold, gold, words, image),
+        prediction_line("2", gold, [], words),
+    ]
+    bad = [
+        prediction_line(name, gold, [], words, image),
+        prediction_line("2", gold, gold, words),
+    ]
+    shuffled = {"test_shuffled": {"test/f1": 0.25}}
+    return summary_of(
+        write_run(tmp_path / "a", good, text_lr=HOSTILE),
+        write_run(tmp_path / "b", bad, text_lr=0.2, sections=shuffled),
+    )
+
+
+def test_the_page_is_well_formed_and_loads_nothing(hostile_summary):
+    text = to_html([hostile_summary, hostile_summary], ["untested<b>"])
+    page = ParsedPage(text)
+    assert all(load.startswith("data:image/jpeg;base64,") for load in page.loads)
+    assert not re.search(r"@import|url\((?!#)|https?://(?!www\.w3\.org)", text)
+    assert all(picture["alt"] for picture in page.images)
+    assert len(page.images) == 2
+    assert page.headings[0] == 1
+    following = zip(page.headings, page.headings[1:], strict=False)
+    assert all(later <= earlier + 1 for earlier, later in following)
+    assert len(page.ids) == len(set(page.ids))
+    assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
+    assert len(max(page.loads, key=len)) < 20_000
+
+
+def test_every_text_from_data_is_escaped(hostile_summary):
+    page = ParsedPage(to_html([hostile_summary], ["untested<b>"]))
+    assert page.tags.count("script") == 1
+    shown = "".join(page.text)
+    for text in (f"id{HOSTILE}", f"PER{HOSTILE}", f"text_lr={HOSTILE}", "untested<b>"):
+        assert text in shown
+
+
+def test_markdown_tables_keep_their_columns(hostile_summary):
+    text = to_markdown([hostile_summary], ["untested"])
+    assert "<script>" not in text
+    for block in text.split("\n\n"):
+        rows = [row for row in block.splitlines() if row.startswith("|")]
+        columns = {re.sub(r"\\\|", "", row).count("|") for row in rows}
+        assert len(columns) <= 1, block
+
+
+def test_a_run_without_predictions_and_without_a_fit_is_shown(tmp_path):
+    folder = write_run(tmp_path / "run", lines=None)
+    change_metrics(folder, fit=None)
+    summary = summary_of(folder)
+    assert (summary.posts, summary.slices) == (0, ())
+    assert (summary.disagreements, summary.differences) == ((), ())
+    assert "50.00" in "".join(ParsedPage(to_html([summary])).text)
+    assert "50.00" in to_markdown([summary])
+
+
+def test_json_holds_the_numbers_without_the_pages_of_diagnoses(tmp_path):
+    views = ({"name": "picture", "count": 1, "support": 0.5, "helps": 1.0, "change": 0.25},)
+    insight = Insight(seed=1, count=1, views=views, page="<html></html>")
+    summary = summary_of(write_run(tmp_path / "run"), explain=lambda run: insight)
+    content = json.loads(to_json([summary], ["untested"]))
+    assert content["untested"] == ["untested"]
+    (comparison,) = content["comparisons"]
+    assert comparison["insights"] == {"RAP": {"seed": 1, "count": 1, "views": list(views)}}
+    assert comparison["rows"][0]["scores"]["f1"] == {"mean": 0.5, "std": None, "values": [0.5]}
+    page = ParsedPage(to_html([summary]))
+    assert "iframe" in page.tags
+    assert "+0.500" in "".join(page.text)
+
+
+def test_the_gap_is_in_percentage_points():
+    published = TEXT_ONLY.published[0]
+    gap = published_gap(mean_and_deviation([0.5]), published)
+    assert gap == pytest.approx(50 - published.scores.f1)
+    assert published_gap(mean_and_deviation([0.5]), None) is None

@@ -1,0 +1,53 @@
+"""The method and the split of a diagnosis."""
+
+import re
+
+import pytest
+
+from mmie.data import JsonlCorpus
+from mmie.methods import RAP, TextOnly
+from mmie.reports.diagnosis.target import (
+    DiagnosisError,
+    find_post,
+    load_target,
+    read_data_settings,
+)
+
+
+def test_an_unknown_post_is_an_error_that_names_similar_ids(build_target):
+    target = build_target("text_only")
+    known = target.instances[3].post.id
+    assert [instance.post.id for instance in find_post(target, known)] == [known]
+    with pytest.raises(DiagnosisError, match=re.escape(known)):
+        find_post(target, f"{known}x")
+    with pytest.raises(DiagnosisError, match=re.escape(target.instances[0].post.id)):
+        find_post(target, "~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~")
+
+
+def test_settings_are_those_of_the_run_or_of_a_named_file(tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("data: {task: ner}")
+    assert read_data_settings(tmp_path / "best.ckpt") == {"task": "ner"}
+    assert read_data_settings(tmp_path / "none" / "best.ckpt", config) == {"task": "ner"}
+    for text in ("model: 1", "", "data: ["):
+        config.write_text(text)
+        with pytest.raises(DiagnosisError, match=r"config.yaml.*--config"):
+            read_data_settings(tmp_path / "best.ckpt")
+
+
+def test_a_target_is_read_as_its_checkpoint_was_trained(save_checkpoint, demo_root):
+    checkpoint = save_checkpoint(TextOnly, "ner")
+    settings = {"pictures": "none", "batch_size": 1, "seed": 5}
+    target = load_target(checkpoint, JsonlCorpus(demo_root), settings, "valid")
+    assert isinstance(target.module, TextOnly)
+    assert (target.checkpoint, target.split) == (checkpoint, "valid")
+    assert target.data.schema == target.module.schema
+    assert target.data.seed == 5
+    assert len(target.instances) == 16
+    assert all(view is None for view in target.instances[0].views)
+
+
+def test_units_are_those_of_a_fusion_layer(build_target):
+    target = build_target("rap")
+    assert isinstance(target.module, RAP)
+    assert target.units == [type(unit).__name__ for unit in target.module.fusion.layers[0]]
