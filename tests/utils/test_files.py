@@ -109,7 +109,7 @@ def test_plain_yaml_is_read(tmp_path):
     assert read_yaml(file) is None
 
 
-def test_aliases_that_spell_out_too_many_values_are_refused(tmp_path):
+def test_aliases_that_expand_to_too_many_values_are_refused(tmp_path):
     lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
     for level in range(1, 6):
         aliases = ", ".join([f"*a{level - 1}"] * 10)
