@@ -166,8 +166,8 @@ def test_forward_predicts_for_every_post_in_order(setting):
         assert {entity.type for entity in prediction.entities} <= labels
         assert all(0 <= e.start < e.end <= len(post.post.words) for e in prediction.entities)
         assert {relation.label for relation in prediction.relations} <= labels
-        asked = [] if post.relation is None else [(post.relation.head, post.relation.tail)]
-        assert [(relation.head, relation.tail) for relation in prediction.relations] == asked
+        pairs = [] if post.relation is None else [(post.relation.head, post.relation.tail)]
+        assert [(relation.head, relation.tail) for relation in prediction.relations] == pairs
 
 
 def test_every_trainable_parameter_gets_a_gradient(setting):

@@ -133,7 +133,7 @@ def first_free_word(post):
 
 
 def test_types_that_are_new_to_the_model_count_as_gold(fitted, other_root, tmp_path, recwarn):
-    """A further type in the corpus lowers recall, and is named with its count."""
+    # a further type in the corpus lowers recall, and is named with its count
     for split in ("train", "test"):
         posts = read_jsonl(other_root / f"{split}.jsonl")
         for post in posts:
@@ -183,7 +183,7 @@ def test_another_task_is_refused_in_one_line(fitted, other_root, tmp_path):
 
 
 def test_another_vocabulary_is_refused_in_one_line(fitted, demo_root, other_root, tmp_path):
-    """It has the same size: without the check, only the predictions would reveal it."""
+    # the vocabularies have one size: without the check, only the predictions would reveal it
     encoder = shutil.copytree(demo_root / "encoder", tmp_path / "encoder")
     content = (encoder / "tokenizer.json").read_text(encoding="utf-8")
     ids = yaml.safe_load(content)["model"]["vocab"]

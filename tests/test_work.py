@@ -54,7 +54,7 @@ def test_fake_tensors_reject_synchronisation():
 
 @pytest.mark.parametrize("name", METHODS)
 def test_compiled_step_is_traced_once_for_all_lengths(name, demo_data, request, monkeypatch):
-    """The compiler only traces, and the test counts its graphs."""
+    # the compiler only traces, and the test counts its graphs
     case = METHODS[name]
     encoder = request.getfixturevalue(case.encoder)
     data = demo_data("ner", encoder)

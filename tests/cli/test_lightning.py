@@ -109,7 +109,7 @@ def test_a_task_without_labels_is_refused_in_one_line(texts, tiny_bert, tmp_path
 
 
 def test_a_fit_with_wandb_needs_neither_login_nor_network(demo_root, tmp_path):
-    """A second process checks that nothing else is on standard error beside a refusal."""
+    # a second process checks that nothing else is on standard error beside a refusal
     unreachable = {
         "HOME": str(tmp_path),
         "WANDB_MODE": "",

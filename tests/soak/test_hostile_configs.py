@@ -209,7 +209,7 @@ def test_wrong_command_lines(line, tmp_path, monkeypatch):
 
 
 def test_aliases_are_not_expanded_to_billions_of_values(tmp_path):
-    """Each of nine levels refers to the one below nine times."""
+    # each of nine levels refers to the one below nine times
     lines = ["a0: &a0 {x: 1}"]
     for level in range(1, 10):
         aliases = ", ".join(f"k{key}: *a{level - 1}" for key in range(9))

@@ -252,7 +252,7 @@ def test_a_text_chunk_is_not_decompressed_without_limit():
 
 
 def test_the_picture_inside_an_icon_is_measured():
-    """It may be larger than the icon's header claims."""
+    # the picture may be larger than the icon's header claims
     picture = encoded(Image.new("RGB", (400, 400)), "PNG")
     header = struct.pack("<HHH", 0, 1, 1)
     entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(picture), 22)
@@ -269,7 +269,7 @@ def test_postscript_is_no_picture(tmp_path):
 
 
 def test_pictures_that_pass_the_audit_are_decoded(tmp_path, rounds):
-    """The audit decodes less of a file than reading does."""
+    # the audit decodes less of a file than reading does
     random = np.random.default_rng(0)
     files = []
     for number, (name, source) in enumerate(list(SOURCES.items()) * rounds(4, 40)):

@@ -243,7 +243,7 @@ def test_long_texts_are_extracted_from_in_time(extractor, text):
 @limited_examples(25)
 @given(words=st.lists(texts, min_size=1, max_size=5).map(tuple), choice=st.data())
 def test_posts_that_contradict_themselves_are_refused(classifier, words, choice):
-    """The error names the post; no other exception is raised."""
+    # the error names the post, and no other exception is raised
     offset = st.integers(-2, 7)
     entity = st.builds(Entity, offset, offset, st.sampled_from(["", "PER"]))
     entities = tuple(choice.draw(st.lists(entity, max_size=3)))

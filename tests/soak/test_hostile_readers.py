@@ -386,7 +386,7 @@ DETECTIONS = {"key": "ab", "size": [40, 30], "found": [[[1, 2, 3, 4], "car", 0.5
 @example(data=b'{"key": [], "size": [1, 2], "found": []}')
 @example(data=b'{"key": "a", "size": [Infinity, 2], "found": []}')
 def test_journal_of_detections(tmp_path, data):
-    """A damaged line is skipped, and its picture is detected again."""
+    # a damaged line is skipped, and its picture is detected again
     file = tmp_path / "journal.jsonl"
     file.write_bytes(data)
     for key, record in dict(read_journal(file)).items():

@@ -136,7 +136,7 @@ def test_gradients_are_those_of_one_process_with_the_joint_batch(odd_corpus, tmp
 
 @pytest.mark.parametrize("method", ["imm", "mlnet"])
 def test_a_process_may_have_posts_without_pictures_alone(odd_corpus, tmp_path, method):
-    """It takes part in the comparison of texts with the pictures of all processes."""
+    # the process takes part in the comparison of texts with the pictures of all processes
     corpus = shutil.copytree(odd_corpus, tmp_path / "corpus")
     posts = read_jsonl(odd_corpus / "train.jsonl")
     assert all(post["image"] for post in posts)
@@ -229,7 +229,7 @@ def test_the_loss_of_a_process_ends_the_other(odd_corpus, tmp_path, killed, roun
 
 
 def test_sigterm_to_all_processes_ends_them_at_once(odd_corpus, tmp_path, rounds, capfd):
-    """A cluster ends its jobs in this way."""
+    # a cluster ends its jobs in this way
     for number in range(rounds(1, 20)):
         run_dir = tmp_path / str(number)
         processes = start_long_fit(odd_corpus, run_dir, number)
@@ -241,7 +241,7 @@ def test_sigterm_to_all_processes_ends_them_at_once(odd_corpus, tmp_path, rounds
 
 
 def test_sigterm_to_the_command_ends_the_processes_that_it_started(odd_corpus, tmp_path, rounds):
-    """The command fails, and no process of it waits forever."""
+    # the command fails, and no process of it waits forever
     if not rounds(0, 10):
         pytest.skip("each of its processes imports everything anew: see --soak")
     for number in range(rounds(0, 10)):

@@ -82,7 +82,7 @@ def fits(demo_root, tmp_path_factory):
 
 
 def test_a_fit_killed_at_random_moments_continues_to_the_same_result(fits, rounds):
-    """Some fits are killed once, others three times."""
+    # some fits are killed once, others three times
     for number in range(rounds(1, 20)):
         draw = random.Random(number)
         name = f"killed_{number}"
@@ -97,7 +97,7 @@ def test_a_fit_killed_at_random_moments_continues_to_the_same_result(fits, round
 
 
 def test_a_fit_killed_while_it_writes_continues_to_the_same_result(fits, rounds):
-    """The file may be a checkpoint, scores, the log, the configuration, or one of the cache."""
+    # the file may be a checkpoint, scores, the log, the configuration, or one of the cache
     for number in range(rounds(1, 40)):
         draw = random.Random(number)
         name = f"writing_{number}"

@@ -128,7 +128,7 @@ def test_two_processes_have_the_predictions_of_one(evaluated, odd_corpus, task):
 
 
 def test_two_processes_train_one_model(odd_corpus, tmp_path):
-    """The command starts the second process by itself, as for a user."""
+    # the command starts the second process by itself, as for a user
     options = tiny_options("rap", odd_corpus, tmp_path / "run")
     digests = [
         "--trainer.callbacks=helpers.command.WeightDigest",

@@ -88,7 +88,7 @@ def test_predictions_name_words_and_pictures(fitted_run, demo_root):
 
 
 def test_copies_that_do_not_count_are_left_out(demo_data, tiny_bert, tmp_path):
-    """A sampler fills up the last batches of other processes with copies."""
+    # a sampler fills up the last batches of other processes with copies
     data = demo_data("ner", tiny_bert)
     instances = data.instances["test"][:3]
     trainer = SimpleNamespace(

@@ -33,7 +33,7 @@ def test_one_process_computes_the_same_as_without(name, training):
 
 
 def test_the_conversion_of_torch_drops_activations():
-    """The reason for the plugin: once this fails, the plugin is not needed any more."""
+    # the reason for the plugin: once this fails, the plugin is not needed any more
     plain = timm.create_model("test_efficientnet", pretrained=False).eval()
     converted = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(plain))
     assert not torch.allclose(converted(random_pixels()), plain(random_pixels()))

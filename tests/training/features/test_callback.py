@@ -196,7 +196,7 @@ def test_the_first_pass_of_a_frozen_text_encoder_is_cached(
 def test_first_passes_with_other_limits_of_tokens_share_a_folder(
     fit, demo_root, tiny_bert, tmp_path
 ):
-    """A row is as wide as the longest text may be: rows of other widths must not be mixed up."""
+    # a row is as wide as the longest text may be: rows of other widths must not be mixed up
     for max_tokens in (64, 48):
         data = build_data(demo_root, "ner", tiny_bert, max_tokens=max_tokens)
         settings = {**TINY_RAP, "epochs": 1, "data": data, "freeze_text": True}
