@@ -7,4 +7,7 @@ REPOSITORY = TESTS.parent
 PACKAGE = REPOSITORY / "mmie"
 CONFIGS = REPOSITORY / "configs"
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
-"""Texts of the real corpora; absent on most machines, where the tests that read them are skipped."""
+"""Texts of the real corpora.
+
+Most machines do not have them and skip the tests that read them.
+"""
