@@ -5,7 +5,7 @@ import os
 import string
 from pathlib import Path
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # an unreachable hub must answer at once
+os.environ["HF_HUB_OFFLINE"] = "1"  # an unreachable hub must fail at once
 os.environ["WANDB_MODE"] = "offline"
 
 import pytest
@@ -22,13 +22,13 @@ from mmie.methods import HVPNet
 
 collect_ignore_glob = ["*conftest.py"]  # they have no doctests, and share a name
 
-pytest_plugins = ["helpers.detectors"]  # their fixtures serve the room and its command
+# fixtures that several rooms and their commands share
+pytest_plugins = ["helpers.detectors", "helpers.fitted_runs"]
 
 torch.set_num_threads(1)
-for name in (
-    "lightning.pytorch",
-    "lightning.fabric",
-):  # they decide at import whether what they log reaches caplog
+
+# Lightning decides at import whether its loggers propagate, which caplog needs
+for name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(name).propagate = True
 
 
@@ -46,7 +46,7 @@ def pytest_configure(config):
 
 @pytest.fixture(scope="session")
 def rounds(request):
-    """How often a test tries something: ``rounds(3, 20)`` is 3, and 20 with ``--soak``."""
+    """Function that returns a number of rounds: ``rounds(3, 20)`` is 3, and 20 with ``--soak``."""
     return lambda short, long: long if request.config.getoption("--soak") else short
 
 
@@ -57,7 +57,7 @@ def _own_cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def demo_root(tmp_path_factory) -> Path:
-    """A small demo corpus."""
+    """Folder of a small demo corpus."""
     root = tmp_path_factory.mktemp("demo") / "demo"
     write_demo(root, train=48, valid=16, test=16)
     return root
@@ -65,13 +65,13 @@ def demo_root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_bert(demo_root) -> str:
-    """Configuration and tokenizer of a tiny BERT that knows the demo corpus's words."""
+    """Folder of a tiny BERT's configuration and of a tokenizer of the demo corpus's words."""
     return str(demo_root / "encoder")
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The real corpora's texts, where they lie beside the repository."""
+    """Folder of the real corpora's texts beside the repository."""
     if not SHARED_DATA.is_dir():
         pytest.skip(f"the real corpora's texts are not at {SHARED_DATA}")
     return SHARED_DATA
@@ -79,7 +79,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_roberta(demo_root, tmp_path_factory) -> str:
-    """Configuration and tokenizer of a tiny RoBERTa that knows the demo corpus's words."""
+    """Folder of a tiny RoBERTa's configuration and of a tokenizer of the demo corpus's words."""
     folder = tmp_path_factory.mktemp("roberta") / "encoder"
     lines = (demo_root / "train.jsonl").read_text(encoding="utf-8").splitlines()
     write_tiny_roberta(folder, [" ".join(json.loads(line)["words"]) for line in lines])
@@ -88,7 +88,10 @@ def tiny_roberta(demo_root, tmp_path_factory) -> str:
 
 @pytest.fixture(scope="session")
 def demo_data(demo_root):
-    """Data modules over the demo corpus, by task and encoder folder; each is set up once, so leave it as it is."""
+    """Function that returns the data module of the demo corpus for a task and an encoder folder.
+
+    Each data module is set up once and shared, so that tests must not change it.
+    """
 
     @functools.cache
     def data(task, encoder) -> MultimodalDataModule:
@@ -99,12 +102,11 @@ def demo_data(demo_root):
 
 @pytest.fixture(scope="session")
 def tiny_clip(tmp_path_factory) -> Path:
-    """A folder as CLIP's are published, with letters for a vocabulary."""
-    path = tmp_path_factory.mktemp("clip")
+    """Folder of a tiny CLIP in its published layout, with letters as vocabulary."""
+    folder = tmp_path_factory.mktemp("clip")
     letters = [*string.ascii_lowercase, *(f"{letter}</w>" for letter in string.ascii_lowercase)]
-    vocabulary = {
-        token: number for number, token in enumerate([*letters, "<|startoftext|>", "<|endoftext|>"])
-    }
+    tokens = [*letters, "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
     tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[])
     sizes = {
         "hidden_size": 16,
@@ -112,52 +114,58 @@ def tiny_clip(tmp_path_factory) -> Path:
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
     }
-    ends = {
-        "bos_token_id": len(vocabulary) - 2,
-        "eos_token_id": len(vocabulary) - 1,
+    text_config = {
+        **sizes,
+        "vocab_size": len(vocabulary),
+        "max_position_embeddings": 12,
+        "bos_token_id": vocabulary["<|startoftext|>"],
+        "eos_token_id": vocabulary["<|endoftext|>"],
         "pad_token_id": 1,
     }
-    text = {**sizes, **ends, "vocab_size": len(vocabulary), "max_position_embeddings": 12}
+    vision_config = {**sizes, "image_size": 32, "patch_size": 16}
     torch.manual_seed(0)
-    config = CLIPConfig(
-        text_config=text,
-        vision_config={**sizes, "image_size": 32, "patch_size": 16},
-        projection_dim=8,
+    config = CLIPConfig(text_config=text_config, vision_config=vision_config, projection_dim=8)
+    CLIPModel(config).save_pretrained(folder)
+    processor = CLIPImageProcessor(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
     )
-    CLIPModel(config).save_pretrained(path)
-    size = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
-    CLIPProcessor(CLIPImageProcessor(**size), tokenizer).save_pretrained(path)
-    return path
+    CLIPProcessor(processor, tokenizer).save_pretrained(folder)
+    return folder
 
 
-def make_talkative(last):
-    """Let a head's linear map say O or None less often, and the rest by what is seen."""
+def raise_positive_predictions(classifier):
+    """Change a head's linear map so that it predicts O or None less often.
+
+    The larger weights make the predictions depend more on the states.
+    """
     with torch.no_grad():
-        last.weight.mul_(8)
-        last.bias[0] -= 3
+        classifier.weight.mul_(8)
+        classifier.bias[0] -= 3
 
 
 @pytest.fixture(scope="session")
 def save_checkpoint(demo_data, tiny_bert, tmp_path_factory):
-    """Writes the checkpoint of a method with random weights, as far as the package reads it."""
+    """Function that writes a checkpoint of a method with random weights, without training state."""
 
     def save(method, task, **arguments) -> Path:
         data = demo_data(task, tiny_bert)
         module = perturb(build_module(method, data.schema, tiny_bert, **arguments))
         if hasattr(module, "head"):
-            make_talkative(module.head.emission if task == "ner" else module.head.classifier)
+            is_ner = task == "ner"
+            raise_positive_predictions(module.head.emission if is_ner else module.head.classifier)
         checkpoint = {"state_dict": module.state_dict(), "MultimodalDataModule": data.state_dict()}
         module.on_save_checkpoint(checkpoint)
-        path = tmp_path_factory.mktemp("checkpoints") / f"{method.__name__}_{task}.ckpt"
-        torch.save(checkpoint, path)
-        return path
+        file = tmp_path_factory.mktemp("checkpoints") / f"{method.__name__}_{task}.ckpt"
+        torch.save(checkpoint, file)
+        return file
 
     return save
 
 
 @pytest.fixture(scope="session")
 def random_pair(save_checkpoint) -> dict[str, Path]:
-    """Checkpoints of HVPNet for both tasks."""
-    return {
-        task: save_checkpoint(HVPNet, task, vision_backbone="test_resnet") for task in ("ner", "re")
-    }
+    """Checkpoints of HVPNet for both tasks, with random weights."""
+    files = {}
+    for task in ("ner", "re"):
+        files[task] = save_checkpoint(HVPNet, task, vision_backbone="test_resnet")
+    return files

@@ -83,8 +83,8 @@ def shrink(arguments):
 
 
 @pytest.fixture(scope="module")
-def load(demo_root, tiny_bert):
-    """Function that loads the demo corpus with the given settings."""
+def load_for(demo_root, tiny_bert):
+    """Function that loads the demo corpus with the data settings of a configuration."""
 
     @functools.cache
     def load(task, tag_scheme, num_objects):
@@ -92,7 +92,7 @@ def load(demo_root, tiny_bert):
             demo_root, task, tiny_bert, tag_scheme=tag_scheme, num_objects=num_objects
         )
 
-    return load
+    return lambda data: load(data["task"], data["tag_scheme"], data["num_objects"])
 
 
 def build(model, data, encoder):
@@ -122,25 +122,27 @@ def compute_results(module, batch):
 
 def all_close(left, right):
     """Tell whether two results have the same names, shapes and values."""
-    return left.keys() == right.keys() and all(
-        value.shape == right[name].shape
-        and (value - right[name]).abs().max() <= 1e-4 * value.abs().max()
-        for name, value in left.items()
-    )
+    if left.keys() != right.keys():
+        return False
+    for name, value in left.items():
+        other = right[name]
+        if value.shape != other.shape:
+            return False
+        if (value - other).abs().max() > 1e-4 * value.abs().max():
+            return False
+    return True
 
 
 @pytest.mark.parametrize(("overlay", "corpus"), CASES)
-def test_ablation_changes_the_computation(load, tiny_bert, overlay, corpus):
+def test_ablation_changes_the_computation(load_for, tiny_bert, overlay, corpus):
     config = f"{method_of_overlay(overlay)}_{corpus}"
     full = parse_configs(config)
     ablated = parse_configs(config, f"ablations/{overlay}")
     model_changes = differing_settings(full[0]["init_args"], ablated[0]["init_args"])
     data_changes = differing_settings(full[1], ablated[1])
     assert bool(model_changes | data_changes) == ((overlay, corpus) not in UNCHANGED)
-    (full_module, batch), (module, ablated_batch) = (
-        build(model, load(data["task"], data["tag_scheme"], data["num_objects"]), tiny_bert)
-        for model, data in (full, ablated)
-    )
+    full_module, batch = build(full[0], load_for(full[1]), tiny_bert)
+    module, ablated_batch = build(ablated[0], load_for(ablated[1]), tiny_bert)
     perturb(full_module)
     copy_shared_weights(perturb(module), full_module)
     loss = training_loss(module, ablated_batch)
@@ -148,9 +150,8 @@ def test_ablation_changes_the_computation(load, tiny_bert, overlay, corpus):
     assert loss.isfinite()
     has_same_views = torch.equal(batch.view_mask, ablated_batch.view_mask)
     assert has_same_views == ("num_objects" not in data_changes)
-    has_same_results = all_close(
-        compute_results(full_module, batch), compute_results(module, ablated_batch)
-    )
+    full_results = compute_results(full_module, batch)
+    has_same_results = all_close(full_results, compute_results(module, ablated_batch))
     assert has_same_results == (model_changes | data_changes <= NETWORKS | {"tokenizer"})
 
 

@@ -1,4 +1,4 @@
-"""Every configuration in `configs/`: there, free of slips, understood by the real parser, and able to run."""
+"""Configurations in `configs/`: complete, without misspelt options, and able to run."""
 
 import pytest
 import yaml
@@ -27,56 +27,53 @@ ABLATIONS = sorted(file.stem for file in (CONFIGS / "ablations").glob("*.yaml"))
 
 
 class StrictLoader(yaml.SafeLoader):
-    """Refuses a key that occurs twice, of which YAML would silently take the last."""
+    """YAML loader that rejects repeated keys, of which YAML would silently take the last."""
 
     def construct_mapping(self, node, deep=False):
         keys = [key.value for key, _ in node.value]
-        assert len(keys) == len(set(keys)), f"twice in one mapping: {keys}"
+        assert len(keys) == len(set(keys)), f"repeated in one mapping: {keys}"
         return super().construct_mapping(node, deep)
 
 
-def read(name):
+def read_config(name):
+    """Read a configuration file."""
     return yaml.load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"), StrictLoader)
 
 
-def parsed(*names):
-    """What the parser makes of configurations laid over one another."""
-    return succeed(
-        "fit", *(f"--config={CONFIGS / f'{name}.yaml'}" for name in names), "--print_config"
-    ).config
+def parse_configs(*names):
+    """Return the parser's result for configurations that are laid over one another."""
+    options = [f"--config={CONFIGS / f'{name}.yaml'}" for name in names]
+    return succeed("fit", *options, "--print_config").config
 
 
-def missing(part, whole, path=""):
-    """Settings of ``part`` that ``whole`` does not have with the same value."""
+def lost_settings(part, whole, path=""):
+    """Return a line for each setting of ``part`` that has another value in ``whole``."""
     if not isinstance(part, dict):
         return [] if part == whole else [f"{path}: {part} became {whole}"]
-    return [
-        line
-        for key, value in part.items()
-        for line in missing(value, (whole or {}).get(key), f"{path}.{key}")
-    ]
+    lines = []
+    for key, value in part.items():
+        lines += lost_settings(value, (whole or {}).get(key), f"{path}.{key}")
+    return lines
 
 
 @pytest.mark.parametrize("name", REQUIRED)
 def test_every_method_has_a_configuration_for_every_corpus(name):
-    corpus = name.rpartition("_")[2]
-    config = read(name)
+    method, _, corpus = name.rpartition("_")
+    config = read_config(name)
     class_name, task = CORPORA[corpus]
-    assert (
-        config["model"]["class_path"] == f"mmie.methods.{METHODS[name.removesuffix(f'_{corpus}')]}"
-    )
+    assert config["model"]["class_path"] == f"mmie.methods.{METHODS[method]}"
     assert config["data"]["corpus"]["class_path"] == f"mmie.data.{class_name}"
     assert config["data"]["task"] == task
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_has_a_demo_configuration(method):
-    assert read(f"demo_{method}")["model"]["class_path"] == f"mmie.methods.{METHODS[method]}"
+    assert read_config(f"demo_{method}")["model"]["class_path"] == f"mmie.methods.{METHODS[method]}"
 
 
 @pytest.mark.parametrize("name", COMPLETE)
 def test_a_configuration_is_complete(name):
-    config = read(name)
+    config = read_config(name)
     assert config["run_dir"] == f"runs/{name}"
     assert config["seed_everything"] == 1234
     assert config["trainer"]["max_epochs"] > 0
@@ -85,50 +82,49 @@ def test_a_configuration_is_complete(name):
 
 @pytest.mark.parametrize("hardware", HARDWARE)
 @pytest.mark.parametrize("name", COMPLETE)
-def test_a_configuration_arrives_as_written_on_all_hardware(name, hardware):
-    found = parsed(name, f"hardware/{hardware}")
-    assert missing(read(f"hardware/{hardware}"), found) == []
-    assert missing(read(name), found) == []
+def test_a_configuration_is_parsed_as_written_on_all_hardware(name, hardware):
+    config = parse_configs(name, f"hardware/{hardware}")
+    assert lost_settings(read_config(f"hardware/{hardware}"), config) == []
+    assert lost_settings(read_config(name), config) == []
 
 
-def test_the_hardware_is_what_its_name_says():
-    assert read("hardware/cpu")["trainer"]["accelerator"] == "cpu"
-    assert (
-        read("hardware/gpu")["trainer"]["accelerator"],
-        read("hardware/gpu")["trainer"]["devices"],
-    ) == ("gpu", 1)
-    four = read("hardware/ddp4")["trainer"]
-    assert (four["devices"], four["strategy"]) == (4, "ddp")
+def test_hardware_is_named_by_its_settings():
+    assert read_config("hardware/cpu")["trainer"]["accelerator"] == "cpu"
+    gpu = read_config("hardware/gpu")["trainer"]
+    assert (gpu["accelerator"], gpu["devices"]) == ("gpu", 1)
+    four_gpus = read_config("hardware/ddp4")["trainer"]
+    assert (four_gpus["devices"], four_gpus["strategy"]) == (4, "ddp")
 
 
-def test_wandb_lies_over_a_configuration():
-    found = parsed("rap_mnre", "wandb")
-    assert found["wandb"]["project"] == "mmie"
-    assert parsed("rap_mnre")["wandb"] is None
+def test_wandb_is_laid_over_a_configuration():
+    assert parse_configs("rap_mnre", "wandb")["wandb"]["project"] == "mmie"
+    assert parse_configs("rap_mnre")["wandb"] is None
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
-def test_an_ablation_lies_over_its_methods_configuration(name):
-    owners = [base for base in COMPLETE if name.startswith(f"{base.rpartition('_')[0]}_")]
-    assert owners, f"no configuration of the method that {name} takes something from"
-    assert missing(read(f"ablations/{name}"), parsed(owners[0], f"ablations/{name}")) == []
+def test_an_ablation_is_laid_over_the_configuration_of_its_method(name):
+    bases = [base for base in COMPLETE if name.startswith(f"{base.rpartition('_')[0]}_")]
+    assert bases, f"there is no configuration of the method that {name} changes"
+    ablation = f"ablations/{name}"
+    assert lost_settings(read_config(ablation), parse_configs(bases[0], ablation)) == []
 
 
-def test_a_misspelt_option_would_be_found(tmp_path):
+def test_a_misspelt_option_is_detected(tmp_path):
     text = (CONFIGS / "rap_mnre.yaml").read_text()
-    for right, wrong in (
+    file = tmp_path / "misspelt.yaml"
+    for option, misspelt in (
         ("path_weight", "path_wieght"),
         ("batch_size", "bach_size"),
         ("max_epochs", "max_epoch"),
     ):
-        (tmp_path / "slip.yaml").write_text(text.replace(right, wrong))
-        assert run("fit", f"--config={tmp_path / 'slip.yaml'}", "--print_config").status == 2
+        file.write_text(text.replace(option, misspelt))
+        assert run("fit", f"--config={file}", "--print_config").status == 2
 
 
 @pytest.mark.parametrize("name", COMPLETE)
 def test_a_configuration_runs(name, demo_root, tiny_bert, tmp_path):
-    """One step of training and validation, with a tiny corpus, encoder and backbone in the place of the real ones."""
-    replaced = [
+    """Run one step of training and validation with a tiny corpus, encoder and backbone."""
+    tiny = [
         f"--config={CONFIGS / 'hardware' / 'cpu.yaml'}",
         "--data.corpus.class_path=mmie.data.JsonlCorpus",
         f"--data.corpus.init_args.root={demo_root}",
@@ -139,13 +135,13 @@ def test_a_configuration_runs(name, demo_root, tiny_bert, tmp_path):
         "--trainer.fast_dev_run=true",
         f"--run_dir={tmp_path / 'run'}",
     ]
-    settings = read(name)["model"]["init_args"]
+    settings = read_config(name)["model"]["init_args"]
     if "vision_backbone" in settings:
         kind = "vit" if "vit" in settings["vision_backbone"] else "resnet"
-        replaced.append(f"--model.init_args.vision_backbone=test_{kind}")
+        tiny.append(f"--model.init_args.vision_backbone=test_{kind}")
     if "fusion_layers" in settings:
-        replaced.append("--model.init_args.fusion_layers=1")
+        tiny.append("--model.init_args.fusion_layers=1")
     if "clip" in settings:
-        replaced.append("--model.init_args.clip=null")
-    outcome = succeed("fit", f"--config={CONFIGS / f'{name}.yaml'}", *replaced)
+        tiny.append("--model.init_args.clip=null")
+    outcome = succeed("fit", f"--config={CONFIGS / f'{name}.yaml'}", *tiny)
     assert "train/loss" in outcome.out

@@ -153,9 +153,8 @@ def test_loss_is_the_mean_task_loss_plus_extra_losses(setting):
     module.train()
     torch.manual_seed(3)
     encoding = module.encode(setting.batch)
-    expected = module.head.loss(encoding.states, setting.batch).sum() / 8 + sum(
-        encoding.losses.values()
-    )
+    head_loss = module.head.loss(encoding.states, setting.batch).sum() / 8
+    expected = head_loss + sum(encoding.losses.values())
     torch.testing.assert_close(training_loss(module, setting.batch, seed=3), expected)
 
 
@@ -167,8 +166,8 @@ def test_forward_predicts_for_every_post_in_order(setting):
         assert {entity.type for entity in prediction.entities} <= labels
         assert all(0 <= e.start < e.end <= len(post.post.words) for e in prediction.entities)
         assert {relation.label for relation in prediction.relations} <= labels
-        asked = [] if post.relation is None else [(post.relation.head, post.relation.tail)]
-        assert [(relation.head, relation.tail) for relation in prediction.relations] == asked
+        pairs = [] if post.relation is None else [(post.relation.head, post.relation.tail)]
+        assert [(relation.head, relation.tail) for relation in prediction.relations] == pairs
 
 
 def test_every_trainable_parameter_gets_a_gradient(setting):
@@ -249,21 +248,20 @@ def test_frozen_parts_do_not_change(setting):
     assert module.training
     parts = frozen_parts(setting, module)
     assert not any(part.training for frozen in parts for part in frozen.modules())
-    assert all(equal_states(old, copy_state(part)) for old, part in zip(before, parts, strict=True))
+    for state, part in zip(before, parts, strict=True):
+        assert equal_states(state, copy_state(part))
 
 
 def test_pixels_of_masked_views_have_no_influence(setting):
     module, batch = setting.build(), setting.batch
     states = encode(module, batch)
-    noise = torch.where(
-        batch.view_mask[..., None, None, None], batch.pixels, random_pixels_like(batch.pixels)
-    )
+    mask = batch.view_mask[..., None, None, None]  # (batch, views, 1, 1, 1)
+    noise = torch.where(mask, batch.pixels, random_pixels_like(batch.pixels))
     noisy = make_batch(setting.data, setting.posts, pixels=noise)
     assert not torch.equal(noisy.pixels, batch.pixels)
     assert torch.equal(encode(module, noisy), states)
-    torch.testing.assert_close(
-        training_loss(module, noisy), training_loss(module, batch), rtol=0, atol=0
-    )
+    loss, noisy_loss = training_loss(module, batch), training_loss(module, noisy)
+    torch.testing.assert_close(noisy_loss, loss, rtol=0, atol=0)
 
 
 def test_masked_views_equal_absent_views(setting):
@@ -337,14 +335,11 @@ def test_overfits_eight_posts(setting):
     train(module, setting.batch, steps=45)
     assert task_loss(module, setting.batch) < 0.1 * start
     predictions = module(setting.batch)
-    if setting.task == "ner":
-        assert [prediction.entities for prediction in predictions] == [
-            post.post.entities for post in setting.posts
-        ]
-    else:
-        assert [prediction.relations[0] for prediction in predictions] == [
-            post.relation for post in setting.posts
-        ]
+    for prediction, post in zip(predictions, setting.posts, strict=True):
+        if setting.task == "ner":
+            assert prediction.entities == post.post.entities
+        else:
+            assert prediction.relations[0] == post.relation
 
 
 def test_same_seed_gives_the_same_module(setting):
@@ -357,9 +352,8 @@ def test_same_seed_gives_the_same_module(setting):
 
 def test_gradient_checkpointing_changes_no_loss_or_gradient(setting):
     plain, checkpointed = setting.build(), setting.build(gradient_checkpointing=True)
-    assert any(
-        getattr(part, "gradient_checkpointing", False) for part in checkpointed.text.model.modules()
-    )
+    parts = checkpointed.text.model.modules()
+    assert any(getattr(part, "gradient_checkpointing", False) for part in parts)
     losses = [training_loss(module, setting.batch) for module in (plain, checkpointed)]
     torch.testing.assert_close(losses[0], losses[1])
     for module, loss in zip((plain, checkpointed), losses, strict=True):
@@ -387,7 +381,5 @@ def test_loaded_checkpoint_gives_the_same_predictions(setting, demo_root, tmp_pa
     assert not loaded.training
     assert torch.equal(encode(loaded, setting.batch), encode(module, setting.batch))
     assert loaded(setting.batch) == module(setting.batch)
-    assert all(
-        equal_states(copy_state(getattr(loaded, part)), old)
-        for part, old in zip(setting.case.frozen, frozen, strict=True)
-    )
+    for part, state in zip(setting.case.frozen, frozen, strict=True):
+        assert equal_states(copy_state(getattr(loaded, part)), state)

@@ -54,22 +54,21 @@ def test_fake_tensors_reject_synchronisation():
 
 @pytest.mark.parametrize("name", METHODS)
 def test_compiled_step_is_traced_once_for_all_lengths(name, demo_data, request, monkeypatch):
-    """The compiler only traces, and the test counts its graphs."""
+    # the compiler only traces, and the test counts its graphs
     case = METHODS[name]
     encoder = request.getfixturevalue(case.encoder)
     data = demo_data("ner", encoder)
     graphs = []
-    trace = torch.compile
 
     def compiler(graph, inputs):
         graphs.append(graph)
         return graph.forward
 
-    monkeypatch.setattr(
-        torch,
-        "compile",
-        lambda function, dynamic: trace(function, dynamic=dynamic, backend=compiler),
-    )
+    def trace_only(function, dynamic):
+        return compile_function(function, dynamic=dynamic, backend=compiler)
+
+    compile_function = torch.compile
+    monkeypatch.setattr(torch, "compile", trace_only)
     torch._dynamo.reset()
     module = build_training_module(case, data, encoder, compile=True)
     instances = sorted(data.instances["train"], key=len)

@@ -15,17 +15,22 @@ _EPSILON = 1e-8
 def matching_loss(
     text: Tensor, pictures: Tensor, similarity: Tensor, temperature: float, mask: Tensor
 ) -> Tensor:
-    """Compute (L^t2v + L^v2t) / 2 with s(a, b) = cos(a, b) / tau (Equations 12 and 13).
+    """Measure how far the scores of texts and pictures are from given similarities.
+
+        L = (L^t2v + L^v2t) / 2   with scores s(a, b) = cos(a, b) / tau   (Equations 12 and 13)
+
+    L^t2v compares each text with all pictures, L^v2t each picture with all texts.
 
     Args:
         text: (posts, hidden)
         pictures: (posts, hidden)
-        similarity: (posts, posts) P, at least 0, with texts as rows and pictures as columns.
+        similarity: (posts, posts) P, the target: at least 0, with texts as rows and pictures as
+            columns. Rows need not sum to one.
         temperature: tau.
         mask: (posts,) bool, True on posts that take part.
 
     Returns:
-        ()
+        A scalar.
     """
     text = functional.normalize(text, dim=-1)
     pictures = functional.normalize(pictures, dim=-1)

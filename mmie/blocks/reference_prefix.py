@@ -109,7 +109,7 @@ class ReferencePrefix(nn.Module):
         return rows.repeat_interleave(self.num_heads).view(self.num_heads, -1)
 
     def gate_weights(self, stages: Sequence[Tensor]) -> Tensor:
-        """Compute the weight of every chunk in every layer.
+        """Compute the weight of every scale in every layer.
 
         Args:
             stages: (batch, views, channels_i, 2, 2) per stage.
@@ -138,7 +138,13 @@ class ReferencePrefix(nn.Module):
         return torch.cat([picture, crops], dim=2).softmax(dim=-1)
 
     def _view_heads(self, states: Tensor) -> Tensor:
-        """View states (layers, batch, prefix, hidden) in memory order as heads.
+        """View keys or values as heads without a transpose, as the public code does.
+
+        A head is a block of neighbouring rows of the (prefix, hidden) matrix, not a slice of each
+        row as in the text encoder. This is deliberate: weights of the public code expect it.
+
+        Args:
+            states: (layers, batch, prefix, hidden)
 
         Returns:
             (layers, batch, heads, prefix, head_size)

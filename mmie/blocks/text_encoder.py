@@ -117,14 +117,13 @@ class TextEncoder(nn.Module):
     ) -> Tensor:
         """Compute the states of the tokens.
 
-        The prefix does not shift position ids; ``position_shift`` does.
-
         Args:
             input_ids: (batch, tokens)
             attention_mask: (batch, tokens) bool
             token_type_ids: (batch, tokens); ignored by encoders with a single segment.
             prefix: Keys and values for every layer.
-            position_shift: Number added to all position ids.
+            position_shift: Number added to all position ids, for methods whose published code
+                counts the prefix in the positions.
 
         Returns:
             (batch, tokens, hidden)
@@ -135,20 +134,24 @@ class TextEncoder(nn.Module):
                 encoder's position embeddings.
         """
         self._check_length(input_ids.shape[1] + position_shift)
-        extra: dict[str, Any] = {}
+        inputs: dict[str, Any] = {
+            "input_ids": input_ids,
+            "attention_mask": self.layer_mask(attention_mask),
+        }
         if self.has_segments:
-            extra["token_type_ids"] = token_type_ids
+            inputs["token_type_ids"] = token_type_ids
         if prefix is not None:
             self._check_prefix(prefix)
-            extra["prefix"] = prefix
-        if position_shift:
-            ranks = (attention_mask.long().cumsum(1) - 1).clamp(min=0)  # (batch, tokens)
-            extra["position_ids"] = ranks + self._first_position + position_shift
-        mask = self.layer_mask(attention_mask)
-        states: Tensor = self.model(
-            input_ids=input_ids, attention_mask=mask, **extra
-        ).last_hidden_state
+            inputs["prefix"] = prefix
+        if position_shift:  # without a shift, the model numbers the tokens itself
+            inputs["position_ids"] = self._position_ids(attention_mask) + position_shift
+        states: Tensor = self.model(**inputs).last_hidden_state
         return states
+
+    def _position_ids(self, attention_mask: Tensor) -> Tensor:
+        """Return the positions of the tokens as the encoder numbers them, (batch, tokens)."""
+        ranks = (attention_mask.long().cumsum(1) - 1).clamp(min=0)  # (batch, tokens)
+        return ranks + self._first_position
 
     def layer_mask(self, attention_mask: Tensor) -> Tensor:
         """Expand an attention mask (batch, tokens) to the mask that every layer takes.

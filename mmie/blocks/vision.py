@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmie.blocks.errors import WeightsUnavailable
-from mmie.blocks.weights import digest_weights, zero_loss_for_unused
+from mmie.blocks.weights import digest_weights, zero_for_unused
 from mmie.utils.text import describe_error
 
 VisualOutput = Literal["stages", "grid", "pooled", "logits"]
 NUM_STAGES = 4
+_LAST_STRIDE = 32
+"""Pixels of a picture for each position of the last stage, in most backbones."""
 
 
 class VisualBackbone(nn.Module):
@@ -191,26 +193,38 @@ class VisualBackbone(nn.Module):
         return list(map(self._pool, self._maps(normalised)))
 
     def encode_views(
-        self, pixels: Tensor | None, view_mask: Tensor, readable: Tensor | None = None
+        self, pixels: Tensor | None, view_mask: Tensor, view_index: Tensor | None = None
     ) -> list[Tensor]:
         """Compute features of the readable views only.
 
         Args:
             pixels: (batch, views, 3, height, width) uint8 RGB; None if no view is readable.
             view_mask: (batch, views) bool, True on readable views.
-            readable: (readable views,) their indices in the flattened mask; None computes them,
-                which waits for the device.
+            view_index: (readable views,) indices of the readable views in the flattened mask. None
+                computes them from the mask, for which the host waits for the GPU.
 
         Returns:
-            One (batch, views, *shape) per output, exactly zero where masked.
+            For each output (batch, views, *its shape in ``shapes``), exactly 0 where masked.
         """
-        if readable is None:
-            readable = view_mask.flatten().nonzero().squeeze(1)  # (readable views,)
-        if pixels is None or len(readable) == 0:
-            zero = 0.0 if self.frozen else zero_loss_for_unused(self.model)
-            return [self.mean.new_zeros(*view_mask.shape, *shape) + zero for shape in self.shapes]
-        views = pixels.flatten(0, 1).index_select(0, readable)  # (readable views, 3, height, width)
-        return [_spread(features, readable, view_mask) for features in self(views)]
+        if view_index is None:
+            view_index = view_mask.flatten().nonzero().squeeze(1)  # (readable views,)
+        if pixels is None or len(view_index) == 0:
+            return self._zeros(view_mask)
+        views = pixels.flatten(0, 1).index_select(0, view_index)
+        features = self(views)  # (readable views, *shape) each
+        return [_scatter_to_views(part, view_index, view_mask) for part in features]
+
+    def _zeros(self, view_mask: Tensor) -> list[Tensor]:
+        """Return features that are 0 for all views, with a gradient of 0 for trained weights.
+
+        Args:
+            view_mask: (batch, views) bool
+
+        Returns:
+            (batch, views, *shape) each.
+        """
+        zero = 0.0 if self.frozen else zero_for_unused(self.model)
+        return [self.mean.new_zeros(*view_mask.shape, *shape) + zero for shape in self.shapes]
 
     def _maps(self, pictures: Tensor) -> list[Tensor]:
         """Compute maps (pictures, channels, h, w) of the last stages, or the last normed map."""
@@ -246,7 +260,14 @@ class VisualBackbone(nn.Module):
 
     @torch.no_grad()
     def _probe_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Return the shapes of the outputs for one blank picture, whose errors every batch has."""
+        """Return the shape of every output, found with a blank picture.
+
+        The module is left in eval mode.
+
+        Raises:
+            ValueError: The model cannot encode pictures of this size, or its maps do not pool to
+                ``pool_to``. Every batch would fail in the same way.
+        """
         self.eval()
         blank = torch.zeros(1, 3, self.image_size, self.image_size, dtype=torch.uint8)
         try:
@@ -256,13 +277,13 @@ class VisualBackbone(nn.Module):
                 f"backbone '{self.name}' cannot give {self.output} of pictures of "
                 f"{self.image_size} pixels: {error}"
             ) from error
-        sizes = {shape[1:] for shape in shapes}
-        if self.pool_to is not None and sizes != {(self.pool_to, self.pool_to)}:
-            raise ValueError(
-                f"maps of backbone '{self.name}' do not pool to {self.pool_to} x {self.pool_to} "
-                f"from pictures of {self.image_size} pixels: use a larger image_size, a multiple "
-                f"of {32 * self.pool_to}"
-            )
+        for _, *size in shapes:
+            if self.pool_to is not None and size != [self.pool_to, self.pool_to]:
+                raise ValueError(
+                    f"maps of backbone '{self.name}' do not pool to {self.pool_to} x "
+                    f"{self.pool_to} from pictures of {self.image_size} pixels: use a larger "
+                    f"image_size, a multiple of {_LAST_STRIDE * self.pool_to}"
+                )
         return shapes
 
 
@@ -297,9 +318,18 @@ def _create(name: str, pretrained: bool, with_classifier: bool) -> Any:
         ) from error
 
 
-def _spread(features: Tensor, readable: Tensor, view_mask: Tensor) -> Tensor:
-    """Spread features (readable views, ...) over a batch (batch, views, ...), 0 where masked."""
+def _scatter_to_views(features: Tensor, view_index: Tensor, view_mask: Tensor) -> Tensor:
+    """Put features of readable views into a tensor of all views.
+
+    Args:
+        features: (readable views, *shape)
+        view_index: (readable views,) indices of the readable views in the flattened mask.
+        view_mask: (batch, views) bool
+
+    Returns:
+        (batch, views, *shape), 0 where masked.
+    """
     shape = features.shape[1:]
-    spread = features.new_zeros(view_mask.numel(), *shape)  # (batch * views, ...)
-    spread = spread.index_copy(0, readable, features)
-    return spread.view(*view_mask.shape, *shape)
+    scattered = features.new_zeros(view_mask.numel(), *shape)  # (batch * views, *shape)
+    scattered = scattered.index_copy(0, view_index, features)
+    return scattered.view(*view_mask.shape, *shape)

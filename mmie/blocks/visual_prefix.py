@@ -35,8 +35,8 @@ class PyramidPrefix(nn.Module):
         [P_k ; P_v]_l = Linear_l(sum_i g_l,i V_i)
 
     The last sum is taken for each view, and the views are concatenated. P is the mean over
-    positions. A view's gates depend on that view alone. A 1 x 1 convolution is a linear map over
-    channels and is written as one. W_l and the linear maps have biases, as in the public code.
+    positions. A view's gates depend on that view alone. W_l and the linear maps have biases, as in
+    the public code.
 
     Args:
         channels: Channels of each stage of the backbone.
@@ -79,6 +79,7 @@ class PyramidPrefix(nn.Module):
         self.positions = pool_to**2
         self.scales = tuple(scales)
         self.activation = ACTIVATIONS[activation]
+        # a 1 x 1 convolution is a linear map over channels
         self.convolutions = nn.ModuleList(
             nn.Linear(channels[scale - 1], hidden_size) for scale in scales
         )
@@ -129,12 +130,20 @@ class PyramidPrefix(nn.Module):
         return self._gates(self._project(stages))
 
     def _project(self, stages: Sequence[Tensor]) -> Tensor:
-        """Compute V_i of the used stages, (batch, views, scales, positions, hidden)."""
+        """Project the used stages to the text's width: V_i = Conv_1x1(F_i).
+
+        Args:
+            stages: (batch, views, channels_i, pool_to, pool_to) per stage.
+
+        Returns:
+            (batch, views, scales, positions, hidden)
+        """
         check_stages(stages, self.channels, self.pool_to)
         projected = []
-        for convolve, scale in zip(self.convolutions, self.scales, strict=True):
-            pixels = stages[scale - 1].flatten(3).transpose(2, 3)  # (batch, views, positions, C_i)
-            projected.append(convolve(pixels))  # (batch, views, positions, hidden)
+        for convolution, scale in zip(self.convolutions, self.scales, strict=True):
+            stage = stages[scale - 1]  # (batch, views, channels_i, height, width)
+            positions = stage.flatten(3).transpose(2, 3)  # (batch, views, positions, channels_i)
+            projected.append(convolution(positions))  # (batch, views, positions, hidden)
         return torch.stack(projected, dim=2)
 
     def _gates(self, features: Tensor) -> Tensor:

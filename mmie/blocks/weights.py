@@ -1,4 +1,4 @@
-"""Operations on the weights of a module: digest, trainable copy, and zero loss of unused ones."""
+"""Operations on the weights of a module: digest, trainable copy, and zero for unused ones."""
 
 import copy
 import hashlib
@@ -24,7 +24,7 @@ def trainable_copy(module: _Module) -> _Module:
     return copy.deepcopy(module).requires_grad_(True).train()
 
 
-def zero_loss_for_unused(*modules: nn.Module) -> Tensor:
+def zero_for_unused(*modules: nn.Module) -> Tensor:
     """Return 0 with a gradient of 0 for every trained weight of modules that a step does not use.
 
     DDP waits for the gradients of all weights, which other processes may use in the same step.

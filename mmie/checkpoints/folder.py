@@ -110,24 +110,27 @@ def find_aliases(state_dict: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def write_config(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write everything but the weights: ``config.json`` and the tokenizer's files, which it names.
+    """Write the tokenizer's files, and ``config.json`` with everything but the weights.
 
     Raises:
         CheckpointError: The checkpoint holds no state of a data module.
-        ValueError: The description holds a value that JSON cannot.
-        TypeError: The description holds a value that JSON cannot.
+        ValueError: The configuration holds a value that JSON cannot express.
+        TypeError: The configuration holds a value that JSON cannot express.
         OSError: A file cannot be written.
     """
     data = checkpoint.data_state().to_dict()
-    for name, text in data["tokenizer"].items():
-        (folder / _own_name(name)).write_text(text, encoding="utf-8")
-    data["tokenizer"] = sorted(data["tokenizer"])
-    init_args = _without_paths(checkpoint.init_args)
+    tokenizer: dict[str, str] = data["tokenizer"]  # file name to content
+    for name, text in tokenizer.items():
+        (folder / _check_json_name(name)).write_text(text, encoding="utf-8")
+    data["tokenizer"] = sorted(tokenizer)  # the configuration lists the names alone
+    encoder = dict(checkpoint.init_args["text_encoder"])
+    encoder.pop("_name_or_path", None)  # the path that it was loaded from
+    init_args = {**checkpoint.init_args, "text_encoder": encoder}
     config = {
         "version": VERSION,
         **describe_method(checkpoint.method, checkpoint.schema, init_args),
         DATA_KEY: data,
-        "aliases": find_aliases(checkpoint.state_dict),
+        "aliases": find_aliases(checkpoint.state_dict),  # tensors that are stored once
     }
     text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
@@ -148,13 +151,6 @@ def building(source: str | Path) -> Iterator[None]:
         raise CheckpointError(
             f"'{source}' describes no method that can be built ({describe_error(error)})"
         ) from error
-
-
-def _without_paths(init_args: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the path that the text encoder was loaded from."""
-    encoder = dict(init_args["text_encoder"])
-    encoder.pop("_name_or_path", None)
-    return {**init_args, "text_encoder": encoder}
 
 
 def _fetch(name: str, revision: str | None, download: Callable[..., str]) -> Path:
@@ -196,7 +192,7 @@ def _read_text(folder: Path, name: str) -> str:
     Raises:
         CheckpointError: The name is a path, or the file is missing, too large or not UTF-8.
     """
-    path = folder / _own_name(name)
+    path = folder / _check_json_name(name)
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise CheckpointError(
@@ -213,16 +209,17 @@ def _read_text(folder: Path, name: str) -> str:
         ) from error
 
 
-def _own_name(name: str) -> str:
-    """Return the name of a JSON file in the folder.
+def _check_json_name(name: str) -> str:
+    """Return a name unchanged if it is that of a JSON file. A path could lead out of the folder.
 
     Raises:
         CheckpointError: The name is a path, or does not end in ``.json``.
     """
-    is_file_name = isinstance(name, str) and name == Path(name).name and "\\" not in name
-    if not is_file_name or not name.endswith(".json"):
+    is_plain = isinstance(name, str) and name == Path(name).name and "\\" not in name
+    if not (is_plain and name.endswith(".json")):
         raise CheckpointError(
-            f"{name!r} is no name of a JSON file in the folder: the folder was not written by mmie"
+            f"{name!r} is not the name of a JSON file in the folder: the folder was not written by "
+            "mmie"
         )
     return name
 

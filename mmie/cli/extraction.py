@@ -212,7 +212,7 @@ def _add_file_arguments(parser: OneLineParser) -> None:
 
 
 def _add_model_arguments(parser: OneLineParser) -> None:
-    """Add the arguments of checkpoints and detector."""
+    """Add the options that name the checkpoints and the object detector."""
     parser.add_argument(
         "--ner", type=str | None, default=None, help="Checkpoint that finds entities."
     )
@@ -223,13 +223,13 @@ def _add_model_arguments(parser: OneLineParser) -> None:
         "--detector",
         type=str,
         default="none",
-        help="Detector that cuts object crops: none, or see mmie ground --help.",
+        help="Detector that cuts object crops: none, or one that mmie ground --help lists.",
     )
     parser.add_argument(
         "--num_crops",
         type=PositiveInt,
         default=3,
-        help="Crops of a picture that the detector cuts.",
+        help="Number of crops that the detector cuts from a picture.",
     )
 
 

@@ -67,7 +67,7 @@ class MmieCLI(LightningCLI):
     """Content of the checkpoint file, which the trainer takes instead of reading the file again."""
     _checkpoint: Checkpoint | None = None
     _previous_steps = 0
-    """Steps of the run folder's earlier fit that this one continues."""
+    """Steps of the interrupted fit in the run folder that this one continues."""
     _previous_epochs: Sequence[dict[str, float]] = ()
     """Epochs that the checkpoint of that fit records."""
 
@@ -222,10 +222,13 @@ class MmieCLI(LightningCLI):
         return trainer
 
     def _loggers(self, settings: Namespace, run_dir: Path) -> list[Any]:
-        """Build the loggers that the configuration names, and those of the run folder."""
+        """Build the configured loggers, the CSV log of a fit, and W&B's logger on request."""
         loggers = named_loggers(settings.trainer.logger)
         if self.subcommand == "fit":  # a later test must not overwrite the fit's log
-            loggers.append(RunCSVLogger(run_dir, self._previous_steps, self._previous_epochs))
+            csv_logger = RunCSVLogger(
+                run_dir, steps=self._previous_steps, epochs=self._previous_epochs
+            )
+            loggers.append(csv_logger)
         if settings.wandb is not None:
             loggers.append(self._wandb_logger(settings.wandb, run_dir))
         return loggers

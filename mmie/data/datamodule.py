@@ -274,7 +274,7 @@ class MultimodalDataModule(LightningDataModule):
         return posts
 
     def _change_pictures(self, posts: Sequence[Post]) -> list[Post]:
-        """Keep, shuffle or remove the pictures of posts, by the setting ``pictures``."""
+        """Keep, shuffle or remove the pictures of posts, as the setting ``pictures`` says."""
         if self.pictures == "none":
             return [replace(post, image=None, crops=()) for post in posts]
         if self.pictures == "shuffled":

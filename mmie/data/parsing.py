@@ -216,7 +216,7 @@ def picture_path(folder: Path, name: object) -> Path:
     return path
 
 
-def first_existing(candidates: Sequence[Path]) -> Path:
+def existing_or_first(candidates: Sequence[Path]) -> Path:
     """Return the first path that exists, or the first of all if none does."""
     for path in candidates:
         if path.exists():

@@ -21,18 +21,21 @@ own layers, the head and the loss, the backward pass, the optimiser, and all oth
 class Stopwatch(Callback):
     """Clock for the steps of a fit.
 
-    After the warm-up, ``num_steps`` whole steps are measured without waiting for the device in
-    between. The steps after them are divided into `PARTS`, for which the device is synchronised at
-    every boundary.
+    A fit has three phases:
+
+    1. ``num_warmup`` steps that do not count.
+    2. ``num_steps`` steps that are timed as a whole. The device is waited for only before the first
+       and after the last, since waiting at every step would slow the steps down.
+    3. All further steps, which are timed by `PARTS`. The device is waited for at every boundary.
 
     Args:
         module: The method that is fitted.
-        num_steps: Number of steps that are measured.
-        num_warmup: Steps before them, which do not count.
+        num_steps: Number of steps that are timed as a whole.
+        num_warmup: Number of steps before them.
 
     Attributes:
-        steps: Seconds of each measured step, the wait for its data included.
-        parts: Seconds of each part of each divided step.
+        steps: Seconds of each step of the second phase, the wait for its data included.
+        parts: Seconds of each part of each step of the third phase.
         first_step: Time at which the first step began.
         tokens: Tokens of all batches, padding included.
         real_tokens: Tokens of all batches without padding.
@@ -45,11 +48,11 @@ class Stopwatch(Callback):
         self.first_step = 0.0
         self.tokens = 0
         self.real_tokens = 0
-        self._first_measured = num_warmup
-        self._first_divided = num_warmup + num_steps
-        self._is_divided = False
+        self._first_whole_step = num_warmup
+        self._first_split_step = num_warmup + num_steps
+        self._times_parts = False
         self._step_end = 0.0
-        self._seconds = dict.fromkeys(PARTS, 0.0)
+        self._part_seconds = dict.fromkeys(PARTS, 0.0)
         # Open parts, the innermost last.
         self._running: list[str] = []
         self._counted_until = 0.0
@@ -76,14 +79,14 @@ class Stopwatch(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
     ) -> None:
         """Count tokens and end the wait for data."""
-        self._is_divided = trainer.global_step >= self._first_divided
+        self._times_parts = trainer.global_step >= self._first_split_step
         self.first_step = self.first_step or time.perf_counter()
         self.tokens += batch.attention_mask.numel()
         self.real_tokens += int(batch.attention_mask.sum())
-        if self._is_divided:
+        if self._times_parts:
             now = self._synchronised_time()
-            self._seconds = dict.fromkeys(PARTS, 0.0)
-            self._seconds["data"] = now - self._step_end
+            self._part_seconds = dict.fromkeys(PARTS, 0.0)
+            self._part_seconds["data"] = now - self._step_end
             self._counted_until = now
             self._running = ["fusion"]
 
@@ -104,18 +107,18 @@ class Stopwatch(Callback):
         self._switch("optimiser")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Record the step."""
-        if self._is_divided:
-            self._switch("rest")
-            self.parts.append(self._seconds)
-        step = trainer.global_step - 1
-        # The measured steps as a whole start and end with an idle device.
-        is_boundary = step in (self._first_measured - 1, self._first_divided - 1)
-        if is_boundary or self._is_divided:
+        """Record how long the step took, as a whole or by parts."""
+        if self._times_parts:
+            self._switch("rest")  # ends the last part
+            self.parts.append(self._part_seconds)
+        step = trainer.global_step - 1  # the step that has just ended
+        last_warmup_step = self._first_whole_step - 1
+        last_whole_step = self._first_split_step - 1
+        if self._times_parts or step in (last_warmup_step, last_whole_step):
             now = self._synchronised_time()
         else:
             now = time.perf_counter()
-        if self._first_measured <= step < self._first_divided:
+        if self._first_whole_step <= step <= last_whole_step:
             self.steps.append(now - self._step_end)
         self._step_end = now
 
@@ -132,19 +135,19 @@ class Stopwatch(Callback):
 
     def _enter(self, name: str) -> None:
         """Begin a part, which may lie within another one or within itself."""
-        if self._is_divided:
+        if self._times_parts:
             self._count()
             self._running.append(name)
 
     def _leave(self) -> None:
         """End the part that began last."""
-        if self._is_divided:
+        if self._times_parts:
             self._count()
             self._running.pop()
 
     def _switch(self, name: str) -> None:
         """End all parts and begin another one."""
-        if self._is_divided:
+        if self._times_parts:
             self._count()
             self._running = [name]
 
@@ -152,7 +155,7 @@ class Stopwatch(Callback):
         """Add the time since the last call to the innermost open part."""
         now = self._synchronised_time()
         if self._running:
-            self._seconds[self._running[-1]] += now - self._counted_until
+            self._part_seconds[self._running[-1]] += now - self._counted_until
         self._counted_until = now
 
     def _synchronised_time(self) -> float:

@@ -23,8 +23,8 @@ def run_sweep(
     """Run all jobs, except those that need a failed job.
 
     Args:
-        jobs: The jobs, each after those that it needs. If a folder holds another sweep's job,
-            nothing is run.
+        jobs: The jobs, ordered so that a job follows those that it needs. If a folder holds another
+            sweep's job, nothing is run.
         max_parallel: Largest number of processes at a time, which share the cores.
         test_pictures: Whether to test with shuffled pictures and without pictures as well.
         report: Receives the outcome of every job.
@@ -35,14 +35,17 @@ def run_sweep(
     """
     for job in jobs:
         check_folder(job)
-    runner = JobRunner(command, max(1, (os.cpu_count() or 1) // max_parallel), test_pictures)
+    cores = os.cpu_count() or 1
+    runner = JobRunner(command, max(1, cores // max_parallel), test_pictures)
     outcomes = []
     with ThreadPoolExecutor(max_parallel) as pool:
         try:
-            for future in as_completed(_submit(pool, runner, jobs)):
-                outcomes.append(future.result())
+            futures = _submit(pool, runner, jobs)
+            for future in as_completed(futures):
+                outcome = future.result()
+                outcomes.append(outcome)
                 if report is not None:
-                    report(outcomes[-1])
+                    report(outcome)
         except BaseException:  # interrupts included: jobs that wait must not start
             pool.shutdown(wait=False, cancel_futures=True)
             raise

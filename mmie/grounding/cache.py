@@ -70,7 +70,10 @@ class DetectionCache:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def add(self, results: Mapping[str, PictureDetections]) -> None:
-        """Append the results of a batch.
+        """Append the results of a batch to the journal.
+
+        Args:
+            results: Detections by key: see `key`.
 
         Raises:
             OSError: The journal cannot be written.
@@ -80,8 +83,9 @@ class DetectionCache:
             record = {"key": key, "size": result.size, "found": result.detections}
             lines.append(json.dumps(record) + "\n")
         with self.file.open("a+b") as stream:
-            start = b"\n" if _ends_in_partial_line(stream) else b""
-            stream.write(start + "".join(lines).encode())
+            # an interrupted run may have left half a line, which must not swallow the next one
+            line_break = b"\n" if _ends_in_partial_line(stream) else b""
+            stream.write(line_break + "".join(lines).encode())
             stream.flush()
             os.fsync(stream.fileno())
         self._results.update(results)

@@ -137,17 +137,20 @@ class ExtractionModule(LightningHooks, metaclass=RecordsInitArgs):
         self.head = self.task.build_head(hidden_size, self.pooling, self.dropout)
 
     def check_positions(self, shift: int = 0) -> None:
-        """Raise if texts that start ``shift`` positions late can exceed the encoder's positions.
+        """Raise if the longest text does not fit the text encoder's position embeddings.
+
+        Args:
+            shift: Number added to all positions of the text.
 
         Raises:
             ValueError: The longest text needs more positions than the text encoder has.
         """
-        needed = self.schema.max_tokens + shift
-        if self.text.max_positions < needed:
-            late = f" and starts {shift} positions late" if shift else ""
+        excess = self.schema.max_tokens + shift - self.text.max_positions
+        if excess > 0:
+            shift_note = f" and the text starts at position {shift}" if shift else ""
             raise ValueError(
                 f"text encoder has {self.text.max_positions} positions, data.max_tokens is "
-                f"{self.schema.max_tokens}{late}: lower it by {needed - self.text.max_positions}"
+                f"{self.schema.max_tokens}{shift_note}: lower data.max_tokens by {excess}"
             )
 
     def forward(self, batch: Batch) -> list[Prediction]:

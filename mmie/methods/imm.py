@@ -57,7 +57,7 @@ from mmie.blocks.features import FeatureSpec
 from mmie.blocks.matching import matching_loss
 from mmie.blocks.patch_embedding import PatchEmbedding
 from mmie.blocks.text_layers import embed_text, layer_mask, text_layers
-from mmie.blocks.weights import trainable_copy, zero_loss_for_unused
+from mmie.blocks.weights import trainable_copy, zero_for_unused
 from mmie.methods import papers
 from mmie.methods.base import ExtractionModule
 from mmie.methods.inspection import inspecting
@@ -153,7 +153,7 @@ class IMM(ExtractionModule):
         text = embed_text(self.text, batch.input_ids, batch.token_type_ids)
         pictures = self.embed_pictures(batch)  # (batch or 2 * batch, 1 + patches, hidden)
         if pictures is None and self.visual is not None and self.training:
-            text = text + zero_loss_for_unused(self.visual, self.slots)
+            text = text + zero_for_unused(self.visual, self.slots)
         mask = layer_mask(self.text, text, batch.attention_mask)
         for index in range(self.num_shared_layers):
             text, pictures = self._run(self.align, index, text, pictures, mask)

@@ -58,7 +58,7 @@ from mmie.blocks.attention import MultiHeadAttention, attend_heads, masked_mean
 from mmie.blocks.recurrent import BiLSTM, CharacterEncoder
 from mmie.blocks.text_layers import embed_text, layer_mask, text_layers
 from mmie.blocks.vision import VisualOutput
-from mmie.blocks.weights import zero_loss_for_unused
+from mmie.blocks.weights import zero_for_unused
 from mmie.methods import papers
 from mmie.methods.inspection import inspecting
 from mmie.methods.multimodal import MultimodalModule
@@ -200,7 +200,7 @@ class MLNet(MultimodalModule):
         layers = text_layers(self.text)
         for layer in layers[len(layers) - self.num_fused :]:
             text = layer(text, mask)
-        return text + zero_loss_for_unused(
+        return text + zero_for_unused(
             self.vision, self.region_map, self.region_layers, self.match, self.fusions
         )
 

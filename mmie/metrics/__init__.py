@@ -7,7 +7,7 @@ from mmie.metrics.relations import (
     accuracy_counts,
     relation_confusion,
     relation_counts,
-    relation_counts_per_post,
+    relation_counts_per_instance,
 )
 from mmie.metrics.scores import PrecisionRecallF1, micro, per_type, precision_recall_f1
 from mmie.metrics.spans import span_counts, span_counts_per_post, span_type_confusion
@@ -28,7 +28,7 @@ __all__ = [
     "precision_recall_f1",
     "relation_confusion",
     "relation_counts",
-    "relation_counts_per_post",
+    "relation_counts_per_instance",
     "span_counts",
     "span_counts_per_post",
     "span_type_confusion",

@@ -1,7 +1,7 @@
 """Significance tests of the difference between two systems scored on the same posts.
 
 Both tests resample posts, not entities, because entities of one post are not independent. Counts
-come from `span_counts_per_post` or `relation_counts_per_post`.
+come from `span_counts_per_post` or `relation_counts_per_instance`.
 """
 
 from collections.abc import Iterator

@@ -35,24 +35,35 @@ def relation_counts(
     return counts
 
 
-def relation_counts_per_post(predicted: Tensor, gold: Tensor, none_index: int | None) -> Tensor:
-    """Count relations per instance, all labels together, (batch, 3).
+def relation_counts_per_instance(predicted: Tensor, gold: Tensor, none_index: int | None) -> Tensor:
+    """Count the relation of each instance, all labels together.
 
-    The arguments are those of `relation_counts`. A post with several relations is several
-    instances; add their rows up to resample whole posts.
+    A post with several relations has several instances. To resample whole posts, add up the rows of
+    a post first.
+
+    Args:
+        predicted: (batch,) label ids.
+        gold: (batch,) label ids.
+        none_index: Id of ``None``, which counts as no relation; None if the labels have no such
+            label.
+
+    Returns:
+        (batch, 3) of 0 or 1: whether the instance is a true positive, predicted, gold.
 
     Raises:
         ValueError: The shapes differ.
 
     >>> predicted, gold = torch.tensor([1, 0, 2]), torch.tensor([1, 2, 0])
-    >>> relation_counts_per_post(predicted, gold, none_index=0).tolist()
+    >>> relation_counts_per_instance(predicted, gold, none_index=0).tolist()
     [[1, 1, 1], [0, 0, 1], [0, 1, 0]]
     """
     _check_shapes(predicted, gold)
     if none_index is None:
-        is_predicted, is_gold = torch.ones_like(predicted), torch.ones_like(gold)
+        is_predicted = torch.ones_like(predicted)  # (batch,)
+        is_gold = torch.ones_like(gold)  # (batch,)
     else:
-        is_predicted, is_gold = (predicted != none_index).long(), (gold != none_index).long()
+        is_predicted = (predicted != none_index).long()  # (batch,)
+        is_gold = (gold != none_index).long()  # (batch,)
     true_positives = is_predicted * (predicted == gold)  # (batch,)
     return torch.stack([true_positives, is_predicted, is_gold], dim=1)
 

@@ -31,7 +31,7 @@ def precision_recall_f1(true_positives: int, predicted: int, gold: int) -> Preci
     """
     precision = true_positives / predicted if predicted else 0.0
     recall = true_positives / gold if gold else 0.0
-    # Multiplied in seqeval's order, because another one differs from it in the last digit.
+    # the operations have seqeval's order, so that F1 equals seqeval's to the last digit
     f1 = 2 * precision * recall / (precision + recall) if true_positives else 0.0
     return PrecisionRecallF1(precision, recall, f1, gold)
 

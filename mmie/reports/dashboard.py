@@ -76,10 +76,11 @@ def prediction_table(predictions: Sequence[PredictionRecord], rows: int = MAX_RO
 
     Args:
         predictions: Predictions in the order of the split.
-        rows: Largest number of rows. Wrong predictions come first, each kind in the given order.
+        rows: Largest number of rows. Wrong predictions come first, then right ones, both in the
+            order of the split.
     """
-    chosen = sorted(predictions, key=_is_right)[:rows]
-    data = [_prediction_row(prediction) for prediction in chosen]
+    wrong_first = sorted(predictions, key=_is_right)
+    data = [_prediction_row(prediction) for prediction in wrong_first[:rows]]
     return wandb.Table(columns=_PREDICTION_COLUMNS, data=data)
 
 

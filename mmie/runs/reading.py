@@ -178,7 +178,9 @@ def _read_run(folder: Path) -> Run:
     if "test/f1" not in test:
         raise KeyError("test/f1")  # a pretraining predicts nothing
     trained_in = Path(test.get("checkpoint", folder)).parent
-    trained_on = _corpus_of(trained_in)
+    trained_on = None  # the folder of the checkpoint may be gone
+    if (trained_in / CONFIG).exists():
+        trained_on = _class_name(read_config(trained_in)["data"]["corpus"])
     fit_section = metrics.get("fit") or read_metrics(trained_in).get("fit")
     pictures = test.get("pictures") or data.get("pictures") or RIGHT_PICTURES
     return Run(
@@ -241,13 +243,6 @@ def _checked_string(value: object) -> str:
 def _class_name(config: dict[str, Any]) -> str:
     """Return the name of the class that a section of a configuration describes."""
     return str(config["class_path"]).rpartition(".")[2]
-
-
-def _corpus_of(folder: Path) -> str | None:
-    """Return the class name of the corpus of a run folder, or None if it holds no run."""
-    if not (folder / CONFIG).exists():
-        return None
-    return _class_name(read_config(folder)["data"]["corpus"])
 
 
 def _read_fit(section: dict[str, Any]) -> Fit:

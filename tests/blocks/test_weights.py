@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from mmie.blocks.weights import digest_weights, trainable_copy, zero_loss_for_unused
+from mmie.blocks.weights import digest_weights, trainable_copy, zero_for_unused
 
 
 def build():
@@ -42,7 +42,7 @@ def test_copy_of_a_frozen_module_trains():
 def test_zero_loss_gives_gradients_of_0_to_trained_weights_only():
     first, second = build(), build()
     first[0].weight.requires_grad_(False)
-    loss = zero_loss_for_unused(first, second)
+    loss = zero_for_unused(first, second)
     assert loss == 0
     loss.backward()
     assert first[0].weight.grad is None
@@ -51,7 +51,7 @@ def test_zero_loss_gives_gradients_of_0_to_trained_weights_only():
 
 
 def test_zero_loss_without_trained_weights_has_no_gradient():
-    loss = zero_loss_for_unused(build().requires_grad_(False))
+    loss = zero_for_unused(build().requires_grad_(False))
     assert loss == 0
     assert not loss.requires_grad
-    assert zero_loss_for_unused() == 0
+    assert zero_for_unused() == 0

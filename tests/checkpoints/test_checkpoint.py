@@ -10,7 +10,8 @@ from mmie.types import Schema
 SCHEMA = Schema("ner", ("LOC", "PER"), vocab_size=100, image_size=64)
 
 
-def content(**changes):
+def make_content(**changes):
+    """Return the content of a checkpoint file, with some parts replaced."""
     return {
         **describe_method("package.Method", SCHEMA, {"text_encoder": {}}),
         "state_dict": {"weight": torch.ones(2)},
@@ -18,9 +19,10 @@ def content(**changes):
     }
 
 
-def data(**changes):
+def make_data_state(**changes):
+    """Return the state of a data module, with some parts replaced."""
     state = {
-        "schema": {**describe_method("", SCHEMA, {})["mmie"]["schema"]},
+        "schema": describe_method("", SCHEMA, {})["mmie"]["schema"],
         "tokenizer": {"tokenizer.json": "{}"},
         "transform": {"resize": "squash", "max_pixels": 1000},
         "use_context": True,
@@ -29,10 +31,9 @@ def data(**changes):
     return {**state, **changes}
 
 
-def test_everything_is_read():
-    checkpoint = Checkpoint.from_content(
-        content(MultimodalDataModule=data(), global_step=7), "a.ckpt"
-    )
+def test_all_parts_are_read():
+    content = make_content(MultimodalDataModule=make_data_state(), global_step=7)
+    checkpoint = Checkpoint.from_content(content, "a.ckpt")
     assert (checkpoint.source, checkpoint.method) == ("a.ckpt", "package.Method")
     assert checkpoint.schema == SCHEMA
     assert checkpoint.init_args == {"text_encoder": {}}
@@ -44,8 +45,8 @@ def test_everything_is_read():
     assert checkpoint.data_state().transform == checkpoint.image_transform
 
 
-def test_a_checkpoint_without_a_data_module_tells_nothing_of_its_data():
-    checkpoint = Checkpoint.from_content(content(), "a.ckpt")
+def test_a_checkpoint_without_a_data_module_has_no_data_state():
+    checkpoint = Checkpoint.from_content(make_content(), "a.ckpt")
     assert checkpoint.tokenizer is None
     with pytest.raises(CheckpointError, match=r"'a\.ckpt' says nothing of its data"):
         checkpoint.data_state()
@@ -68,7 +69,7 @@ def test_other_content_is_refused(value):
 )
 def test_a_malformed_description_is_refused(changes):
     with pytest.raises(CheckpointError, match="does not fit the method known here"):
-        Checkpoint.from_content(content(**changes), "a.ckpt")
+        Checkpoint.from_content(make_content(**changes), "a.ckpt")
 
 
 @pytest.mark.parametrize(
@@ -83,11 +84,12 @@ def test_a_malformed_description_is_refused(changes):
     ],
 )
 def test_a_malformed_data_state_is_refused(changes):
+    content = make_content(MultimodalDataModule=make_data_state(**changes))
     with pytest.raises(CheckpointError, match="does not say how it reads posts"):
-        Checkpoint.from_content(content(MultimodalDataModule=data(**changes)), "a.ckpt")
+        Checkpoint.from_content(content, "a.ckpt")
 
 
-def test_a_checkpoint_file_becomes_the_type(random_pair, demo_data, tiny_bert):
+def test_a_checkpoint_file_is_read_as_a_checkpoint(random_pair, demo_data, tiny_bert):
     checkpoint = read_checkpoint(random_pair["re"])
     assert checkpoint.method == "mmie.methods.hvpnet.HVPNet"
     assert checkpoint.schema == demo_data("re", tiny_bert).schema

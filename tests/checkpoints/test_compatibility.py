@@ -27,15 +27,14 @@ def test_the_same_method_and_labels_fit():
         ("package.Method", {"vocab_size": 101}, "vocab_size 100, the run has 101"),
     ],
 )
-def test_what_differs_is_named(method, changes, reason):
+def test_the_first_difference_is_named(method, changes, reason):
     with pytest.raises(CheckpointMismatch, match=reason):
         check_fits(CHECKPOINT, method, replace(SCHEMA, **changes))
 
 
 def test_vocabularies_are_compared_by_tokens_and_ids(demo_data, tiny_bert, tiny_roberta):
-    bert, roberta = (
-        demo_data("ner", folder).tokenizer.to_files() for folder in (tiny_bert, tiny_roberta)
-    )
+    bert = demo_data("ner", tiny_bert).tokenizer.to_files()
+    roberta = demo_data("ner", tiny_roberta).tokenizer.to_files()
     assert same_vocabulary(bert, dict(bert))
     assert same_vocabulary(bert, demo_data("re", tiny_bert).tokenizer.to_files())
     assert not same_vocabulary(bert, roberta)

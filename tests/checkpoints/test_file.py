@@ -1,4 +1,4 @@
-"""Reading of checkpoint files and of folders in their place."""
+"""Checkpoint files, and folders in their place."""
 
 import pytest
 import torch
@@ -9,20 +9,18 @@ from mmie.export.pretrained import save_pretrained
 
 def test_a_folder_is_read_like_a_file(random_pair, tmp_path):
     folder = save_pretrained(random_pair["ner"], tmp_path / "folder")
-    file, other = read_checkpoint(random_pair["ner"]), read_checkpoint(folder)
-    assert (file.method, file.schema, file.tokenizer) == (
-        other.method,
-        other.schema,
-        other.tokenizer,
-    )
-    assert file.image_transform == other.image_transform
-    assert all(
-        torch.equal(other.state_dict[name], value) for name, value in file.state_dict.items()
-    )
+    checkpoint = read_checkpoint(folder)
+    expected = read_checkpoint(random_pair["ner"])
+    assert checkpoint.method == expected.method
+    assert checkpoint.schema == expected.schema
+    assert checkpoint.tokenizer == expected.tokenizer
+    assert checkpoint.image_transform == expected.image_transform
+    for name, value in expected.state_dict.items():
+        assert torch.equal(checkpoint.state_dict[name], value)
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 half an archive"])
-def test_garbage_is_refused(tmp_path, content):
+def test_a_file_of_another_kind_is_refused(tmp_path, content):
     path = tmp_path / "a.ckpt"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"a\.ckpt' is no checkpoint"):

@@ -1,4 +1,4 @@
-"""A folder is read from JSON and safetensors alone, and a hostile folder is refused in one line."""
+"""Folders of JSON and safetensors, and hostile folders, which are refused in one line."""
 
 import json
 import shutil
@@ -24,26 +24,28 @@ def posts(demo_root):
 
 @pytest.fixture(scope="module")
 def saved(random_pair, tmp_path_factory) -> Path:
-    """The folder of a model that finds entities."""
+    """Folder of a method that finds entities."""
     return save_pretrained(random_pair["ner"], tmp_path_factory.mktemp("saved") / "model")
 
 
 @pytest.fixture
 def copy(saved, tmp_path) -> Path:
-    """A copy of the folder, which a test may change."""
+    """Copy of the folder, which a test may change."""
     return shutil.copytree(saved, tmp_path / "copy")
 
 
-def change_config(folder, *keys, value):
+def change_config(folder, path, value):
+    """Change a value of ``config.json``, named by its keys with dots between them."""
     config = json.loads((folder / "config.json").read_text())
+    *parents, key = path.split(".")
     parent = config
-    for key in keys[:-1]:
-        parent = parent[key]
-    parent[keys[-1]] = value
+    for name in parents:
+        parent = parent[name]
+    parent[key] = value
     (folder / "config.json").write_text(json.dumps(config))
 
 
-def test_tensors_that_share_their_memory_are_written_once_and_read_twice(random_pair, tmp_path):
+def test_tensors_that_share_memory_are_written_once_and_read_under_all_names(random_pair, tmp_path):
     checkpoint = read_checkpoint(random_pair["ner"])
     weight = checkpoint.state_dict["head.emission.weight"]
     checkpoint.state_dict.update({"tied": weight, "other": weight.clone(), "turned": weight.T})
@@ -58,71 +60,67 @@ def test_tensors_that_share_their_memory_are_written_once_and_read_twice(random_
     assert torch.equal(state["turned"], weight.T)
 
 
+TOKENIZER = "MultimodalDataModule.tokenizer"
+TEXT_ENCODER = "mmie.init_args.text_encoder"
+BACKBONE = "mmie.init_args.vision_backbone"
+
+
 @pytest.mark.parametrize(
-    ("keys", "value", "reason"),
+    ("path", "value", "reason"),
     [
-        (("MultimodalDataModule", "tokenizer"), ["../config.json"], "no name of a JSON file"),
-        (("MultimodalDataModule", "tokenizer"), ["/etc/passwd"], "no name of a JSON file"),
-        (("MultimodalDataModule", "tokenizer"), ["model.safetensors"], "no name of a JSON file"),
-        (("MultimodalDataModule", "tokenizer"), ["vocabulary.json"], "holds no vocabulary.json"),
-        (("MultimodalDataModule", "tokenizer"), [1], "no name of a JSON file"),
-        (("MultimodalDataModule", "tokenizer"), [], "describes no method|tokenizer"),
-        (("MultimodalDataModule",), [1], "none that mmie wrote"),
-        (("mmie",), "TextOnly", "none that mmie wrote"),
-        (("mmie", "method"), "os.system", "is not known"),
-        (
-            ("mmie", "init_args", "text_encoder"),
-            "owner/encoder",
-            "has a text_encoder of 'owner/encoder'",
-        ),
-        (("mmie", "init_args", "text_encoder", "model_type"), "nothing", "model_type"),
-        (("mmie", "init_args", "text_encoder", "hidden_size"), 60, "does not fit"),
-        (
-            ("mmie", "init_args", "text_encoder", "hidden_size"),
-            "wide",
-            "describes no method|does not fit",
-        ),
-        (
-            ("mmie", "init_args", "vision_backbone"),
-            "hf-hub:owner/weights",
-            "has a vision_backbone of",
-        ),
-        (("mmie", "init_args", "vision_backbone"), "../folder", "has a vision_backbone of"),
-        (("mmie", "init_args", "nonsense"), 1, "does not fit"),
-        (("mmie", "schema", "labels"), ["PER"], "does not fit"),
-        (("aliases",), {"a": "b"}, "none that mmie wrote"),
+        (TOKENIZER, ["../config.json"], "not the name of a JSON file"),
+        (TOKENIZER, ["/etc/passwd"], "not the name of a JSON file"),
+        (TOKENIZER, ["model.safetensors"], "not the name of a JSON file"),
+        (TOKENIZER, ["vocabulary.json"], "holds no vocabulary.json"),
+        (TOKENIZER, [1], "not the name of a JSON file"),
+        (TOKENIZER, [], "describes no method|tokenizer"),
+        ("MultimodalDataModule", [1], "none that mmie wrote"),
+        ("mmie", "TextOnly", "none that mmie wrote"),
+        ("mmie.method", "os.system", "is not known"),
+        (TEXT_ENCODER, "owner/encoder", "has a text_encoder of 'owner/encoder'"),
+        (f"{TEXT_ENCODER}.model_type", "nothing", "model_type"),
+        (f"{TEXT_ENCODER}.hidden_size", 60, "does not fit"),
+        (f"{TEXT_ENCODER}.hidden_size", "wide", "describes no method|does not fit"),
+        (BACKBONE, "hf-hub:owner/weights", "has a vision_backbone of"),
+        (BACKBONE, "../folder", "has a vision_backbone of"),
+        ("mmie.init_args.nonsense", 1, "does not fit"),
+        ("mmie.schema.labels", ["PER"], "does not fit"),
+        ("aliases", {"a": "b"}, "none that mmie wrote"),
     ],
 )
-def test_a_hostile_description_is_refused_in_one_line(copy, keys, value, reason):
-    change_config(copy, *keys, value=value)
+def test_a_hostile_configuration_is_refused_in_one_line(copy, path, value, reason):
+    change_config(copy, path, value)
     with pytest.raises(MmieError, match=reason) as caught:
         Extractor.from_pretrained(copy, device="cpu")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["", "[" * 100_000, "\0", "[]", '{"mmie": 1}'])
-def test_a_broken_description_is_refused_in_one_line(copy, text):
+def test_a_broken_configuration_is_refused_in_one_line(copy, text):
     (copy / "config.json").write_text(text)
     with pytest.raises(CheckpointError) as caught:
         read_pretrained(copy)
     assert "\n" not in str(caught.value)
 
 
-def test_weights_are_never_fetched(copy, posts, saved):
-    change_config(copy, "mmie", "init_args", "pretrained", value=True)
-    change_config(copy, "mmie", "init_args", "init_from", value="/nowhere/other.ckpt")
+def test_no_pretrained_weights_are_loaded(copy, posts, saved):
+    change_config(copy, "mmie.init_args.pretrained", True)
+    change_config(copy, "mmie.init_args.init_from", "/nowhere/other.ckpt")
     arguments = read_pretrained(copy).init_args
     assert (arguments["pretrained"], arguments["init_from"]) == (False, None)
     expected = Extractor.from_pretrained(saved, device="cpu").extract(posts[:2])
     assert Extractor.from_pretrained(copy, device="cpu").extract(posts[:2]) == expected
 
 
-def test_broken_and_oversized_files_are_refused(copy):
+def test_weights_of_another_shape_are_refused(copy):
     state = load_file(copy / "model.safetensors")
     state["head.emission.weight"] = state["head.emission.weight"][:, :-1].contiguous()
     save_file(state, copy / "model.safetensors")
     with pytest.raises(CheckpointError, match="does not fit"):
         Extractor.from_pretrained(copy, device="cpu")
+
+
+def test_broken_and_missing_weights_are_refused(copy):
     for content in (b"", b"\xff" * 100, b"\x80\x02}q\x00."):
         (copy / "model.safetensors").write_bytes(content)
         with pytest.raises(CheckpointError, match=r"holds no model.safetensors that can be read"):
@@ -130,13 +128,16 @@ def test_broken_and_oversized_files_are_refused(copy):
     (copy / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"holds no model.safetensors"):
         read_pretrained(copy)
+
+
+def test_an_oversized_file_is_refused(copy):
     with (copy / "tokenizer.json").open("ab") as file:
         file.truncate(MAX_JSON_BYTES + 1)
     with pytest.raises(CheckpointError, match="more than"):
         read_pretrained(copy)
 
 
-def test_only_json_and_weights_of_a_repository_are_fetched(saved):
+def test_only_json_and_weights_of_a_repository_are_downloaded(saved):
     request = {}
 
     def download(name, **options):
@@ -154,10 +155,10 @@ def test_an_unreachable_repository_is_reported_in_one_line():
     def download(name, **options):
         raise LocalEntryNotFoundError("no\nnetwork")
 
-    with pytest.raises(
-        CheckpointError, match="no folder here, and the hub has no such repository at revision v1"
-    ) as caught:
+    message = "no folder here, and the hub has no such repository at revision v1"
+    with pytest.raises(CheckpointError, match=message) as caught:
         read_pretrained("owner/model", "v1", download=download)
     assert "\n" not in str(caught.value)
-    with pytest.raises(CheckpointError, match="no folder here"):  # the tests' hub is offline
+    # the hub is offline in tests
+    with pytest.raises(CheckpointError, match="no folder here"):
         Extractor.from_pretrained("owner/model", device="cpu")

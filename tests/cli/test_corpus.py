@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from helpers.command import read_jsonl, refused, run, succeed, write_jsonl
+from helpers.command import check_refused, read_jsonl, run, succeed, write_jsonl
 from helpers.paths import CONFIGS
 
 PUBLISHED = {
@@ -67,20 +67,22 @@ def test_a_check_fails_on_missing_and_broken_pictures_and_lines(tmp_path):
 
 
 def test_wrong_corpora_are_refused_in_one_line(tmp_path):
-    refused(
+    check_refused(
         run("corpus", "stats", "--corpus=JsonlCorpus", "--corpus.root=/nowhere/x"),
         "/nowhere/x",
         "no such folder",
     )
-    refused(run("corpus", "stats", "--corpus=Nope"), "Nope")
-    refused(run("corpus", "check"), "corpus")
-    refused(run("corpus", "demo"), "root")
-    refused(run("corpus", "demo", f"--root={tmp_path / 'x'}", "--train=5"), "5", "multiple of 4")
-    refused(run("corpus", "demo", f"--root={CONFIGS}"), str(CONFIGS), "demo corpus")
+    check_refused(run("corpus", "stats", "--corpus=Nope"), "Nope")
+    check_refused(run("corpus", "check"), "corpus")
+    check_refused(run("corpus", "demo"), "root")
+    check_refused(
+        run("corpus", "demo", f"--root={tmp_path / 'x'}", "--train=5"), "5", "multiple of 4"
+    )
+    check_refused(run("corpus", "demo", f"--root={CONFIGS}"), str(CONFIGS), "demo corpus")
     (tmp_path / "texts").mkdir()
     write_jsonl(tmp_path / "texts" / "train.jsonl", [{"id": "1", "words": []}])
     wrong = ["--corpus=JsonlCorpus", f"--corpus.root={tmp_path / 'texts'}"]
-    refused(run("corpus", "stats", *wrong), "train.jsonl:1", "at least one word")
+    check_refused(run("corpus", "stats", *wrong), "train.jsonl:1", "at least one word")
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

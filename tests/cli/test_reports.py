@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from helpers.command import run, succeed, tiny
+from helpers.command import run, succeed, tiny_options
 from helpers.html import ParsedPage, parse_static_page
 from PIL import Image
 
@@ -23,7 +23,7 @@ def compared(demo_root, tmp_path_factory):
     for method, epochs in (("text_only", 4), ("hvpnet", 1)):
         run_dir = folder / "runs" / method
         demo = ["--data.corpus.class_path=mmie.data.DemoCorpus", f"--trainer.max_epochs={epochs}"]
-        succeed("fit", *tiny(method, demo_root, run_dir), *demo)
+        succeed("fit", *tiny_options(method, demo_root, run_dir), *demo)
         succeed("test", f"--config={run_dir / 'config.yaml'}")
     shuffled = ["--data.pictures=shuffled", "--seed_everything=5"]
     succeed("test", f"--config={folder / 'runs' / 'hvpnet' / 'config.yaml'}", *shuffled)
@@ -100,7 +100,7 @@ def test_the_page_of_a_comparison_opens_in_a_browser(compared, tmp_path, scheme)
 
 def test_diagnose_writes_pages_of_a_run(demo_root, tmp_path):
     folder = tmp_path / "run"
-    succeed("fit", *tiny("rap", demo_root, folder), "--trainer.limit_train_batches=2")
+    succeed("fit", *tiny_options("rap", demo_root, folder), "--trainer.limit_train_batches=2")
     checkpoint = f"--checkpoint={folder / 'best.ckpt'}"
     split, post = tmp_path / "new" / "split.html", tmp_path / "p.html"
     outcome = succeed("diagnose", checkpoint, "--sample=10", f"--out={split}")

@@ -12,8 +12,8 @@ from mmie.data.parsing import (
     check_span,
     check_utf8,
     check_words,
+    existing_or_first,
     expand_user,
-    first_existing,
     list_value,
     optional_value,
     picture_path,
@@ -124,12 +124,12 @@ def test_picture_paths_are_names(tmp_path, name):
         picture_path(tmp_path, name)
 
 
-def test_the_first_existing_path_is_preferred(tmp_path):
+def test_the_existing_or_first_path_is_preferred(tmp_path):
     candidates = [tmp_path / name for name in "abc"]
-    assert first_existing(candidates) == candidates[0]
+    assert existing_or_first(candidates) == candidates[0]
     candidates[2].mkdir()
     candidates[1].touch()
-    assert first_existing(candidates) == candidates[1]
+    assert existing_or_first(candidates) == candidates[1]
 
 
 def test_unknown_users_are_kept(monkeypatch, tmp_path):

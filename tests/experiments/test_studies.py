@@ -57,7 +57,8 @@ else:
     section = {"test": {**scores, "checkpoint": str(checkpoint)}}
     gold = [{"start": 0, "end": 1, "type": "PER"}]
     found = gold if helped else []
-    lines = [{"id": str(n), "words": ["a"], "image": None, "gold": gold, "predicted": found} for n in range(30)]
+    line = {"words": ["a"], "image": None, "gold": gold, "predicted": found}
+    lines = [{"id": str(n), **line} for n in range(30)]
     (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + chr(10) for line in lines))
 if not (folder / "config.yaml").exists():
     (folder / "config.yaml").write_text(yaml.safe_dump(config))

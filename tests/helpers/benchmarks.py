@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from helpers.command import tiny
+from helpers.command import tiny_options
 from mmie.experiments.benchmark import Benchmark
 from mmie.experiments.stopwatch import PARTS
 
@@ -28,6 +28,8 @@ RESULT = Benchmark(
 def benchmark_options(method: str, corpus: Path, folder: Path) -> list[str]:
     """Options of a tiny configuration without its number of epochs, and with its own cache."""
     options = [
-        option for option in tiny(method, corpus, folder / "run") if "max_epochs" not in option
+        option
+        for option in tiny_options(method, corpus, folder / "run")
+        if "max_epochs" not in option
     ]
     return [*options, f"--feature_store={folder / 'store'}"]

@@ -1,4 +1,4 @@
-"""What tests of the command line share: the real command, run in this process or in one of its own."""
+"""The `mmie` command for tests, run in this process or in one of its own, and its files."""
 
 import contextlib
 import hashlib
@@ -20,13 +20,19 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from helpers.paths import CONFIGS, REPOSITORY, TESTS
 from mmie import cli
 
-CLOCKS = ("seconds", "train_seconds")
-"""What two runs of the same fit do not share."""
+TIMES = ("seconds", "train_seconds")
+"""Values of an epoch in which two runs of the same fit differ."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command leaves: exit status, standard output and standard error."""
+    """Result of a command.
+
+    Attributes:
+        status: Exit status.
+        out: Standard output.
+        err: Standard error.
+    """
 
     status: int
     out: str
@@ -34,13 +40,15 @@ class Outcome:
 
     @property
     def config(self) -> dict:
-        """The configuration that ``--print_config`` printed."""
+        """Configuration that ``--print_config`` printed."""
         return yaml.safe_load(self.out)
 
 
 def run(*arguments: object) -> Outcome:
-    """``mmie ARGUMENTS`` in this process."""
-    out, err, status = io.StringIO(), io.StringIO(), 0
+    """Run ``mmie ARGUMENTS`` in this process."""
+    out = io.StringIO()
+    err = io.StringIO()
+    status = 0
     line = ["mmie", *map(str, arguments)]
     with (
         mock.patch.object(sys, "argv", line),
@@ -49,19 +57,19 @@ def run(*arguments: object) -> Outcome:
     ):
         try:
             cli.main()
-        except SystemExit as leaving:
-            status = int(leaving.code or 0)
+        except SystemExit as system_exit:
+            status = int(system_exit.code or 0)
     return Outcome(status, out.getvalue(), err.getvalue())
 
 
 def succeed(*arguments: object) -> Outcome:
-    """``mmie ARGUMENTS`` in this process; it must not fail."""
+    """Run ``mmie ARGUMENTS`` in this process and check that it does not fail."""
     outcome = run(*arguments)
     assert outcome.status == 0, outcome.err
     return outcome
 
 
-def refused(outcome: Outcome, *parts: str) -> None:
+def check_refused(outcome: Outcome, *parts: str) -> None:
     """Check that a command failed with one line that holds all of the parts."""
     assert outcome.status in (1, 2)
     assert outcome.out == ""
@@ -74,11 +82,11 @@ def refused(outcome: Outcome, *parts: str) -> None:
 
 
 def start(arguments: Iterable[object], **environment: str) -> subprocess.Popen:
-    """``mmie ARGUMENTS`` in a process of its own, on one thread, that nobody can answer questions of."""
+    """Start ``mmie ARGUMENTS`` in a process of its own, on one thread, without standard input."""
     return subprocess.Popen(
         [sys.executable, "-m", "mmie.cli", *map(str, arguments)],
         cwd=REPOSITORY,
-        env=one_thread(**environment),
+        env=single_thread_environment(**environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -95,13 +103,22 @@ def finish(process: subprocess.Popen) -> Outcome:
     return Outcome(process.returncode, out, err)
 
 
-def one_thread(**environment: str) -> dict[str, str]:
-    """The environment of a light process that can import the tests' modules."""
+def single_thread_environment(**environment: str) -> dict[str, str]:
+    """Return the environment of a process on one thread that can import the tests' modules."""
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS), **environment}
 
 
-def tiny(method: str, corpus: Path, run_dir: Path, encoder: Path | None = None) -> list[str]:
-    """Options of a demo configuration over a small corpus on the CPU."""
+def tiny_options(
+    method: str, corpus: Path, run_dir: Path, encoder: Path | None = None
+) -> list[str]:
+    """Return the options of a demo configuration with a small corpus, on the CPU.
+
+    Args:
+        method: Name of the method in the configuration's name.
+        corpus: Folder of the corpus.
+        run_dir: Run folder.
+        encoder: Folder of the text encoder; by default the corpus's own.
+    """
     return [
         f"--config={CONFIGS / f'demo_{method}.yaml'}",
         f"--config={CONFIGS / 'hardware' / 'cpu.yaml'}",
@@ -115,66 +132,66 @@ def tiny(method: str, corpus: Path, run_dir: Path, encoder: Path | None = None) 
 
 
 def metrics(run_dir: Path) -> dict:
-    """The content of ``metrics.json``."""
+    """Read ``metrics.json``."""
     return json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
 
 
 def predictions(run_dir: Path) -> list[dict]:
-    """The lines of ``predictions.jsonl``."""
+    """Read the records of ``predictions.jsonl``."""
     return read_jsonl(run_dir / "predictions.jsonl")
 
 
 def check_same_predictions(run_dir: Path, other: Path) -> None:
     """Check that two runs predict the same, in the same order.
 
-    Probabilities may differ by what the other posts of a batch do to rounding.
+    Probabilities may differ by rounding, which depends on the other posts of a batch.
     """
-    for mine, theirs in zip(predictions(run_dir), predictions(other), strict=True):
-        probabilities = [
-            [item.pop("probability") for item in predicted(line)] for line in (mine, theirs)
-        ]
-        assert mine == theirs
-        assert probabilities[0] == pytest.approx(probabilities[1], rel=1e-4)
+    for line, other_line in zip(predictions(run_dir), predictions(other), strict=True):
+        probabilities = [item.pop("probability") for item in predicted(line)]
+        other_probabilities = [item.pop("probability") for item in predicted(other_line)]
+        assert line == other_line
+        assert probabilities == pytest.approx(other_probabilities, rel=1e-4)
 
 
 def predicted(line: dict) -> list[dict]:
-    """The predicted entities, or the predicted relation, of a line of ``predictions.jsonl``."""
+    """Return the predicted entities, or the predicted relation, of a record of predictions."""
     return line["entities"] if "entities" in line else line["relations"]
 
 
 def gold(line: dict) -> list[dict]:
-    """The gold entities, or the gold relation, of a line of ``predictions.jsonl``."""
+    """Return the gold entities, or the gold relation, of a record of predictions."""
     return predicted(line["gold"])
 
 
 def spans(items: Iterable[dict]) -> set[tuple[int, int, str]]:
-    """Offsets and types of entities."""
+    """Return the offsets and types of entities."""
     return {(item["start"], item["end"], item["type"]) for item in items}
 
 
 def read_jsonl(file: Path) -> list[dict]:
-    """Records of a file of JSON lines."""
+    """Read the records of a file of JSON lines."""
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def write_jsonl(file: Path, records: Iterable[dict]) -> None:
-    """A file of JSON lines."""
+    """Write a file of JSON lines."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
 
 
-def without_clocks(epochs: Iterable[dict]) -> list[dict]:
-    """Scores of epochs."""
-    return [
-        {name: value for name, value in epoch.items() if name not in CLOCKS} for epoch in epochs
-    ]
+def without_times(epochs: Iterable[dict]) -> list[dict]:
+    """Return the values of epochs without their times."""
+    timeless = []
+    for epoch in epochs:
+        timeless.append({name: value for name, value in epoch.items() if name not in TIMES})
+    return timeless
 
 
 class WeightDigest(Callback):
-    """Writes, on every process, a digest of the trained weights, and of what they were before training.
+    """Callback that writes a digest of the weights before and after training, on every process.
 
     Args:
-        folder: Where ``before_RANK`` and ``after_RANK`` go.
+        folder: Folder of the files ``before_RANK`` and ``after_RANK``.
     """
 
     def __init__(self, folder: str) -> None:
@@ -182,21 +199,22 @@ class WeightDigest(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the digest of the first weights."""
-        self._write("before", trainer, pl_module)
+        self._write("before", trainer.global_rank, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the digest of the last weights."""
-        self._write("after", trainer, pl_module)
+        self._write("after", trainer.global_rank, pl_module)
 
-    def _write(self, when: str, trainer: Trainer, module: LightningModule) -> None:
+    def _write(self, name: str, rank: int, module: LightningModule) -> None:
+        """Write the digest of a module's parameters."""
         digest = hashlib.sha256()
         for parameter in module.parameters():
             digest.update(parameter.detach().numpy().tobytes())
-        (self.folder / f"{when}_{trainer.global_rank}").write_text(digest.hexdigest())
+        (self.folder / f"{name}_{rank}").write_text(digest.hexdigest())
 
 
 class StopInSecondEpoch(Callback):
-    """A fault in the midst of training."""
+    """Callback that raises in the middle of training."""
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Raise in the second epoch."""

@@ -1,4 +1,4 @@
-"""Fits in processes of their own that may be killed, and what two fits must share."""
+"""Fits in forked processes that may be killed, and the results that two fits must share."""
 
 import hashlib
 import multiprocessing
@@ -15,30 +15,34 @@ from typing import Any
 
 import torch
 
-from helpers.command import metrics, run, without_clocks
+from helpers.command import metrics, run, without_times
 
-CHANGES = ("os.rename", "os.remove", "os.mkdir", "shutil.move")
+CHANGE_EVENTS = ("os.rename", "os.remove", "os.mkdir", "shutil.move")
 """Audit events of changes to files, beside ``open`` for writing."""
 Prepare = Callable[[], None]
 
 
-def begin(*arguments: object, prepare: Prepare | None = None, **environment: str) -> ForkProcess:
-    """``mmie ARGUMENTS`` in a fork of this process, which spares importing.
+def fork_command(
+    *arguments: object, prepare: Prepare | None = None, **environment: str
+) -> ForkProcess:
+    """Run ``mmie ARGUMENTS`` in a fork of this process, which spares importing.
 
     Args:
-        *arguments: The line.
-        prepare: Called in the new process, before.
-        **environment: Variables of the new process.
+        *arguments: Arguments of the command.
+        prepare: Called in the new process, before the command.
+        **environment: Environment variables of the new process.
     """
     process = multiprocessing.get_context("fork").Process(
-        target=_run, args=(arguments, prepare, environment)
+        target=_run_and_exit, args=(arguments, prepare, environment)
     )
     process.start()
     return process
 
 
-def _run(arguments: Sequence[object], prepare: Prepare | None, environment: dict[str, str]) -> None:
-    """What the new process does."""
+def _run_and_exit(
+    arguments: Sequence[object], prepare: Prepare | None, environment: dict[str, str]
+) -> None:
+    """Run the command in the new process and exit with its status."""
     os.environ.update(environment)
     if prepare is not None:
         prepare()
@@ -48,8 +52,8 @@ def _run(arguments: Sequence[object], prepare: Prepare | None, environment: dict
     os._exit(outcome.status)
 
 
-def end(process: ForkProcess, seconds: float = 120) -> int:
-    """Wait for a process; its exit status, below 0 for the signal that killed it."""
+def wait_for_exit(process: ForkProcess, seconds: float = 120) -> int:
+    """Wait for a process and return its exit status, below 0 for the signal that killed it."""
     process.join(seconds)
     hangs = process.is_alive()
     process.kill()
@@ -58,132 +62,129 @@ def end(process: ForkProcess, seconds: float = 120) -> int:
     return process.exitcode
 
 
-def complete(*arguments: object) -> None:
-    """``mmie ARGUMENTS`` in a fork of this process; it must not fail."""
-    assert end(begin(*arguments)) == 0
+def run_in_fork(*arguments: object) -> None:
+    """Run ``mmie ARGUMENTS`` in a fork of this process and check that it does not fail."""
+    assert wait_for_exit(fork_command(*arguments)) == 0
 
 
-def begin_together(
-    count: int, *arguments: object, prepare: Sequence[Prepare | None] = ()
-) -> list[ForkProcess]:
-    """``mmie ARGUMENTS`` in several processes that know of each other, as a cluster starts them."""
+def fork_distributed(count: int, *arguments: object) -> list[ForkProcess]:
+    """Run ``mmie ARGUMENTS`` in several processes of one run, as a cluster starts them."""
+    group = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(find_free_port()),
+        "NODE_RANK": "0",
+    }
+    line = [*arguments, f"--trainer.devices={count}", "--trainer.strategy=ddp"]
+    return [fork_command(*line, LOCAL_RANK=str(rank), **group) for rank in range(count)]
+
+
+def find_free_port() -> int:
+    """Return a port of this machine that nothing listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        where = {
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(free.getsockname()[1]),
-            "NODE_RANK": "0",
-        }
-    line = [*arguments, f"--trainer.devices={count}", "--trainer.strategy=ddp"]
-    prepared = [*prepare, *[None] * (count - len(prepare))]
-    return [
-        begin(*line, prepare=prepared[rank], LOCAL_RANK=str(rank), **where) for rank in range(count)
-    ]
+        return free.getsockname()[1]
 
 
-def wait_for(file: Path, processes: Sequence[ForkProcess], seconds: float = 60) -> None:
-    """Wait until a file is there."""
+def wait_for_file(file: Path, processes: Sequence[ForkProcess], seconds: float = 60) -> None:
+    """Wait until a file exists, and fail if all of the processes end before."""
     limit = time.monotonic() + seconds
     while not file.exists():
-        assert time.monotonic() < limit, f"{file} did not come"
-        assert any(process.is_alive() for process in processes), f"ended before there was {file}"
+        assert time.monotonic() < limit, f"{file} was not written"
+        assert any(process.is_alive() for process in processes), f"ended without writing {file}"
         time.sleep(0.005)
 
 
-def die_at_change(number: int, delay: float, *folders: Path) -> Prepare:
-    """Has a process kill itself ``delay`` seconds after it begins its ``number``-th change (from 1) in the folders."""
+def kill_at_change(number: int, delay: float, *folders: Path) -> Prepare:
+    """Return a function that makes its process kill itself at a change of a file.
+
+    Args:
+        number: Number of the change in the folders, counted from 1.
+        delay: Seconds between the beginning of the change and the kill.
+        *folders: Folders whose changes count.
+    """
 
     def prepare() -> None:
         count = 0
 
-        def watch(event: str, details: tuple[Any, ...]) -> None:
+        def audit(event: str, details: tuple[Any, ...]) -> None:
             nonlocal count
             if _is_change(event, details, folders):
                 count += 1
                 if count == number:
-                    _die(delay)
+                    _kill_this_process(delay)
 
-        sys.addaudithook(watch)
+        sys.addaudithook(audit)
 
     return prepare
 
 
-def list_changes(listing: Path, *folders: Path) -> Prepare:
-    """Has a process write a line into a file for every change in the folders."""
+def log_changes(log: Path, *folders: Path) -> Prepare:
+    """Return a function that makes its process log every change of a file in the folders."""
 
     def prepare() -> None:
-        stream = listing.open("a", buffering=1)
+        stream = log.open("a", buffering=1)
 
-        def watch(event: str, details: tuple[Any, ...]) -> None:
+        def audit(event: str, details: tuple[Any, ...]) -> None:
             if _is_change(event, details, folders):
                 stream.write(f"{event} {details[:2]}\n")
 
-        sys.addaudithook(watch)
+        sys.addaudithook(audit)
 
     return prepare
 
 
 def _is_change(event: str, details: tuple[Any, ...], folders: Sequence[Path]) -> bool:
-    """Whether an audit event is a change to a file in the folders."""
-    writes = event == "open" and isinstance(details[1], str) and not details[1].startswith("r")
-    touched = event in CHANGES or writes
-    return touched and any(
-        str(part).startswith(str(folder)) for part in details[:2] for folder in folders
-    )
+    """Tell whether an audit event is a change of a file in the folders."""
+    is_writing = event == "open" and isinstance(details[1], str) and not details[1].startswith("r")
+    if event not in CHANGE_EVENTS and not is_writing:
+        return False
+    prefixes = tuple(str(folder) for folder in folders)
+    return any(str(path).startswith(prefixes) for path in details[:2])
 
 
-def _die(delay: float) -> None:
-    """Have this process killed in a while."""
+def _kill_this_process(delay: float) -> None:
+    """Kill this process after some seconds."""
 
-    def die() -> None:
+    def kill() -> None:
         time.sleep(delay)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    threading.Thread(target=die, daemon=True).start() if delay else die()
+    if delay:
+        threading.Thread(target=kill, daemon=True).start()
+    else:
+        kill()
 
 
-def outcome_of(run_dir: Path) -> dict[str, Any]:
-    """What two runs of the same fit share: weights, moments and schedule, bit for bit; scores; the log."""
-    fit = {
-        name: value
-        for name, value in metrics(run_dir)["fit"].items()
-        if not name.startswith("peak")
-    }
-    best, epochs = without_clocks([fit.pop("best")]), without_clocks(fit.pop("epochs"))
-    parts = {
-        name: part
-        for file in ("best.ckpt", "last.ckpt")
-        for name, part in _digests(run_dir / file).items()
-    }
-    return {
-        **fit,
-        **parts,
-        "best": best,
-        "epochs": epochs,
-        "log": (run_dir / "metrics.csv").read_text(),
-    }
+def fit_result(run_dir: Path) -> dict[str, Any]:
+    """Return everything that two runs of the same fit share.
+
+    These are weights, optimiser moments and schedule, bit for bit, scores, and the log.
+    """
+    section = metrics(run_dir)["fit"]
+    result = {name: value for name, value in section.items() if not name.startswith("peak")}
+    result["best"] = without_times([result["best"]])
+    result["epochs"] = without_times(result["epochs"])
+    result["log"] = (run_dir / "metrics.csv").read_text()
+    for name in ("best.ckpt", "last.ckpt"):
+        result.update(_digest_parts(run_dir / name))
+    return result
 
 
-def _digests(file: Path) -> dict[str, str]:
-    """A digest of every part of a checkpoint that has no clock or path in it."""
+def _digest_parts(file: Path) -> dict[str, str]:
+    """Compute a digest of each part of a checkpoint that holds no time and no path."""
     content = torch.load(file, weights_only=True)
-    names = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch")
-    return {
-        f"{file.name} {name}": hashlib.sha256(
-            repr(list(_leaves(content[name]))).encode()
-        ).hexdigest()
-        for name in names
-    }
+    digests = {}
+    for name in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):
+        leaves = repr(list(_leaves(content[name])))
+        digests[f"{file.name} {name}"] = hashlib.sha256(leaves.encode()).hexdigest()
+    return digests
 
 
 def _leaves(value: object) -> Iterator[object]:
-    """All that nested dictionaries and lists hold, tensors as their bytes."""
+    """Yield the leaves of nested dictionaries and lists, tensors as their bytes."""
     if isinstance(value, torch.Tensor):
-        yield (
-            value.dtype,
-            value.shape,
-            value.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes(),
-        )
+        flat = value.detach().contiguous().view(-1)
+        yield value.dtype, value.shape, flat.view(torch.uint8).numpy().tobytes()
     elif isinstance(value, dict):
         for name, part in value.items():
             yield name

@@ -8,4 +8,7 @@ PACKAGE = REPOSITORY / "mmie"
 CONFIGS = REPOSITORY / "configs"
 SHARED = REPOSITORY.parent / "shared"
 SHARED_DATA = SHARED / "data"
-"""Texts of the real corpora; absent on most machines, where the tests that read them are skipped."""
+"""Texts of the real corpora.
+
+Most machines do not have them and skip the tests that read them.
+"""

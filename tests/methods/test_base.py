@@ -39,7 +39,7 @@ def test_full_name_of_a_method():
 def test_more_tokens_than_the_encoder_has_positions_raise(tiny_bert):
     schema = Schema("ner", ("PER",), vocab_size=300, max_tokens=129)
     with pytest.raises(
-        ValueError, match=r"has 128 positions, data\.max_tokens is 129: lower it by 1"
+        ValueError, match=r"has 128 positions, data\.max_tokens is 129: lower data\.max_tokens by 1"
     ):
         build_module(TextOnly, schema, tiny_bert)
     build_module(TextOnly, replace(schema, max_tokens=128), tiny_bert)

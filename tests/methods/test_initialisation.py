@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.command import run, succeed, tiny
+from helpers.command import run, succeed, tiny_options
 from helpers.methods import (
     build_data,
     build_module,
@@ -266,10 +266,10 @@ def test_checkpoint_of_an_initialised_fit_does_not_name_init_from(entities, tiny
 def test_entities_to_relations_by_the_command(demo_root, tmp_path, caplog):
     caplog.set_level("INFO", "lightning.pytorch.utilities.rank_zero")
     short = ["--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"]
-    options = tiny("hvpnet", demo_root, tmp_path / "ner")
+    options = tiny_options("hvpnet", demo_root, tmp_path / "ner")
     succeed("fit", *options, *short)
     best = tmp_path / "ner" / "best.ckpt"
-    relations = [*tiny("hvpnet", demo_root, tmp_path / "re"), "--data.task=re", *short]
+    relations = [*tiny_options("hvpnet", demo_root, tmp_path / "re"), "--data.task=re", *short]
     succeed("fit", *relations, f"--model.init_args.init_from={best}", "--model.init_args.text_lr=0")
     assert f"init_from {best}: took over" in caplog.text
     source = torch.load(best, weights_only=True)["state_dict"]
@@ -281,7 +281,7 @@ def test_entities_to_relations_by_the_command(demo_root, tmp_path, caplog):
 
 def test_fit_can_start_from_the_run_that_it_overwrites(demo_root, tmp_path):
     short = ["--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
-    options = [*tiny("text_only", demo_root, tmp_path / "run"), *short]
+    options = [*tiny_options("text_only", demo_root, tmp_path / "run"), *short]
     succeed("fit", *options)
     shutil.copy(tmp_path / "run" / "best.ckpt", tmp_path / "kept.ckpt")
     own = f"--model.init_args.init_from={tmp_path / 'run' / 'best.ckpt'}"
@@ -300,7 +300,7 @@ def test_unusable_checkpoints_give_one_line(demo_root, tmp_path):
     ):
         outcome = run(
             "fit",
-            *tiny("text_only", demo_root, tmp_path / "run"),
+            *tiny_options("text_only", demo_root, tmp_path / "run"),
             f"--model.init_args.init_from={name}",
         )
         assert outcome.status == 1

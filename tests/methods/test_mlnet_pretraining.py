@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.command import metrics, run, succeed, tiny
+from helpers.command import metrics, run, succeed, tiny_options
 from helpers.methods import (
     batch_without_views,
     build_data,
@@ -265,14 +265,16 @@ def test_vit_classifies_views_at_their_size(build, batch):
 
 def test_pretraining_then_fine_tuning_from_the_command_line(demo_root, tmp_path, caplog):
     first, second = tmp_path / "pretrained", tmp_path / "tuned"
-    pretrained = succeed("fit", *tiny("mlnet_pretrain", demo_root, first), "--trainer.max_epochs=2")
+    pretrained = succeed(
+        "fit", *tiny_options("mlnet_pretrain", demo_root, first), "--trainer.max_epochs=2"
+    )
     epochs = metrics(first)["fit"]["epochs"]
     assert metrics(first)["fit"]["best"] == min(epochs, key=lambda epoch: epoch["val/loss"])
     assert "val/loss" in pretrained.out
     best = first / "best.ckpt"
-    succeed("fit", *tiny("mlnet", demo_root, second), f"--model.init_args.init_from={best}")
+    succeed("fit", *tiny_options("mlnet", demo_root, second), f"--model.init_args.init_from={best}")
     assert f"init_from {best}: took over" in caplog.text
     assert "classifier.model (" in caplog.text.partition("left in the checkpoint: ")[2]
-    refused = run("test", *tiny("mlnet_pretrain", demo_root, first))
+    refused = run("test", *tiny_options("mlnet_pretrain", demo_root, first))
     assert refused.status == 1
     assert "fine-tune MLNet from its checkpoint" in refused.err.splitlines()[-1]

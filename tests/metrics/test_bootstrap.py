@@ -6,7 +6,7 @@ import numpy
 import pytest
 import torch
 
-from mmie.metrics import approximate_randomization, paired_bootstrap, relation_counts_per_post
+from mmie.metrics import approximate_randomization, paired_bootstrap, relation_counts_per_instance
 
 
 def simulate_system(posts, quality, seed):
@@ -121,8 +121,8 @@ def test_more_confidence_widens_the_interval_and_results_depend_on_the_seed():
 
 def test_relations_and_posts_without_entities_are_accepted():
     gold = torch.tensor([0, 1, 2, 0])
-    a = relation_counts_per_post(torch.tensor([0, 1, 2, 0]), gold, none_index=0)
-    b = relation_counts_per_post(torch.tensor([0, 0, 0, 0]), gold, none_index=0)
+    a = relation_counts_per_instance(torch.tensor([0, 1, 2, 0]), gold, none_index=0)
+    b = relation_counts_per_instance(torch.tensor([0, 0, 0, 0]), gold, none_index=0)
     assert paired_bootstrap(a, b, 100).difference == 1.0
     nothing = torch.zeros(4, 3, dtype=torch.int64)
     assert paired_bootstrap(nothing, nothing, 100).difference == 0.0

@@ -13,7 +13,7 @@ from mmie.metrics import (
     per_type,
     relation_confusion,
     relation_counts,
-    relation_counts_per_post,
+    relation_counts_per_instance,
 )
 
 LABELS = 4
@@ -45,7 +45,7 @@ def test_relation_counts_equal_brute_force(labels, none_index):
     counts = relation_counts(predicted, gold, LABELS, none_index)
     assert counts.dtype == torch.int64
     assert counts.tolist() == expected
-    per_post = relation_counts_per_post(predicted, gold, none_index)
+    per_post = relation_counts_per_instance(predicted, gold, none_index)
     assert torch.equal(per_post.sum(dim=0), counts.sum(dim=0))
     assert ((per_post == 0) | (per_post == 1)).all()
 
@@ -109,7 +109,7 @@ def test_gold_relation_of_unknown_label_counts_as_missed():
 def test_no_posts_give_counts_of_0():
     empty = torch.zeros(0, dtype=torch.int64)
     assert relation_counts(empty, empty, 2, 0).tolist() == [[0, 0, 0]] * 3
-    assert relation_counts_per_post(empty, empty, 0).shape == (0, 3)
+    assert relation_counts_per_instance(empty, empty, 0).shape == (0, 3)
     assert accuracy_counts(empty, empty).tolist() == [0, 0]
 
 

@@ -1,84 +1,100 @@
-"""A test with other pictures must leave the main test as it was."""
+"""Tests with other pictures, which leave the main test as it is."""
+
+from types import SimpleNamespace
 
 import pytest
-from helpers.command import metrics, predictions, read_jsonl, succeed, tiny
+from helpers.command import metrics, predictions, read_jsonl, succeed, tiny_options
 
-from mmie.runs.picture_tests import join_shuffled_tests, picture_suffix
+from mmie.runs.picture_tests import join_shuffled_tests, picture_suffix, predictions_file
 
 
 @pytest.fixture(scope="module")
 def tested(demo_root, tmp_path_factory):
-    """A run folder of a method that reads pictures, tested with right, shuffled (two seeds) and no pictures."""
+    """Run of a method that uses images, tested with right, shuffled (two seeds) and no pictures.
+
+    It has the run folder, section and predictions of the main test right after it, and the result
+    of the last command.
+    """
     run_dir = tmp_path_factory.mktemp("runs") / "hvpnet"
-    succeed("fit", *tiny("hvpnet", demo_root, run_dir))
-    config = [f"--config={run_dir / 'config.yaml'}", f"--run_dir={run_dir}"]
-    succeed("test", *config)
-    main = metrics(run_dir)["test"], (run_dir / "predictions.jsonl").read_bytes()
-    succeed("test", *config, "--data.pictures=shuffled")
-    succeed("test", *config, "--data.pictures=shuffled", "--seed_everything=7")
-    outcome = succeed("test", *config, "--data.pictures=none")
-    return run_dir, main, outcome
+    succeed("fit", *tiny_options("hvpnet", demo_root, run_dir))
+    options = [f"--config={run_dir / 'config.yaml'}", f"--run_dir={run_dir}"]
+    succeed("test", *options)
+    section = metrics(run_dir)["test"]
+    lines = (run_dir / "predictions.jsonl").read_bytes()
+    succeed("test", *options, "--data.pictures=shuffled")
+    succeed("test", *options, "--data.pictures=shuffled", "--seed_everything=7")
+    outcome = succeed("test", *options, "--data.pictures=none")
+    return SimpleNamespace(run_dir=run_dir, section=section, lines=lines, outcome=outcome)
 
 
-def test_the_main_test_stays_as_it_was(tested):
-    run_dir, (section, lines), _ = tested
-    assert metrics(run_dir)["test"] == section
-    assert section["pictures"] == "right"
-    assert (run_dir / "predictions.jsonl").read_bytes() == lines
+def read_images(run_dir, pictures):
+    """Read the images in the predictions of a test with other pictures."""
+    return [line["image"] for line in read_jsonl(run_dir / f"predictions_{pictures}.jsonl")]
+
+
+def test_the_main_test_is_unchanged(tested):
+    assert metrics(tested.run_dir)["test"] == tested.section
+    assert tested.section["pictures"] == "right"
+    assert (tested.run_dir / "predictions.jsonl").read_bytes() == tested.lines
 
 
 def test_shuffled_tests_are_averaged_over_their_seeds(tested):
-    section = metrics(tested[0])["test_shuffled"]
+    section = metrics(tested.run_dir)["test_shuffled"]
     assert [run["seed"] for run in section["runs"]] == [1234, 7]
     for name in ("test/f1", "test/f1/PER"):
         assert section[name] == pytest.approx(sum(run[name] for run in section["runs"]) / 2)
 
 
-def test_every_test_leaves_its_own_predictions(tested):
-    run_dir, _, outcome = tested
-    assert {line["image"] for line in _lines(run_dir, "none")} == {None}
-    shuffled = [line["image"] for line in _lines(run_dir, "shuffled")]
+def test_every_test_writes_its_own_predictions(tested):
+    run_dir = tested.run_dir
+    assert set(read_images(run_dir, "none")) == {None}
+    shuffled = read_images(run_dir, "shuffled")
     right = [line["image"] for line in predictions(run_dir)]
     assert shuffled != right
     assert sorted(shuffled) == sorted(right)
-    assert str(run_dir / "predictions_none.jsonl") in outcome.out
-    assert "test_none" in outcome.out
+    assert str(run_dir / "predictions_none.jsonl") in tested.outcome.out
+    assert "test_none" in tested.outcome.out
 
 
-def test_a_new_fit_clears_all_of_it(tested, demo_root, tmp_path):
+def test_a_new_fit_removes_all_tests(demo_root, tmp_path):
     run_dir = tmp_path / "run"
-    succeed("fit", *tiny("text_only", demo_root, run_dir), "--data.pictures=right")
+    options = tiny_options("text_only", demo_root, run_dir)
+    succeed("fit", *options, "--data.pictures=right")
     for pictures in ("right", "none"):
         succeed("test", f"--config={run_dir / 'config.yaml'}", f"--data.pictures={pictures}")
     assert (run_dir / "predictions_none.jsonl").exists()
-    succeed("fit", *tiny("text_only", demo_root, run_dir), "--overwrite=true")
+    succeed("fit", *options, "--overwrite=true")
     assert list(metrics(run_dir)) == ["fit"]
     assert not list(run_dir.glob("predictions*"))
 
 
-def test_the_pictures_of_the_training_make_the_main_test(tmp_path):
+def test_the_main_test_has_the_right_pictures_or_those_of_the_training(tmp_path):
     (tmp_path / "config.yaml").write_text("data:\n  pictures: none\n")
-    assert {name: picture_suffix(tmp_path, name) for name in ("right", "shuffled", "none")} == {
-        "right": "",
-        "shuffled": "_shuffled",
-        "none": "",
-    }
+    suffixes = {name: picture_suffix(tmp_path, name) for name in ("right", "shuffled", "none")}
+    assert suffixes == {"right": "", "shuffled": "_shuffled", "none": ""}
     assert picture_suffix(tmp_path / "empty", "none") == "_none"
 
 
-def test_tests_of_another_checkpoint_are_dropped():
-    once = join_shuffled_tests(
-        {}, {"test/f1": 0.5, "checkpoint": "a", "seed": 1, "pictures": "shuffled"}
-    )
-    again = join_shuffled_tests(
-        once, {"test/f1": 0.25, "checkpoint": "a", "seed": 1, "pictures": "shuffled"}
-    )
-    assert (again["test/f1"], len(again["runs"])) == (0.25, 1)
-    other = join_shuffled_tests(
-        again, {"test/f1": 0.75, "checkpoint": "b", "seed": 2, "pictures": "shuffled"}
-    )
+@pytest.mark.parametrize("config", ["{}", "data:", "data: {}", "data: {pictures: null}"])
+def test_a_configuration_may_name_no_pictures(tmp_path, config):
+    (tmp_path / "config.yaml").write_text(config)
+    assert picture_suffix(tmp_path, "none") == "_none"
+    assert picture_suffix(tmp_path, "right") == ""
+
+
+def test_predictions_are_named_by_the_suffix(tmp_path):
+    assert predictions_file(tmp_path, "") == tmp_path / "predictions.jsonl"
+    assert predictions_file(tmp_path, "_none") == tmp_path / "predictions_none.jsonl"
+
+
+def shuffled_test(f1, checkpoint, seed):
+    """Return the outcome of a test with shuffled pictures."""
+    return {"test/f1": f1, "checkpoint": checkpoint, "seed": seed, "pictures": "shuffled"}
+
+
+def test_tests_of_another_checkpoint_or_the_same_seed_are_dropped():
+    first = join_shuffled_tests({}, shuffled_test(0.5, "a", 1))
+    repeated = join_shuffled_tests(first, shuffled_test(0.25, "a", 1))
+    assert (repeated["test/f1"], len(repeated["runs"])) == (0.25, 1)
+    other = join_shuffled_tests(repeated, shuffled_test(0.75, "b", 2))
     assert (other["test/f1"], len(other["runs"])) == (0.75, 1)
-
-
-def _lines(run_dir, pictures):
-    return read_jsonl(run_dir / f"predictions_{pictures}.jsonl")

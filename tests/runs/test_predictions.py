@@ -1,4 +1,4 @@
-"""The JSON form of predictions."""
+"""Lines of predictions, written and read."""
 
 import json
 
@@ -15,32 +15,33 @@ POST = Post("7", WORDS, entities=(PERSON, PLACE))
 RELATION = Relation(PERSON, PLACE, "/per/loc/at")
 
 
-def read(tmp_path, *lines: str) -> list[PredictionRecord]:
+def write_and_read(tmp_path, *lines: str) -> list[PredictionRecord]:
+    """Write lines to a file of predictions and read it."""
     file = tmp_path / "predictions.jsonl"
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return read_prediction_file(file)
 
 
-def test_entities_are_read_as_they_were_written(tmp_path):
+def test_entities_that_are_written_and_read_are_the_same(tmp_path):
     line = prediction_line(POST, None, Prediction("7", (PLACE,), probabilities=(0.5,)))
-    assert read(tmp_path, line) == [
+    assert write_and_read(tmp_path, line) == [
         PredictionRecord("7", WORDS, None, gold=(PERSON, PLACE), predicted=(PLACE,))
     ]
 
 
 @pytest.mark.parametrize(
-    ("label", "predicted"), [("/per/loc/from", Entity(0, 1, "/per/loc/from")), ("None", None)]
+    ("label", "predicted"), [("/per/loc/from", (Entity(0, 1, "/per/loc/from"),)), ("None", ())]
 )
 def test_a_relation_is_an_entity_with_its_label(tmp_path, label, predicted):
     relation = Relation(PERSON, PLACE, label)
     line = prediction_line(POST, RELATION, Prediction("7", (), (relation,), (0.5,)))
-    (record,) = read(tmp_path, line)
+    (record,) = write_and_read(tmp_path, line)
     assert record.gold == (Entity(0, 1, "/per/loc/at"),)
-    assert record.predicted == (() if predicted is None else (predicted,))
+    assert record.predicted == predicted
     assert record.arguments == (PERSON, PLACE)
 
 
-def test_a_line_is_a_post_of_the_packages_own_layout(tmp_path):
+def test_a_line_is_a_post_of_the_jsonl_layout(tmp_path):
     line = prediction_line(POST, None, Prediction("7", (PLACE,), probabilities=(0.5,)))
     record = json.loads(line)
     assert record["entities"] == [
@@ -52,10 +53,11 @@ def test_a_line_is_a_post_of_the_packages_own_layout(tmp_path):
 
 def test_lines_of_earlier_versions_are_read(tmp_path):
     entity = {"start": 3, "end": 5, "type": "LOC"}
-    old = {"id": "7", "words": WORDS, "image": None, "gold": [entity], "predicted": []}
     relation = {"head": {"start": 0, "end": 1, "type": "PER"}, "tail": entity, "label": "at"}
-    other = {**old, "gold": relation, "predicted": {**relation, "label": "None"}}
-    entities, relations = read(tmp_path, json.dumps(old), json.dumps(other))
+    post = {"id": "7", "words": WORDS, "image": None}
+    ner_line = json.dumps({**post, "gold": [entity], "predicted": []})
+    re_line = json.dumps({**post, "gold": relation, "predicted": {**relation, "label": "None"}})
+    entities, relations = write_and_read(tmp_path, ner_line, re_line)
     assert (entities.gold, entities.predicted) == ((PLACE,), ())
     assert (relations.gold, relations.predicted) == ((Entity(0, 1, "at"),), ())
     assert relations.arguments == (PERSON, PLACE)
@@ -75,4 +77,4 @@ def test_lines_of_earlier_versions_are_read(tmp_path):
 )
 def test_a_malformed_line_is_named(tmp_path, line):
     with pytest.raises(RunError, match=r"predictions\.jsonl:1: expected a line of `mmie test`"):
-        read(tmp_path, line)
+        write_and_read(tmp_path, line)

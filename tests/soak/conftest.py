@@ -1,3 +1,3 @@
-"""What is run by a test, in a process of its own, and not collected."""
+"""Exclusion of the program that a test runs in a process of its own."""
 
 collect_ignore = ["fuzz_readers.py"]

@@ -1,7 +1,9 @@
-"""Coverage-guided fuzzing of readers and of picture decoding, with atheris: ``fuzz_readers.py [-runs=N] [CORPUS]``.
+"""Coverage-guided fuzzing of readers and of picture decoding, with atheris.
 
-The first byte of an input says which reader gets the rest. Whatever a reader raises but its own error ends the run,
-with the input in a file ``crash-*``. The options are libFuzzer's.
+Usage: ``fuzz_readers.py [-runs=N] [CORPUS]``, with the options of libFuzzer.
+
+The first byte of an input chooses the reader of the rest. Any exception but the reader's own error
+ends the run and leaves the input in a file ``crash-*``.
 """
 
 import contextlib
@@ -38,7 +40,7 @@ FOLDER = Path(tempfile.mkdtemp())
 
 
 def fuzz_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], None]:
-    """A target that writes a file and reads it."""
+    """Return a target that writes a file and reads it."""
 
     def target(content: bytes) -> None:
         file = FOLDER / name
@@ -50,7 +52,7 @@ def fuzz_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], No
 
 
 def fuzz_corpus(corpus: type, name: str) -> Callable[[bytes], None]:
-    """A target that is the training split of a corpus; no line of it may be lost."""
+    """Return a target that reads the training split of a corpus and checks that no line is lost."""
 
     def read(file: Path) -> None:
         lenient = corpus(FOLDER, strict=False)
@@ -63,13 +65,13 @@ def fuzz_corpus(corpus: type, name: str) -> Callable[[bytes], None]:
 
 
 def fuzz_picture(content: bytes) -> None:
-    """Decode a picture."""
+    """Decode a picture and convert it to a view."""
     with contextlib.suppress(PictureError):
         to_view(load_picture(content, max_pixels=1_000_000), 16)
 
 
 def fuzz_words(content: bytes) -> None:
-    """Split a text."""
+    """Split a text into words and check their offsets."""
     text = content.decode(errors="surrogateescape")
     assert all(text[start:end] == word for word, start, end in split_words(text))
 
@@ -78,35 +80,40 @@ TARGETS: tuple[tuple[Callable[[bytes], None], bytes], ...] = (
     (fuzz_corpus(JsonlCorpus, "train.jsonl"), cases.json_bytes(cases.POST, cases.TEXT_POST)),
     (fuzz_corpus(MNRE, "mnre_train.txt"), repr(cases.INSTANCE).encode()),
     (fuzz_corpus(Twitter2017, "train.txt"), cases.TWEETS.encode()),
-    (fuzz_file("posts.jsonl", cases.read_all), cases.json_bytes(cases.TEXT_POST)),
-    (fuzz_file("posts.csv", cases.read_all), cases.TABLE),
+    (fuzz_file("posts.jsonl", cases.read_posts), cases.json_bytes(cases.TEXT_POST)),
+    (fuzz_file("posts.csv", cases.read_posts), cases.TABLE),
     (
         fuzz_file("posts.tsv", lambda file: list(read_source(str(file)))),
         cases.TABLE.replace(b",", b"\t"),
     ),
     (fuzz_file("contexts.json", read_contexts), b'{"1": "a jet"}'),
-    (fuzz_file("found.jsonl", lambda file: list(read_jsonl(file))), cases.json_bytes(cases.FOUND)),
-    (fuzz_file("index.jsonl", read_index), cases.json_bytes(cases.ENTRY)),
-    (fuzz_file("predictions.jsonl", read_prediction_file), cases.json_bytes(*cases.ANSWERS)),
+    (
+        fuzz_file("extractions.jsonl", lambda file: list(read_jsonl(file))),
+        cases.json_bytes(cases.EXTRACTION),
+    ),
+    (fuzz_file("index.jsonl", read_index), cases.json_bytes(cases.CROP_ENTRY)),
+    (fuzz_file("predictions.jsonl", read_prediction_file), cases.json_bytes(*cases.PREDICTIONS)),
     (fuzz_file("index.pth", lambda file: load_crop_index([file])), cases.pickled({"1": ["a.jpg"]})),
     (fuzz_words, "It's @ann! 東京 https://t.co/a1".encode()),
-    *((fuzz_picture, whole) for whole in SOURCES.values()),
+    *((fuzz_picture, content) for content in SOURCES.values()),
 )
+"""Targets, each with a valid input."""
 
 
 def run_one(data: bytes) -> None:
-    """Hand an input to the reader that its first byte names."""
+    """Pass an input to the target that its first byte chooses."""
     if data:
-        TARGETS[data[0] % len(TARGETS)][0](data[1:])
+        target, _ = TARGETS[data[0] % len(TARGETS)]
+        target(data[1:])
 
 
 def main() -> None:
-    """Fuzz, from a sound input for every reader."""
+    """Fuzz from a valid input for every target."""
     warnings.simplefilter("ignore")
     logging.disable()
     seeds = Path(tempfile.mkdtemp())
-    for number, (_, sound) in enumerate(TARGETS):
-        (seeds / str(number)).write_bytes(bytes([number]) + sound)
+    for index, (_, valid) in enumerate(TARGETS):
+        (seeds / str(index)).write_bytes(bytes([index]) + valid)
     atheris.Setup([*sys.argv, str(seeds), "-timeout=60", "-rss_limit_mb=4096"], run_one)
     atheris.Fuzz()
 

@@ -1,4 +1,4 @@
-"""Configurations of every kind through the command line: it runs, or says in one line what is wrong."""
+"""Hostile configurations and command lines, which run or are refused in one line."""
 
 import json
 import random
@@ -10,8 +10,10 @@ from helpers.hostile import ODD_VALUES
 from helpers.paths import CONFIGS
 
 from mmie.runs import RunError, find_runs
+from mmie.utils.files import MAX_YAML_VALUES
 
 ODD_SETTINGS = (
+    # without texts and without NaN, the one value that does not equal itself
     *(value for value in ODD_VALUES if value == value and not isinstance(value, str)),
     "",
     "x",
@@ -65,35 +67,39 @@ BROKEN = (
 )
 
 
-def leaves(tree, path=()):
-    """Paths of all values of a tree that lie no deeper than those of a configuration do."""
-    for key, value in (
-        tree.items()
-        if isinstance(tree, dict)
-        else enumerate(tree)
-        if isinstance(tree, list)
-        else ()
-    ):
+MAX_DEPTH = 8
+"""Depth of a configuration beyond which values are not changed."""
+
+
+def value_paths(tree, path=()):
+    """Yield the keys that lead to each value of a tree."""
+    if isinstance(tree, dict):
+        items = tree.items()
+    elif isinstance(tree, list):
+        items = enumerate(tree)
+    else:
+        return
+    for key, value in items:
         yield (*path, key)
-        if len(path) < 8:
-            yield from leaves(value, (*path, key))
+        if len(path) < MAX_DEPTH:
+            yield from value_paths(value, (*path, key))
 
 
-def mutant(config: dict, rng: random.Random) -> dict:
-    """The configuration with one to three values exchanged, left out, renamed or moved."""
+def mutate(config: dict, rng: random.Random) -> dict:
+    """Return a copy of a configuration with one to three values replaced, left out or renamed."""
     config = json.loads(json.dumps(config))
     for _ in range(rng.randint(1, 3)):
-        *parents, key = rng.choice(list(leaves(config)))
-        place = config
-        for parent in parents:
-            place = place[parent]
-        action = rng.choice(["exchange", "exchange", "exchange", "drop", "rename"])
-        if action == "exchange" or isinstance(place, list):
-            place[key] = rng.choice(ODD_SETTINGS)
+        *parents, key = rng.choice(list(value_paths(config)))
+        parent = config
+        for name in parents:
+            parent = parent[name]
+        action = rng.choice(["replace", "replace", "replace", "drop", "rename"])
+        if action == "replace" or isinstance(parent, list):
+            parent[key] = rng.choice(ODD_SETTINGS)
         elif action == "drop":
-            del place[key]
+            del parent[key]
         else:
-            place[f"{key}{rng.choice(['s', '.a', ' ', '+'])}"] = place.pop(key)
+            parent[f"{key}{rng.choice(['s', '.a', ' ', '+'])}"] = parent.pop(key)
         if not config:
             break
     return config
@@ -101,7 +107,7 @@ def mutant(config: dict, rng: random.Random) -> dict:
 
 @pytest.fixture(scope="module")
 def config(demo_root, tiny_bert):
-    """A sound configuration that trains for no epoch."""
+    """Valid configuration that trains for no epoch."""
     settings = yaml.safe_load((CONFIGS / "demo_hvpnet.yaml").read_text(encoding="utf-8"))
     settings["data"]["corpus"] = {
         "class_path": "mmie.data.JsonlCorpus",
@@ -109,56 +115,55 @@ def config(demo_root, tiny_bert):
     }
     settings["model"]["init_args"]["text_encoder"] = tiny_bert
     settings["data"].update(batch_size=4, num_workers=0)
-    settings["trainer"] = {
-        **settings.get("trainer", {}),
-        "max_epochs": 0,
-        "accelerator": "cpu",
-        "devices": 1,
-    }
+    settings.setdefault("trainer", {}).update(max_epochs=0, accelerator="cpu", devices=1)
     return settings
 
 
-def check(ended, text: str) -> None:
-    """The command ended well, or with one line and the status of what a user can mend."""
-    assert ended.status in (0, 1, 2), text
-    lines = [line for line in ended.err.splitlines() if not line.startswith("warning: ")]
-    if ended.status:
-        assert [line.startswith("mmie: ") for line in lines if line.strip()] == [True], (
-            text,
-            ended.err,
-        )
+def check_outcome(outcome, text: str) -> None:
+    """Check that a command succeeded, or failed with one line.
+
+    Args:
+        outcome: Result of the command.
+        text: Its configuration, for the message of a failure.
+    """
+    assert outcome.status in (0, 1, 2), text
+    lines = [line for line in outcome.err.splitlines() if not line.startswith("warning: ")]
+    if outcome.status:
+        starts = [line.startswith("mmie: ") for line in lines if line.strip()]
+        assert starts == [True], (text, outcome.err)
         assert len(lines[-1]) < 2000
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_mutated_configurations(config, tmp_path, rounds):
     rng = random.Random(0)
-    outcomes = []
+    file = tmp_path / "config.yaml"
+    options = [
+        f"--config={file}",
+        f"--run_dir={tmp_path / 'run'}",
+        "--overwrite=true",
+        "--feature_store=null",
+        "--trainer.max_epochs=0",
+    ]
+    statuses = []
     for number in range(rounds(12, 1500)):
-        text = yaml.safe_dump(mutant(config, rng) if number else config, allow_unicode=True)
-        file = tmp_path / "config.yaml"
+        tried = mutate(config, rng) if number else config
+        text = yaml.safe_dump(tried, allow_unicode=True)
         file.write_text(text, encoding="utf-8", errors="replace")
-        ended = run(
-            "fit",
-            f"--config={file}",
-            f"--run_dir={tmp_path / 'run'}",
-            "--overwrite=true",
-            "--feature_store=null",
-            "--trainer.max_epochs=0",
-        )
-        check(ended, text)
-        outcomes.append(ended.status)
-    assert outcomes[0] == 0
-    assert sum(map(bool, outcomes)) > len(outcomes) // 3
+        outcome = run("fit", *options)
+        check_outcome(outcome, text)
+        statuses.append(outcome.status)
+    assert statuses[0] == 0
+    assert sum(map(bool, statuses)) > len(statuses) // 3
 
 
 @pytest.mark.parametrize("text", BROKEN, ids=range(len(BROKEN)))
 def test_broken_configurations(tmp_path, text):
     file = tmp_path / "config.yaml"
     file.write_text(text, encoding="utf-8")
-    ended = run("fit", f"--config={file}", f"--run_dir={tmp_path / 'run'}")
-    assert ended.status in (1, 2)
-    check(ended, text)
+    outcome = run("fit", f"--config={file}", f"--run_dir={tmp_path / 'run'}")
+    assert outcome.status in (1, 2)
+    check_outcome(outcome, text)
 
 
 COMMANDS = (
@@ -197,25 +202,25 @@ COMMANDS = (
 @pytest.mark.parametrize("line", COMMANDS, ids=" ".join)
 def test_wrong_command_lines(line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    ended = run(*line)
-    assert ended.status in (1, 2)
-    assert "Traceback" not in ended.err
-    assert ended.err.strip()
+    outcome = run(*line)
+    assert outcome.status in (1, 2)
+    assert "Traceback" not in outcome.err
+    assert outcome.err.strip()
 
 
-def test_a_tree_that_swells(tmp_path):
-    """Nine references to nine references, nine times over, are not spelled out."""
-    swollen = [
-        f"a{n}: &a{n} {{{', '.join(f'k{k}: *a{n - 1}' for k in range(9))}}}" for n in range(1, 10)
-    ]
-    lines = ["a0: &a0 {x: 1}", *swollen]
+def test_aliases_are_not_expanded_to_billions_of_values(tmp_path):
+    # each of nine levels refers to the one below nine times
+    lines = ["a0: &a0 {x: 1}"]
+    for level in range(1, 10):
+        aliases = ", ".join(f"k{key}: *a{level - 1}" for key in range(9))
+        lines.append(f"a{level}: &a{level} {{{aliases}}}")
     file = tmp_path / "config.yaml"
     file.write_text("\n".join(lines), encoding="utf-8")
-    ended = run("fit", f"--config={file}")
-    check(ended, "")
-    assert "aliases that swell" in ended.err
-    lines += ["data: {corpus: {class_path: a.B, init_args: {root: a}}, task: ner}"]
-    lines += ["model: {class_path: a.B, init_args: *a9}"]
+    outcome = run("fit", f"--config={file}")
+    check_outcome(outcome, "")
+    assert f"expected at most {MAX_YAML_VALUES} values, found more with all aliases" in outcome.err
+    lines.append("data: {corpus: {class_path: a.B, init_args: {root: a}}, task: ner}")
+    lines.append("model: {class_path: a.B, init_args: *a9}")
     file.write_text("\n".join(lines), encoding="utf-8")
     (tmp_path / "metrics.json").write_text('{"test": {"test/f1": 0.5}}')
     with pytest.raises(RunError):

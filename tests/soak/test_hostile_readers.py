@@ -1,4 +1,4 @@
-"""Every reader of posts on hostile files: each record is read or named, none is dropped, and none is anything else."""
+"""Readers on hostile files: every record is read or reported, and none is dropped."""
 
 import csv
 import io
@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.hostile import (
-    check_line,
+    check_message,
     check_post,
     clean_texts,
     damaged,
-    few,
     json_values,
-    lines_of,
+    limited_examples,
     mutated,
+    nonblank_lines,
     texts,
 )
 from hypothesis import example, given
@@ -60,7 +60,7 @@ INSTANCE = {
     "relation": "/per/loc/at",
 }
 TWEETS = "IMGID:1\nAnn\tB-PER\nin\tO\nRome\tI-LOC\n\nIMGID:2\nACME\tB-ORG\nInc\tI-ORG\n"
-FOUND = {
+EXTRACTION = {
     "id": "1",
     "text": "Ann in Rome",
     "entities": [{"text": "Ann", "type": "PER", "start": 0, "end": 3, "probability": 0.5}],
@@ -74,7 +74,7 @@ FOUND = {
     ],
     "problems": ["image: missing"],
 }
-ENTRY = {
+CROP_ENTRY = {
     "id": "7",
     "image": "../images/7.jpg",
     "phrases": ["red car"],
@@ -93,7 +93,7 @@ RELATION = {
     "tail": {"start": 1, "end": 2, "type": ""},
     "label": "/per/loc/at",
 }
-ANSWERS = [
+PREDICTIONS = [
     {
         "id": "1",
         "words": ["Ann"],
@@ -112,31 +112,39 @@ ANSWERS = [
 
 
 def json_bytes(*records) -> bytes:
-    """A file of JSON lines."""
+    """Return the bytes of a file of JSON lines."""
     return "\n".join(map(json.dumps, records)).encode()
 
 
 def pickled(value) -> bytes:
-    """A file of ``torch.save``."""
+    """Return the bytes of a file of ``torch.save``."""
     stream = io.BytesIO()
     torch.save(value, stream)
     return stream.getvalue()
 
 
 def json_lines(*records):
-    """Files of JSON lines: each a record that was mutated, or any value."""
-    line = st.one_of(
-        *(mutated(record).map(json.dumps) for record in records), json_values.map(json.dumps)
-    )
-    whole = st.lists(line, min_size=1, max_size=3).map(lambda lines: "\n".join(lines).encode())
-    return whole | damaged(json_bytes(*records)) | st.binary(max_size=40)
+    """Return a strategy of files of JSON lines.
+
+    A line is a mutated record or any value; other files are damaged, or random bytes.
+    """
+    values = [*map(mutated, records), json_values]
+    line = st.one_of(value.map(json.dumps) for value in values)
+    files = st.lists(line, min_size=1, max_size=3).map(lambda lines: "\n".join(lines).encode())
+    return files | damaged(json_bytes(*records)) | st.binary(max_size=40)
 
 
-def read_both(make, count: int, root: Path) -> list[Post]:
-    """The posts of the training split; every record is a post or an error, in both modes of reading."""
+def check_corpus(corpus: type[Corpus], root: Path, count: int) -> None:
+    """Check that every record of the training split is a post or an error.
+
+    Args:
+        corpus: Class of the corpus.
+        root: Its folder.
+        count: Number of records.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        lenient = make(False)
+        lenient = corpus(root, strict=False)
         posts = lenient.posts("train")
         skipped = lenient.skipped["train"]
         assert len(posts) + len(skipped) == count
@@ -144,13 +152,12 @@ def read_both(make, count: int, root: Path) -> list[Post]:
         for post in posts:
             check_post(post, root)
         for message in skipped:
-            check_line(message, f"{lenient.text_file('train')}:")
-        check_strict(make(True), posts, skipped)
-    return posts
+            check_message(message, f"{lenient.text_file('train')}:")
+        check_strict(corpus(root), posts, skipped)
 
 
 def check_strict(corpus: Corpus, posts: list[Post], skipped: list[str]) -> None:
-    """Strict reading gives the same, or stops at the first malformed line."""
+    """Check that strict reading gives the same posts, or stops at the first malformed line."""
     if skipped:
         with pytest.raises(CorpusError) as caught:
             corpus.posts("train")
@@ -159,11 +166,12 @@ def check_strict(corpus: Corpus, posts: list[Post], skipped: list[str]) -> None:
         assert corpus.posts("train") == posts
 
 
-def nested(depth: int) -> bytes:
+def nested_words(depth: int) -> bytes:
+    """Return a record whose words are nested lists."""
     return b'{"id": 1, "words": ' + b"[" * depth + b"]" * depth + b"}"
 
 
-@few()
+@limited_examples()
 @given(data=json_lines(POST, TEXT_POST))
 @example(data=b'{"id": "\\ud800", "words": ["a"]}')
 @example(data=b'{"id": 1, "words": ["a"], "image": "\\udcff.jpg"}')
@@ -171,22 +179,24 @@ def nested(depth: int) -> bytes:
 @example(data=b'{"id": 1, "words": ["a"], "entities": [{"start": 0, "end": 1, "type": "\\ud800"}]}')
 def test_jsonl_corpus(tmp_path, data):
     (tmp_path / "train.jsonl").write_bytes(data)
-    read_both(lambda strict: JsonlCorpus(tmp_path, strict), len(lines_of(data)), tmp_path)
+    check_corpus(JsonlCorpus, tmp_path, len(nonblank_lines(data)))
 
 
 @pytest.mark.parametrize("depth", [10, 100, *range(850, 1000, 3), 100_000])
-def test_nesting_of_any_depth(tmp_path, depth):
-    (tmp_path / "train.jsonl").write_bytes(nested(depth))
-    (tmp_path / "mnre_train.txt").write_bytes(nested(depth))
-    read_both(lambda strict: JsonlCorpus(tmp_path, strict), 1, tmp_path)
-    read_both(lambda strict: MNRE(tmp_path, strict), 1, tmp_path)
+def test_nested_records(tmp_path, depth):
+    (tmp_path / "train.jsonl").write_bytes(nested_words(depth))
+    (tmp_path / "mnre_train.txt").write_bytes(nested_words(depth))
+    check_corpus(JsonlCorpus, tmp_path, 1)
+    check_corpus(MNRE, tmp_path, 1)
 
 
-@few()
-@given(
-    data=json_lines(INSTANCE)
-    | mutated(INSTANCE).map(lambda record: repr(record).encode(errors="replace"))
-)
+def python_literal(record) -> bytes:
+    """Return the Python literal of a record."""
+    return repr(record).encode(errors="replace")
+
+
+@limited_examples()
+@given(data=json_lines(INSTANCE) | mutated(INSTANCE).map(python_literal))
 @example(data=(b"1" * 400) + b" + 1j")
 @example(data=b"1" * 5000)
 @example(data=b"1" + b"+1" * 50_000)
@@ -197,51 +207,54 @@ def test_nesting_of_any_depth(tmp_path, depth):
 @example(data=repr({**INSTANCE, "h": {"pos": ["9", 1]}}).replace("'9'", f"0x{'f' * 5000}").encode())
 def test_mnre(tmp_path, data):
     (tmp_path / "mnre_train.txt").write_bytes(data)
-    read_both(lambda strict: MNRE(tmp_path, strict), len(lines_of(data)), tmp_path)
+    check_corpus(MNRE, tmp_path, len(nonblank_lines(data)))
 
 
-@few()
-@given(
-    data=damaged(TWEETS.encode())
-    | clean_texts.map(lambda text: f"IMGID:{text}\n{text}\tO\n".encode())
-)
+def tweet_of(text: str) -> bytes:
+    """Return a post with a text as its id and as its only word."""
+    return f"IMGID:{text}\n{text}\tO\n".encode()
+
+
+@limited_examples()
+@given(data=damaged(TWEETS.encode()) | clean_texts.map(tweet_of))
 def test_twitter(tmp_path, data):
     (tmp_path / "train.txt").write_bytes(data)
     lines = [line.removesuffix(b"\r") for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n")]
-    heads = [place for place, line in enumerate(lines) if line.startswith(b"IMGID:")]
-    orphans = [line for line in lines[: heads[0] if heads else None] if line.strip(b" ")]
-    read_both(lambda strict: Twitter2017(tmp_path, strict), len(heads) + bool(orphans), tmp_path)
+    heads = [index for index, line in enumerate(lines) if line.startswith(b"IMGID:")]
+    before_first = lines[: heads[0]] if heads else lines
+    has_orphans = any(line.strip(b" ") for line in before_first)
+    check_corpus(Twitter2017, tmp_path, len(heads) + has_orphans)
 
 
-def read_all(source: Path) -> tuple[list[Post], list[BadPost]]:
-    items = list(read_source(str(source)))
-    posts, bad = (
-        [i for i in items if isinstance(i, Post)],
-        [i for i in items if isinstance(i, BadPost)],
-    )
-    for post in posts:
-        check_post(post, source if source.is_dir() else source.parent)
-    for item in bad:
-        check_line(item.reason)
-        assert item.place
-        (item.place + item.reason).encode()
-    return posts, bad
+def read_posts(source: Path) -> tuple[list[Post], list[BadPost]]:
+    """Read a source, check each item, and return the posts and the bad ones."""
+    posts, bad_posts = [], []
+    for item in read_source(str(source)):
+        if isinstance(item, Post):
+            check_post(item, source if source.is_dir() else source.parent)
+            posts.append(item)
+        if isinstance(item, BadPost):
+            check_message(item.reason)
+            assert item.place
+            (item.place + item.reason).encode()
+            bad_posts.append(item)
+    return posts, bad_posts
 
 
-@few()
+@limited_examples()
 @given(data=json_lines({**POST, "id": None}, TEXT_POST, {"text": " "}))
 def test_source_of_json_lines(tmp_path, data):
     file = tmp_path / "posts.jsonl"
     file.write_bytes(data)
-    posts, bad = read_all(file)
+    posts, bad_posts = read_posts(file)
     lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    assert len(posts) + len(bad) == sum(bool(line.strip()) for line in lines)
+    assert len(posts) + len(bad_posts) == sum(bool(line.strip()) for line in lines)
 
 
 TABLE = b'id,text,image\n1,"Ann, in Rome",a.jpg\n2,"two\nlines",\n3,"he said ""hi""",b.jpg\n'
 
 
-@few()
+@limited_examples()
 @given(
     data=damaged(TABLE) | st.binary(max_size=60).map(lambda rows: b"text,id\n" + rows),
     tabs=st.booleans(),
@@ -252,17 +265,19 @@ def test_source_of_a_table(tmp_path, data, tabs):
     file = tmp_path / ("posts.tsv" if tabs else "posts.csv")
     file.write_bytes(data.replace(b",", b"\t") if tabs else data)
     try:
-        read_all(file)
+        read_posts(file)
     except SourceError as error:
-        check_line(error, file)
+        check_message(error, file)
 
 
-@few()
+@limited_examples()
 @given(
-    rows=st.lists(clean_texts, min_size=1, max_size=5), cut=st.integers(0, 3), tabs=st.booleans()
+    rows=st.lists(clean_texts, min_size=1, max_size=5),
+    num_following=st.integers(0, 3),
+    tabs=st.booleans(),
 )
-def test_no_row_of_a_table_is_swallowed(tmp_path, rows, cut, tabs):
-    """Where a quote is left open, what follows is part of one field: that must be said."""
+def test_no_row_of_a_table_is_lost(tmp_path, rows, num_following, tabs):
+    """All rows after a quote that is left open are part of one field, which must be reported."""
     file = tmp_path / ("posts.tsv" if tabs else "posts.csv")
     stream = io.StringIO(newline="")
     table = csv.writer(
@@ -270,16 +285,17 @@ def test_no_row_of_a_table_is_swallowed(tmp_path, rows, cut, tabs):
     )
     table.writerows([["text"], *([text] for text in rows)])
     file.write_bytes(stream.getvalue().encode())
-    posts, bad = read_all(file)
-    assert not bad
+    posts, bad_posts = read_posts(file)
+    assert not bad_posts
     assert [post.text for post in posts] == rows
-    file.write_bytes(stream.getvalue().encode() + b'"left open\n' + b"row\n" * cut)
-    posts, bad = read_all(file)
+    unclosed = b'"left open\n' + b"row\n" * num_following
+    file.write_bytes(stream.getvalue().encode() + unclosed)
+    posts, bad_posts = read_posts(file)
     assert len(posts) == len(rows)
-    assert bad
+    assert bad_posts
 
 
-@few()
+@limited_examples()
 @given(
     data=damaged(json.dumps({"1": "a jet", "2": "a boat"}).encode())
     | json_values.map(json.dumps).map(str.encode)
@@ -292,122 +308,122 @@ def test_contexts(tmp_path, data):
     try:
         contexts = read_contexts(file)
     except CorpusError as error:
-        check_line(error, file)
+        check_message(error, file)
     else:
         assert all(isinstance(value, str) for value in contexts.values())
         pairs = json.loads(data.removeprefix(b"\xef\xbb\xbf"), object_pairs_hook=list)
         assert len(pairs) == len(contexts)
 
 
-@few()
-@given(data=json_lines(FOUND))
-@example(data=json.dumps({**FOUND, "entities": 2 * FOUND["entities"]}).encode())
-@example(
-    data=json.dumps(
-        {**FOUND, "entities": [{**FOUND["entities"][0], "type": [2000 * "w"]}]}
-    ).encode()
-)
-@example(data=json.dumps({**FOUND, "id": 2000 * "w", "entities": 2 * FOUND["entities"]}).encode())
-@example(
-    data=json.dumps(
-        {**FOUND, "entities": [{**FOUND["entities"][0], "type": 2000 * "w"}] * 2}
-    ).encode()
-)
-def test_what_was_found(tmp_path, data):
-    file = tmp_path / "found.jsonl"
+LONG = 2000 * "w"
+MENTION = EXTRACTION["entities"][0]
+
+
+@limited_examples()
+@given(data=json_lines(EXTRACTION))
+@example(data=json_bytes({**EXTRACTION, "entities": [MENTION, MENTION]}))
+@example(data=json_bytes({**EXTRACTION, "entities": [{**MENTION, "type": [LONG]}]}))
+@example(data=json_bytes({**EXTRACTION, "id": LONG, "entities": [MENTION, MENTION]}))
+@example(data=json_bytes({**EXTRACTION, "entities": [{**MENTION, "type": LONG}] * 2}))
+def test_extractions(tmp_path, data):
+    file = tmp_path / "extractions.jsonl"
     file.write_bytes(data)
     try:
-        found = list(read_jsonl(file))
+        extractions = list(read_jsonl(file))
     except FormatError as error:
-        check_line(error, f"{file}:")
+        check_message(error, f"{file}:")
         return
-    assert len(found) == len([line for line in data.split(b"\n") if line.strip()])
-    for extraction in found:
+    assert len(extractions) == len([line for line in data.split(b"\n") if line.strip()])
+    for extraction in extractions:
         json.dumps(to_json(extraction))
         try:
             text = to_conll(extraction)
         except FormatError as error:
-            check_line(error)
+            check_message(error)
             continue
         (tmp_path / "train.txt").write_text(text, encoding="utf-8", errors="replace", newline="")
-        if extraction.offsets:
-            (post,) = Twitter2017(tmp_path).posts("train") if _is_twitter(text) else [None]
-            assert post is None or len(post.words) == len(extraction.offsets)
+        if extraction.offsets and _is_twitter(text):
+            (post,) = Twitter2017(tmp_path).posts("train")
+            assert len(post.words) == len(extraction.offsets)
 
 
 def _is_twitter(text: str) -> bool:
-    """Whether all types are those that the layout knows and the id is one that a picture can be named after."""
-    tags = {line.rpartition("\t")[2][2:] for line in text.split("\n")[1:] if "\t" in line}
-    identifier = text.split("\n")[0].removeprefix("IMGID:")
-    return (
-        tags <= {"", "PER", "LOC", "ORG", "MISC"} and identifier.isalnum() and len(identifier) < 100
-    )
+    """Tell whether the layout admits all types and the id, which pictures are named after."""
+    head, *lines = text.split("\n")
+    tags = {line.rpartition("\t")[2][2:] for line in lines if "\t" in line}
+    identifier = head.removeprefix("IMGID:")
+    has_known_types = tags <= {"", "PER", "LOC", "ORG", "MISC"}
+    return has_known_types and identifier.isalnum() and len(identifier) < 100
 
 
-@few()
-@given(data=json_lines(ENTRY))
-def test_index_of_crops(tmp_path, data):
+@limited_examples()
+@given(data=json_lines(CROP_ENTRY))
+def test_crop_index(tmp_path, data):
     file = tmp_path / "index.jsonl"
     file.write_bytes(data)
     try:
         entries = read_index(file)
     except GroundingError as error:
-        check_line(error, f"{file}:")
+        check_message(error, f"{file}:")
         return
-    assert len(entries) == len(lines_of(data))
+    assert len(entries) == len(nonblank_lines(data))
     write_index(tmp_path / "again.jsonl", entries)
     assert repr(read_index(tmp_path / "again.jsonl")) == repr(entries)
     for key in ("id", "image"):
         try:
             to_pth(entries, tmp_path / "index.pth", key)
         except GroundingError as error:
-            check_line(error)
+            check_message(error)
         else:
             load_crop_index([tmp_path / "index.pth"])
 
 
-@few()
-@given(
-    data=json_lines({"key": "ab", "size": [40, 30], "found": [[[1, 2, 3, 4], "car", 0.5, "owl"]]})
-)
+DETECTIONS = {"key": "ab", "size": [40, 30], "found": [[[1, 2, 3, 4], "car", 0.5, "owl"]]}
+
+
+@limited_examples()
+@given(data=json_lines(DETECTIONS))
 @example(data=b'{"key": [], "size": [1, 2], "found": []}')
 @example(data=b'{"key": "a", "size": [Infinity, 2], "found": []}')
 def test_journal_of_detections(tmp_path, data):
-    """A damaged line is passed over: its picture is looked at again."""
+    # a damaged line is skipped, and its picture is detected again
     file = tmp_path / "journal.jsonl"
     file.write_bytes(data)
-    for key, found in dict(read_journal(file)).items():
+    for key, record in dict(read_journal(file)).items():
         assert isinstance(key, str)
-        assert all(type(edge) is int for detection in found.detections for edge in detection.box)
+        for detection in record.detections:
+            assert all(type(edge) is int for edge in detection.box)
 
 
-@few(4)
+@limited_examples(4)
 @given(
     value=json_values | st.dictionaries(texts | st.integers(), st.lists(texts) | json_values),
     data=st.binary(),
 )
-def test_published_index(tmp_path, value, data):
+def test_published_crop_index(tmp_path, value, data):
     file = tmp_path / "index.pth"
     torch.save(value, file)
-    for content in (file.read_bytes(), file.read_bytes()[: len(data) * 20], data):
+    whole = file.read_bytes()
+    for content in (whole, whole[: len(data) * 20], data):
         file.write_bytes(content)
         try:
             index = load_crop_index([file])
         except CorpusError as error:
-            check_line(error, file)
+            check_message(error, file)
         else:
-            assert all(isinstance(crop, str) for crops in index.values() for crop in crops)
+            for crops in index.values():
+                assert all(isinstance(crop, str) for crop in crops)
 
 
-@few()
-@given(data=json_lines(*ANSWERS))
-def test_answers_of_a_run(tmp_path, data):
+@limited_examples()
+@given(data=json_lines(*PREDICTIONS))
+def test_predictions_of_a_run(tmp_path, data):
     file = tmp_path / "predictions.jsonl"
     file.write_bytes(data)
     try:
         predictions = read_prediction_file(file)
     except RunError as error:
-        check_line(error, file)
+        check_message(error, file)
         return
     for prediction in predictions:
         for entity in (*prediction.gold, *prediction.predicted, *prediction.arguments):
@@ -418,7 +434,7 @@ def test_answers_of_a_run(tmp_path, data):
 
 @pytest.fixture(scope="session")
 def run_files() -> dict[str, object]:
-    """What a tested run leaves."""
+    """Configuration and metrics of a tested run, by file name."""
     epoch = {"epoch": 0, "samples": 4, "seconds": 1.0, "train_seconds": 0.5, "val/f1": 0.1}
     sizes = {"parameters": 3, "trained_parameters": 2, "peak_memory_gib": 0.1}
     return {
@@ -439,7 +455,7 @@ def run_files() -> dict[str, object]:
     }
 
 
-@few()
+@limited_examples()
 @given(choice=st.data())
 def test_run_folder(tmp_path, run_files, choice):
     for name, content in run_files.items():
@@ -449,21 +465,19 @@ def test_run_folder(tmp_path, run_files, choice):
     try:
         run = read_run(tmp_path)
     except RunError as error:
-        check_line(error, tmp_path)
+        check_message(error, tmp_path)
     else:
-        assert all(
-            isinstance(value, float | int)
-            for value in (*run.scores.values(), *run.other_pictures.values())
-        )
+        for value in (*run.scores.values(), *run.other_pictures.values()):
+            assert isinstance(value, float | int)
         assert all(isinstance(name, str) for name in (run.method, run.corpus, run.pictures))
 
 
 @pytest.mark.parametrize(
     "text", ["a: &a [*a]", "a: &a {b: *a}", "[" * 20_000, "!!python/object/apply:os.getpid []"]
 )
-def test_run_folder_of_no_tree(tmp_path, run_files, text):
-    config = run_files["config.yaml"] | {"model": None}
-    lines = [f"{key}: {json.dumps(value)}" for key, value in config.items() if value is not None]
+def test_run_folder_with_a_cyclic_configuration(tmp_path, run_files, text):
+    config = {key: value for key, value in run_files["config.yaml"].items() if key != "model"}
+    lines = [f"{key}: {json.dumps(value)}" for key, value in config.items()]
     lines += ["model: &m {class_path: a.B, init_args: *m}", text]
     (tmp_path / "config.yaml").write_text("\n".join(lines), encoding="utf-8")
     (tmp_path / "metrics.json").write_text(json.dumps(run_files["metrics.json"]), encoding="utf-8")

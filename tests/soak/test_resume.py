@@ -1,4 +1,4 @@
-"""A fit that is killed or stopped, whenever that is, goes on to the very result of one that was left alone."""
+"""A fit that is killed or stopped at any moment continues to the result of an undisturbed one."""
 
 import json
 import random
@@ -8,57 +8,72 @@ import time
 
 import pytest
 import torch
-from helpers.command import run, tiny
-from helpers.fits import begin, complete, die_at_change, end, list_changes, outcome_of, wait_for
-
-from mmie.training.loggers import RunCSVLogger
+from helpers.command import run, tiny_options
+from helpers.fits import (
+    fit_result,
+    fork_command,
+    kill_at_change,
+    log_changes,
+    run_in_fork,
+    wait_for_exit,
+    wait_for_file,
+)
 
 SETTINGS = ["--trainer.max_epochs=3", "--trainer.log_every_n_steps=2", "--data.train_fraction=0.25"]
 
 
 class Fits:
-    """Fits of one configuration, each into a folder and from a store of its own."""
+    """Fits of one configuration, each with its own run folder and feature cache.
+
+    Args:
+        corpus: Folder of the corpus.
+        folder: Folder of the fits. An undisturbed one is run here.
+    """
 
     def __init__(self, corpus, folder):
-        self.corpus, self.folder = corpus, folder
-        started = time.monotonic()
-        process = begin(
+        self.corpus = corpus
+        self.folder = folder
+        log = folder / "changes"
+        start = time.monotonic()
+        process = fork_command(
             "fit",
-            *self.options("alone"),
-            prepare=list_changes(folder / "changes", *self.places("alone")),
+            *self.options("undisturbed"),
+            prepare=log_changes(log, *self.folders("undisturbed")),
         )
-        assert end(process) == 0
-        self.seconds = time.monotonic() - started
-        self.changes = (folder / "changes").read_text().splitlines()
-        self.alone = outcome_of(folder / "alone")
+        assert wait_for_exit(process) == 0
+        self.seconds = time.monotonic() - start
+        self.changes = log.read_text().splitlines()
+        self.expected = fit_result(folder / "undisturbed")
 
-    def places(self, name):
-        """Run folder and store of a fit."""
-        return self.folder / name, self.folder / f"{name}_store"
+    def folders(self, name):
+        """Return the run folder and the cache of a fit."""
+        return self.folder / name, self.folder / f"{name}_cache"
 
     def options(self, name, *extra):
-        """The line of a fit, without ``fit``."""
-        run_dir, store = self.places(name)
-        return [*tiny("rap", self.corpus, run_dir), *SETTINGS, f"--feature_store={store}", *extra]
+        """Return the options of a fit."""
+        run_dir, cache = self.folders(name)
+        options = tiny_options("rap", self.corpus, run_dir)
+        return [*options, *SETTINGS, f"--feature_store={cache}", *extra]
 
-    def go_on(self, name, *extra):
-        """The line that a user gives after an interruption."""
-        going_on = ["--ckpt_path=last"] if (self.folder / name / "last.ckpt").exists() else []
-        return ["fit", *self.options(name, *extra), *going_on]
+    def start_or_continue(self, name, *extra):
+        """Return the arguments that a user gives at first and after an interruption."""
+        has_checkpoint = (self.folder / name / "last.ckpt").exists()
+        continued = ["--ckpt_path=last"] if has_checkpoint else []
+        return ["fit", *self.options(name, *extra), *continued]
 
-    def check(self, name):
-        """What is there after an interruption is whole."""
+    def check_files(self, name):
+        """Check that the checkpoints and scores of an interrupted fit are whole."""
         for file in self.folder.glob(f"{name}/[!.]*.ckpt"):
             torch.load(file, weights_only=True)
         for file in self.folder.glob(f"{name}/[!.]*.json"):
             json.loads(file.read_text())
 
-    def ended_as_if_left_alone(self, name):
-        """The outcome is that of the undisturbed fit, and nothing half written is left."""
-        assert outcome_of(self.folder / name) == self.alone
+    def check_result(self, name):
+        """Check that a fit has the result of the undisturbed one, and remove its folders."""
+        assert fit_result(self.folder / name) == self.expected
         assert [file.name for file in self.folder.glob(f"{name}/.*")] == []
-        for place in self.places(name):
-            shutil.rmtree(place)
+        for folder in self.folders(name):
+            shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
@@ -66,108 +81,91 @@ def fits(demo_root, tmp_path_factory):
     return Fits(demo_root, tmp_path_factory.mktemp("fits"))
 
 
-def test_killed_at_random_moments_it_goes_on_to_the_same_end(fits, rounds):
-    """Once, or again and again."""
+def test_a_fit_killed_at_random_moments_continues_to_the_same_result(fits, rounds):
+    # some fits are killed once, others three times
     for number in range(rounds(1, 20)):
         draw = random.Random(number)
         name = f"killed_{number}"
         for _ in range(draw.choice([1, 1, 3])):
-            process = begin(*fits.go_on(name))
+            process = fork_command(*fits.start_or_continue(name))
             time.sleep(draw.uniform(0.1, 0.9) * fits.seconds)
             process.kill()
-            assert end(process) in (0, -signal.SIGKILL)
-            fits.check(name)
-        complete(*fits.go_on(name))
-        fits.ended_as_if_left_alone(name)
+            assert wait_for_exit(process) in (0, -signal.SIGKILL)
+            fits.check_files(name)
+        run_in_fork(*fits.start_or_continue(name))
+        fits.check_result(name)
 
 
-def test_killed_while_it_writes_it_goes_on_to_the_same_end(fits, rounds):
-    """At a change of a file: of a checkpoint, scores, log, configuration, or the store."""
+def test_a_fit_killed_while_it_writes_continues_to_the_same_result(fits, rounds):
+    # the file may be a checkpoint, scores, the log, the configuration, or one of the cache
     for number in range(rounds(1, 40)):
         draw = random.Random(number)
         name = f"writing_{number}"
-        change, delay = draw.randrange(len(fits.changes)), draw.choice([0, draw.uniform(0, 0.01)])
-        process = begin(
-            *fits.go_on(name), prepare=die_at_change(change + 1, delay, *fits.places(name))
-        )
-        assert end(process) in (0, -signal.SIGKILL), fits.changes[change]
-        fits.check(name)
-        complete(*fits.go_on(name))
-        fits.ended_as_if_left_alone(name)
+        change = draw.randrange(len(fits.changes))
+        delay = draw.choice([0, draw.uniform(0, 0.01)])
+        kill = kill_at_change(change + 1, delay, *fits.folders(name))
+        process = fork_command(*fits.start_or_continue(name), prepare=kill)
+        assert wait_for_exit(process) in (0, -signal.SIGKILL), fits.changes[change]
+        fits.check_files(name)
+        run_in_fork(*fits.start_or_continue(name))
+        fits.check_result(name)
 
 
-def test_killed_before_a_checkpoint_is_renamed_it_has_the_one_before(fits):
-    renames = [
-        place for place, line in enumerate(fits.changes) if "rename" in line and "last.ckpt" in line
-    ]
+def test_a_fit_killed_before_a_checkpoint_is_renamed_has_the_earlier_one(fits):
+    renames = []
+    for index, line in enumerate(fits.changes):
+        if "rename" in line and "last.ckpt" in line:
+            renames.append(index)
     assert len(renames) == 3
-    process = begin(
-        *fits.go_on("between"), prepare=die_at_change(renames[1] + 1, 0, *fits.places("between"))
-    )
-    assert end(process) == -signal.SIGKILL
-    assert len(list((fits.folder / "between").glob(".*.ckpt"))) == 1
-    assert torch.load(fits.folder / "between" / "last.ckpt", weights_only=True)["epoch"] == 0
-    complete(*fits.go_on("between"))
-    fits.ended_as_if_left_alone("between")
+    name = "between"
+    kill = kill_at_change(renames[1] + 1, 0, *fits.folders(name))
+    process = fork_command(*fits.start_or_continue(name), prepare=kill)
+    assert wait_for_exit(process) == -signal.SIGKILL
+    assert len(list((fits.folder / name).glob(".*.ckpt"))) == 1
+    assert torch.load(fits.folder / name / "last.ckpt", weights_only=True)["epoch"] == 0
+    run_in_fork(*fits.start_or_continue(name))
+    fits.check_result(name)
 
 
-def test_stopped_by_sigterm_it_fails_says_how_to_go_on_and_does(fits, rounds, capfd):
+def test_a_fit_stopped_by_sigterm_fails_and_names_how_to_continue(fits, rounds, capfd):
     for number in range(rounds(1, 10)):
         name = f"stopped_{number}"
-        process = begin(*fits.go_on(name))
-        wait_for(fits.folder / name / "last.ckpt", [process])
+        last = fits.folder / name / "last.ckpt"
+        process = fork_command(*fits.start_or_continue(name))
+        wait_for_file(last, [process])
         time.sleep(random.Random(number).uniform(0, fits.seconds / 3))
         process.terminate()
-        status = end(process)
-        told = capfd.readouterr().err
-        if status != 0:  # else it had ended before
+        status = wait_for_exit(process)
+        err = capfd.readouterr().err
+        if status != 0:  # otherwise the fit had ended before the signal
             assert status == 1
-            assert (
-                f"mmie: ended by SIGTERM; --ckpt_path {fits.folder / name / 'last.ckpt'} continues it"
-                in told
-            )
-        complete(*fits.go_on(name))
-        fits.ended_as_if_left_alone(name)
+            assert f"mmie: ended by SIGTERM; --ckpt_path {last} continues it" in err
+        run_in_fork(*fits.start_or_continue(name))
+        fits.check_result(name)
 
 
-def test_it_goes_on_the_same_with_workers_that_read_ahead(fits):
-    process = begin(*fits.go_on("workers"))
-    wait_for(fits.folder / "workers" / "last.ckpt", [process])
+def test_a_fit_continues_with_workers_to_the_same_result(fits):
+    process = fork_command(*fits.start_or_continue("workers"))
+    wait_for_file(fits.folder / "workers" / "last.ckpt", [process])
     process.kill()
-    end(process)
-    complete(*fits.go_on("workers", "--data.num_workers=2"))
-    fits.ended_as_if_left_alone("workers")
+    wait_for_exit(process)
+    run_in_fork(*fits.start_or_continue("workers", "--data.num_workers=2"))
+    fits.check_result("workers")
 
 
-def test_a_fit_without_a_checkpoint_says_that_there_is_none(fits):
+def test_a_fit_without_a_checkpoint_cannot_be_continued(fits):
     outcome = run("fit", *fits.options("none"), "--ckpt_path=last")
     assert outcome.status == 1
     assert f"{fits.folder / 'none' / 'last.ckpt'} does not exist" in outcome.err
     assert "fit without --ckpt_path" in outcome.err
 
 
-def test_a_run_that_is_to_be_overwritten_stays_what_it_is_until_training_starts(fits):
-    complete("fit", *fits.options("old"))
-    run_dir, store = fits.places("old")
+def test_a_run_that_is_to_be_overwritten_is_unchanged_until_training_starts(fits):
+    run_in_fork("fit", *fits.options("old"))
+    run_dir, cache = fits.folders("old")
     before = {file.name: file.read_bytes() for file in run_dir.iterdir()}
-    shutil.rmtree(store)
-    other = fits.options("old", "--overwrite=true", "--seed_everything=7")
-    process = begin("fit", *other, prepare=die_at_change(3, 0, store))
-    assert end(process) == -signal.SIGKILL
+    shutil.rmtree(cache)
+    options = fits.options("old", "--overwrite=true", "--seed_everything=7")
+    process = fork_command("fit", *options, prepare=kill_at_change(3, 0, cache))
+    assert wait_for_exit(process) == -signal.SIGKILL
     assert {file.name: file.read_bytes() for file in run_dir.iterdir()} == before
-
-
-def test_the_log_has_the_scores_that_a_kill_kept_from_it(tmp_path):
-    logger = RunCSVLogger(tmp_path)
-    logger.log_metrics({"epoch": 0, "val/f1": 0.5}, 4)
-    logger.log_metrics({"epoch": 1, "train/loss_step": 3.0}, 7)
-    logger.save()
-    epochs = [
-        {"epoch": 0, "seconds": 1.0, "train/loss": 2.0, "train/loss_step": 1.0, "val/f1": 0.5}
-    ]
-    RunCSVLogger(tmp_path, 5, epochs).save()
-    assert (tmp_path / "metrics.csv").read_text().splitlines() == [
-        "epoch,step,train/loss,val/f1",
-        "0,4,,0.5",
-        "0,4,2.0,",
-    ]

@@ -1,15 +1,16 @@
-"""What is handed over runs nothing, and no path leaves its folder."""
+"""Foreign files run no code, and no path leaves its folder."""
 
 import contextlib
 import json
 import os
 import pickle
 import zipfile
+from functools import partial
 
 import pytest
 import torch
-from helpers.command import run, tiny
-from helpers.hostile import Payload, check_line, few, malicious_pickle, mutated
+from helpers.command import run, tiny_options
+from helpers.hostile import Payload, check_message, limited_examples, malicious_pickle, mutated
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoConfig
@@ -33,129 +34,130 @@ from mmie.methods.loading import load_method
 from mmie.types import MmieError, Post
 
 
-def raw(target) -> bytes:
+def plain_file(target) -> bytes:
+    """Return a pickle that writes the target."""
     return malicious_pickle(target)
 
 
-def zipped(target) -> bytes:
-    """As ``torch.save`` writes today."""
-    return _saved(target, True)
+def torch_file(target, zipped: bool) -> bytes:
+    """Return a file of ``torch.save`` that writes the target.
 
-
-def legacy(target) -> bytes:
-    """As it wrote before."""
-    return _saved(target, False)
-
-
-def _saved(target, zip_format: bool) -> bytes:
+    Args:
+        target: File to write.
+        zipped: Today's format, which is a zip archive, or the old one.
+    """
     file = target.with_name("saved")
-    torch.save(
-        {"mmie": {"schema": Payload(target)}, "a": ["b.jpg"]},
-        file,
-        _use_new_zipfile_serialization=zip_format,
-    )
+    content = {"mmie": {"schema": Payload(target)}, "a": ["b.jpg"]}
+    torch.save(content, file, _use_new_zipfile_serialization=zipped)
     return file.read_bytes()
 
 
-def disguised(target) -> bytes:
-    """A sound file whose pickle was exchanged."""
-    file = target.with_name("sound")
-    torch.save({"weight": torch.zeros(3)}, file)
-    with (
-        zipfile.ZipFile(file) as old,
-        zipfile.ZipFile(target.with_name("new"), "w", zipfile.ZIP_STORED) as new,
-    ):
-        for name in old.namelist():
-            new.writestr(
-                name, malicious_pickle(target) if name.endswith("data.pkl") else old.read(name)
-            )
-    return target.with_name("new").read_bytes()
+def manipulated_file(target) -> bytes:
+    """Return a valid file of ``torch.save`` whose pickle was replaced."""
+    valid, manipulated = target.with_name("valid"), target.with_name("manipulated")
+    torch.save({"weight": torch.zeros(3)}, valid)
+    with zipfile.ZipFile(valid) as source, zipfile.ZipFile(manipulated, "w") as copy:
+        for name in source.namelist():
+            content = source.read(name)
+            copy.writestr(name, malicious_pickle(target) if name.endswith("data.pkl") else content)
+    return manipulated.read_bytes()
 
 
-WRITERS = (raw, zipped, legacy, disguised)
+WRITERS = {
+    "plain": plain_file,
+    "zipped": partial(torch_file, zipped=True),
+    "legacy": partial(torch_file, zipped=False),
+    "manipulated": manipulated_file,
+}
 
 
-@pytest.fixture(params=WRITERS, ids=lambda write: write.__name__)
-def bait(request, tmp_path):
-    """A file that would write another one if it were unpickled; that must not be there at the end."""
+@pytest.fixture(params=WRITERS)
+def malicious_file(request, tmp_path):
+    """File that would write another one if it were unpickled, which must not happen in a test."""
     target = tmp_path / "it_ran"
-    assert pickle.loads(raw(target))  # the bait is alive
+    pickle.loads(plain_file(target))
+    assert target.exists(), "the pickle is harmless"
     target.unlink()
-    file = tmp_path / "bait.pth"
-    file.write_bytes(request.param(target))
+    file = tmp_path / "malicious.pth"
+    file.write_bytes(WRITERS[request.param](target))
     yield file
     assert not target.exists()
 
 
-def test_checkpoints_run_nothing(bait):
+def test_checkpoints_run_nothing(malicious_file):
     for load in (read_checkpoint, load_method, load_extractor):
         with pytest.raises(CheckpointError) as caught:
-            load(bait)
-        check_line(caught.value, bait)
+            load(malicious_file)
+        check_message(caught.value, malicious_file)
 
 
-def test_the_command_runs_nothing(bait, demo_root, tmp_path):
-    options = tiny("text_only", demo_root, tmp_path / "run")
+def test_the_command_runs_nothing(malicious_file, demo_root, tmp_path):
+    options = tiny_options("text_only", demo_root, tmp_path / "run")
     for line in (
-        ["test", *options, f"--ckpt_path={bait}"],
-        ["fit", *options, f"--ckpt_path={bait}"],
-        ["fit", *options, f"--model.init_args.init_from={bait}"],
-        ["extract", "-", "--out=a.jsonl", f"--ner={bait}"],
-        ["diagnose", f"--checkpoint={bait}"],
+        ["test", *options, f"--ckpt_path={malicious_file}"],
+        ["fit", *options, f"--ckpt_path={malicious_file}"],
+        ["fit", *options, f"--model.init_args.init_from={malicious_file}"],
+        ["extract", "-", "--out=a.jsonl", f"--ner={malicious_file}"],
+        ["diagnose", f"--checkpoint={malicious_file}"],
     ):
-        ended = run(*line)
-        assert ended.status in (1, 2)
-        assert len(ended.err.splitlines()) == 1
-        assert ended.err.startswith("mmie: ")
+        outcome = run(*line)
+        assert outcome.status in (1, 2)
+        assert len(outcome.err.splitlines()) == 1
+        assert outcome.err.startswith("mmie: ")
 
 
-def test_indices_of_crops_run_nothing(bait, tmp_path):
-    for read in (lambda: load_crop_index([bait]), lambda: from_pth(bait, "id")):
-        with pytest.raises(CorpusError, match="cannot be loaded"):
-            read()
+def test_crop_indices_run_nothing(malicious_file, tmp_path):
+    with pytest.raises(CorpusError, match="cannot be loaded"):
+        load_crop_index([malicious_file])
+    with pytest.raises(CorpusError, match="cannot be loaded"):
+        from_pth(malicious_file, "id")
     (tmp_path / "train.txt").write_text("IMGID:1\nAnn\tO\n")
-    (tmp_path / "mnre_train.txt").write_text(
-        "{'token': ['a', 'b'], 'h': {'pos': [0, 1]}, 't': {'pos': [1, 2]}, 'img_id': 'a.jpg', 'relation': 'x'}"
-    )
+    instance = {
+        "token": ["a", "b"],
+        "h": {"pos": [0, 1]},
+        "t": {"pos": [1, 2]},
+        "img_id": "a.jpg",
+        "relation": "x",
+    }
+    (tmp_path / "mnre_train.txt").write_text(repr(instance))
     for corpus, name in ((Twitter2017, "twitter2017_train_dict.pth"), (MNRE, "mre_train_dict.pth")):
-        (tmp_path / name).write_bytes(bait.read_bytes())
+        (tmp_path / name).write_bytes(malicious_file.read_bytes())
         with pytest.raises(CorpusError, match="cannot be loaded"):
             corpus(tmp_path).posts("train")
 
 
-def test_weights_run_nothing(bait, tiny_bert, tmp_path):
-    """Weights of encoders, backbones and detectors, where a folder brings them as a pickle."""
+def test_weights_run_nothing(malicious_file, tiny_bert, tmp_path):
+    """Folders of encoders and backbones may hold weights as a pickle, and detectors are one."""
     folder = tmp_path / "model"
     AutoConfig.from_pretrained(tiny_bert).save_pretrained(folder)
-    (folder / "pytorch_model.bin").write_bytes(bait.read_bytes())
+    (folder / "pytorch_model.bin").write_bytes(malicious_file.read_bytes())
     with pytest.raises(WeightsUnavailable):
         TextEncoder(str(folder))
-    (folder / "config.json").write_text(
-        json.dumps({"architecture": "test_resnet", "num_classes": 10})
-    )
+    backbone = {"architecture": "test_resnet", "num_classes": 10}
+    (folder / "config.json").write_text(json.dumps(backbone))
     with pytest.raises(WeightsUnavailable):
         VisualBackbone(folder, pretrained=True)
     with pytest.raises(MmieError):
-        build_detector(f"coco:{bait}", torch.device("cpu")).detect([], [])
+        build_detector(f"coco:{malicious_file}", torch.device("cpu")).detect([], [])
 
 
 @pytest.fixture
-def outside(tmp_path):
-    """A folder with links of every kind that lead out of it, and what must not be read there."""
+def linked_folder(tmp_path):
+    """Folder with links of every kind that lead out of it, to a folder of secrets beside it."""
     secret = tmp_path / "secret"
     secret.mkdir()
     (secret / "a.txt").write_text("the secret")
     (secret / "a.jpg").write_bytes(b"the secret")
-    inside = tmp_path / "inside"
-    inside.mkdir()
-    (inside / "folder").symlink_to(secret, target_is_directory=True)
-    (inside / "link.jpg").symlink_to(secret / "a.jpg")
-    (inside / "chain.jpg").symlink_to(inside / "link.jpg")
-    (inside / "loop.jpg").symlink_to(inside / "loop.jpg")
-    return inside
+    folder = tmp_path / "inside"
+    folder.mkdir()
+    (folder / "folder").symlink_to(secret, target_is_directory=True)
+    (folder / "link.jpg").symlink_to(secret / "a.jpg")
+    (folder / "chain.jpg").symlink_to(folder / "link.jpg")
+    (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
+    return folder
 
 
-LEADING_OUT = [
+OUTSIDE_PATHS = [
     "link.jpg",
     "chain.jpg",
     "loop.jpg",
@@ -173,48 +175,47 @@ LEADING_OUT = [
 ]
 
 
-@pytest.mark.parametrize("name", LEADING_OUT)
-def test_no_picture_outside(outside, name):
-    name = name.replace("{secret}", str(outside.parent / "secret"))
-    lines = [
-        json.dumps({"id": 1, "text": "a", key: value})
-        for key, value in (("image", name), ("crops", [name]))
-    ]
-    (outside / "train.jsonl").write_text("\n".join(lines))
-    (outside / "posts.csv").write_text(f"text,image\na,{name}\n")
-    corpus = JsonlCorpus(outside, strict=False)
+@pytest.mark.parametrize("path", OUTSIDE_PATHS)
+def test_no_picture_outside_the_folder_is_read(linked_folder, path):
+    path = path.replace("{secret}", str(linked_folder.parent / "secret"))
+    records = [{"id": 1, "text": "a", "image": path}, {"id": 1, "text": "a", "crops": [path]}]
+    (linked_folder / "train.jsonl").write_text("\n".join(map(json.dumps, records)))
+    (linked_folder / "posts.csv").write_text(f"text,image\na,{path}\n")
+    corpus = JsonlCorpus(linked_folder, strict=False)
     with pytest.warns(UserWarning, match="2 malformed posts skipped"):
         assert corpus.posts("train") == []
-    assert all(isinstance(item, BadPost) for item in read_source(str(outside / "train.jsonl")))
-    if name:  # an empty cell is no picture
-        assert all(isinstance(item, BadPost) for item in read_source(str(outside / "posts.csv")))
+    for item in read_source(str(linked_folder / "train.jsonl")):
+        assert isinstance(item, BadPost)
+    for item in read_source(str(linked_folder / "posts.csv")):
+        # an empty cell is no picture
+        assert isinstance(item, BadPost) == bool(path)
 
 
 @pytest.mark.parametrize("name", ["..", "../a", "/etc/passwd", "a/../../b", "//etc/passwd"])
-def test_no_picture_outside_the_published_layouts(tmp_path, name):
+def test_no_picture_outside_a_published_layout_is_read(tmp_path, name):
     (tmp_path / "train.txt").write_text(f"IMGID:{name}/x\nAnn\tO\n\nIMGID:1\nAnn\tO\n")
     torch.save({"1.jpg": [name], "0": [name]}, tmp_path / "twitter2017_train_dict.pth")
     corpus = Twitter2017(tmp_path, strict=False)
     with pytest.warns(UserWarning, match="malformed posts skipped"):
-        assert all(
-            post.image.is_relative_to(tmp_path) and not post.crops for post in corpus.posts("train")
-        )
+        posts = corpus.posts("train")
+    for post in posts:
+        assert post.image.is_relative_to(tmp_path)
+        assert not post.crops
 
 
-def test_folder_of_posts(outside):
-    """Neither texts nor pictures are read through a link that leads out, and nothing waits for a pipe."""
-    (outside / "1.txt").symlink_to(outside.parent / "secret" / "a.txt")
-    (outside / "2.txt").write_text("a text")
-    (outside / "2.jpg").symlink_to(outside.parent / "secret" / "a.jpg")
-    os.mkfifo(outside / "3.txt")
-    (outside / "4.txt").mkdir()
-    (outside / "5.txt").symlink_to(outside / "absent")
-    (outside / "6.txt").write_text("another text")
-    items = list(read_source(str(outside)))
-    assert [type(item) for item in items] == [BadPost] * 5 + [Post] + [
-        BadPost
-    ] * 3  # pictures alone are posts, too
-    assert "secret" not in "".join(str(item) for item in items if isinstance(item, Post))
+def test_a_folder_of_posts_has_no_links_out_of_it_and_no_pipes(linked_folder):
+    secret = linked_folder.parent / "secret"
+    (linked_folder / "1.txt").symlink_to(secret / "a.txt")
+    (linked_folder / "2.txt").write_text("a text")
+    (linked_folder / "2.jpg").symlink_to(secret / "a.jpg")
+    os.mkfifo(linked_folder / "3.txt")
+    (linked_folder / "4.txt").mkdir()
+    (linked_folder / "5.txt").symlink_to(linked_folder / "absent")
+    (linked_folder / "6.txt").write_text("another text")
+    items = list(read_source(str(linked_folder)))
+    # the last three are posts of a picture alone
+    assert [type(item) for item in items] == [BadPost] * 5 + [Post] + [BadPost] * 3
+    assert "secret" not in str(items[5])
 
 
 @pytest.mark.parametrize("name", ["..", "", ".", "../a.json", "/a.json", "a/b.json", "a\0", 3])
@@ -223,9 +224,9 @@ def test_files_of_a_tokenizer_stay_in_their_folder(name):
         WordTokenizer.from_files({name: "{}"})
 
 
-def test_files_of_a_tokenizer_are_texts(tiny_bert):
-    files = WordTokenizer.from_source(tiny_bert).to_files()
-    for wrong in (
+@pytest.mark.parametrize(
+    "content",
+    [
         None,
         b"{}",
         "",
@@ -233,55 +234,55 @@ def test_files_of_a_tokenizer_are_texts(tiny_bert):
         "[]",
         "null",
         '{"auto_map": {"AutoTokenizer": ["evil.Evil", null]}}',
-    ):
-        with pytest.raises(TokenizerError):
-            WordTokenizer.from_files({**files, "tokenizer.json": wrong})
+    ],
+)
+def test_files_of_a_tokenizer_are_checked(tiny_bert, content):
+    files = WordTokenizer.from_source(tiny_bert).to_files()
+    with pytest.raises(TokenizerError):
+        WordTokenizer.from_files({**files, "tokenizer.json": content})
 
 
 @pytest.fixture(scope="session")
-def checkpoint(random_pair):
+def checkpoint_content(random_pair):
+    """Content of a valid checkpoint file."""
     return torch.load(random_pair["ner"], weights_only=True)
 
 
-@few(50)
+@limited_examples(50)
 @given(choice=st.data(), part=st.sampled_from(["mmie", "MultimodalDataModule", "state_dict"]))
-def test_checkpoints_that_say_something_else(checkpoint, tmp_path, choice, part):
-    """Whatever a checkpoint claims, it loads or is refused in one line."""
-    content = dict(checkpoint)
+def test_mutated_checkpoints_are_loaded_or_refused(checkpoint_content, tmp_path, choice, part):
+    content = dict(checkpoint_content)
     if part == "state_dict":
+        content[part] = dict(content[part])
         names = choice.draw(st.sets(st.sampled_from(sorted(content[part])), max_size=2))
-        content[part] = {
-            name: choice.draw(st.sampled_from([None, torch.zeros(0), tensor.double()]))
-            if name in names
-            else tensor
-            for name, tensor in content[part].items()
-        }
+        for name in sorted(names):
+            values = [None, torch.zeros(0), content[part][name].double()]
+            content[part][name] = choice.draw(st.sampled_from(values))
     else:
-        files = content["MultimodalDataModule"]["tokenizer"]
-        plain = {key: value for key, value in content[part].items() if key != "tokenizer"}
-        content[part] = choice.draw(mutated(plain))
+        # the tokenizer's files are too large for a mutation
+        tokenizer = content["MultimodalDataModule"]["tokenizer"]
+        small = {key: value for key, value in content[part].items() if key != "tokenizer"}
+        content[part] = choice.draw(mutated(small))
         if isinstance(content[part], dict) and part == "MultimodalDataModule":
-            content[part]["tokenizer"] = files
+            content[part]["tokenizer"] = tokenizer
     file = tmp_path / "a.ckpt"
     torch.save(content, file)
     with contextlib.suppress(MmieError):
         load_extractor(file).extract([Post(text="Jordan lands in Rome")])
 
 
-@few(20)
+@limited_examples(20)
 @given(choice=st.data())
-def test_damaged_checkpoints(random_pair, tmp_path, choice):
+def test_damaged_checkpoints_are_loaded_or_refused(random_pair, tmp_path, choice):
     content = bytearray(random_pair["ner"].read_bytes())
     for _ in range(choice.draw(st.integers(1, 6))):
-        area = choice.draw(
-            st.sampled_from([3000, len(content)])
-        )  # the pickle lies at the beginning
+        # the pickle lies at the beginning
+        area = choice.draw(st.sampled_from([3000, len(content)]))
         content[choice.draw(st.integers(0, area - 1))] = choice.draw(st.integers(0, 255))
+    length = choice.draw(st.just(len(content)) | st.integers(0, len(content)))
     file = tmp_path / "a.ckpt"
-    file.write_bytes(
-        bytes(content[: choice.draw(st.just(len(content)) | st.integers(0, len(content)))])
-    )
+    file.write_bytes(bytes(content[:length]))
     try:
         read_checkpoint(file)
     except CheckpointError as error:
-        check_line(error, file)
+        check_message(error, file)

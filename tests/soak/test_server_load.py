@@ -1,4 +1,4 @@
-"""The server under ten times the load that it can answer, some of it malformed, oversized, slow or cut off."""
+"""The server under ten times its capacity, with malformed, oversized, slow and broken requests."""
 
 import asyncio
 import base64
@@ -15,6 +15,7 @@ from helpers.command import finish, start
 from PIL import Image
 
 POSTS = 8
+"""Posts of a request."""
 MAX_BODY = 2**20
 LIMITS = {
     "max_body": MAX_BODY,
@@ -22,49 +23,60 @@ LIMITS = {
     "max_waiting": 64,
     "head_seconds": 2,
     "body_seconds": 2,
+    "answer_seconds": 10,
+    "max_connections": 256,
 }
-LINES = [
-    f"--limits.{name}={value}"
-    for name, value in {**LIMITS, "answer_seconds": 10, "max_connections": 256}.items()
-]
-ANSWERED = {200, 503, 504}
+STATUSES = {200, 503, 504}
+"""Statuses of a valid request: answered, refused, or too late."""
 
 
-def head(size, path="/api/extract", kind="application/json"):
-    return f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\nContent-Length: {size}\r\n\r\n".encode()
+def make_head(size, path="/api/extract"):
+    """Return the head of a request with a body of some bytes."""
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "Host: a",
+        "Content-Type: application/json",
+        f"Content-Length: {size}",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
-def request(posts):
+def make_request(posts):
+    """Return a request for some posts."""
     body = json.dumps({"posts": posts}).encode()
-    return head(len(body)) + body
+    return make_head(len(body)) + body
 
 
-def picture():
-    """A small one, in base64."""
+def make_image():
+    """Return a small picture in base64."""
     stream = io.BytesIO()
     Image.effect_noise((64, 48), 50).save(stream, "PNG")
     return base64.b64encode(stream.getvalue()).decode()
 
 
-IMAGE = picture()
-SOUND = request(
-    [{"text": f"Jordan lands in Phoenix, number {n}", "image": IMAGE} for n in range(POSTS)]
+IMAGE = make_image()
+VALID = make_request(
+    [
+        {"text": f"Jordan lands in Phoenix, number {number}", "image": IMAGE}
+        for number in range(POSTS)
+    ]
 )
 HOSTILE = {
-    "no JSON": (head(9) + b'{"posts":', {400, 422, 503}),
-    "no post": (request([{"image": IMAGE}]), {422, 503}),
-    "no picture": (request([{"text": "a", "image": "bm8="}]), {*ANSWERED, 422}),
-    "too many": (request([{"text": "a"}] * 1000), {422, 503}),
-    "too large": (head(2 * MAX_BODY) + b"a" * 2 * MAX_BODY, {413, 503}),
-    "no such path": (head(2, "/../../etc/passwd") + b"{}", {404, 503}),
+    "no JSON": (make_head(9) + b'{"posts":', {400, 422, 503}),
+    "no post": (make_request([{"image": IMAGE}]), {422, 503}),
+    "no picture": (make_request([{"text": "a", "image": "bm8="}]), {*STATUSES, 422}),
+    "too many": (make_request([{"text": "a"}] * 1000), {422, 503}),
+    "too large": (make_head(2 * MAX_BODY) + b"a" * 2 * MAX_BODY, {413, 503}),
+    "no such path": (make_head(2, "/../../etc/passwd") + b"{}", {404, 503}),
     "no HTTP": (b"\0\xff\r\n\r\n", {400, 503}),
     "slow head": (b"POST /api/extract HTTP/1.1\r\n", {None, 503}),
-    "slow body": (head(1000) + b"{", {408, 503}),
+    "slow body": (make_head(1000) + b"{", {408, 503}),
 }
+"""Requests that are not valid, each with the statuses that may answer it."""
 
 
-async def ask(port, content):
-    """The status of the answer to some bytes; None if the server hung up without one."""
+async def send(port, content):
+    """Send some bytes and return the answer's status; None if the server closes without one."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(content)
@@ -77,20 +89,21 @@ async def ask(port, content):
 
 
 async def hang_up(port):
-    """Leave in the middle of a body."""
+    """Close the connection in the middle of a body."""
     _, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(SOUND[: len(SOUND) // 2])
+    writer.write(VALID[: len(VALID) // 2])
     writer.close()
 
 
-async def capacity(port, seconds, callers=4):
-    """Sound requests that are answered in a second, if each caller waits for its answer."""
-    end, count = time.monotonic() + seconds, 0
+async def measure_capacity(port, seconds, callers=4):
+    """Return the valid requests a second that are answered if each caller waits for its answer."""
+    end = time.monotonic() + seconds
+    count = 0
 
     async def call():
         nonlocal count
         while time.monotonic() < end:
-            assert await ask(port, SOUND) == 200
+            assert await send(port, VALID) == 200
             count += 1
 
     await asyncio.gather(*(call() for _ in range(callers)))
@@ -98,38 +111,49 @@ async def capacity(port, seconds, callers=4):
 
 
 async def flood(port, rate, seconds):
-    """What became of requests that come at a rate, whatever becomes of them: counts of (kind, status)."""
-    kinds = itertools.cycle([*["sound"] * 20, *HOSTILE, "hang up"])
+    """Send requests at a rate, without waiting for answers.
+
+    Args:
+        port: Port of the server.
+        rate: Requests a second.
+        seconds: Time to send requests.
+
+    Returns:
+        Number of requests by kind and status.
+    """
+    kinds = itertools.cycle([*["valid"] * 20, *HOSTILE, "hang up"])
     outcomes: Counter = Counter()
 
-    async def send(kind):
+    async def send_kind(kind):
         if kind == "hang up":
             await hang_up(port)
-        else:
-            outcomes[kind, await ask(port, SOUND if kind == "sound" else HOSTILE[kind][0])] += 1
+            return
+        content = VALID if kind == "valid" else HOSTILE[kind][0]
+        status = await send(port, content)
+        outcomes[kind, status] += 1
 
-    begin, tasks = time.monotonic(), []
-    while (late := time.monotonic() - begin) < seconds:
-        tasks.extend(
-            asyncio.ensure_future(send(next(kinds))) for _ in range(int(rate * late) - len(tasks))
-        )
+    tasks = []
+    start = time.monotonic()
+    while (elapsed := time.monotonic() - start) < seconds:
+        for _ in range(int(rate * elapsed) - len(tasks)):
+            tasks.append(asyncio.ensure_future(send_kind(next(kinds))))
         await asyncio.sleep(0.005)
     await asyncio.gather(*tasks)
     return outcomes
 
 
-def most_memory(process):
-    """Most resident bytes of a process so far."""
-    return 1024 * int(
-        re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())[1]
-    )
+def peak_memory(process):
+    """Return the peak resident memory of a process in bytes."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status)[1])
 
 
 @pytest.fixture
 def server(random_pair):
-    process = start(
-        ["serve", *(f"--{task}={file}" for task, file in random_pair.items()), "--port=0", *LINES]
-    )
+    """Process of a server with both tasks, and its port."""
+    checkpoints = [f"--{task}={file}" for task, file in random_pair.items()]
+    limits = [f"--limits.{name}={value}" for name, value in LIMITS.items()]
+    process = start(["serve", *checkpoints, "--port=0", *limits])
     port = int(process.stdout.readline().rsplit(":", 1)[1])
     yield process, port
     process.terminate()
@@ -139,22 +163,22 @@ def server(random_pair):
 @pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="memory of a process is read from /proc"
 )
-def test_it_answers_or_refuses_ten_times_what_it_can_do(server, rounds):
+def test_an_overloaded_server_answers_or_refuses(server, rounds):
     process, port = server
-    can = asyncio.run(capacity(port, rounds(1, 5)))
-    before = most_memory(process)
+    capacity = asyncio.run(measure_capacity(port, rounds(1, 5)))
+    memory = peak_memory(process)
     seconds = rounds(3, 60)
-    outcomes = asyncio.run(flood(port, 10 * can, seconds))
-    grown = most_memory(process) - before
-    print(
-        f"answered {can:.0f} requests/s; of {sum(outcomes.values()) / seconds:.0f}/s for {seconds} s:",
-        dict(outcomes),
-    )
-    print(f"{grown / 2**20:.0f} MiB more than before")
-    expected = {"sound": ANSWERED, **{kind: statuses for kind, (_, statuses) in HOSTILE.items()}}
-    assert {outcome for outcome in outcomes if outcome[1] not in expected[outcome[0]]} == set()
-    assert outcomes["sound", 200] > 0
-    assert outcomes["sound", 503] > 0, "it was no flood"
-    assert grown < 4 * LIMITS["max_held"] + 2**28
-    assert asyncio.run(ask(port, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")) == 200
-    assert asyncio.run(ask(port, SOUND)) == 200
+    outcomes = asyncio.run(flood(port, 10 * capacity, seconds))
+    growth = peak_memory(process) - memory
+    rate = sum(outcomes.values()) / seconds
+    print(f"capacity {capacity:.0f} requests/s, {rate:.0f} requests/s for {seconds} s:")
+    print(dict(outcomes))
+    print(f"peak memory grew by {growth / 2**20:.0f} MiB")
+    expected = {kind: statuses for kind, (_, statuses) in HOSTILE.items()}
+    expected["valid"] = STATUSES
+    assert {(kind, status) for kind, status in outcomes if status not in expected[kind]} == set()
+    assert outcomes["valid", 200] > 0
+    assert outcomes["valid", 503] > 0, "the server was not overloaded"
+    assert growth < 4 * LIMITS["max_held"] + 2**28
+    assert asyncio.run(send(port, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")) == 200
+    assert asyncio.run(send(port, VALID)) == 200

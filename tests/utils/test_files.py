@@ -1,4 +1,4 @@
-"""Atomic writing, digests and bounded YAML."""
+"""Atomic writing, digests and bounded reading of YAML."""
 
 import hashlib
 
@@ -19,6 +19,7 @@ from mmie.utils.files import (
 
 
 def names(folder):
+    """Return the sorted names in a folder."""
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -31,7 +32,7 @@ def test_a_file_is_replaced_and_missing_folders_are_made(tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError("full"), KeyboardInterrupt()])
-def test_a_failure_leaves_the_old_file_alone(tmp_path, error):
+def test_a_failed_write_leaves_the_old_file(tmp_path, error):
     file = tmp_path / "file.txt"
     atomic_write_text(file, "old")
 
@@ -46,10 +47,15 @@ def test_a_failure_leaves_the_old_file_alone(tmp_path, error):
 
 
 def test_the_temporary_name_keeps_the_suffix(tmp_path):
-    seen = []
-    atomic_write(tmp_path / "file.png", lambda partial: seen.append(partial) or partial.touch())
-    assert seen[0].suffix == ".png"
-    assert seen[0].parent == tmp_path
+    paths = []
+
+    def write(partial):
+        paths.append(partial)
+        partial.touch()
+
+    atomic_write(tmp_path / "file.png", write)
+    assert paths[0].suffix == ".png"
+    assert paths[0].parent == tmp_path
 
 
 def test_a_file_is_named_by_its_digest(tmp_path):
@@ -59,7 +65,7 @@ def test_a_file_is_named_by_its_digest(tmp_path):
     assert names(tmp_path) == [file.name]
 
 
-def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+def test_a_folder_is_written_atomically(tmp_path):
     def write_half():
         with atomic_folder(tmp_path / "new") as folder:
             (folder / "half").touch()
@@ -68,14 +74,15 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(ZeroDivisionError):
         write_half()
     assert names(tmp_path) == []
-    (tmp_path / "new").mkdir()  # an empty folder may be replaced
+    # an empty folder may be replaced
+    (tmp_path / "new").mkdir()
     with atomic_folder(tmp_path / "new") as folder:
         (folder / "file").touch()
         assert names(tmp_path / "new") == []
     assert names(tmp_path / "new") == ["file"]
 
 
-def test_a_folder_that_holds_something_is_refused(tmp_path):
+def test_a_folder_that_is_not_empty_is_not_replaced(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "file"):
         with pytest.raises(FileExistsError, match="holds something"), atomic_folder(path):
@@ -102,9 +109,11 @@ def test_plain_yaml_is_read(tmp_path):
     assert read_yaml(file) is None
 
 
-def test_aliases_that_multiply_are_refused(tmp_path):
+def test_aliases_that_expand_to_too_many_values_are_refused(tmp_path):
     lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
-    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 6)]
+    for level in range(1, 6):
+        aliases = ", ".join([f"*a{level - 1}"] * 10)
+        lines.append(f"a{level}: &a{level} [{aliases}]")
     file = tmp_path / "a.yaml"
     file.write_text("\n".join(lines))
     assert MAX_YAML_VALUES < 10**6
@@ -120,7 +129,7 @@ def test_endless_nesting_is_refused(tmp_path, text):
         read_yaml(file)
 
 
-def test_what_is_no_yaml_keeps_its_error(tmp_path):
+def test_files_that_are_no_yaml_raise_their_own_error(tmp_path):
     file = tmp_path / "a.yaml"
     file.write_text("[: {")
     with pytest.raises(yaml.YAMLError):

@@ -1,12 +1,13 @@
-"""Prefetching of one item."""
+"""Prefetching of one result."""
 
 import pytest
 
 from mmie.utils.prefetch import prefetch
 
 
-def test_results_come_in_order():
-    assert list(prefetch(lambda n: n * n, range(5))) == [(n, n * n) for n in range(5)]
+def test_results_have_the_order_of_the_items():
+    squares = prefetch(lambda number: number**2, range(5))
+    assert list(squares) == [(0, 0), (1, 1), (2, 4), (3, 9), (4, 16)]
     assert list(prefetch(str, [])) == []
 
 

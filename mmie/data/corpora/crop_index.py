@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from mmie.data.corpora.base import CorpusError
-from mmie.data.parsing import first_existing
+from mmie.data.parsing import existing_or_first
 from mmie.utils.text import first_line
 
 
@@ -20,12 +20,13 @@ def load_crop_index(candidates: Sequence[Path]) -> dict[str, list[str]]:
         candidates: Paths that the index may have, the preferred one first.
 
     Returns:
-        Crop files, best first, by the key as a string. Empty if no such file exists.
+        For each image file or line number, as a string, its crop files, best first. Empty if no
+        such file exists.
 
     Raises:
         CorpusError: The file cannot be loaded, or is not a dictionary with lists of strings.
     """
-    file = first_existing(candidates)
+    file = existing_or_first(candidates)
     if not file.exists():
         return {}
     try:
@@ -35,12 +36,12 @@ def load_crop_index(candidates: Sequence[Path]) -> dict[str, list[str]]:
             f"{file}: expected a dictionary of crop files, "
             f"found what cannot be loaded ({first_line(error)})"
         ) from None
-    expected = f"{file}: expected a dictionary with lists of crop files, found other values"
+    wrong_content = f"{file}: expected a dictionary with lists of crop files, found other values"
     if not isinstance(content, dict):
-        raise CorpusError(expected)
+        raise CorpusError(wrong_content)
     index: dict[str, list[str]] = {}
     for key, crops in content.items():
         if not isinstance(crops, list | tuple) or not all(isinstance(crop, str) for crop in crops):
-            raise CorpusError(expected)
+            raise CorpusError(wrong_content)
         index[str(key)] = list(crops)
     return index

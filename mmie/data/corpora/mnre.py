@@ -19,7 +19,7 @@ from mmie.data.parsing import (
     check_name,
     check_span,
     check_words,
-    first_existing,
+    existing_or_first,
     picture_path,
 )
 from mmie.types import NO_RELATION, SPLITS, Entity, Post, Relation, Split, Task
@@ -91,7 +91,7 @@ class MNRE(Corpus):
     @cached_property
     def _listed_labels(self) -> tuple[str, ...]:
         """Labels of ``ours_rel2id.json``, or else of version 2."""
-        file = first_existing([self.root / _LABEL_FILE, self.root / "txt" / _LABEL_FILE])
+        file = existing_or_first([self.root / _LABEL_FILE, self.root / "txt" / _LABEL_FILE])
         return _read_labels(file) if file.exists() else VERSION_2_LABELS
 
     @cached_property
@@ -99,26 +99,26 @@ class MNRE(Corpus):
         """Crop files by split and line number."""
         indices: dict[Split, dict[str, list[str]]] = {}
         for split in SPLITS:
-            names = _fill_in("mre_{}_dict.pth", split)
+            names = _names_of_split("mre_{}_dict.pth", split)
             indices[split] = load_crop_index(self._in_root_or_txt(names))
         return indices
 
     @cached_property
     def _picture_folders(self) -> dict[Split, Path]:
-        """Folders of the pictures by split."""
+        """Folders of the pictures by split, which may not exist."""
         folders: dict[Split, Path] = {}
         for split in SPLITS:
-            candidates = [self.root / name for name in _fill_in("img_org/{}", split)]
-            folders[split] = first_existing(candidates)
+            candidates = [self.root / name for name in _names_of_split("img_org/{}", split)]
+            folders[split] = existing_or_first(candidates)
         return folders
 
     @cached_property
     def _crop_folders(self) -> dict[Split, Path]:
-        """Folders of the crops by split."""
+        """Folders of the crops by split, which may not exist."""
         folders: dict[Split, Path] = {}
         for split in SPLITS:
-            candidates = [self.root / name for name in _fill_in("img_vg/{}/crops", split)]
-            folders[split] = first_existing(candidates)
+            candidates = [self.root / name for name in _names_of_split("img_vg/{}/crops", split)]
+            folders[split] = existing_or_first(candidates)
         return folders
 
     def _in_root_or_txt(self, names: Sequence[str]) -> list[Path]:
@@ -126,7 +126,7 @@ class MNRE(Corpus):
         return [folder / name for folder in (self.root, self.root / "txt") for name in names]
 
     def _text_files(self, split: Split) -> Sequence[Path]:
-        names = _fill_in("mnre_{}.txt", split) + _fill_in("ours_{}.txt", split)
+        names = _names_of_split("mnre_{}.txt", split) + _names_of_split("ours_{}.txt", split)
         return self._in_root_or_txt(names)
 
     def _to_post(self, split: Split, number: int, lines: list[str]) -> Post:
@@ -143,8 +143,8 @@ class MNRE(Corpus):
         return Post(key, words, image, tuple(crops), relations=relations)
 
 
-def _fill_in(pattern: str, split: Split) -> list[str]:
-    """Fill each name that a split may have into the ``{}`` of a pattern."""
+def _names_of_split(pattern: str, split: Split) -> list[str]:
+    """Fill each name that a split has in copies of the corpus into the ``{}`` of a pattern."""
     return [pattern.format(name) for name in _SPLIT_NAMES[split]]
 
 

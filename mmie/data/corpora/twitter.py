@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mmie.data.corpora.base import Corpus
 from mmie.data.corpora.crop_index import load_crop_index
-from mmie.data.parsing import MalformedLine, first_existing, picture_path
+from mmie.data.parsing import MalformedLine, existing_or_first, picture_path
 from mmie.tags import tags_to_entities
 from mmie.types import SPLITS, Post, Split, Task
 
@@ -66,7 +66,7 @@ class _TwitterCorpus(Corpus):
     def picture_folder(self) -> Path:
         """Folder of the pictures."""
         name = f"{self.name}_images"
-        return first_existing([self.root / name, self.root.absolute().parent / name])
+        return existing_or_first([self.root / name, self.root.absolute().parent / name])
 
     @cached_property
     def _crop_folders(self) -> dict[Split, Path]:
@@ -74,7 +74,7 @@ class _TwitterCorpus(Corpus):
         folders: dict[Split, Path] = {}
         for split in SPLITS:
             candidates = self._around_root(self.name + "_aux_images/{}/crops", split)
-            folders[split] = first_existing(candidates)
+            folders[split] = existing_or_first(candidates)
         return folders
 
     @cached_property

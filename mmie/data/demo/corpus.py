@@ -22,6 +22,9 @@ class DemoCorpus(JsonlCorpus):
         relation_labels: Relation labels in the order of their ids; None takes those of the training
             split, sorted. ``None`` comes first whether given or not.
 
+    Attributes:
+        bounds: Best scores that the text alone allows.
+
     Raises:
         CorpusError: The folder exists and is not a demo corpus.
     """
@@ -39,4 +42,10 @@ class DemoCorpus(JsonlCorpus):
             self.bounds = DemoBounds.read(folder / BOUNDS_FILE)
         else:
             self.bounds = write_demo(folder)
-        super().__init__(root, strict, max_missing, entity_types, relation_labels)
+        super().__init__(
+            root,
+            strict=strict,
+            max_missing=max_missing,
+            entity_types=entity_types,
+            relation_labels=relation_labels,
+        )

@@ -204,20 +204,19 @@ def _parse_triple(
     Args:
         text: The text of the record.
         item: The item.
-        known: Mentions of the post by start, end and type. A head or tail that is none of them was
-            given with the post and is certain.
+        known: Predicted mentions of the post by start, end and type. Any other head or tail was
+            given with the post, and its probability is 1.
 
     Raises:
-        ValueError: The head or tail lies outside the text, or the probability is none.
+        ValueError: The head or tail lies outside the text, or the probability is not from 0 to 1.
     """
-    head = text.mention(item["head"], 1.0)
-    tail = text.mention(item["tail"], 1.0)
-    return Triple(
-        known.get((head.start, head.end, head.type), head),
-        item["label"],
-        known.get((tail.start, tail.end, tail.type), tail),
-        _parse_probability(item["probability"]),
-    )
+    arguments = {}
+    for name in ("head", "tail"):
+        mention = text.mention(item[name], probability=1.0)
+        key = (mention.start, mention.end, mention.type)
+        arguments[name] = known.get(key, mention)
+    probability = _parse_probability(item["probability"])
+    return Triple(**arguments, label=item["label"], probability=probability)
 
 
 def _parse_probability(value: float) -> float:

@@ -20,7 +20,10 @@ from mmie.types import Batch, Prediction
 
 _BATCH_SIZE = 16
 _WORD_AXES = {"prefix_mass": 1, "prompt_mass": 1, "representation": 0, "unprompted": 0}
-"""Axis of words in the values of one instance, which is padded to the longest post of the batch."""
+"""Axis of words in the values of one instance, not counting the batch's.
+
+The axis is as long as the longest post of the batch.
+"""
 SIMILARITIES = {"learned_similarity": "learned", "clip_similarity": "CLIP"}
 """Titles of the values that compare a text with every picture of its batch."""
 
@@ -154,14 +157,22 @@ def _build_batch(
 def _split_batch(
     instances: Sequence[Instance], predictions: Sequence[Prediction], values: dict[str, Tensor]
 ) -> Iterator[InstanceDiagnosis]:
-    """Yield the diagnosis of every instance of a batch, with the padding of words removed."""
+    """Yield the diagnosis of every instance of a batch.
+
+    Args:
+        instances: The instances of the batch.
+        predictions: A prediction for each of them.
+        values: Values of the batch by name, (batch, ...). Those with an axis of words are cut to
+            the words of each instance.
+    """
     for index, (instance, prediction) in enumerate(zip(instances, predictions, strict=True)):
         num_words = len(instance.text.word_starts)
         own_values = {}
-        for name, rows in values.items():
-            row = rows[index]
+        for name, batch_values in values.items():
+            value = batch_values[index]
             if name in _WORD_AXES:
                 axis = _WORD_AXES[name]
-                row = row.narrow(axis, 0, min(num_words, row.shape[axis]))
-            own_values[name] = row
-        yield InstanceDiagnosis(instance, prediction, own_values, tuple(instances))
+                # of a relation there is one row, and not one for each word
+                value = value.narrow(axis, 0, min(num_words, value.shape[axis]))
+            own_values[name] = value
+        yield InstanceDiagnosis(instance, prediction, own_values, batch_mates=tuple(instances))

@@ -51,7 +51,8 @@ def _routing_vectors(diagnoses: Sequence[InstanceDiagnosis]) -> list[LabelledVec
     vectors = []
     for diagnosis in diagnoses:
         vector = diagnosis.values["routing"].flatten().numpy()
-        vectors.append(LabelledVector(vector, diagnosis.gold or "nothing", diagnosis))
+        label = diagnosis.gold or "nothing"  # a post without gold entities
+        vectors.append(LabelledVector(vector, label, diagnosis))
     return vectors
 
 

@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from helpers.command import read_jsonl, succeed, tiny
+from helpers.command import read_jsonl, succeed, tiny_options
 from helpers.ray_rows import read_local_rows, write_lines
 
 from mmie.checkpoints import CheckpointError
@@ -39,7 +39,9 @@ def checkpoints(demo_root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     rates = ["--model.text_lr=0.003", "--model.head_lr=0.02", "--trainer.max_epochs=4"]
     for task, method in (("ner", "hvpnet"), ("re", "text_only")):
-        succeed("fit", *tiny(method, demo_root, folder / task), f"--data.task={task}", *rates)
+        succeed(
+            "fit", *tiny_options(method, demo_root, folder / task), f"--data.task={task}", *rates
+        )
     return {task: str(folder / task / "best.ckpt") for task in ("ner", "re")}
 
 

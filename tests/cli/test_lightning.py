@@ -1,0 +1,134 @@
+"""`mmie fit`, `validate`, `test` and `predict`: run folders, checkpoints, corpora and processes."""
+
+import pytest
+import yaml
+from helpers.command import (
+    check_refused,
+    finish,
+    metrics,
+    read_jsonl,
+    run,
+    start,
+    succeed,
+    tiny_options,
+    write_jsonl,
+)
+from helpers.fitted_runs import fit_options
+from helpers.paths import CONFIGS
+
+
+@pytest.fixture
+def texts(demo_root, tmp_path):
+    """Folder of the demo corpus's texts without pictures, which a test may change."""
+    folder = tmp_path / "texts"
+    for split in ("train", "valid", "test"):
+        posts = read_jsonl(demo_root / f"{split}.jsonl")
+        bare = [{**post, "image": None, "crops": []} for post in posts]
+        write_jsonl(folder / f"{split}.jsonl", bare)
+    return folder
+
+
+def read_files(folder):
+    """Read the content of a folder's files by name."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_used_run_folder_is_refused(fitted_run, demo_root):
+    before = read_files(fitted_run)
+    outcome = run("fit", *fit_options(demo_root, fitted_run))
+    assert outcome.status != 0
+    assert outcome.err.count("\n") == 1
+    for part in (str(fitted_run), "--run_dir", "--ckpt_path", "--overwrite true"):
+        assert part in outcome.err
+    assert read_files(fitted_run) == before
+
+
+def test_a_checkpoint_of_another_folder_does_not_open_a_used_one(
+    fitted_runs, fitted_run, demo_root
+):
+    checkpoint = f"--ckpt_path={fitted_runs / 'ner' / 'last.ckpt'}"
+    outcome = run("fit", *fit_options(demo_root, fitted_run), checkpoint)
+    assert outcome.status != 0
+    assert "holds a run already" in outcome.err
+
+
+def test_a_wrong_setting_leaves_a_run_that_was_to_be_overwritten(fitted_run, demo_root):
+    before = read_files(fitted_run)
+    options = fit_options(demo_root, fitted_run)
+    outcome = run("fit", *options, "--overwrite=true", "--data.max_tokens=4096")
+    assert outcome.status != 0
+    assert read_files(fitted_run) == before
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_a_run_folder_without_a_fit_is_refused(demo_root, tmp_path, command):
+    outcome = run(command, *tiny_options("text_only", demo_root, tmp_path / "run"))
+    check_refused(outcome, str(tmp_path / "run" / "best.ckpt"), "--ckpt_path")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_of_other_labels_is_refused_in_one_line(texts, tiny_bert, tmp_path):
+    options = tiny_options("text_only", texts, tmp_path / "run", tiny_bert)
+    succeed("fit", *options, "--trainer.limit_train_batches=1")
+    outcome = run("test", *options, "--data.tag_scheme=bioes")
+    check_refused(outcome, "tag_scheme", "bio", "bioes")
+    check_refused(run("test", *options, "--data.task=re"), "task", "ner", "re")
+    other_method = [
+        "--model=mmie.methods.RAP",
+        "--model.vision_backbone=test_resnet",
+        f"--model.text_encoder={tiny_bert}",
+        "--model.pretrained=false",
+    ]
+    check_refused(run("test", *options, *other_method), "method", "TextOnly", "RAP")
+
+
+def test_a_wrong_corpus_is_refused_in_one_line_and_does_not_block_the_folder(
+    texts, tiny_bert, tmp_path
+):
+    options = [
+        *tiny_options("text_only", texts, tmp_path / "run", tiny_bert),
+        "--trainer.limit_train_batches=1",
+    ]
+    whole = (texts / "train.jsonl").read_text()
+    (texts / "train.jsonl").write_text(whole + '{"id": "x", "words": []}\n')
+    check_refused(run("fit", *options), f"{texts / 'train.jsonl'}:49", "at least one word")
+    (texts / "train.jsonl").write_text(whole)
+    (texts / "valid.jsonl").rename(texts / "hidden")
+    check_refused(run("fit", *options), str(texts), "valid.jsonl")
+    (texts / "hidden").rename(texts / "valid.jsonl")
+    succeed("fit", *options)
+    (texts / "test.jsonl").unlink()
+    check_refused(run("test", *options), str(texts), "test.jsonl")
+
+
+def test_a_task_without_labels_is_refused_in_one_line(texts, tiny_bert, tmp_path):
+    posts = read_jsonl(texts / "train.jsonl")
+    write_jsonl(texts / "train.jsonl", [{**post, "relations": []} for post in posts])
+    options = tiny_options("text_only", texts, tmp_path / "run", tiny_bert)
+    check_refused(run("fit", *options, "--data.task=re"), "task re", "ner")
+
+
+def test_a_fit_with_wandb_needs_neither_login_nor_network(demo_root, tmp_path):
+    # a second process checks that nothing else is on standard error beside a refusal
+    unreachable = {
+        "HOME": str(tmp_path),
+        "WANDB_MODE": "",
+        "WANDB_API_KEY": "",
+        "WANDB_BASE_URL": "http://127.0.0.1:9",
+    }
+    run_dir, other_dir = tmp_path / "run", tmp_path / "other"
+    options = tiny_options("text_only", demo_root, run_dir)
+    with_wandb = [f"--config={CONFIGS / 'wandb.yaml'}", "--trainer.limit_train_batches=2"]
+    wrong = [f"--run_dir={other_dir}", "--data.max_pixels=10", "--data.pictures=right"]
+    fit = start(["fit", *options, *with_wandb], **unreachable)
+    wrong_fit = start(["fit", *options, *wrong])
+    fitted, refused = finish(fit), finish(wrong_fit)
+    assert fitted.status == 0, fitted.err
+    assert list((run_dir / "wandb").glob("offline-run-*"))
+    assert not [path for path in tmp_path.iterdir() if path.name == "wandb"]
+    assert metrics(run_dir)["fit"]
+    assert str(run_dir / "best.ckpt") in fitted.out
+    check_refused(refused, "pictures cannot be read")
+    saved = yaml.safe_load((run_dir / "config.yaml").read_text())
+    assert saved["wandb"]["project"] == "mmie"
+    assert not any(other_dir.glob("*"))

@@ -1,0 +1,106 @@
+"""``predictions.jsonl`` of tests and predictions."""
+
+import shutil
+from types import SimpleNamespace
+
+import pytest
+import torch
+from helpers.command import gold, metrics, predicted, predictions, read_jsonl, spans, succeed
+from helpers.fitted_runs import fit_options
+from helpers.methods import make_batch
+
+from mmie.training.prediction_writer import PredictionWriter
+from mmie.types import Entity, Prediction
+
+
+def gold_of_corpus(corpus, task):
+    """Read ids and gold labels of the test split from its file, in its order."""
+    posts = read_jsonl(corpus / "test.jsonl")
+    if task == "ner":
+        return [(post["id"], post["entities"]) for post in posts]
+    return [(post["id"], relation) for post in posts for relation in post["relations"]]
+
+
+def entity_f1(lines):
+    """Compute micro F1 over entities."""
+    num_right = 0
+    num_entities = 0
+    for line in lines:
+        num_right += len(spans(predicted(line)) & spans(gold(line)))
+        num_entities += len(spans(predicted(line))) + len(spans(gold(line)))
+    return 2 * num_right / num_entities
+
+
+def relation_f1(lines):
+    """Compute micro F1 over all labels but None."""
+    num_right = 0
+    num_relations = 0
+    for line in lines:
+        gold_label, label = gold(line)[0]["label"], predicted(line)[0]["label"]
+        num_right += gold_label == label != "None"
+        num_relations += (gold_label != "None") + (label != "None")
+    return 2 * num_right / num_relations
+
+
+@pytest.mark.parametrize(("task", "score"), [("ner", entity_f1), ("re", relation_f1)])
+def test_the_test_score_follows_from_the_predictions(fitted_runs, demo_root, tmp_path, task, score):
+    folder = shutil.copytree(fitted_runs / task, tmp_path / "run")
+    names = ("config.yaml", "metrics.csv", "best.ckpt", "last.ckpt")
+    before = {name: (folder / name).read_bytes() for name in names}
+    outcome = succeed("test", *fit_options(demo_root, folder, task))
+    lines = predictions(folder)
+    expected = gold_of_corpus(demo_root, task)
+    assert [line["id"] for line in lines] == [name for name, _ in expected]
+    if task == "ner":
+        assert [spans(gold(line)) for line in lines] == [spans(items) for _, items in expected]
+    else:
+        labels = [relation["label"] for _, relation in expected]
+        assert [gold(line)[0]["label"] for line in lines] == labels
+    section = metrics(folder)["test"]
+    assert section["test/f1"] == pytest.approx(score(lines), abs=1e-7)
+    assert section["test/f1"] > 0, "a model that finds nothing shows nothing"
+    assert section["checkpoint"] == str(folder / "best.ckpt")
+    assert f"{100 * section['test/f1']:.2f}" in outcome.out
+    assert {name: (folder / name).read_bytes() for name in names} == before
+    assert metrics(folder)["fit"] == metrics(fitted_runs / task)["fit"]
+
+
+def test_predict_writes_the_same_as_test_and_keeps_the_scores(fitted_run, demo_root):
+    succeed("test", *fit_options(demo_root, fitted_run))
+    sections = metrics(fitted_run)
+    lines = (fitted_run / "predictions.jsonl").read_bytes()
+    (fitted_run / "predictions.jsonl").unlink()
+    outcome = succeed("predict", *fit_options(demo_root, fitted_run))
+    assert (fitted_run / "predictions.jsonl").read_bytes() == lines
+    assert metrics(fitted_run) == sections
+    assert "predictions.jsonl" in outcome.out
+
+
+def test_predictions_name_words_and_pictures(fitted_run, demo_root):
+    succeed("predict", *fit_options(demo_root, fitted_run), "--data.pictures=right")
+    posts = read_jsonl(demo_root / "test.jsonl")
+    for line, post in zip(predictions(fitted_run), posts, strict=True):
+        assert line["words"] == post["words"]
+        assert line["image"] == str(demo_root / post["image"])
+        for entity in (*gold(line), *predicted(line)):
+            words = post["words"][entity["start"] : entity["end"]]
+            assert entity["text"] == " ".join(words)
+
+
+def test_copies_that_do_not_count_are_left_out(demo_data, tiny_bert, tmp_path):
+    # a sampler fills up the last batches of other processes with copies
+    data = demo_data("ner", tiny_bert)
+    instances = data.instances["test"][:3]
+    trainer = SimpleNamespace(
+        datamodule=data, default_root_dir=tmp_path, is_global_zero=True, fast_dev_run=False
+    )
+    index, counted = torch.tensor([2, 0, 2]), torch.tensor([True, True, False])
+    batch = make_batch(data, instances, index=index, counted=counted)
+    one_entity = Prediction("", (Entity(0, 1, "PER"),), probabilities=(0.5,))
+    outputs = [one_entity, Prediction(""), Prediction("")]
+    writer = PredictionWriter()
+    writer.on_predict_batch_end(trainer, None, outputs, batch, 0)
+    writer.on_predict_end(trainer, None)
+    lines = predictions(tmp_path)
+    assert [line["id"] for line in lines] == [instances[row].post.id for row in (0, 2)]
+    assert [spans(predicted(line)) for line in lines] == [set(), {(0, 1, "PER")}]
