@@ -58,6 +58,9 @@ COMMANDS = {
         "mmie.cli.extraction:convert_command",
         "convert extractions to CoNLL, CSV, RDF, GraphML or an HTML graph",
     ),
+    "import": Command(
+        "mmie.cli.importing:import_command", "convert the weights of a public code to a checkpoint"
+    ),
     "export": Command(
         "mmie.cli.export:export_command",
         "write a checkpoint as a folder to pass on, or as ONNX; send it to the hub",

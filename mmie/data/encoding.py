@@ -79,6 +79,10 @@ class WordTokenizer:
         tokenizer: A fast tokenizer. The markers are added where its vocabulary lacks them.
         max_tokens: Most subwords of a post, special tokens and markers included.
 
+    Attributes:
+        marker_ids: Ids of `MARKERS`.
+        pad_id: Id that pads shorter texts.
+
     Raises:
         TokenizerError: The tokenizer is slow, has no vocabulary or lacks a special token, or
             ``max_tokens`` is too small.
@@ -105,7 +109,7 @@ class WordTokenizer:
                 f"tokenizer '{tokenizer.name_or_path}' has no vocabulary: name a folder that holds "
                 "its tokenizer.json"
             )
-        self._markers = [vocabulary[marker] for marker in MARKERS]
+        self.marker_ids = [vocabulary[marker] for marker in MARKERS]
         self._first = self._special_id("cls_token")
         self._last = self._special_id("sep_token")
         self.pad_id = self._special_id("pad_token")
@@ -113,7 +117,7 @@ class WordTokenizer:
         num_separators = tokenizer.num_special_tokens_to_add(pair=True)
         num_separators -= tokenizer.num_special_tokens_to_add(pair=False)
         self._before_context = [self._last] * (num_separators - 1)
-        self._special = {*self._markers, *tokenizer.all_special_ids} - {tokenizer.unk_token_id}
+        self._special = {*self.marker_ids, *tokenizer.all_special_ids} - {tokenizer.unk_token_id}
 
     @classmethod
     def from_source(cls, source: str | Path, max_tokens: int = 128) -> Self:
@@ -233,7 +237,7 @@ class WordTokenizer:
             context: Subwords of the context.
         """
         words = truncate_pair(pieces, relation, self.max_tokens - 2 - len(MARKERS))
-        head_open, head_close, tail_open, tail_close = self._markers
+        head_open, head_close, tail_open, tail_close = self.marker_ids
         head, tail = relation.head, relation.tail
         markers: dict[int, list[int]] = {}
         # entities close before others open, and the head before the tail

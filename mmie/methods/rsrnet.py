@@ -31,6 +31,7 @@ from mmie.blocks.heads import Pooling
 from mmie.blocks.visual_prefix import ScaleMapping
 from mmie.methods import papers
 from mmie.methods.hvpnet import HVPNet, Variant
+from mmie.methods.tasks import build_task
 from mmie.types import Schema
 
 
@@ -74,7 +75,7 @@ class RSRNeT(HVPNet):
         if pooling is None:
             pooling = "cls_tail" if is_reference else "cls"
         if dropout is None:
-            dropout = 0.0 if is_reference and schema.task == "re" else 0.1
+            dropout = 0.0 if is_reference and build_task(schema).asks_pairs else 0.1
         super().__init__(
             schema,
             variant=variant,

@@ -32,6 +32,11 @@ class ExtractionTask(ABC):
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
 
+    @property
+    @abstractmethod
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what the head scores, in the order of its rows: tags or relation labels."""
+
     @abstractmethod
     def build_head(self, hidden_size: int, pooling: Pooling, dropout: float) -> Head:
         """Build a head for states of width ``hidden_size``."""
@@ -90,10 +95,14 @@ class EntityTask(ExtractionTask):
 
     asks_pairs = False
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the tags."""
+        return tag_names(self.schema.labels, self.schema.tag_scheme)
+
     def build_head(self, hidden_size: int, pooling: Pooling, dropout: float) -> Head:
         """Build a linear-chain CRF over words, which does not use ``pooling``."""
-        tags = tag_names(self.schema.labels, self.schema.tag_scheme)
-        return TagHead(hidden_size, tags, self.schema.tag_scheme, dropout)
+        return TagHead(hidden_size, self.outputs, self.schema.tag_scheme, dropout)
 
     def build_metric(self) -> Metric:
         """Build a metric of entity-level precision, recall and F1."""
@@ -101,7 +110,7 @@ class EntityTask(ExtractionTask):
 
     def build_predictions(self, batch: Batch, decoded: Tensor) -> list[Prediction]:
         """Convert tag ids (batch, words) to entities."""
-        names = tag_names(self.schema.labels, self.schema.tag_scheme)
+        names = self.outputs
         predictions = []
         for post_id, tag_ids in zip(batch.ids, decoded.tolist(), strict=True):
             entities = tags_to_entities([names[tag_id] for tag_id in tag_ids])
@@ -151,6 +160,11 @@ class RelationTask(ExtractionTask):
     """Relation extraction between two given entities."""
 
     asks_pairs = True
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the relation labels."""
+        return self.schema.labels
 
     def build_head(self, hidden_size: int, pooling: Pooling, dropout: float) -> Head:
         """Build a linear classifier over a pooled state."""

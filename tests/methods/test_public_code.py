@@ -13,7 +13,7 @@ import pytest
 import torch
 from helpers.paths import SHARED
 
-from mmie.checkpoints.public import PUBLIC_TAGS, map_public_weights
+from mmie.checkpoints.public import PUBLIC_RELATIONS, PUBLIC_TAGS, map_public_weights
 from mmie.methods import HVPNet, RSRNeT
 from mmie.tags import tag_names
 from mmie.types import Batch, Entity, Relation, Schema
@@ -43,7 +43,7 @@ def case(request):
         name: torch.from_numpy(recipe.fill(name, shape, salt))
         for name, shape, _ in json.loads(str(expected["state_dict"]))
     }
-    labels = TYPES if task == "ner" else tuple(f"relation {i}" for i in range(recipe.RELATIONS))
+    labels = TYPES if task == "ner" else PUBLIC_RELATIONS
     method = CLASSES[model](
         Schema(task, labels, recipe.VOCABULARY, max_tokens=recipe.TOKENS),
         variant="reference",
@@ -56,7 +56,8 @@ def case(request):
     weights = map_public_weights(
         public,
         model,
-        tag_names(labels, "bio") if task == "ner" else None,
+        task,
+        tag_names(labels, "bio") if task == "ner" else labels,
         method.text.model.get_input_embeddings().weight,
         markers,
     )
