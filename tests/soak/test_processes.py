@@ -34,6 +34,8 @@ from safetensors import safe_open
 from mmie.training.features import cache as cache_module
 from mmie.training.features.cache import FeatureCache
 
+pytestmark = pytest.mark.slow
+
 CACHING_METHODS = ("rap", "hvpnet", "mlnet")
 """Methods with a frozen backbone, whose features are cached."""
 METHODS = ("imm", "mlnet", "hvpnet", "text_only", "rap", "dghc", "rsrnet")

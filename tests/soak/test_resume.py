@@ -20,6 +20,8 @@ from helpers.fits import (
     wait_for_file,
 )
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ["--trainer.max_epochs=3", "--trainer.log_every_n_steps=2", "--data.train_fraction=0.25"]
 
 
