@@ -16,7 +16,7 @@ from helpers.methods import (
 )
 from helpers.paths import CONFIGS
 
-pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:You are trying to `self.log")]
 
 STEMS = {file.stem for file in CONFIGS.glob("*.yaml")}
 CORPORA = ("twitter2015", "mnre")

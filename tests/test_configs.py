@@ -5,6 +5,8 @@ import yaml
 from helpers.command import run, succeed
 from helpers.paths import CONFIGS
 
+pytestmark = pytest.mark.slow
+
 METHODS = {
     "text_only": "TextOnly",
     "hvpnet": "HVPNet",

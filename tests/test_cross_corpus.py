@@ -23,6 +23,8 @@ from mmie.data import JsonlCorpus, MultimodalDataModule, Twitter2015, Twitter201
 from mmie.data.corpora.base import CorpusError
 from mmie.data.demo import write_demo
 
+pytestmark = pytest.mark.slow
+
 SPLITS = ("train", "valid", "test")
 
 

@@ -13,6 +13,8 @@ from nbclient import NotebookClient
 from mmie.data import DemoCorpus
 from mmie.runs import Run, read_run
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOKS = REPOSITORY / "notebooks"
 NAMES = ("1_train_and_compare", "2_inside_a_prediction", "3_your_own_method")
 MARGIN = 0.2

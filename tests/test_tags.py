@@ -43,6 +43,7 @@ def test_entities_of_mixed_tags():
     assert tags_to_entities([]) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["bio", "bioes"])
 @many
 @given(data=st.data())

@@ -13,6 +13,8 @@ from torch._subclasses.fake_tensor import (
 import mmie.data
 from mmie.data import MultimodalDataModule
 
+pytestmark = pytest.mark.slow
+
 LARGEST_SHARE = 1.15
 """Largest number of computed tokens for each real one."""
 

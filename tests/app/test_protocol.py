@@ -38,6 +38,7 @@ def seconds_until_closed(address, *parts, pause=0.1):
         return time.monotonic() - start, response
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "parts", [(), (b"GET / HTTP/1.1\r\n",), (b"GET / HTTP/1.1\r\nA: b\r\n", b"C: d\r\n")]
 )
@@ -60,6 +61,7 @@ def test_slow_body_gets_a_response(address):
     assert 0.6 <= seconds < 3
 
 
+@pytest.mark.slow
 def test_response_may_take_longer_than_a_head(address, fake_extractor):
     fake_extractor.unblocked.clear()
     connection = http.client.HTTPConnection(*address, timeout=5)

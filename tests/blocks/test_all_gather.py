@@ -1,9 +1,12 @@
 """Gathered rows and their gradient in two processes against one process with the joint batch."""
 
+import pytest
 import torch
 from torch import distributed, multiprocessing
 
 from mmie.blocks.all_gather import all_gather_rows
+
+pytestmark = pytest.mark.slow
 
 PROCESSES, BATCH, WIDTH = 2, 3, 4
 

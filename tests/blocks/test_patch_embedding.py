@@ -108,6 +108,7 @@ def test_patch_size_that_does_not_divide_the_picture_raises(patch_size):
         build(patch_size=patch_size)
 
 
+@pytest.mark.slow
 def test_unreachable_hub_gives_an_error_of_one_line(monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(WeightsUnavailable, match="set patch_embedding: null") as error:

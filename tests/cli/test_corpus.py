@@ -85,6 +85,7 @@ def test_wrong_corpora_are_refused_in_one_line(tmp_path):
     check_refused(run("corpus", "stats", *wrong), "train.jsonl:1", "at least one word")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_published_entities_are_counted(shared_data, name):
     folder = shared_data / name.lower()
@@ -97,6 +98,7 @@ def test_the_published_entities_are_counted(shared_data, name):
     assert found == PUBLISHED[name]
 
 
+@pytest.mark.slow
 def test_the_published_relations_are_counted(shared_data):
     folder = shared_data / "mnre"
     stats = json.loads(

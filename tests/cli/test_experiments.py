@@ -3,12 +3,15 @@
 import json
 from dataclasses import replace
 
+import pytest
 import yaml
 from helpers.benchmarks import RESULT
 from helpers.command import metrics, run, succeed
 from helpers.paths import CONFIGS
 
 from mmie.experiments.benchmark_process import config_name
+
+pytestmark = pytest.mark.slow
 
 TEXT_ONLY = CONFIGS / "demo_text_only.yaml"
 

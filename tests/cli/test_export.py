@@ -7,6 +7,8 @@ from helpers.command import run, succeed
 
 from mmie.methods import TextOnly
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def checkpoint(save_checkpoint):

@@ -22,6 +22,7 @@ def source(demo_root, records):
     return demo_root / "own_posts.jsonl"
 
 
+@pytest.mark.slow
 def test_posts_are_extracted_to_every_format(random_pair, source, records, tmp_path):
     pytest.importorskip("rdflib")
     suffixes = (".jsonl", ".csv", ".conll", ".ttl", ".graphml", ".html")

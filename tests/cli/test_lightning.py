@@ -16,6 +16,8 @@ from helpers.command import (
 from helpers.fitted_runs import fit_options
 from helpers.paths import CONFIGS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def texts(demo_root, tmp_path):

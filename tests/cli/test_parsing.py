@@ -53,6 +53,7 @@ WRONG_LINES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("extra", "parts"), WRONG_LINES.values(), ids=WRONG_LINES)
 def test_a_wrong_option_is_refused_in_one_line(demo_root, tmp_path, extra, parts):
     options = tiny_options("text_only", demo_root, tmp_path / "run")
@@ -71,6 +72,7 @@ WRONG_PICTURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("extra", "parts"), WRONG_PICTURES.values(), ids=WRONG_PICTURES)
 def test_a_wrong_setting_of_pictures_does_not_block_the_folder(demo_root, tmp_path, extra, parts):
     options = tiny_options("hvpnet", demo_root, tmp_path / "run")
@@ -89,6 +91,7 @@ WRONG_FILES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("text", "parts"), WRONG_FILES.values(), ids=WRONG_FILES)
 def test_a_wrong_configuration_is_refused_in_one_line(demo_root, tmp_path, text, parts):
     (tmp_path / "wrong.yaml").write_text(text)

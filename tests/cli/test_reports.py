@@ -13,6 +13,8 @@ from PIL import Image
 from mmie.methods import papers
 from mmie.methods.papers import CORPORA, Paper
 
+pytestmark = pytest.mark.slow
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 

@@ -333,6 +333,7 @@ def demo_dataset(demo_root, tokenizer):
     return dataset
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["ner", "re"])
 def test_workers_give_the_same_batches(demo_dataset, task):
     dataset = demo_dataset(task)

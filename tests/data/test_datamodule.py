@@ -358,6 +358,7 @@ def test_max_pixels(build, tmp_path):
     assert all(batch.pixels is None for batch in data.val_dataloader())
 
 
+@pytest.mark.slow
 def test_workers_and_pinning(build):
     data = build(num_workers=1, pin_memory=False)
     data.setup("validate")
@@ -554,6 +555,7 @@ def real(shared_data):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("corpus_class", "task", "counts"), REAL)
 def test_real_texts_without_their_pictures(build, real, corpus_class, task, counts):
     """Without the pictures there is one warning, every view is masked, and no text is lost."""
@@ -578,6 +580,7 @@ def test_real_texts_without_their_pictures(build, real, corpus_class, task, coun
     assert counted == counts["valid"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*cannot be read")
 def test_real_relations_keep_their_markers(build, real):
     data = build("re", real(MNRE), max_tokens=32)
@@ -633,6 +636,7 @@ def colours(loader, epoch: int) -> list[int]:
     ]
 
 
+@pytest.mark.slow
 def test_random_crops_are_drawn_anew_in_every_training_epoch(build, tmp_path):
     root = write_crop_corpus(tmp_path / "corpus", 6)
     data, again = (

@@ -10,6 +10,7 @@ from mmie.experiments.benchmark import Benchmark, trainer_settings
 from mmie.experiments.stopwatch import PARTS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["text_only", "hvpnet", "imm"])
 def test_the_parts_of_a_step_are_complete_and_add_up(demo_root, tmp_path, method):
     options = benchmark_options(method, demo_root, tmp_path)

@@ -10,6 +10,8 @@ from mmie.experiments.benchmark_process import (
     run_in_process,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_process_returns_its_result_or_fails_by_name(demo_root, tmp_path):
     options = ["--steps=1", "--warmup=1", *benchmark_options("text_only", demo_root, tmp_path)]

@@ -9,6 +9,8 @@ from helpers.paths import CONFIGS
 from mmie.experiments.job_runner import JobRunner, check_folder
 from mmie.experiments.sweep import SweepError, plan_sweep
 
+pytestmark = pytest.mark.slow
+
 RAP = CONFIGS / "demo_rap.yaml"
 
 

@@ -3,12 +3,15 @@
 import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 from helpers.paths import CONFIGS
 from jsonargparse import Namespace
 
 from mmie.experiments.scripts import slurm_script, sweep_options, wandb_sweep, write_scripts
 from mmie.experiments.sweep import plan_sweep
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_slurm_script_is_valid_and_runs_the_job_of_its_task(tmp_path):

@@ -21,6 +21,8 @@ from mmie.reports.charts import can_draw
 from mmie.reports.study.page import study_table, to_html, to_markdown, write_study
 from mmie.reports.study.study import summarise_study
 
+pytestmark = pytest.mark.slow
+
 IMM_2017, IMM_MNRE = str(CONFIGS / "imm_twitter2017.yaml"), str(CONFIGS / "imm_mnre.yaml")
 DGHC_2015, DGHC_2017 = (
     str(CONFIGS / "dghc_twitter2015.yaml"),

@@ -11,6 +11,8 @@ from mmie.experiments.job_runner import RunOutcome
 from mmie.experiments.sweep import SweepError, SweepJob, plan_sweep
 from mmie.experiments.sweep_runner import describe_outcome, run_sweep
 
+pytestmark = pytest.mark.slow
+
 RAP = CONFIGS / "demo_rap.yaml"
 
 

@@ -19,6 +19,8 @@ from mmie.methods.loading import load_method
 from mmie.tags import tags_to_entities
 from mmie.types import NO_RELATION
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")

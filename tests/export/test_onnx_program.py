@@ -5,6 +5,8 @@ import torch
 
 from mmie.export.onnx_program import OnnxError, compare, drop_unread_inputs, trace
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")

@@ -34,6 +34,7 @@ def saved(random_pair, tmp_path_factory) -> Path:
     return save_pretrained(random_pair["ner"], tmp_path_factory.mktemp("saved") / "model")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["ner", "re"])
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
 def test_a_folder_finds_what_the_checkpoint_finds(method, task, save_checkpoint, posts, tmp_path):
@@ -46,6 +47,7 @@ def test_a_folder_finds_what_the_checkpoint_finds(method, task, save_checkpoint,
     assert Extractor.from_pretrained(folder, device="cpu").extract(posts) == expected
 
 
+@pytest.mark.slow
 def test_a_folder_can_replace_a_checkpoint(saved, random_pair, posts):
     expected = load_pair(random_pair["ner"], random_pair["re"], device="cpu").extract(posts)
     assert load_pair(saved, random_pair["re"], device="cpu").extract(posts) == expected

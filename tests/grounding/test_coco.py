@@ -7,6 +7,8 @@ from mmie.blocks.errors import WeightsUnavailable
 from mmie.grounding.coco import CocoDetector, coco_models
 from mmie.grounding.errors import GroundingError
 
+pytestmark = pytest.mark.slow
+
 
 def test_phrases_are_names_of_categories(tiny_coco, pictures):
     detector = CocoDetector(tiny_coco)

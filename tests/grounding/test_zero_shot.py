@@ -35,6 +35,7 @@ def test_detections_are_of_the_given_phrases(zero_shot, pictures):
         assert {detection.detector for detection in detections} <= {zero_shot.name}
 
 
+@pytest.mark.slow
 def test_detections_do_not_depend_on_the_batch(zero_shot, pictures):
     phrases = [["a cat"], ["the astronaut", "a red rocket"], ["rocket"], ["coffee cup"]]
     together = zero_shot.detect(pictures, phrases)

@@ -1,5 +1,7 @@
-"""Fits in forked processes that may be killed, and the results that two fits must share."""
+"""Fits in processes of their own that may be killed, and the results that two fits must share."""
 
+import contextlib
+import functools
 import hashlib
 import multiprocessing
 import os
@@ -9,7 +11,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.context import ForkProcess
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -21,40 +24,76 @@ CHANGE_EVENTS = ("os.rename", "os.remove", "os.mkdir", "shutil.move")
 """Audit events of changes to files, beside ``open`` for writing."""
 Prepare = Callable[[], None]
 
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["mmie.cli.lightning", "mmie.data", "mmie.methods"])
+
+
+class CommandProcess(ForkServerProcess):
+    """``mmie ARGUMENTS`` in a process of its own.
+
+    It is forked from a server that has imported the package and done nothing else, which spares
+    importing. A fork of the test's own process would inherit the signal handlers of Ray and could
+    not compute gradients once autograd has started a thread.
+
+    Args:
+        arguments: Arguments of the command.
+        prepare: Called in the new process, before the command.
+        environment: Environment variables of the new process.
+
+    Attributes:
+        err: Standard error of the command, once `wait_for_exit` has waited for its end.
+    """
+
+    def __init__(
+        self, arguments: Sequence[object], prepare: Prepare | None, environment: dict[str, str]
+    ) -> None:
+        self.err = ""
+        self._receiver, self._sender = _CONTEXT.Pipe(duplex=False)
+        line = [str(argument) for argument in arguments]
+        environment = {**os.environ, **environment}
+        super().__init__(
+            target=_run_and_exit, args=(line, prepare, environment, self._sender), daemon=False
+        )
+
+    def wait_and_read(self, seconds: float) -> None:
+        """Wait for the end and read standard error, which a killed command does not send."""
+        self._sender.close()
+        wait([self._receiver, self.sentinel], seconds)
+        if self._receiver.poll():
+            with contextlib.suppress(EOFError):
+                self.err = self._receiver.recv()
+        self.join(seconds)
+
 
 def fork_command(
     *arguments: object, prepare: Prepare | None = None, **environment: str
-) -> ForkProcess:
-    """Run ``mmie ARGUMENTS`` in a fork of this process, which spares importing.
-
-    Args:
-        *arguments: Arguments of the command.
-        prepare: Called in the new process, before the command.
-        **environment: Environment variables of the new process.
-    """
-    process = multiprocessing.get_context("fork").Process(
-        target=_run_and_exit, args=(arguments, prepare, environment)
-    )
+) -> CommandProcess:
+    """Start ``mmie ARGUMENTS`` in a process of its own. See `CommandProcess`."""
+    process = CommandProcess(arguments, prepare, environment)
     process.start()
     return process
 
 
 def _run_and_exit(
-    arguments: Sequence[object], prepare: Prepare | None, environment: dict[str, str]
+    arguments: Sequence[str],
+    prepare: Prepare | None,
+    environment: dict[str, str],
+    sender: Connection,
 ) -> None:
-    """Run the command in the new process and exit with its status."""
+    """Run the command in the new process, send its standard error and exit with its status."""
+    os.environ.clear()
     os.environ.update(environment)
+    torch.set_num_threads(1)
     if prepare is not None:
         prepare()
     outcome = run(*arguments)
-    sys.__stderr__.write(outcome.err)
-    sys.__stderr__.flush()
+    sender.send(outcome.err)
     os._exit(outcome.status)
 
 
-def wait_for_exit(process: ForkProcess, seconds: float = 120) -> int:
+def wait_for_exit(process: CommandProcess, seconds: float = 120) -> int:
     """Wait for a process and return its exit status, below 0 for the signal that killed it."""
-    process.join(seconds)
+    process.wait_and_read(seconds)
     hangs = process.is_alive()
     process.kill()
     process.join()
@@ -62,12 +101,18 @@ def wait_for_exit(process: ForkProcess, seconds: float = 120) -> int:
     return process.exitcode
 
 
+def check_success(*processes: CommandProcess) -> None:
+    """Wait for processes and check that none fails."""
+    for process in processes:
+        assert wait_for_exit(process) == 0, process.err
+
+
 def run_in_fork(*arguments: object) -> None:
-    """Run ``mmie ARGUMENTS`` in a fork of this process and check that it does not fail."""
-    assert wait_for_exit(fork_command(*arguments)) == 0
+    """Run ``mmie ARGUMENTS`` in a process of its own and check that it does not fail."""
+    check_success(fork_command(*arguments))
 
 
-def fork_distributed(count: int, *arguments: object) -> list[ForkProcess]:
+def fork_distributed(count: int, *arguments: object) -> list[CommandProcess]:
     """Run ``mmie ARGUMENTS`` in several processes of one run, as a cluster starts them."""
     group = {
         "MASTER_ADDR": "127.0.0.1",
@@ -85,7 +130,7 @@ def find_free_port() -> int:
         return free.getsockname()[1]
 
 
-def wait_for_file(file: Path, processes: Sequence[ForkProcess], seconds: float = 60) -> None:
+def wait_for_file(file: Path, processes: Sequence[CommandProcess], seconds: float = 60) -> None:
     """Wait until a file exists, and fail if all of the processes end before."""
     limit = time.monotonic() + seconds
     while not file.exists():
@@ -102,35 +147,37 @@ def kill_at_change(number: int, delay: float, *folders: Path) -> Prepare:
         delay: Seconds between the beginning of the change and the kill.
         *folders: Folders whose changes count.
     """
+    return functools.partial(_kill_at_change, number, delay, folders)
 
-    def prepare() -> None:
-        count = 0
 
-        def audit(event: str, details: tuple[Any, ...]) -> None:
-            nonlocal count
-            if _is_change(event, details, folders):
-                count += 1
-                if count == number:
-                    _kill_this_process(delay)
+def _kill_at_change(number: int, delay: float, folders: Sequence[Path]) -> None:
+    """Make this process kill itself at a change of a file."""
+    count = 0
 
-        sys.addaudithook(audit)
+    def audit(event: str, details: tuple[Any, ...]) -> None:
+        nonlocal count
+        if _is_change(event, details, folders):
+            count += 1
+            if count == number:
+                _kill_this_process(delay)
 
-    return prepare
+    sys.addaudithook(audit)
 
 
 def log_changes(log: Path, *folders: Path) -> Prepare:
     """Return a function that makes its process log every change of a file in the folders."""
+    return functools.partial(_log_changes, log, folders)
 
-    def prepare() -> None:
-        stream = log.open("a", buffering=1)
 
-        def audit(event: str, details: tuple[Any, ...]) -> None:
-            if _is_change(event, details, folders):
-                stream.write(f"{event} {details[:2]}\n")
+def _log_changes(log: Path, folders: Sequence[Path]) -> None:
+    """Make this process log every change of a file in the folders."""
+    stream = log.open("a", buffering=1)
 
-        sys.addaudithook(audit)
+    def audit(event: str, details: tuple[Any, ...]) -> None:
+        if _is_change(event, details, folders):
+            stream.write(f"{event} {details[:2]}\n")
 
-    return prepare
+    sys.addaudithook(audit)
 
 
 def _is_change(event: str, details: tuple[Any, ...], folders: Sequence[Path]) -> bool:

@@ -73,6 +73,7 @@ def test_entities_are_those_of_the_method(
             assert extraction.text[mention.start : mention.end] == mention.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("task", ["ner", "re"])
 def test_every_method_extracts(method, task, save_checkpoint, demo_posts):
@@ -84,6 +85,7 @@ def test_every_method_extracts(method, task, save_checkpoint, demo_posts):
     assert any(getattr(extraction, attribute) for extraction in extractions)
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_batches_and_windows(random_pair, pair_extractor, demo_posts):
     sizes = {"batch_size": 3, "window": 5, "workers": 1}
     small = load_pair(random_pair["ner"], random_pair["re"], device="cpu", **sizes)

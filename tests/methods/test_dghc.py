@@ -161,6 +161,7 @@ def test_view_vectors_equal_equation_1_one_picture_at_a_time(build, batch, backb
             torch.testing.assert_close(views[row, view], expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_default_backbone_returns_the_cls_state_after_the_last_norm(batch):
     name = inspect.signature(DGHC.__init__).parameters["vision_backbone"].default

@@ -217,6 +217,7 @@ def test_slots_start_at_0_with_scores_of_about_1():
     assert 0.5 < (text @ slots.key(text.roll(1, 0)).T).std() < 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["post", "pre"])
 def test_states_equal_literal_blocks(build, batch, order, data):
     deep = {**build().text.config.to_dict(), "num_hidden_layers": 4}
@@ -356,6 +357,7 @@ def test_semantic_loss_of_at_most_one_picture_is_0(build, batch):
     assert module.encode(batch).losses["sw"].abs() < 1e-6
 
 
+@pytest.mark.slow
 def test_training_lowers_the_semantic_loss(build, batch):
     module = build(perturbed=False, sw_weight=1.0, text_lr=1e-3, fusion_lr=1e-3, dropout=0.0)
 

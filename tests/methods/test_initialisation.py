@@ -135,6 +135,7 @@ def test_another_method_copies_the_text_encoder(entities, tiny_bert, write):
     assert "visual_prefix." in message
 
 
+@pytest.mark.slow
 def test_backbone_of_another_architecture_is_not_copied(entities, tiny_bert, write):
     """ResNets of different depths have blocks of the same names and shapes."""
     first = build_module(RAP, entities.schema, tiny_bert, seed=1, vision_backbone="resnet26")
@@ -263,6 +264,7 @@ def test_checkpoint_of_an_initialised_fit_does_not_name_init_from(entities, tiny
     assert torch.load(write(second), weights_only=True)["mmie"]["init_args"]["init_from"] is None
 
 
+@pytest.mark.slow
 def test_entities_to_relations_by_the_command(demo_root, tmp_path, caplog):
     caplog.set_level("INFO", "lightning.pytorch.utilities.rank_zero")
     short = ["--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"]
@@ -279,6 +281,7 @@ def test_entities_to_relations_by_the_command(demo_root, tmp_path, caplog):
     )
 
 
+@pytest.mark.slow
 def test_fit_can_start_from_the_run_that_it_overwrites(demo_root, tmp_path):
     short = ["--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
     options = [*tiny_options("text_only", demo_root, tmp_path / "run"), *short]

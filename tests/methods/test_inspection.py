@@ -119,6 +119,7 @@ def test_names_and_shapes_are_those_of_the_docstrings(setting):
     )
 
 
+@pytest.mark.slow
 def test_diagnosis_changes_no_state_mode_or_random_number(setting):
     module, batch = setting.module, setting.batch
     module.train()
@@ -139,6 +140,7 @@ def test_diagnosis_changes_no_state_mode_or_random_number(setting):
     assert torch.is_grad_enabled()
 
 
+@pytest.mark.slow
 def test_view_ablation_equals_encoding_posts_without_the_view(setting):
     module, batch = setting.module, setting.batch
     diagnosis, predictions = module.diagnose(batch), module(batch)

@@ -43,6 +43,7 @@ def fitted_rates(module, data, folder, **settings):
     return recorder.rates
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warmup", [0.0, 0.3, 1.0])
 def test_rates_rise_then_fall_linearly_to_0(data, tiny_bert, tmp_path, warmup):
     module = build(
@@ -101,6 +102,7 @@ def literal_scores(module, batches):
     }
 
 
+@pytest.mark.slow
 def test_validation_scores_equal_those_computed_by_hand(data, tiny_bert, tmp_path):
     module = build(data, tiny_bert, text_lr=2e-3, head_lr=2e-2)
     trainer = build_trainer(tmp_path, max_epochs=5)

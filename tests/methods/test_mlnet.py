@@ -290,6 +290,7 @@ def test_match_loss_requires_training_two_pictures_and_a_weight(build, data, bat
     assert module.encode(batch_without_views(batch)).losses["match"] == 0
 
 
+@pytest.mark.slow
 def test_match_loss_can_be_learnt(build, data):
     module = build(perturbed=False)
     batch = make_batch(data, distinct_instances(data.instances["train"], 6))

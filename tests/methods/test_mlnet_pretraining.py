@@ -26,9 +26,10 @@ from mmie.methods.mlnet_pretraining import MLNetPretraining, PredictionUnsupport
 MASK_ID = 8
 TINY = {"vision_backbone": "test_resnet", "fusion_layers": 1}
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:You are trying to `self.log", "ignore:.*in eval mode"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:You are trying to `self.log", "ignore:.*in eval mode"),
+]
 
 
 @pytest.fixture(params=["ner", "re"])

@@ -68,6 +68,7 @@ def test_labels_become_relations_between_the_given_entities(relation_batch):
     ]
 
 
+@pytest.mark.slow
 def test_probability_of_an_entity_is_the_sum_over_tag_sequences(demo_data, tiny_bert):
     data = demo_data("ner", tiny_bert)
     schema = replace(data.schema, labels=("PER",))

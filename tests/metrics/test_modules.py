@@ -12,6 +12,8 @@ from torch import distributed, multiprocessing
 from mmie.metrics import RelationF1, SpanF1, micro, per_type, relation_counts, span_counts
 from mmie.types import Entity
 
+pytestmark = pytest.mark.slow
+
 TYPES = ["PER", "LOC", "ORG"]
 LABELS = ["None", "/per/loc/at", "/per/per/peer", "/org/loc/in"]
 

@@ -33,6 +33,7 @@ def labelled_batches(draw):
     return torch.tensor(predicted), torch.tensor(gold)
 
 
+@pytest.mark.slow
 @many
 @given(labelled_batches(), st.sampled_from([None, 0, 2]))
 def test_relation_counts_equal_brute_force(labels, none_index):
@@ -50,6 +51,7 @@ def test_relation_counts_equal_brute_force(labels, none_index):
     assert ((per_post == 0) | (per_post == 1)).all()
 
 
+@pytest.mark.slow
 @many
 @given(labelled_batches())
 def test_relation_scores_equal_scikit_learn(labels):
@@ -75,6 +77,7 @@ def test_relation_scores_equal_scikit_learn(labels):
     assert correct / total == pytest.approx(accuracy_score(gold, predicted), abs=1e-12)
 
 
+@pytest.mark.slow
 @many
 @given(labelled_batches())
 def test_relation_confusion_equals_scikit_learn(labels):

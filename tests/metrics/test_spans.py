@@ -68,6 +68,7 @@ def test_micro_scores_equal_seqeval_to_the_last_digit(posts):
     assert ours.f1 == call_quietly(f1_score, gold, predicted)
 
 
+@pytest.mark.slow
 @many
 @given(tagged_posts())
 def test_scores_per_type_equal_seqeval_to_the_last_digit(posts):
@@ -96,6 +97,7 @@ def test_types_without_a_row_count_in_the_last_row(posts):
     assert of_all[-1].tolist() == [0, 0, 0]
 
 
+@pytest.mark.slow
 @many
 @given(tagged_posts())
 def test_counts_per_post_add_up_to_the_counts(posts):
@@ -106,6 +108,7 @@ def test_counts_per_post_add_up_to_the_counts(posts):
     assert torch.equal(per_post.sum(dim=0), span_counts(predicted, gold, TYPES).sum(dim=0))
 
 
+@pytest.mark.slow
 @many
 @given(tagged_posts())
 def test_span_type_confusion_equals_brute_force(posts):

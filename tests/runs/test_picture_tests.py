@@ -7,6 +7,8 @@ from helpers.command import metrics, predictions, read_jsonl, succeed, tiny_opti
 
 from mmie.runs.picture_tests import join_shuffled_tests, picture_suffix, predictions_file
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tested(demo_root, tmp_path_factory):

@@ -9,6 +9,8 @@ from helpers.command import metrics, succeed, tiny_options
 from helpers.fits import fit_result
 from helpers.paths import CONFIGS
 
+pytestmark = pytest.mark.slow
+
 METHODS = ("rap", "dghc", "hvpnet", "mlnet_pretrain", "imm", "rsrnet", "text_only", "mlnet")
 """All methods, those first that draw most random numbers."""
 SETTINGS = ["--trainer.max_epochs=2", "--data.train_fraction=0.5", "--trainer.log_every_n_steps=2"]

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from helpers.command import single_thread_environment
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = Path(__file__).with_name("fuzz_readers.py")
 
 

@@ -12,6 +12,8 @@ from helpers.paths import CONFIGS
 from mmie.runs import RunError, find_runs
 from mmie.utils.files import MAX_YAML_VALUES
 
+pytestmark = pytest.mark.slow
+
 ODD_SETTINGS = (
     # without texts and without NaN, the one value that does not equal itself
     *(value for value in ODD_VALUES if value == value and not isinstance(value, str)),

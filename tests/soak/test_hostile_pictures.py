@@ -17,6 +17,8 @@ from PIL import Image
 from mmie.data.picture_audit import audit_pictures
 from mmie.data.pictures import PictureError, load_picture, to_view
 
+pytestmark = pytest.mark.slow
+
 REASONS = ("missing", "not a picture", "truncated", "more than")
 SECONDS = 20
 """Longest time for a picture of these sizes, on a busy machine."""

@@ -38,6 +38,8 @@ from mmie.inference.reading import PostError
 from mmie.tags import entities_to_tags, tags_to_entities
 from mmie.types import Entity, Post, Relation, Schema
 
+pytestmark = pytest.mark.slow
+
 TAGS = ["O", *(f"{prefix}-{name}" for name in ("PER", "LOC", "A-B") for prefix in "BIES")]
 SECONDS = 20
 """Longest time for a post, on a busy machine."""

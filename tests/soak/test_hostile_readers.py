@@ -36,6 +36,8 @@ from mmie.inference.formats.text import FormatError, read_jsonl, to_conll, to_js
 from mmie.runs import RunError, read_prediction_file, read_run
 from mmie.types import Post
 
+pytestmark = pytest.mark.slow
+
 POST = {
     "id": "7",
     "words": ["Jordan", "lands", "in", "Rome"],

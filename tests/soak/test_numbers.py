@@ -9,7 +9,7 @@ from helpers.methods import build_data, build_module, build_trainer, instance_wi
 from lightning.pytorch import Callback
 from test_contract import METHODS, TASKS
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 LONG_TEXT = [f"word{number}" for number in range(300)]
 
 

@@ -33,6 +33,8 @@ from mmie.inference import load_extractor
 from mmie.methods.loading import load_method
 from mmie.types import MmieError, Post
 
+pytestmark = pytest.mark.slow
+
 
 def plain_file(target) -> bytes:
     """Return a pickle that writes the target."""

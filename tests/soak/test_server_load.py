@@ -14,6 +14,8 @@ import pytest
 from helpers.command import finish, start
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 POSTS = 8
 """Posts of a request."""
 MAX_BODY = 2**20

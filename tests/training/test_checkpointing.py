@@ -15,6 +15,7 @@ def validated_epochs(run_dir):
     return [int(row["epoch"]) for row in read_history(run_dir) if row["val/f1"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_best_and_last_are_of_the_best_and_the_last_epoch(fitted_runs, task):
     best = metrics(fitted_runs / task)["fit"]["best"]
@@ -24,6 +25,7 @@ def test_best_and_last_are_of_the_best_and_the_last_epoch(fitted_runs, task):
         assert content["epoch"] == epoch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["last", "path"])
 def test_a_fit_continues_after_its_last_epoch(fitted_run, demo_root, name):
     earlier = metrics(fitted_run)["fit"]["epochs"]
@@ -43,6 +45,7 @@ def test_a_fit_continues_after_its_last_epoch(fitted_run, demo_root, name):
     assert yaml.safe_load((fitted_run / "config.yaml").read_text())["ckpt_path"] is None
 
 
+@pytest.mark.slow
 def test_a_fit_continues_after_its_best_epoch(fitted_run, demo_root):
     best = metrics(fitted_run)["fit"]["best"]["epoch"]
     longer = f"--trainer.max_epochs={best + 2}"

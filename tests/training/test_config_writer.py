@@ -1,5 +1,6 @@
 """``config.yaml`` of a run, through the command."""
 
+import pytest
 import torch
 import yaml
 from helpers.command import metrics, succeed, without_times
@@ -25,6 +26,7 @@ def test_the_configuration_is_enough_for_a_test(fitted_run, demo_root):
     assert (fitted_run / "predictions.jsonl").read_bytes() == lines
 
 
+@pytest.mark.slow
 def test_a_fit_with_the_saved_configuration_gives_the_same(fitted_runs, tmp_path):
     first, second = fitted_runs / "ner", tmp_path / "again"
     succeed("fit", f"--config={first / 'config.yaml'}", f"--run_dir={second}")

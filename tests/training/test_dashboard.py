@@ -11,7 +11,7 @@ from PIL import Image
 from mmie.training.dashboard import Dashboard
 from mmie.training.wandb_logger import WandbSettings, build_wandb_logger
 
-pytestmark = pytest.mark.usefixtures("_own_wandb_folders")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("_own_wandb_folders")]
 
 
 def test_the_summary_has_the_best_epoch_and_the_costs(wandb_run_dir):

@@ -22,6 +22,8 @@ from helpers.fits import find_free_port
 from helpers.fitted_runs import TASKS, fit_options
 from helpers.paths import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 SEVERAL_COMMANDS = """
 import json, sys
 from mmie.cli import main

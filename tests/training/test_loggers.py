@@ -1,5 +1,6 @@
 """``metrics.csv`` of a run."""
 
+import pytest
 from helpers.command import metrics
 from helpers.fitted_runs import read_history
 from lightning.pytorch.loggers import CSVLogger
@@ -7,6 +8,7 @@ from lightning.pytorch.loggers import CSVLogger
 from mmie.training.loggers import RunCSVLogger, named_loggers
 
 
+@pytest.mark.slow
 def test_the_log_has_every_epoch_once(fitted_runs):
     epochs = metrics(fitted_runs / "ner")["fit"]["epochs"]
     rows = read_history(fitted_runs / "ner")

@@ -42,6 +42,7 @@ def relation_f1(lines):
     return 2 * num_right / num_relations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "score"), [("ner", entity_f1), ("re", relation_f1)])
 def test_the_test_score_follows_from_the_predictions(fitted_runs, demo_root, tmp_path, task, score):
     folder = shutil.copytree(fitted_runs / task, tmp_path / "run")

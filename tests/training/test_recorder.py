@@ -7,6 +7,8 @@ from helpers.fitted_runs import EPOCHS, TASKS, fit_options, read_history
 from mmie.methods.loading import load_method
 from mmie.training.recorder import epochs_of_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_fit_writes_its_files(fitted_runs, task):

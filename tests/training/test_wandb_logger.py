@@ -20,7 +20,7 @@ from mmie.training.wandb_logger import (
     wandb_warns,
 )
 
-pytestmark = pytest.mark.usefixtures("_own_wandb_folders")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("_own_wandb_folders")]
 
 
 def test_a_run_folder_is_one_wandb_run(wandb_run_dir):

@@ -2,6 +2,7 @@
 
 import multiprocessing
 
+import pytest
 import torch.distributed as dist
 from helpers.fits import find_free_port
 
@@ -19,6 +20,7 @@ def test_a_single_process_is_the_first_of_one():
     assert rank_and_world_size() == (0, 1)
 
 
+@pytest.mark.slow
 def test_processes_of_a_group_have_ranks():
     context = multiprocessing.get_context("fork")
     results = context.Queue()

@@ -233,6 +233,7 @@ def test_contexts_of_demo_posts_reach_every_batch(demo_root, tiny_bert, tmp_path
     assert all(batch.token_type_ids.any(1).all() for batch in data.train_dataloader())
 
 
+@pytest.mark.slow
 def test_real_line_numbers_require_a_file_for_each_split(shared_data, tmp_path):
     corpus = MNRE(shared_data / "mnre")
     write(tmp_path / "valid.json", {"0": "first of valid"})

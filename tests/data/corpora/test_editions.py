@@ -11,6 +11,8 @@ from mmie.data.corpora import editions
 from mmie.data.corpora.mnre import MNRE
 from mmie.data.corpora.twitter import Twitter2015, Twitter2017
 
+pytestmark = pytest.mark.slow
+
 
 def rewrite_corpus(name: str, target: Path, change: object) -> Path:
     """A copy of a published corpus with every text changed by a function of it."""
@@ -48,6 +50,7 @@ def test_original_labels_differ_from_the_published_table():
     assert len(notes) == 5
 
 
+@pytest.mark.slow
 def test_edited_labels_are_recognised(tmp_path):
     root = rewrite_corpus(
         "twitter2015",

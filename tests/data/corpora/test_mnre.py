@@ -13,6 +13,7 @@ from mmie.data.corpora.mnre import MNRE, VERSION_2_LABELS
 from mmie.types import Entity, Relation
 
 
+@pytest.mark.slow
 def test_counts_are_those_published():
     corpus = published_corpus(MNRE)
     posts = {split: corpus.posts(split) for split in corpus.splits}

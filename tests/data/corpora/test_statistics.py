@@ -16,6 +16,7 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MMIE_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.mark.slow
 def test_published_texts_without_pictures():
     stats = corpus_stats(published_corpus(Twitter2015))
     train = stats["splits"]["train"]
@@ -35,6 +36,7 @@ def test_published_texts_without_pictures():
     assert "975 (931 B-)" in render(render_stats(stats))
 
 
+@pytest.mark.slow
 def test_mnre():
     splits = corpus_stats(published_corpus(MNRE))["splits"]
     assert [splits[split]["posts"] for split in SPLITS] == [12247, 1624, 1614]

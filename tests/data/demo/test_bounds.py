@@ -12,6 +12,8 @@ from mmie.data.demo import DemoBounds, DemoCorpus, TextBound, render_bounds, wri
 from mmie.tags import entities_to_tags
 from mmie.types import NO_RELATION, SPLITS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_bounds_equal_the_best_score_of_functions_of_the_words(corpus, split):

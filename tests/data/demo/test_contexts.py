@@ -2,10 +2,13 @@
 
 from collections import Counter
 
+import pytest
 from helpers.demo import decided_by, linear_probe, post_features
 
 from mmie.data.demo.contexts import THINGS
 from mmie.types import SPLITS
+
+pytestmark = pytest.mark.slow
 
 
 def kind_of(context):

@@ -2,12 +2,14 @@
 
 import json
 
+import pytest
 from helpers.demo import contents
 
 from mmie.data.demo import DemoCorpus
 from mmie.types import Entity
 
 
+@pytest.mark.slow
 def test_a_missing_corpus_is_written_once(tmp_path, default_root):
     corpus = DemoCorpus(tmp_path / "new" / "demo")
     assert contents(tmp_path / "new" / "demo") == contents(default_root)

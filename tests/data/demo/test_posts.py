@@ -9,6 +9,8 @@ from helpers.demo import decided_by, group_by_words, linear_probe, post_features
 from mmie.data.demo.posts import Sentences
 from mmie.types import NO_RELATION, SPLITS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_composition(corpus, split):

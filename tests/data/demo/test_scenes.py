@@ -14,6 +14,7 @@ def draw(count, seed, small=False):
     return scenes, np.arange(count) % 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_frozen_random_backbone_tells_the_kinds_apart(seed):
     train, train_kinds = draw(480, seed=10)

@@ -16,6 +16,8 @@ from mmie.data.corpora.base import CorpusError
 from mmie.data.demo import DemoCorpus, tiny_encoders, write_demo, writing
 from mmie.types import SPLITS
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_same_seed_gives_the_same_bytes_in_another_process(tmp_path):
     write_demo(tmp_path / "here", **SMALL)

@@ -98,6 +98,7 @@ def test_the_names_of_a_long_chain_do_not_overlap():
     assert min(min(position) for position in positions.values()) >= 0
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_a_browser_draws_the_page(hostile, tmp_path):
     write_html(hostile, tmp_path / "graph.html")
@@ -120,6 +121,7 @@ def test_a_browser_draws_the_page(hostile, tmp_path):
     ) == len(graph.edges)
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_the_page_zooms_without_a_wheel(found, tmp_path):
     playwright = pytest.importorskip("playwright.sync_api")

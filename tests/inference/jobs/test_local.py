@@ -16,6 +16,8 @@ from mmie.inference.formats.text import to_json
 from mmie.inference.jobs.job_files import JobError
 from mmie.inference.jobs.local import extract_to_file
 
+pytestmark = pytest.mark.slow
+
 
 class Killed(Exception):
     """Stands for the end of a process."""

@@ -29,6 +29,8 @@ from mmie.inference.jobs.ray_rows import (  # noqa: E402
     row_schema,
 )
 
+pytestmark = pytest.mark.slow
+
 COUNT = 40
 WINDOW = 16
 

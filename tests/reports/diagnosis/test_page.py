@@ -12,6 +12,7 @@ from mmie.reports.diagnosis.diagnosis import diagnose, diagnose_post, diagnose_s
 from mmie.reports.diagnosis.page import render_post, render_split, write_page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["ner", "re"])
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_has_a_page_for_a_post(build_target, name, task):
@@ -37,6 +38,7 @@ def test_every_method_has_a_page_for_a_post(build_target, name, task):
         assert instance.relation.label in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "task", "parts"),
     [
@@ -64,6 +66,7 @@ def test_a_page_for_a_split(build_target, name, task, parts):
     assert page.count("<image") == (num_pictures if name == "rap" else 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_a_split_instance_without_views_has_a_page(build_target, name):
     target = build_target(name)

@@ -136,6 +136,7 @@ def fill_in_process(root, barrier) -> None:
     assert torch.equal(cache.rows(list(sources(60))), compute(range(60)).half())
 
 
+@pytest.mark.slow
 def test_several_processes_can_fill_one_cache(tmp_path, small_shards):
     context = multiprocessing.get_context("fork")
     barrier = context.Barrier(3)

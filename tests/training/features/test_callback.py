@@ -11,9 +11,10 @@ from mmie.data.pictures import ImageTransform
 from mmie.methods import DGHC, IMM, RAP, HVPNet, MLNetPretraining, TextOnly
 from mmie.training.features.callback import FeatureCacheCallback, FeatureCacheRequired
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*in eval mode", "ignore:.*does not have many workers"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*in eval mode", "ignore:.*does not have many workers"),
+]
 TINY = {"vision_backbone": "test_resnet"}
 TINY_RAP = {**TINY, "num_fusion_layers": 2, "prompt_length": 4}
 TINY_DGHC = {"vision_backbone": "test_vit", "prompt_dim": 8}
