@@ -43,7 +43,8 @@ class ExtractionModule(LightningHooks, metaclass=RecordsInitArgs):
             memory, about a third more time.
         compile: Compile the method's computation for training, once for all lengths: slow to
             start, then faster.
-        pooling: States that a relation head classifies: ``cls`` or ``entities``.
+        pooling: States that a relation head classifies: ``cls``, ``entities`` or ``cls_tail``, see
+            `mmie.blocks.heads.RelationHead`.
         dropout: Dropout before the head's linear map.
         text_lr: Learning rate of pretrained weights, of text and vision.
         fusion_lr: Learning rate of the method's own layers.

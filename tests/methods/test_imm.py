@@ -75,6 +75,26 @@ def test_slot_scale_flattens_the_selection():
     assert lengths[1] < 8
 
 
+def test_selection_under_autocast_is_that_in_float32():
+    """Scores in bfloat16 would move selected vectors by up to 8 % of their length."""
+    torch.manual_seed(0)
+    text, pictures = functional.layer_norm(torch.randn(2, 16, 50, 256), (256,))
+    slots = KnowledgeSlots(256, INTERMEDIATE)
+    expected = slots.select(text, pictures)
+    with torch.autocast("cpu", torch.bfloat16):
+        selected = slots.select(text, pictures)
+    assert (selected - expected).norm(dim=-1).max() < 0.01 * 256**0.5
+
+
+def test_similarity_under_autocast_is_that_in_float32(build, batch):
+    vectors = {"clip_text": random(len(batch), 9), "clip_image": random(len(batch), 9, seed=1)}
+    batch = replace(batch, features={name: value.float() for name, value in vectors.items()})
+    module = build(clip="clip")
+    expected = module.similarity(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(module.similarity(batch), expected)
+
+
 def test_similarity_without_clip_is_the_identity(build, batch):
     assert torch.equal(build().similarity(batch), torch.eye(len(batch)))
 
