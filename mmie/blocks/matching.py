@@ -4,40 +4,77 @@ Source: Lu and Guo, Implicit Modality Mining, Journal of Electronic Research and
 2024, Equations 6 to 13.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+Matching = Literal["cosine", "dot", "projection"]
 _EPSILON = 1e-8
 """eps of Equation 6."""
 
 
 def matching_loss(
-    text: Tensor, pictures: Tensor, similarity: Tensor, temperature: float, mask: Tensor
+    text: Tensor,
+    pictures: Tensor,
+    similarity: Tensor,
+    mask: Tensor,
+    matching: Matching = "cosine",
+    temperature: float = 0.07,
 ) -> Tensor:
     """Measure how far the scores of texts and pictures are from given similarities.
 
-        L = (L^t2v + L^v2t) / 2   with scores s(a, b) = cos(a, b) / tau   (Equations 12 and 13)
+        L = (L^t2v + L^v2t) / 2   (Equations 12 and 13)
 
-    L^t2v compares each text with all pictures, L^v2t each picture with all texts.
+    L^t2v compares each text with all pictures, L^v2t each picture with all texts. It is computed at
+    least in float32, also under autocast.
 
     Args:
         text: (posts, hidden)
         pictures: (posts, hidden)
         similarity: (posts, posts) P, the target: at least 0, with texts as rows and pictures as
             columns. Rows need not sum to one.
-        temperature: tau.
         mask: (posts,) bool, True on posts that take part.
+        matching: Scores, see `matching_scores`.
+        temperature: tau.
 
     Returns:
         A scalar.
     """
-    text = functional.normalize(text, dim=-1)
-    pictures = functional.normalize(pictures, dim=-1)
-    scores = text @ pictures.T / temperature  # (posts, posts)
-    text_to_picture = divergence(scores, similarity, mask)
-    picture_to_text = divergence(scores.T, similarity.T, mask)
-    return (text_to_picture + picture_to_text) / 2
+    dtype = torch.promote_types(text.dtype, torch.float32)
+    with torch.autocast(text.device.type, enabled=False):
+        text, pictures = text.to(dtype), pictures.to(dtype)  # (posts, hidden) each
+        text_scores = matching_scores(text, pictures, matching, temperature)  # (posts, posts)
+        picture_scores = matching_scores(pictures, text, matching, temperature)  # (posts, posts)
+        text_to_picture = divergence(text_scores, similarity, mask)
+        picture_to_text = divergence(picture_scores, similarity.T, mask)
+        return (text_to_picture + picture_to_text) / 2
+
+
+def matching_scores(
+    rows: Tensor, columns: Tensor, matching: Matching, temperature: float
+) -> Tensor:
+    """Compute the score of every row vector with every column vector (Equations 7 and 10).
+
+    ``cosine`` is cos(a, b) / tau, ``dot`` is a . b, ``projection`` is a . b / |b| (Zhang and Lu,
+    Deep Cross-Modal Projection Learning, ECCV 2018).
+
+    Args:
+        rows: (rows, hidden) a.
+        columns: (columns, hidden) b.
+        matching: Kind of score.
+        temperature: tau.
+
+    Returns:
+        (rows, columns)
+    """
+    if matching == "dot":
+        return rows @ columns.T
+    columns = functional.normalize(columns, dim=-1)
+    if matching == "projection":
+        return rows @ columns.T
+    return functional.normalize(rows, dim=-1) @ columns.T / temperature
 
 
 def divergence(scores: Tensor, similarity: Tensor, mask: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ The hooks that Lightning calls are in `mmie.methods.lightning_hooks`.
 """
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
@@ -42,7 +43,8 @@ class ExtractionModule(LightningHooks, metaclass=RecordsInitArgs):
             memory, about a third more time.
         compile: Compile the method's computation for training, once for all lengths: slow to
             start, then faster.
-        pooling: States that a relation head classifies: ``cls`` or ``entities``.
+        pooling: States that a relation head classifies: ``cls``, ``entities`` or ``cls_tail``, see
+            `mmie.blocks.heads.RelationHead`.
         dropout: Dropout before the head's linear map.
         text_lr: Learning rate of pretrained weights, of text and vision.
         fusion_lr: Learning rate of the method's own layers.
@@ -226,6 +228,20 @@ class ExtractionModule(LightningHooks, metaclass=RecordsInitArgs):
         settings = {name: value for name, value in self.init_args.items() if name != "schema"}
         init_args = {**settings, "pretrained": False, "init_from": None, **self.rebuild_args()}
         checkpoint.update(describe_method(full_name(type(self)), self.schema, init_args))
+
+    @classmethod
+    def upgrade_init_args(
+        cls, init_args: dict[str, Any], state_dict: Mapping[str, Tensor]
+    ) -> dict[str, Any]:
+        """Return the constructor arguments of a checkpoint for this version of the method.
+
+        A method whose defaults have changed adds those with which older checkpoints were trained.
+
+        Args:
+            init_args: Arguments that the checkpoint holds.
+            state_dict: Its weights by name.
+        """
+        return init_args
 
     def rebuild_args(self) -> dict[str, Any]:
         """Return constructor arguments that build the same network without a hub or folder."""

@@ -27,16 +27,53 @@ attention (Equations 10-12, 14)  `mmie.blocks.prefix_attention`    (batch, token
 
 **Departures.**
 
+Guessed where the paper is silent or contradicts itself:
+
 - The paper does not say where h comes from, which Equation 2 needs before the text is encoded. Here
-  it is from a pass without prefix, or, with ``cls_source: embeddings``, from the input embeddings,
-  which saves that pass.
-- A view that is absent is masked, in the gates' mean and softmax too. An absent global picture
-  counts as v_i = 0.
-- The paper gives no initial values. Here M starts where tanh is not flat, and the bias of Equation
-  4 at 1, so that views pass unchanged at the start. Otherwise the backbone would train through a
+  it is from a pass without prefix, with gradient, or, with ``cls_source: embeddings``, the mean of
+  the input embeddings, which saves that pass.
+- M is a number and C a vector, although the paper calls both matrices. In Equation 4, which prints
+  C v_i without a sign, the product is taken element by element, since then all shapes fit.
+- Equation 1 is V = CLIP(...) alone. Its width becomes that of the text by one linear map with bias,
+  which is left out where the widths agree. The paper names ``prompt_dim`` = 800 without a place:
+  ``view_projection: mlp`` puts it between two linear maps with tanh. ``prompt_len`` = 4 is the
+  number of views.
+- The vector of a view is the tower's ``[CLS]`` state behind its last norm, ahead of CLIP's
+  projection.
+- V_g = gate * V^C is printed nowhere, and the paper's algorithm assigns the softmax itself to V_g.
+  One gate for each view is the reading of Section III-E.
+- "w/o Gating" gives every readable view the weight 1 / (number of readable views) with
+  ``gating: uniform``, which keeps the scale of the prefix. ``gating: ones`` gives each weight 1.
+- "w/o Augmentation" leaves the global picture alone: ``num_objects: 0``.
+- The gates' linear maps (Equation 7) and the prefix projections (Equation 13) have biases. Leaky
+  ReLU has slope 0.01.
+- sqrt(d) of Equation 14 is the square root of the width of a head.
+- Initial values: W_TI has standard deviation 1/d, so that tanh is not flat at M, and the bias of
+  Equation 4 is 1, so that views pass nearly unchanged. Otherwise the backbone would train through a
   product of small numbers.
+- Models: ``bert-base-uncased`` and the vision tower of CLIP ViT-B/32. The paper says BERT-base and
+  CLIP-base.
+- Texts are cut at 128 tokens. The paper prints ``max_seq`` 12.
+
+Different from the paper:
+
+- A view that is absent is masked, in the mean of Equation 7 and the softmax of Equation 8 too. An
+  absent global picture counts as v_i = 0.
+- Equation 16 is a sum of log p without a minus. Here it is the mean of -log p over the posts.
+- In training the three crops are drawn at random in every epoch (``random_crops: true``), from all
+  crops in the index, or once if a frozen tower's features are cached. In evaluation they are the
+  first three of the index.
+- BIO tags of the corpora are converted to BIOES, and the CRF rules out impossible transitions.
+- The paper has one learning rate, 3e-5. Here the head has its own (1e-2 for entities, 1e-3 for
+  relations).
+- The optimiser is AdamW, with weight decay 0.01 on everything but biases, norms and embeddings, and
+  the rates fall linearly to 0 after the warm-up. The paper names neither.
+- Pictures are resized at the short side and cut at the centre. The paper does not say how.
+- Validation starts with the first epoch. The paper starts with the third on Twitter-2015.
+- Relations, which the paper does not have, are classified from the states of both entity markers.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -53,6 +90,8 @@ from mmie.methods.multimodal import MultimodalModule
 from mmie.types import Batch, Encoding, Schema
 
 ClsSource = Literal["encoder", "embeddings"]
+ViewProjection = Literal["linear", "mlp"]
+Gating = Literal["softmax", "uniform", "ones"]
 
 
 class DGHC(MultimodalModule):
@@ -62,16 +101,20 @@ class DGHC(MultimodalModule):
         schema: Description of the data. The command line links it from the data module.
         vision_backbone: Name of a ``timm`` model, or local folder of one.
         freeze_vision: Do not train the visual backbone. The paper trains it.
-        prompt_dim: Inner width of the network that maps view vectors to the text's width.
+        view_projection: Map from view vectors to the text's width: ``linear``, which is left out
+            where the widths agree, or ``mlp`` (linear, tanh, linear).
+        prompt_dim: Inner width of the ``mlp``.
         correlation: Multiply views by their correlation with the text. False skips this
             ("w/o RE Score").
-        gating: Weigh the views in every layer. False gives each its full weight ("w/o Gating").
+        gating: Weight of a view in a layer: ``softmax`` of learned gates, ``uniform`` for 1 /
+            (number of readable views) ("w/o Gating"), or ``ones``. True and False, as in 0.1, stand
+            for ``softmax`` and ``ones``.
         cls_source: Source of h: the ``[CLS]`` state of a pass of the ``encoder``, or the mean of
             the input ``embeddings``.
         **shared: See `MultimodalModule` and `ExtractionModule`.
 
     Raises:
-        ValueError: ``prompt_dim`` is below 1, or ``cls_source`` is neither of the two.
+        ValueError: ``prompt_dim`` is below 1, or a switch has none of its values.
     """
 
     paper = papers.DGHC
@@ -82,34 +125,44 @@ class DGHC(MultimodalModule):
         schema: Schema,
         vision_backbone: str = "vit_base_patch32_clip_224.openai",
         freeze_vision: bool = False,
+        view_projection: ViewProjection = "linear",
         prompt_dim: int = 800,
         correlation: bool = True,
-        gating: bool = True,
+        gating: Gating | bool = "softmax",
         cls_source: ClsSource = "encoder",
         **shared: Any,
     ) -> None:
         super().__init__(
             schema, vision_backbone=vision_backbone, freeze_vision=freeze_vision, **shared
         )
-        if prompt_dim < 1 or cls_source not in get_args(ClsSource):
-            raise ValueError(
-                f"prompt_dim is {prompt_dim}, cls_source '{cls_source}': expected at least 1, and "
-                f"one of {', '.join(get_args(ClsSource))}"
-            )
+        if isinstance(gating, bool):
+            gating = "softmax" if gating else "ones"
+        _check_switch("view_projection", view_projection, get_args(ViewProjection))
+        _check_switch("gating", gating, get_args(Gating))
+        _check_switch("cls_source", cls_source, get_args(ClsSource))
+        if prompt_dim < 1:
+            raise ValueError(f"prompt_dim is {prompt_dim}: expected at least 1")
         self.text.check_reads_prefix()
+        self.gating = gating
         self.cls_source = cls_source
         hidden_size, num_layers = self.text.hidden_size, self.text.num_layers
         num_views = 1 + schema.num_objects
-        self.view_map = nn.Sequential(
-            nn.Linear(self.vision.channels[-1], prompt_dim),
-            nn.Tanh(),
-            nn.Linear(prompt_dim, hidden_size),
-        )
+        channels = self.vision.channels[-1]
+        self.view_map = build_view_map(channels, hidden_size, view_projection, prompt_dim)
         self.correlation = Correlation(hidden_size) if correlation else None
         # the gate of a single view would always be 1
-        is_gated = gating and num_views > 1
+        is_gated = gating == "softmax" and num_views > 1
         self.gates = ViewGates(hidden_size, num_layers, num_views) if is_gated else None
         self.projections = PrefixProjection(hidden_size, num_layers, self.text.num_heads)
+
+    @classmethod
+    def upgrade_init_args(
+        cls, init_args: dict[str, Any], state_dict: Mapping[str, Tensor]
+    ) -> dict[str, Any]:
+        """Add ``view_projection: mlp``, the only projection of 0.1, to its checkpoints."""
+        if "view_projection" not in init_args and "view_map.2.weight" in state_dict:
+            return {**init_args, "view_projection": "mlp"}
+        return init_args
 
     def encode(self, batch: Batch) -> Encoding:
         """Run the text encoder with a prefix of weighted views (Sections III-C to III-F)."""
@@ -122,7 +175,7 @@ class DGHC(MultimodalModule):
         return Encoding(self.encode_text(batch, prefix))
 
     def view_vectors(self, batch: Batch) -> Tensor:
-        """Compute V = Linear(tanh(Linear(CLIP(i, o_1, ..., o_m)))) (Equation 1).
+        """Compute V = CLIP(i, o_1, ..., o_m), mapped to the text's width (Equation 1).
 
         Returns:
             (batch, views, hidden), 0 for masked views.
@@ -150,7 +203,7 @@ class DGHC(MultimodalModule):
         return specs
 
     def gate_weights(self, views: Tensor, view_mask: Tensor) -> Tensor:
-        """Compute the weight of every view in every layer, 1 without gates.
+        """Compute the weight of every view in every layer.
 
         Args:
             views: (batch, views, hidden)
@@ -159,10 +212,14 @@ class DGHC(MultimodalModule):
         Returns:
             (layers, batch, views)
         """
-        if self.gates is None:
-            return views.new_ones(self.text.num_layers, *view_mask.shape)
-        gates: Tensor = self.gates(views, view_mask)
-        return gates
+        if self.gates is not None:
+            gates: Tensor = self.gates(views, view_mask)
+            return gates
+        weights = torch.ones_like(view_mask, dtype=views.dtype)  # (batch, views)
+        if self.gating == "uniform":
+            readable = view_mask.to(views.dtype)  # (batch, views)
+            weights = readable / readable.sum(-1, keepdim=True).clamp(min=1)
+        return weights.expand(self.text.num_layers, -1, -1)
 
     def prefix_views(self, num_views: int) -> Tensor | None:
         """Return the view of each prefix position, (heads, prefix): one position per view."""
@@ -172,8 +229,8 @@ class DGHC(MultimodalModule):
         """Add the method's own numbers to those of `ExtractionModule.diagnose`.
 
         =========== ====================== =========================================================
-        gates       (batch, layers, views) weight of every view; they sum to 1, and are 0 on masked
-                                           views
+        gates       (batch, layers, views) weight of every view, 0 on masked views; they sum to 1,
+                                           except with ``gating: ones``
         correlation (batch, hidden)        C, the correlation of the global picture with the text;
                                            only with ``correlation``
         =========== ====================== =========================================================
@@ -188,6 +245,23 @@ class DGHC(MultimodalModule):
             gates = self.gate_weights(views, batch.view_mask).transpose(0, 1)
             diagnosis["gates"] = gates * batch.view_mask.unsqueeze(1)  # (batch, layers, views)
             return diagnosis
+
+
+def build_view_map(
+    channels: int, hidden_size: int, projection: ViewProjection, inner_size: int
+) -> nn.Module:
+    """Build the map from vectors of the visual backbone to the text's width.
+
+    Args:
+        channels: Width of the backbone's vectors.
+        hidden_size: Width of the text encoder (d).
+        projection: ``linear`` or ``mlp``.
+        inner_size: Width between the two maps of the ``mlp``.
+    """
+    if projection == "mlp":
+        first, second = nn.Linear(channels, inner_size), nn.Linear(inner_size, hidden_size)
+        return nn.Sequential(first, nn.Tanh(), second)
+    return nn.Identity() if channels == hidden_size else nn.Linear(channels, hidden_size)
 
 
 class Correlation(nn.Module):
@@ -205,7 +279,7 @@ class Correlation(nn.Module):
         self.from_text = nn.Linear(hidden_size, hidden_size, bias=False)  # W_T
         self.from_picture = nn.Linear(hidden_size, hidden_size, bias=False)  # W_I
         self.output = nn.Linear(hidden_size, hidden_size)
-        # h has length sqrt(d), so the sum of Equation 2 starts below 1
+        # h and v_i have a length of about sqrt(d), so the sum of Equation 2 starts at about 1
         nn.init.normal_(self.match.weight, std=1 / hidden_size)
         nn.init.ones_(self.output.bias)
 
@@ -266,3 +340,13 @@ class ViewGates(nn.Module):
         mean = masked_mean(views, view_mask)  # (batch, hidden)
         scores = [functional.leaky_relu(layer(mean)) for layer in self.layers]
         return masked_softmax(torch.stack(scores), view_mask)
+
+
+def _check_switch(name: str, value: object, expected: tuple[str, ...]) -> None:
+    """Raise unless a switch has one of its values.
+
+    Raises:
+        ValueError: The value is none of the expected ones.
+    """
+    if value not in expected:
+        raise ValueError(f"{name} is '{value}': expected one of {', '.join(expected)}")

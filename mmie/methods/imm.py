@@ -30,14 +30,62 @@ Activation-FFN (Equations 15, 19-21)   `KnowledgeSlots`, `IMM.activate`  (batch,
 
 **Departures.**
 
+Different from the paper:
+
 - The paper's blocks are pre-norm. BERT's weights were trained in post-norm blocks and lose accuracy
   in pre-norm ones, so ``norm: post`` is the default. ``norm: pre`` computes the paper's blocks,
   with each sub-layer behind the norm whose output it reads in BERT.
-- Matching compares cos / ``temperature``, since plain dot products of wide vectors make p one-hot.
-- Patch vectors pass a norm, as BERT's own embeddings do.
-- phi_v starts at 0, so that training starts at the text encoder. phi_k starts so that a token and a
-  slot score about 1.
+- Equations 7 and 10 print dot products, which make p nearly one-hot for wide vectors. The default
+  compares cos / ``temperature`` (0.07). ``matching: dot`` is the equation as printed, and
+  ``matching: projection`` the score of the work that the loss follows: a . b divided by the length
+  of b.
+- Embeddings of text and patches pass a norm and dropout, which Equations 1 and 2 do not print. The
+  norm of patches starts as a copy of the text encoder's.
+- f of Equation 15 is the text encoder's activation (GELU in BERT). The paper says "like Leaky
+  ReLU". The feed-forwards keep their biases, which the paper leaves out of Equation 15.
+- v_sep of Equation 2 is dropped. The text below the equation does not name it.
 - The last visual block ends before its feed-forward, whose output nothing reads.
+- A post without a picture is no row and no column of the SW loss, and its text passes the plain
+  text encoder. A row of P that is all 0 gives a uniform q.
+- With ``clip: null``, the default of the class and of the demo configurations, P is the identity:
+  the only match of a text is the picture of its own post. The configurations of the corpora name
+  the CLIP.
+- Equations 23 and 24 are sums over the data set. Here they are means over the posts of a batch. The
+  CRF rules out impossible transitions.
+
+Guessed where the paper is silent or contradicts itself:
+
+- Text and patches do not attend to one another in the ISA. The equations are written for each
+  modality, and the loss compares text i with picture j for all i and j.
+- The outputs of the last ISA block that stand for sentence and words are not named. The sentence
+  level compares ``[CLS]`` with v_cls. The word level compares the mean over the pieces of the
+  post's words, without special tokens, markers and context, with the mean over the patches.
+- The paper augments "corresponding images". Here the word level alone reads the augmented picture,
+  a random crop of 8 to 100 % of its area with ratios from 3:4 to 4:3, flipped in half of the cases.
+  CLIP reads the picture as it is.
+- In the direction from picture to text, q is made of the columns of P.
+- With several processes, each compares the posts of all. B is then their number in all processes.
+- Equations 19 and 20 are missing in the print. phi_k = k W_k and phi_v = k W_v follow Kformer, on
+  which the paper builds, but without its biases. The transpose that Equation 21 lacks is added.
+  Every token is open to the slots of all real tokens.
+- Equation 16 is not divided by the square root of the width, so that a token selects nearly one
+  patch. ``slot_scale: true`` divides by it.
+- W_v starts at 0, so that training starts at the text encoder, and W_k so that a token and a slot
+  score about 1.
+- The text encoder's layers are the start of all blocks: of the shared attention, norms and T-FFN,
+  and, as copies, of the V-FFN and the visual IA blocks. Patch projection, v_cls, positions and
+  pixel statistics are those of ``patch_embedding``, a CLIP ViT-B/32, if it is as wide as the text
+  encoder. Otherwise they start randomly, as V_type does.
+- Values that the paper does not give: L_VT = L_IA = 6 (halves of the text encoder), patches of 32
+  pixels, alpha = beta = 0.5, gamma (``sw_weight``) = 0.1, delta = 1, eps = 1e-8.
+- Encoders and training, of which the paper says nothing: ``bert-base-uncased``,
+  ``openai/clip-vit-base-patch32``, AdamW with weight decay 0.01 on everything but biases, norms and
+  embeddings, warm-up over 10 % of the steps and linear decay, learning rate 3e-5 (head 5e-2 for
+  entities, 1e-3 for relations), batches of 16, dropout 0.1 before the head, 30 epochs for entities
+  and 15 for relations with validation after each, BIO tags, texts of at most 128 and 80 tokens,
+  pictures resized at the short side and cut at the centre to 224 x 224.
+- Relations read ``[CLS]``, as in the paper, in the configurations (``pooling: cls``). The default
+  of the class is that of all methods, ``entities``.
 """
 
 from collections.abc import Callable
@@ -54,7 +102,7 @@ from mmie.blocks.attention import masked_mean
 from mmie.blocks.augmentation import random_resized_crops
 from mmie.blocks.clip import ClipVectors, clip_identity
 from mmie.blocks.features import FeatureSpec
-from mmie.blocks.matching import matching_loss
+from mmie.blocks.matching import Matching, matching_loss, matching_scores
 from mmie.blocks.patch_embedding import PatchEmbedding
 from mmie.blocks.text_layers import embed_text, layer_mask, text_layers
 from mmie.blocks.weights import trainable_copy, zero_for_unused
@@ -78,7 +126,7 @@ class IMM(ExtractionModule):
             them where the paper does. Test F1 after one epoch from a pretrained encoder of 6
             layers, without pictures, ``post`` and ``pre``: Twitter-2017 75.41 and 74.19, MNRE 51.93
             and 21.00. On the demo corpus, from random weights: entities 83.54 and 78.92, relations
-            87.27 and 86.34.
+            (``pooling: entities``) 87.27 and 86.34.
         patch_size: Height and width of a patch in pixels.
         patch_embedding: A timm ViT, or local folder of one, whose patch projection, start token and
             positions are copied if it is as wide as the text encoder. None starts them randomly.
@@ -90,7 +138,10 @@ class IMM(ExtractionModule):
         sw_weight: Weight of the semantic-wise loss (gamma).
         alpha: Share of its sentence level.
         beta: Share of its word level.
-        temperature: Divisor of the cosines that it compares (tau).
+        matching: Scores that it compares: ``cosine`` / tau, ``dot`` product, or ``projection`` on
+            the direction of the other vector.
+        temperature: Divisor of the cosines (tau).
+        slot_scale: Divide the similarities of tokens and patches by the square root of the width.
         **shared: See `ExtractionModule`.
 
     Raises:
@@ -113,14 +164,16 @@ class IMM(ExtractionModule):
         sw_weight: float = 0.1,
         alpha: float = 0.5,
         beta: float = 0.5,
+        matching: Matching = "cosine",
         temperature: float = 0.07,
+        slot_scale: bool = False,
         **shared: Any,
     ) -> None:
         super().__init__(schema, **shared)
-        if norm not in get_args(Norm) or temperature <= 0:
+        if norm not in get_args(Norm) or matching not in get_args(Matching) or temperature <= 0:
             raise ValueError(
-                f"norm is '{norm}', expected post or pre; temperature is {temperature}, expected "
-                "above 0"
+                f"norm is '{norm}', expected post or pre; matching is '{matching}', expected "
+                f"{', '.join(get_args(Matching))}; temperature is {temperature}, expected above 0"
             )
         self.num_shared_layers = _count_shared(num_shared_layers, len(self.layers))
         self.is_pre_norm = norm == "pre"
@@ -130,6 +183,7 @@ class IMM(ExtractionModule):
         self.sw_weight = sw_weight
         self.alpha = alpha
         self.beta = beta
+        self.matching: Matching = matching
         self.temperature = temperature
         self.visual: VisualLayers | None = None
         if sw_loss or insert_activation:
@@ -140,7 +194,8 @@ class IMM(ExtractionModule):
             )
         slot_layers = self.layers[self.num_shared_layers :] if insert_activation else []
         self.slots = nn.ModuleList(
-            KnowledgeSlots(self.text.hidden_size, layer.intermediate) for layer in slot_layers
+            KnowledgeSlots(self.text.hidden_size, layer.intermediate, slot_scale)
+            for layer in slot_layers
         )
 
     @property
@@ -291,7 +346,8 @@ class IMM(ExtractionModule):
     def semantic_loss(self, text: Tensor, pictures: Tensor | None, batch: Batch) -> Tensor:
         """Compute L_SW = alpha L_S + beta L_W over the posts with a picture (Equation 14).
 
-        With several processes, each compares the posts of all.
+        With several processes, each compares the posts of all. It is computed at least in float32,
+        also under autocast.
 
         Args:
             text: (batch, tokens, hidden) from the last ISA block.
@@ -304,6 +360,8 @@ class IMM(ExtractionModule):
         """
         if pictures is None:
             pictures = text.new_zeros(2 * len(batch), 2, text.shape[-1])
+        dtype = torch.promote_types(text.dtype, torch.float32)
+        text, pictures = text.to(dtype), pictures.to(dtype)
         original, augmented = pictures.chunk(2)  # (batch, 1 + patches, hidden) each
         words = masked_mean(text, batch.text_mask)  # (batch, hidden)
         patches = augmented[:, 1:].mean(1)  # (batch, hidden)
@@ -312,7 +370,9 @@ class IMM(ExtractionModule):
 
         def match(texts: Tensor, pictures: Tensor) -> Tensor:
             texts, pictures = all_gather_rows(texts), all_gather_rows(pictures)  # (posts, hidden)
-            return matching_loss(texts, pictures, similarity, self.temperature, has_picture)
+            return matching_loss(
+                texts, pictures, similarity, has_picture, self.matching, self.temperature
+            )
 
         sentence_loss = match(text[:, 0], original[:, 0])
         word_loss = match(words, patches)
@@ -339,7 +399,8 @@ class IMM(ExtractionModule):
             )
         texts = _gather_unit_vectors(batch.features["clip_text"])  # (posts, width)
         pictures = _gather_unit_vectors(batch.features["clip_image"])  # (posts, width)
-        return (texts @ pictures.T).relu()
+        with torch.autocast(texts.device.type, enabled=False):
+            return (texts @ pictures.T).relu()
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         """Add the method's own numbers to those of `ExtractionModule.diagnose`.
@@ -380,9 +441,10 @@ class IMM(ExtractionModule):
         mask = layer_mask(self.text, text, batch.attention_mask)
         for index in range(self.num_shared_layers):
             text, pictures = self.align(index, text, pictures, mask)
-        unit_texts = functional.normalize(text[:, 0], dim=-1)  # (batch, hidden)
-        unit_pictures = functional.normalize(pictures[:, 0], dim=-1)  # (batch, hidden)
-        return unit_texts @ unit_pictures.T
+        dtype = torch.promote_types(text.dtype, torch.float32)
+        texts, pictures = text[:, 0].to(dtype), pictures[:, 0].to(dtype)  # (batch, hidden) each
+        with torch.autocast(text.device.type, enabled=False):
+            return matching_scores(texts, pictures, "cosine", 1.0)
 
     def pretrained_modules(self) -> list[nn.Module]:
         """Return the parts that train at ``text_lr``.
@@ -479,10 +541,12 @@ class KnowledgeSlots(nn.Module):
     Args:
         hidden_size: Width of text and picture states.
         intermediate: First half of the layer's feed-forward, whose activation is f.
+        scaled: Divide the similarities S by the square root of ``hidden_size``.
     """
 
-    def __init__(self, hidden_size: int, intermediate: Any) -> None:
+    def __init__(self, hidden_size: int, intermediate: Any, scaled: bool = False) -> None:
         super().__init__()
+        self.scaled = scaled
         self.activation = trainable_copy(intermediate.intermediate_act_fn)
         self.key = nn.Linear(hidden_size, hidden_size, bias=False)
         self.value = nn.Linear(hidden_size, hidden_size, bias=False)
@@ -509,6 +573,9 @@ class KnowledgeSlots(nn.Module):
     def select(self, text: Tensor, pictures: Tensor) -> Tensor:
         """Compute k_i = softmax(S_i) h^v, S = h^t (h^v)^T (Equations 16 to 18).
 
+        S is computed at least in float32, also under autocast: it reaches hundreds, where bfloat16
+        is off by 1 or 2.
+
         Args:
             text: (batch, tokens, hidden) h^t.
             pictures: (batch, 1 + patches, hidden) h^v.
@@ -516,8 +583,14 @@ class KnowledgeSlots(nn.Module):
         Returns:
             (batch, tokens, hidden)
         """
-        similarities = text @ pictures.transpose(1, 2)  # (batch, tokens, 1 + patches)
-        return similarities.softmax(-1) @ pictures
+        dtype = torch.promote_types(text.dtype, torch.float32)
+        with torch.autocast(text.device.type, enabled=False):
+            keys = pictures.to(dtype).transpose(1, 2)  # (batch, hidden, 1 + patches)
+            similarities = text.to(dtype) @ keys  # (batch, tokens, 1 + patches)
+            if self.scaled:
+                similarities = similarities / text.shape[-1] ** 0.5
+            weights = similarities.softmax(-1).to(pictures.dtype)  # (batch, tokens, 1 + patches)
+        return weights @ pictures
 
 
 def attend(

@@ -10,6 +10,7 @@ from mmie.methods import ExtractionModule
 from mmie.methods.papers import CORPORA, Paper
 from mmie.reports.methods import (
     MethodClass,
+    departures_of,
     own_paper,
     parents_with_arguments,
     public_path,
@@ -32,7 +33,7 @@ def methods_table(methods: Sequence[MethodClass]) -> Table:
 
 
 def method_details(method: MethodClass) -> Group:
-    """Build the paper of a method, all results that it reports, and the method's switches."""
+    """Build the paper of a method, all its results, the departures from it, and the switches."""
     parts: list[Text | Table] = [Text(f"{public_path(method)}: {summary_of(method)}")]
     if method.paper is not None:
         parts.append(Text(f"{method.paper.title}. {_citation(method.paper)}, {method.paper.url}"))
@@ -43,6 +44,9 @@ def method_details(method: MethodClass) -> Group:
         parts.append(_results_table(paper))
         if paper.ablations:
             parts.append(_ablation_table(paper))
+    departures = departures_of(method)
+    if departures:
+        parts.append(Text(f"Departures from the paper\n\n{departures}"))
     if switches(method):
         parts.append(_switch_table(method))
     parents = " and ".join(parents_with_arguments(method))

@@ -18,6 +18,7 @@ from mmie.types import MmieError
 
 MethodClass = type[ExtractionModule]
 _YEAR_WITHOUT_PAPER = 9999
+_DEPARTURES = "**Departures.**"
 
 
 class MethodError(MmieError, ValueError):
@@ -143,6 +144,18 @@ def summary_of(method: MethodClass) -> str:
     return " ".join(paragraph.split())
 
 
+def departures_of(method: MethodClass) -> str:
+    """Return where a method departs from its paper: the last section of its module's docstring.
+
+    Returns:
+        Paragraphs and list items in one line each, empty if the docstring has no section
+        ``**Departures.**``.
+    """
+    docstring = inspect.getdoc(importlib.import_module(method.__module__)) or ""
+    _, _, section = docstring.partition(_DEPARTURES)
+    return re.sub(r"(?<=\S)\n(?!\n|- ) *", " ", section.strip())
+
+
 def describe(method: MethodClass) -> dict[str, Any]:
     """Describe a method in plain values."""
     paper = own_paper(method)
@@ -152,6 +165,7 @@ def describe(method: MethodClass) -> dict[str, Any]:
         "summary": summary_of(method),
         "url": method.paper.url if method.paper else None,
         "paper": None if paper is None else asdict(paper),
+        "departures": departures_of(method),
         "switches": [asdict(switch) for switch in switches(method)],
     }
 

@@ -152,7 +152,32 @@ def test_relation_head_pools_the_opening_markers_head_first(markers):
         assert pooled[row].nonzero().flatten().tolist() == [head, TOKENS + tail]
 
 
-@pytest.mark.parametrize("pooling", ["cls", "entities"])
+def test_cls_tail_pools_position_0_and_the_opening_marker_of_the_tail():
+    """[state of position 0 ; state of `<o>`], 2 * hidden wide, value by value."""
+    head, batch = make_relation_head("cls_tail").eval(), make_relation_batch()
+    states = torch.randn(2, TOKENS, TOKENS)
+    pooled, logits = head.pool(states, batch), head.logits(states, batch)
+    assert pooled.shape == (2, 2 * TOKENS)
+    assert head.classifier.weight.shape == (LABELS, 2 * TOKENS)
+    for row, tail in enumerate([5, 1]):
+        for i in range(TOKENS):
+            assert pooled[row, i] == states[row, 0, i]
+            assert pooled[row, TOKENS + i] == states[row, tail, i]
+        for label in range(LABELS):
+            score = head.classifier.bias[label].item()
+            for i in range(TOKENS):
+                score += head.classifier.weight[label, i].item() * states[row, 0, i].item()
+                weight = head.classifier.weight[label, TOKENS + i].item()
+                score += weight * states[row, tail, i].item()
+            assert logits[row, label].item() == pytest.approx(score, rel=1e-4, abs=1e-5)
+
+
+def test_cls_tail_raises_without_markers():
+    with pytest.raises(ValueError, match=r"no entity markers.*task re"):
+        make_relation_head("cls_tail").decode(STATES, make_batch())
+
+
+@pytest.mark.parametrize("pooling", ["cls", "entities", "cls_tail"])
 def test_relation_loss_and_decode_equal_loops(pooling):
     head, batch = make_relation_head(pooling).eval(), make_relation_batch()
     states = torch.randn(2, TOKENS, TOKENS)
@@ -162,6 +187,8 @@ def test_relation_loss_and_decode_equal_loops(pooling):
         pooled = states[row, 0]
         if pooling == "entities":
             pooled = torch.cat([states[row, first], states[row, last]])
+        if pooling == "cls_tail":
+            pooled = torch.cat([states[row, 0], states[row, last]])
         scores = (head.classifier.weight @ pooled + head.classifier.bias).tolist()
         total = math.log(sum(math.exp(score) for score in scores))
         assert loss[row].item() == pytest.approx(total - scores[batch.labels[row]], rel=1e-4)

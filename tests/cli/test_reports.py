@@ -12,9 +12,15 @@ from PIL import Image
 
 from mmie.methods import papers
 from mmie.methods.papers import CORPORA, Paper
+from mmie.reports.methods import departures_of, listed_methods, own_paper
 
 pytestmark = pytest.mark.slow
 
+PUBLISHED = [
+    method
+    for method in listed_methods()
+    if own_paper(method) and method.__module__.startswith("mmie.methods.")
+]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -158,6 +164,15 @@ def test_named_methods_are_described():
     assert [entry["name"] for entry in json.loads(both)] == ["RAP", "RSRNeT"]
     out = " ".join(succeed("methods", "rsrnet").out.split())
     assert "It takes the arguments of HVPNet and MultimodalModule and" in out
+
+
+@pytest.mark.parametrize("method", PUBLISHED, ids=lambda method: method.__name__)
+def test_the_departures_of_a_method_with_a_paper_are_printed(method):
+    """`mmie methods NAME` folds lines, which may part a word, so that spaces are left out."""
+    printed = "".join(succeed("methods", method.__name__).out.split())
+    departures = "".join(departures_of(method).split())
+    assert departures
+    assert f"Departuresfromthepaper{departures}" in printed
 
 
 def test_an_unknown_method_gives_one_line():

@@ -1,7 +1,6 @@
-"""DGHC's equations against literal versions, its switches and its gradients."""
+"""DGHC's switches, masks and gradients. `test_dghc_equations` checks its equations."""
 
 import inspect
-import math
 from dataclasses import replace
 
 import pytest
@@ -20,19 +19,15 @@ from helpers.methods import (
     training_loss,
 )
 
-from mmie.blocks.prefix_attention import Prefix
 from mmie.blocks.vision import VisualBackbone
-from mmie.methods.dghc import DGHC, Correlation, ViewGates
+from mmie.methods.dghc import DGHC, Correlation
+from mmie.methods.loading import load_method
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:You are trying to `self.log", "ignore:.*in eval mode"
 )
 
-BATCH, VIEWS, HIDDEN, LAYERS = 3, 4, 6, 2
-MASK = torch.tensor(
-    [[True, True, False, True], [True, False, False, False], [False, False, False, False]]
-)
-BACKBONES = ["test_vit", "test_resnet"]
+VIEWS = 4
 
 
 @pytest.fixture(scope="module")
@@ -62,105 +57,6 @@ def build(data, tiny_bert):
     return build
 
 
-def linear(layer, vector):
-    """Compute W x + b for one vector."""
-    return layer.weight @ vector + (0 if layer.bias is None else layer.bias)
-
-
-def random_views_and_text(seed=0):
-    """Draw views (batch, views, hidden), 0 where masked, and text vectors (batch, hidden)."""
-    generator = torch.Generator().manual_seed(seed)
-    views = torch.randn(BATCH, VIEWS, HIDDEN, generator=generator) * MASK.unsqueeze(-1)
-    return views, torch.randn(BATCH, HIDDEN, generator=generator)
-
-
-def with_large_weights(module):
-    """Draw weights that are large enough to matter."""
-    torch.manual_seed(1)
-    for parameter in module.parameters():
-        parameter.data.normal_(std=0.5)
-    return module
-
-
-@torch.no_grad()
-def literal_coefficients(correlation, text, picture):
-    """Compute Equations 2 and 3 for one post."""
-    match, width = correlation.match.weight, range(len(text))
-    product = math.tanh(sum(float(text[i] * match[i] @ picture) for i in width))
-    return torch.tanh(
-        linear(correlation.from_text, text) + linear(correlation.from_picture, picture * product)
-    )
-
-
-@torch.no_grad()
-def literal_correlated(correlation, text, views):
-    """Compute Equations 4 and 5 for one post, (views, hidden)."""
-    coefficients = literal_coefficients(correlation, text, views[0])
-    correlated = linear(correlation.output, coefficients * views[0])
-    return torch.stack([view * correlated for view in views])
-
-
-@torch.no_grad()
-def literal_gates(layer, views, mask):
-    """Compute Equations 7 and 8 for one post and layer, over readable views."""
-    readable = [k for k in range(len(views)) if mask[k]]
-    if not readable:
-        return [0.0] * len(views)
-    signal = linear(layer, sum(views[k] for k in readable) / len(readable)).tolist()
-    exponents = {k: math.exp(signal[k] if signal[k] > 0 else 0.01 * signal[k]) for k in readable}
-    return [exponents.get(k, 0.0) / sum(exponents.values()) for k in range(len(views))]
-
-
-@torch.no_grad()
-def test_coefficients_and_correlated_views_equal_equations_2_to_5():
-    correlation, (views, text) = with_large_weights(Correlation(HIDDEN)), random_views_and_text()
-    coefficients, correlated = correlation.coefficients(text, views[:, 0]), correlation(text, views)
-    for row in range(BATCH):
-        expected = literal_coefficients(correlation, text[row], views[row, 0])
-        torch.testing.assert_close(coefficients[row], expected, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(
-            correlated[row],
-            literal_correlated(correlation, text[row], views[row]),
-            atol=1e-5,
-            rtol=1e-4,
-        )
-    assert (correlated[~MASK] == 0).all()
-
-
-@torch.no_grad()
-def test_gates_equal_equations_6_to_8_over_readable_views():
-    gates, (views, _) = (
-        with_large_weights(ViewGates(HIDDEN, LAYERS, VIEWS)),
-        random_views_and_text(),
-    )
-    result = gates(views, MASK)
-    assert result.shape == (LAYERS, BATCH, VIEWS)
-    for layer in range(LAYERS):
-        for row in range(BATCH):
-            expected = literal_gates(gates.layers[layer], views[row], MASK[row])
-            assert result[layer, row].tolist() == pytest.approx(expected, abs=1e-5)
-    torch.testing.assert_close(result.sum(-1), MASK.any(-1).float().expand(LAYERS, -1))
-    assert result[:, 0].std(dim=0)[MASK[0]].min() > 1e-3  # the layers differ
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("backbone", BACKBONES)
-def test_view_vectors_equal_equation_1_one_picture_at_a_time(build, batch, backbone):
-    module = build(vision_backbone=backbone)
-    timm_model, views = module.vision.model, module.view_vectors(batch)
-    mean, std = (
-        torch.tensor(timm_model.pretrained_cfg[name]).view(3, 1, 1) for name in ("mean", "std")
-    )
-    inner, _, outer = module.view_map
-    for row in range(2):
-        for view in range(VIEWS):
-            expected = torch.zeros(module.text.hidden_size)
-            if batch.view_mask[row, view]:
-                pooled = timm_model(((batch.pixels[row, view] / 255 - mean) / std).unsqueeze(0))[0]
-                expected = linear(outer, torch.tanh(linear(inner, pooled)))
-            torch.testing.assert_close(views[row, view], expected, rtol=1e-4, atol=1e-4)
-
-
 @pytest.mark.slow
 @torch.no_grad()
 def test_default_backbone_returns_the_cls_state_after_the_last_norm(batch):
@@ -171,27 +67,6 @@ def test_default_backbone_returns_the_cls_state_after_the_last_norm(batch):
     assert tokens.shape[1] == 1 + (64 // 32) ** 2
     assert torch.equal(vision(pixels)[0], tokens[:, 0])
     assert (tokens.mean(-1).abs() < 1e-5).all()  # the norm's weights are still 1 and 0
-
-
-@torch.no_grad()
-def test_states_equal_the_paper_step_by_step(build, batch):
-    module = build()
-    text, views = module.encode_text(batch)[:, 0], module.view_vectors(batch)
-    heads, size = module.text.num_heads, module.text.hidden_size // module.text.num_heads
-    pairs = torch.zeros(2, module.text.num_layers, len(batch), heads, VIEWS, size)
-    for row in range(len(batch)):
-        correlated = literal_correlated(module.correlation, text[row], views[row])
-        for layer in range(module.text.num_layers):
-            gates = literal_gates(module.gates.layers[layer], correlated, batch.view_mask[row])
-            for view in range(VIEWS):
-                both = linear(module.projections[layer], gates[view] * correlated[view])
-                pairs[:, layer, row, :, view] = both.view(2, heads, size)
-    expected = module.encode_text(batch, Prefix(pairs[0], pairs[1], batch.view_mask))
-    encoding = module.encode(batch)
-    assert encoding.losses == {}
-    torch.testing.assert_close(encoding.states, expected, rtol=1e-4, atol=1e-4)
-    effect_of_prefix = (expected - module.encode_text(batch))[batch.attention_mask]
-    assert effect_of_prefix.abs().max() > 1e-2
 
 
 def test_text_vector_is_the_first_pass_cls_state_or_the_mean_embedding(build, batch):
@@ -222,17 +97,40 @@ def test_without_correlation_views_are_not_scaled(build, batch):
     assert not torch.allclose(encode(full, batch), expected, atol=1e-3)
 
 
-def test_without_gating_all_gates_are_1(build, batch):
-    plain = build(gating=False)
-    views = plain.view_vectors(batch)
+def test_linear_projection_is_left_out_where_widths_agree(build, batch):
+    module = build()
+    assert module.vision.channels[-1] == module.text.hidden_size
+    assert list(module.view_map.parameters()) == []
+    (pooled,) = module.encode_images(batch)
+    assert torch.equal(module.view_vectors(batch), pooled)
+    wide = build(vision_backbone="test_resnet")
+    assert wide.view_map.weight.shape == (wide.text.hidden_size, wide.vision.channels[-1])
+
+
+@pytest.mark.parametrize("gating", ["uniform", "ones"])
+def test_other_gatings_have_no_weights_and_change_the_states(build, batch, gating):
+    plain = build(gating=gating)
     assert plain.gates is None
-    assert (plain.gate_weights(views, batch.view_mask) == 1).all()
-    correlated = plain.correlation(plain.text_vector(batch), views)
-    prefix = plain.projections(
-        correlated.expand(plain.text.num_layers, *views.shape), batch.view_mask
-    )
+    views = plain.correlation(plain.text_vector(batch), plain.view_vectors(batch))
+    gates = plain.gate_weights(views, batch.view_mask)  # (layers, batch, views)
+    prefix = plain.projections(gates.unsqueeze(-1) * views, batch.view_mask)
     torch.testing.assert_close(plain.encode(batch).states, plain.encode_text(batch, prefix))
     assert not torch.allclose(encode(build(), batch), encode(plain, batch), atol=1e-3)
+
+
+def test_gatings_of_0_1_stand_for_their_successors(build, batch):
+    for old, new in ((True, "softmax"), (False, "ones")):
+        assert torch.equal(encode(build(gating=old), batch), encode(build(gating=new), batch))
+
+
+def test_checkpoints_of_0_1_have_the_mlp_projection(build, batch, tmp_path):
+    module = build(view_projection="mlp")
+    checkpoint = {"state_dict": module.state_dict()}
+    module.on_save_checkpoint(checkpoint)
+    assert checkpoint["mmie"]["init_args"].pop("view_projection") == "mlp"
+    torch.save(checkpoint, tmp_path / "old.ckpt")
+    loaded = load_method(tmp_path / "old.ckpt")
+    assert torch.equal(encode(loaded, batch), encode(module, batch))
 
 
 def test_without_crops_there_are_no_gates_and_all_weights_train(build, batch, data):
@@ -245,11 +143,17 @@ def test_without_crops_there_are_no_gates_and_all_weights_train(build, batch, da
     )
 
 
-@pytest.mark.parametrize("arguments", [{"cls_source": "pooler"}, {"prompt_dim": 0}])
-def test_invalid_arguments_raise(build, arguments):
-    with pytest.raises(
-        ValueError, match=r"prompt_dim is .*, cls_source '.*': .*encoder, embeddings"
-    ):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"cls_source": "pooler"}, "cls_source is 'pooler': expected one of encoder, embeddings"),
+        ({"gating": "none"}, "gating is 'none': expected one of softmax, uniform, ones"),
+        ({"view_projection": "no"}, "view_projection is 'no': expected one of linear, mlp"),
+        ({"prompt_dim": 0}, "prompt_dim is 0: expected at least 1"),
+    ],
+)
+def test_invalid_arguments_raise(build, arguments, message):
+    with pytest.raises(ValueError, match=message):
         build(**arguments)
 
 
@@ -296,7 +200,13 @@ def test_masked_views_have_no_influence(build, batch):
 
 @pytest.mark.parametrize("cls_source", ["encoder", "embeddings"])
 def test_all_weights_train_and_the_backbone_at_the_text_rate(build, batch, cls_source):
-    module = build(perturbed=False, cls_source=cls_source, text_lr=1e-3, fusion_lr=2e-3)
+    module = build(
+        perturbed=False,
+        cls_source=cls_source,
+        view_projection="mlp",
+        text_lr=1e-3,
+        fusion_lr=2e-3,
+    )
     assert not module.vision.frozen
     training_loss(module, batch).backward()
     assert all(p.grad is not None for p in module.parameters())

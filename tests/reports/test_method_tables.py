@@ -2,6 +2,7 @@
 
 import inspect
 
+import pytest
 from helpers.paths import REPOSITORY
 from rich.console import Console
 
@@ -9,7 +10,7 @@ import mmie.methods
 from mmie.methods import MLNetPretraining, RSRNeT, papers
 from mmie.methods.papers import CORPORA
 from mmie.reports.method_tables import method_details, methods_markdown, methods_table
-from mmie.reports.methods import listed_methods
+from mmie.reports.methods import departures_of, listed_methods
 
 
 def package_methods():
@@ -44,6 +45,12 @@ def test_the_details_of_a_method_name_its_parents():
     assert papers.RSRNET.remark in text
     assert "rsrnet_woRoB.yaml" in text
     assert "It takes the arguments of HVPNet and MultimodalModule and" in text
+
+
+@pytest.mark.parametrize("method", package_methods(), ids=lambda method: method.__name__)
+def test_the_details_of_a_method_hold_its_departures(method):
+    departures = " ".join(departures_of(method).split())
+    assert f"Departures from the paper {departures}" in print_wide(method_details(method))
 
 
 def test_the_details_of_a_pretraining_have_no_results():

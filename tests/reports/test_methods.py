@@ -19,6 +19,7 @@ from mmie.methods import (
 from mmie.methods.papers import CORPORA, Paper, Published, PublishedScores
 from mmie.reports.methods import (
     MethodError,
+    departures_of,
     describe,
     find_method_class,
     find_paper,
@@ -167,9 +168,11 @@ def test_switches_are_the_arguments_that_the_class_itself_names():
         "variant",
         "mapping",
         "scales",
+        "pool_to",
         "activation",
         "crop_activation",
         "use_image",
+        "missing_crops",
     }
     assert found["variant"].type == "Literal['paper', 'reference']"
     assert found["scales"].type == "Sequence[int]"
@@ -179,6 +182,21 @@ def test_switches_are_the_arguments_that_the_class_itself_names():
 def test_every_switch_is_explained(method):
     assert [switch.name for switch in switches(method) if not switch.text] == []
     assert describe(method)["summary"].endswith(".")
+
+
+@pytest.mark.parametrize("method", sorted(EXPORTED, key=lambda method: method.__name__))
+def test_every_method_says_where_it_departs_from_its_paper(method):
+    departures = departures_of(method)
+    items = [line for line in departures.splitlines() if line.startswith("- ")]
+    assert len(items) >= 3
+    for line in departures.splitlines():
+        assert not line or line[0].isupper() or line.startswith("- ")
+        assert not line or line.endswith((".", ":"))
+    assert describe(method)["departures"] == departures
+
+
+def test_a_method_whose_module_says_nothing_has_no_departures():
+    assert departures_of(CustomMethod) == ""
 
 
 def test_the_summary_is_the_first_paragraph_in_one_line():
