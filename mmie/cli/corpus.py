@@ -1,4 +1,4 @@
-"""``mmie corpus``: the demo corpus, and counts, checks and features of any corpus."""
+"""``mmie corpus``: the demo corpus, and photographs, counts, checks and features of any corpus."""
 
 import json
 import sys
@@ -10,12 +10,13 @@ from mmie.cli.lightning import features_command
 from mmie.cli.parsing import OneLineParser, usage_errors
 from mmie.data import Corpus
 from mmie.data.corpora.checks import check_corpus, render_report
+from mmie.data.corpora.pairing import pair_corpus, render_pairing
 from mmie.data.corpora.statistics import corpus_stats, render_stats
 from mmie.data.demo import render_bounds, write_demo
 
 
 def corpus_command(arguments: Sequence[str]) -> None:
-    """Run ``mmie corpus demo``, ``stats``, ``check`` or ``features``.
+    """Run ``mmie corpus demo``, ``pair``, ``stats``, ``check`` or ``features``.
 
     Raises:
         UsageError: An option is wrong.
@@ -30,6 +31,9 @@ def corpus_command(arguments: Sequence[str]) -> None:
         chosen = parser.instantiate(settings)[settings.subcommand]
         if settings.subcommand == "demo":
             Console().print(render_bounds(write_demo(**chosen.as_dict())))
+            return
+        if settings.subcommand == "pair":
+            Console().print(render_pairing(pair_corpus(**chosen.as_dict())))
             return
     if settings.subcommand == "stats":
         _print_stats(chosen.corpus, chosen.json)
@@ -61,7 +65,8 @@ def _corpus_parser() -> OneLineParser:
     """Build the parser of ``mmie corpus``."""
     parser = OneLineParser(
         prog="mmie corpus",
-        description="Make the demo corpus; count or check any corpus; with features, a --config "
+        description="Make the demo corpus; pair a corpus with photographs; count or check any "
+        "corpus; with features, a --config "
         "and the other options of mmie fit, compute in advance the features that its fits and "
         "tests read.",
     )
@@ -72,6 +77,16 @@ def _corpus_parser() -> OneLineParser:
     )
     demo.add_function_arguments(write_demo)
     commands.add_subcommand("demo", demo, help="write the demo corpus")
+    pair = OneLineParser(
+        description="Write the texts and labels of a corpus with photographs whose groups show "
+        "the types of entities, to measure the use of pictures. Scores on it are not scores of "
+        "the corpus."
+    )
+    pair.add_subclass_arguments(
+        Corpus, "corpus", required=True, help="E.g. Twitter2017 --corpus.root data/twitter2017"
+    )
+    pair.add_function_arguments(pair_corpus, skip={"corpus"})
+    commands.add_subcommand("pair", pair, help="pair a corpus with photographs")
     purposes = {
         "stats": "count posts, entities, relations and pictures",
         "check": "find broken lines, broken pictures and overlaps of splits",

@@ -34,7 +34,7 @@ COMMANDS = {
     ),
     "corpus": Command(
         "mmie.cli.corpus:corpus_command",
-        "write the demo corpus; count or check any corpus; fill its feature cache",
+        "write the demo corpus; pair, count or check any corpus; fill its feature cache",
     ),
     "sweep": Command(
         "mmie.cli.experiments:sweep_command",

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from mmie.runs.folder import BEST, CONFIG, METRICS
+from mmie.runs.metrics import CORPUS_NOTE
 from mmie.runs.picture_tests import PICTURE_TESTS
 
 _SECTIONS = {"test": "", **{section: name for name, section in PICTURE_TESTS.items()}}
@@ -28,6 +29,7 @@ class RunFacts:
         scores: Test scores by name, from 0 to 1.
         validation: Validation F1 of the best epoch, from 0 to 1.
         other_pictures: Test F1 with ``shuffled`` pictures and with ``none``, from 0 to 1.
+        corpus_note: Note of the corpus, empty if it has none.
     """
 
     corpus: str | None = None
@@ -36,6 +38,7 @@ class RunFacts:
     scores: dict[str, float] = field(default_factory=dict)
     validation: float | None = None
     other_pictures: dict[str, float] = field(default_factory=dict)
+    corpus_note: str = ""
 
 
 def read_facts(checkpoint: Path) -> RunFacts:
@@ -58,6 +61,7 @@ def read_facts(checkpoint: Path) -> RunFacts:
         scores={score: test[f"test/{score}"] for score in _SCORES if f"test/{score}" in test},
         validation=validation,
         other_pictures=_scores_with_other_pictures(tests),
+        corpus_note=test.get(CORPUS_NOTE) or _get(metrics, "fit", CORPUS_NOTE) or "",
     )
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from mmie.data.corpora.base import Corpus, CorpusError
+from mmie.data.corpora.card import CARD_FILE
 from mmie.data.corpora.mnre import MNRE
 from mmie.data.corpora.twitter import Twitter2015, Twitter2017
 from mmie.data.post_json import post_to_json
@@ -37,6 +38,7 @@ class Layout:
         published: The published form of the index; None in the package's own layout.
         key: Key of the published form.
         posts: File of the posts with crops, in the package's own layout; None in a published one.
+        card: Card of the corpus, which is copied beside the posts; None if there is none.
     """
 
     crops: Path
@@ -44,6 +46,7 @@ class Layout:
     published: Path | None = None
     key: IndexKey = "image"
     posts: Path | None = None
+    card: Path | None = None
 
     def check(self, source: Path, overwrite: bool) -> None:
         """Raise if writing would replace a file that `mmie ground` has not written.
@@ -79,6 +82,9 @@ class Layout:
             to_pth(entries, self.published, self.key)
         if self.posts is not None:
             write_posts(self.posts, grounding.posts, set(grounding.unreadable))
+            if self.card is not None:
+                with write_errors(self.posts):
+                    shutil.copyfile(self.card, self.posts.parent / CARD_FILE)
 
 
 def corpus_layout(corpus: Corpus, split: Split, out: Path | None = None) -> Layout:
@@ -103,7 +109,8 @@ def corpus_layout(corpus: Corpus, split: Split, out: Path | None = None) -> Layo
         return Layout(crops, index.with_suffix(".jsonl"), index.with_suffix(".pth"), "image")
     if out is None:
         raise GroundingError(f"{corpus.name}: name the folder for the posts with crops by --out")
-    return posts_layout(out, split)
+    card = corpus.root / CARD_FILE
+    return replace(posts_layout(out, split), card=card if card.exists() else None)
 
 
 def posts_layout(out: Path, name: str) -> Layout:

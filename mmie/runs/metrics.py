@@ -8,6 +8,9 @@ from typing import Any
 from mmie.runs.folder import CONFIG, METRICS
 from mmie.utils.files import atomic_write_text, read_yaml
 
+CORPUS_NOTE = "corpus_note"
+"""Key of the corpus's note in each section that holds scores."""
+
 
 def update_metrics(folder: Path, section: str, values: dict[str, Any]) -> None:
     """Replace one section of ``metrics.json``, atomically.

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from mmie.runs.folder import CONFIG, METRICS, RunError
-from mmie.runs.metrics import read_config, read_metrics, with_prefix
+from mmie.runs.metrics import CORPUS_NOTE, read_config, read_metrics, with_prefix
 from mmie.runs.picture_tests import PICTURE_TESTS, RIGHT_PICTURES
 from mmie.types import Task
 
@@ -69,6 +69,7 @@ class Run:
             precision.
         trained_on: Class name of the corpus of the training if it is another one; else None.
         fit: Cost and course of the training; None if the checkpoint's folder does not say.
+        corpus_note: Note of the corpus that was tested on, empty if it has none.
     """
 
     folder: Path
@@ -85,6 +86,7 @@ class Run:
     settings: dict[str, Any] = field(default_factory=dict)
     trained_on: str | None = None
     fit: Fit | None = None
+    corpus_note: str = ""
 
 
 def find_runs(names: Iterable[str | Path]) -> tuple[list[Run], list[Path]]:
@@ -198,6 +200,7 @@ def _read_run(folder: Path) -> Run:
         settings=_settings(config),
         trained_on=None if trained_on == corpus_name else trained_on,
         fit=_read_fit(fit_section) if fit_section else None,
+        corpus_note=_checked_string(test.get(CORPUS_NOTE, "")),
     )
 
 

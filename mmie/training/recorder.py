@@ -12,10 +12,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from mmie.runs.folder import clear_run, lies_in
-from mmie.runs.metrics import read_metrics, update_metrics, with_prefix
+from mmie.runs.metrics import CORPUS_NOTE, read_metrics, update_metrics, with_prefix
 from mmie.runs.picture_tests import join_shuffled_tests, picture_suffix
 from mmie.training.summary import print_summary
-from mmie.training.trainers import is_writer, logged_values, pictures_of
+from mmie.training.trainers import corpus_note, is_writer, logged_values, pictures_of
 from mmie.types import Batch
 
 
@@ -90,7 +90,7 @@ class RunRecorder(Callback):
         """Print the fit's outcome."""
         if trainer.is_global_zero and self.epochs:
             folder = Path(trainer.default_root_dir)
-            print_summary(folder, "best epoch", self._best(), "val/")
+            print_summary(folder, "best epoch", self._best(), "val/", corpus_note(trainer))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record and print the outcome of a validation that is no part of a fit."""
@@ -143,10 +143,16 @@ class RunRecorder(Callback):
             outcome = join_shuffled_tests(read_metrics(folder).get(section, {}), outcome)
         self._write(trainer, section, outcome)
         if trainer.is_global_zero:
-            print_summary(folder, section, scores, prefix)
+            print_summary(folder, section, scores, prefix, corpus_note(trainer))
 
     def _write(self, trainer: Trainer, section: str, values: dict[str, Any]) -> None:
-        """Replace a section of ``metrics.json``, once for all processes."""
+        """Replace a section of ``metrics.json``, once for all processes.
+
+        The note of the corpus, if there is one, is added.
+        """
+        note = corpus_note(trainer)
+        if note:
+            values = {**values, CORPUS_NOTE: note}
         if is_writer(trainer):
             update_metrics(Path(trainer.default_root_dir), section, values)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mmie.runs.folder import BEST, CONFIG, LAST, METRICS, prediction_files
 
@@ -13,7 +14,9 @@ _FILE_WIDTH = 160
 """Characters in a line of a table that goes to a file."""
 
 
-def print_summary(folder: Path, title: str, scores: Mapping[str, float], prefix: str) -> None:
+def print_summary(
+    folder: Path, title: str, scores: Mapping[str, float], prefix: str, note: str = ""
+) -> None:
     """Print the outcome of a run, and the path of everything written.
 
     Args:
@@ -21,8 +24,9 @@ def print_summary(folder: Path, title: str, scores: Mapping[str, float], prefix:
         title: What the scores are of.
         scores: Scores by logged name, 0 to 1.
         prefix: Beginning of the names of the scores to print.
+        note: Note of the corpus, printed below the table.
     """
-    table = Table(title=f"{title} of {folder}", show_header=False)
+    table = Table(title=f"{title} of {folder}", caption=Text(note), show_header=False)
     table.add_column()
     table.add_column(overflow="fold")  # a path must not be cut
     for name in _SCORES:

@@ -19,3 +19,9 @@ def pictures_of(trainer: Trainer) -> str:
 def logged_values(trainer: Trainer) -> dict[str, float]:
     """Return everything that has been logged, as floats."""
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def corpus_note(trainer: Trainer) -> str:
+    """Return the note of the data module's corpus, empty if there is none."""
+    corpus = getattr(trainer.datamodule, "corpus", None)  # type: ignore[attr-defined]
+    return str(getattr(corpus, "note", ""))

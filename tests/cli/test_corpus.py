@@ -1,10 +1,12 @@
-"""`mmie corpus`: the demo corpus, counts and checks."""
+"""`mmie corpus`: the demo corpus, pairing with photographs, counts and checks."""
 
 import json
 
 import pytest
-from helpers.command import check_refused, read_jsonl, run, succeed, write_jsonl
+from helpers.command import check_refused, metrics, read_jsonl, run, succeed, write_jsonl
+from helpers.fitted_runs import fit_options
 from helpers.paths import CONFIGS
+from helpers.pictures import write_photographs
 
 PUBLISHED = {
     "Twitter2015": {
@@ -21,7 +23,7 @@ PUBLISHED = {
 """Posts, and entities by type, of each split as published."""
 
 
-@pytest.mark.parametrize("command", ["demo", "stats", "check"])
+@pytest.mark.parametrize("command", ["demo", "pair", "stats", "check"])
 def test_the_corpus_commands_explain_their_options(command):
     assert command in succeed("corpus", "--help").out
     assert ("--root" if command == "demo" else "--corpus") in succeed(
@@ -83,6 +85,54 @@ def test_wrong_corpora_are_refused_in_one_line(tmp_path):
     write_jsonl(tmp_path / "texts" / "train.jsonl", [{"id": "1", "words": []}])
     wrong = ["--corpus=JsonlCorpus", f"--corpus.root={tmp_path / 'texts'}"]
     check_refused(run("corpus", "stats", *wrong), "train.jsonl:1", "at least one word")
+
+
+def pair_options(demo_root, tmp_path, *options: str) -> list[str]:
+    """Return the options that pair the demo corpus with written photographs."""
+    groups = ("PER", "LOC", "ORG", "MISC")
+    photographs = write_photographs(tmp_path / "photographs", groups)
+    corpus = ["--corpus=JsonlCorpus", f"--corpus.root={demo_root}"]
+    return ["corpus", "pair", *corpus, f"--photographs={photographs}", *options]
+
+
+def test_every_score_of_a_paired_corpus_has_its_note(demo_root, tmp_path):
+    root, run_dir = tmp_path / "paired", tmp_path / "run"
+    printed = succeed(*pair_options(demo_root, tmp_path, f"--out={root}", "--share=1")).out
+    note = json.loads((root / "corpus_card.json").read_text())["note"]
+    assert "not scores of JsonlCorpus" in note
+    options = [*fit_options(root, run_dir), f"--model.text_encoder={demo_root / 'encoder'}"]
+    printed_by = {
+        "pair": printed,
+        "stats": succeed("corpus", "stats", "--corpus=JsonlCorpus", f"--corpus.root={root}").out,
+        "check": succeed("corpus", "check", "--corpus=JsonlCorpus", f"--corpus.root={root}").out,
+        "fit": succeed("fit", *options).out,
+        "validate": succeed("validate", *options).out,
+        "test": succeed("test", *options).out,
+        "shuffled": succeed("test", *options, "--data.pictures=shuffled").out,
+        "compare": succeed("compare", run_dir, f"--out={tmp_path / 'report'}").out,
+    }
+    for command, text in printed_by.items():
+        assert note in " ".join(text.split()), command
+    sections = metrics(run_dir)
+    assert set(sections) == {"fit", "validate", "test", "test_shuffled"}
+    assert {section["corpus_note"] for section in sections.values()} == {note}
+    for name in ("comparison.html", "comparison.md", "comparison.json"):
+        assert note in (tmp_path / "report" / name).read_text(encoding="utf-8")
+    (row,) = json.loads((tmp_path / "report" / "comparison.json").read_text())["comparisons"][0][
+        "rows"
+    ]
+    assert row["published"] is None
+
+
+def test_wrong_pairings_are_refused_in_one_line(demo_root, tmp_path):
+    options = pair_options(demo_root, tmp_path)
+    check_refused(run(*options), "out")
+    options.append(f"--out={tmp_path / 'out'}")
+    check_refused(run(*options, "--share=2"), "share is 2")
+    check_refused(run(*options, "--share=x"), "share", "float")
+    check_refused(run(*options, "--task=both"), "task", "ner")
+    check_refused(run(*options, "--groups={MISC: X}"), "MISC", "PER")
+    check_refused(run(*options[:-1], f"--out={CONFIGS}"), str(CONFIGS), "--out")
 
 
 @pytest.mark.slow

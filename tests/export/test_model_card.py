@@ -1,5 +1,7 @@
 """The card states task, paper and scores of a checkpoint, and its code runs."""
 
+import json
+
 import yaml
 
 from mmie.data import DemoCorpus
@@ -35,6 +37,14 @@ def test_the_card_shows_the_facts_of_the_run(run_folder, tmp_path):
     assert "no picture" not in body
     assert "| Seed | 7 |" in body
     assert "https://arxiv.org/abs/2205.03521" in body
+
+
+def test_the_card_shows_the_note_of_the_corpus(run_folder, tmp_path):
+    metrics = json.loads((run_folder / "metrics.json").read_text())
+    metrics["test"]["corpus_note"] = "These are not scores of Twitter2015."
+    (run_folder / "metrics.json").write_text(json.dumps(metrics))
+    card = read_card(run_folder / "best.ckpt", tmp_path / "model")
+    assert "\n\nThese are not scores of Twitter2015.\n\n## Files" in card
 
 
 def test_a_card_without_scores_shows_the_validation(run_folder, tmp_path):

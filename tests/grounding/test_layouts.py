@@ -7,6 +7,7 @@ import pytest
 
 from mmie.data import MNRE, JsonlCorpus, Twitter2017
 from mmie.data.corpora.base import CorpusError
+from mmie.data.corpora.card import write_card
 from mmie.grounding.errors import GroundingError
 from mmie.grounding.ground import Grounding
 from mmie.grounding.index import Crop, IndexEntry, read_index
@@ -58,6 +59,15 @@ def test_own_layout_needs_a_folder(demo_root, tmp_path):
     layout = corpus_layout(corpus, "train", tmp_path)
     assert layout == posts_layout(tmp_path, "train")
     assert layout.posts == tmp_path / "train.jsonl"
+
+
+def test_the_card_of_a_corpus_stays_beside_its_posts(tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "train.jsonl").write_text('{"id": "1", "words": ["a"]}\n')
+    write_card(tmp_path / "own", "no score", {})
+    corpus = JsonlCorpus(tmp_path / "own")
+    corpus_layout(corpus, "train", tmp_path / "out").write(Grounding(corpus.posts("train")))
+    assert JsonlCorpus(tmp_path / "out").note == "no score"
 
 
 def test_source_is_not_replaced_even_with_overwrite(tmp_path):

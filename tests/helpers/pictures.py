@@ -1,10 +1,14 @@
 """Pictures for tests, and files that are no pictures."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+GROUPS = ("PER", "LOC", "ORG", "NONE")
+"""Folders of `write_photographs`."""
 
 
 def gradient_picture(width: int = 60, height: int = 40) -> Image.Image:
@@ -58,3 +62,13 @@ def write_bad_files(folder: Path) -> dict[Path, str]:
     expected[folder / "folder.jpg"] = "not a picture"
     expected[folder / "gone.jpg"] = "missing"
     return expected
+
+
+def write_photographs(folder: Path, groups: Sequence[str] = GROUPS, count: int = 6) -> Path:
+    """Write pictures of different colours into a folder for each group."""
+    for index, group in enumerate(groups):
+        (folder / group).mkdir(parents=True)
+        for number in range(count):
+            colour = (30 * index, 10 * number, 5)
+            save_picture(folder / group / f"{number}.png", Image.new("RGB", (8, 8), colour))
+    return folder

@@ -2,6 +2,7 @@
 
 __all__ = [
     "base",
+    "card",
     "checks",
     "contexts",
     "crop_index",
@@ -9,6 +10,7 @@ __all__ = [
     "jsonl",
     "labels",
     "mnre",
+    "pairing",
     "statistics",
     "twitter",
 ]

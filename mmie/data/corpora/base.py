@@ -63,6 +63,11 @@ class Corpus(ABC):
         return type(self).__name__.lower()
 
     @property
+    def note(self) -> str:
+        """Remark that reports print beside scores of the corpus. Empty if there is none."""
+        return ""
+
+    @property
     @abstractmethod
     def tasks(self) -> tuple[Task, ...]:
         """Tasks that the corpus has labels for."""

@@ -99,7 +99,7 @@ def find_edition(corpus: Corpus) -> Edition:
     Twitter-2015 as edited, and more than 23 relations are MNRE's version 1.
     """
     if isinstance(corpus, JsonlCorpus):
-        return Edition(OWN_LAYOUT)
+        return Edition(OWN_LAYOUT, [corpus.note] if corpus.note else [])
     published: dict[Split, Split] = {}
     names: set[str] = set()
     for split in corpus.splits:

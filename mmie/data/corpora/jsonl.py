@@ -1,7 +1,8 @@
 """JSON lines: the package's own layout, and the one for one's own posts.
 
 ``root/{train,valid,test}.jsonl`` hold one post a line, as `mmie.data.post_json` describes it. Paths
-of pictures are relative to the root.
+of pictures are relative to the root. A card beside them, see `mmie.data.corpora.card`, may hold a
+note that reports print.
 """
 
 import warnings
@@ -15,6 +16,7 @@ from mmie.data.corpora.base import (
     count_entity_types,
     count_relation_labels,
 )
+from mmie.data.corpora.card import read_note
 from mmie.data.post_json import KEYS, parse_record, post_from_json
 from mmie.types import NO_RELATION, Post, Split, Task
 
@@ -30,6 +32,9 @@ class JsonlCorpus(Corpus):
             split, sorted.
         relation_labels: Relation labels in the order of their ids; None takes those of the training
             split, sorted. ``None`` comes first whether given or not.
+
+    Raises:
+        CorpusError: The folder does not exist or holds no split, or its card is malformed.
     """
 
     def __init__(
@@ -44,11 +49,17 @@ class JsonlCorpus(Corpus):
         self._given_labels = relation_labels
         self._ignored_keys: set[str] = set()
         super().__init__(root, strict, max_missing)
+        self._note = read_note(self.root)
 
     @property
     def name(self) -> str:
         """Name of the folder."""
         return self.root.resolve().name
+
+    @property
+    def note(self) -> str:
+        """Note of the card. Empty if there is none."""
+        return self._note
 
     @property
     def tasks(self) -> tuple[Task, ...]:

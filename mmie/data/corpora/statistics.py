@@ -32,9 +32,10 @@ class SplitStats(TypedDict):
 
 
 class CorpusStats(TypedDict):
-    """Name of a corpus and counts of its splits."""
+    """Name and note of a corpus, and counts of its splits."""
 
     name: str
+    note: str
     splits: dict[Split, SplitStats]
 
 
@@ -51,7 +52,7 @@ def corpus_stats(corpus: Corpus, max_pixels: int = MAX_PIXELS) -> CorpusStats:
     posts = [post for split in corpus.splits for post in corpus.posts(split)]
     unreadable = audit_pictures(named_pictures(posts), max_pixels)
     splits = {split: _split_stats(corpus, split, unreadable) for split in corpus.splits}
-    return {"name": corpus.name, "splits": splits}
+    return {"name": corpus.name, "note": corpus.note, "splits": splits}
 
 
 def named_pictures(posts: Iterable[Post]) -> list[Path]:
@@ -74,7 +75,7 @@ def render_stats(stats: CorpusStats) -> Table:
     titles += [f"{kind} entities" for kind in kinds]
     titles += [f"{label} relations" for label in labels]
     columns = [_render_column(split, kinds, labels) for split in stats["splits"].values()]
-    table = Table(title=stats["name"])
+    table = Table(title=stats["name"], caption=Text(stats["note"]))
     table.add_column("")
     for name in stats["splits"]:
         table.add_column(name, justify="right")

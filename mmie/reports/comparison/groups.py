@@ -36,6 +36,7 @@ class ComparisonGroup:
         task: ``ner`` or ``re``.
         systems: Systems in the order of their names.
         notes: Reasons why runs or predictions are left out.
+        corpus_note: Note of the corpus, empty if it has none.
     """
 
     corpus: str
@@ -43,6 +44,7 @@ class ComparisonGroup:
     task: Task
     systems: tuple[System, ...]
     notes: tuple[str, ...] = ()
+    corpus_note: str = ""
 
 
 def comparison_groups(runs: Sequence[Run]) -> list[ComparisonGroup]:
@@ -115,6 +117,7 @@ def _build_group(runs: Sequence[Run]) -> ComparisonGroup:
         task=runs[0].task,
         systems=tuple(systems),
         notes=(*notes, *prediction_notes),
+        corpus_note=max(run.corpus_note for run in runs),
     )
 
 

@@ -44,6 +44,7 @@ class Summary:
         disagreements: Instances on which systems differ most.
         notes: Reasons why something is left out.
         insights: Effects of the views on systems that were diagnosed.
+        corpus_note: Note of the corpus, empty if it has none.
     """
 
     corpus: str
@@ -60,6 +61,7 @@ class Summary:
     disagreements: tuple[Disagreement, ...]
     notes: tuple[str, ...]
     insights: dict[str, Insight]
+    corpus_note: str = ""
 
 
 def summarise(
@@ -107,6 +109,7 @@ def summarise(
         disagreements=find_disagreements(systems, disagreements),
         notes=(*group.notes, *slice_notes, *insight_notes),
         insights=insights,
+        corpus_note=group.corpus_note,
     )
 
 
