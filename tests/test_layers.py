@@ -19,6 +19,7 @@ METHOD_SUPPORT = (
     "optimizer",
     "papers",
     "parameter_groups",
+    "published",
     "tasks",
 )
 METHOD_FILES = {file.stem for file in (PACKAGE / "methods").glob("[!_]*.py")} - set(METHOD_SUPPORT)

@@ -122,10 +122,18 @@ def _results_table(paper: Paper) -> Table:
 
 
 def _ablation_table(paper: Paper) -> Table:
-    """Build a table of the published ablations, named by their overlay."""
-    table = Table("configs/ablations/", *CORPORA, title="Ablations, published F1")
-    for name, scores in paper.ablations.items():
-        table.add_row(f"{name}.yaml", *(_cell(scores.get(corpus)) for corpus in CORPORA))
+    """Build a table of the published ablations with their overlays."""
+    table = Table(title="Ablations, published F1")
+    for name in ("row", "configs/ablations/"):
+        table.add_column(name, overflow="fold")
+    for corpus in CORPORA:
+        table.add_column(corpus.replace("Twitter", "T"), justify="right", no_wrap=True)
+    for ablation in paper.ablations:
+        cells = [f"{ablation.name} ({ablation.table})", f"{ablation.overlay}.yaml"]
+        for corpus in CORPORA:
+            scores = ablation.scores.get(corpus)
+            cells.append("" if scores is None else _cell(scores.f1))
+        table.add_row(*cells)
     return table
 
 

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeGuard
 
@@ -11,8 +12,10 @@ import docstring_parser
 import mmie.methods
 from mmie.methods import ExtractionModule
 from mmie.methods.base import full_name
+from mmie.methods.init_args import constructor_defaults
 from mmie.methods.loading import known_methods
-from mmie.methods.papers import Paper, Published
+from mmie.methods.papers import EDITIONS, Paper, Published
+from mmie.methods.published import Configuration, find_published
 from mmie.runs import Run
 from mmie.types import MmieError
 
@@ -91,19 +94,42 @@ def find_paper(class_path: str) -> Paper | None:
 
 
 def published_result(run: Run) -> tuple[Published | None, str]:
-    """Find what the paper of a run's method reports for the run's training and test corpus.
+    """Find the row of the tables of a method's paper that a run repeats.
+
+    See `mmie.methods.published` for what decides.
 
     Returns:
-        The result and the remark on the paper's scores; None and an empty string without a result.
+        The row and the remark on the paper's scores; None and an empty string without a row.
     """
     paper = find_paper(run.class_path)
-    if paper is None or run.settings.get("model.init_from") is not None:
+    if paper is None:
         return None, ""
-    for result in paper.published:
-        corpora = (result.corpus, result.trained_on)
-        if corpora == (run.corpus, run.trained_on) and result.started_from is None:
-            return result, paper.remark
-    return None, ""
+    settings = {**run.settings, "data.pictures": run.pictures}
+    trained = _configuration(run.class_path, run.trained_on or run.corpus, settings)
+    start = None
+    if run.start is not None:
+        start = _configuration(run.start.class_path, run.start.corpus, run.start.settings)
+    row = find_published(paper, trained, run.corpus, run.edition, start)
+    if row is None:
+        return None, ""
+    remark = paper.remark
+    editions = paper.editions.get(row.corpus, EDITIONS[row.corpus])
+    if run.edition is None:
+        note = f"The run does not record the edition. The published one is {' or '.join(editions)}."
+        remark = f"{remark} {note}".strip()
+    return row, remark
+
+
+def _configuration(class_path: str, corpus: str, settings: Mapping[str, Any]) -> Configuration:
+    """Describe a fit, with the defaults of its method if the class can be imported."""
+    defaults: dict[str, object] = {}
+    try:
+        method = find_method_class(class_path)
+    except MethodError:
+        return Configuration(class_path, corpus, settings, defaults)
+    for name, value in constructor_defaults(method).items():
+        defaults[f"model.{name}"] = value
+    return Configuration(method.__name__, corpus, settings, defaults)
 
 
 def public_path(method: MethodClass) -> str:

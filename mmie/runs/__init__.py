@@ -19,7 +19,7 @@ Tests with shuffled pictures or without any have sections and predictions of the
 from mmie.runs.folder import RunError, RunFolderError
 from mmie.runs.metrics import read_metrics, update_metrics
 from mmie.runs.predictions import PredictionRecord, read_prediction_file, read_predictions
-from mmie.runs.reading import Fit, Run, find_runs, read_run
+from mmie.runs.reading import Fit, Run, RunStart, find_runs, read_run
 
 __all__ = [
     "Fit",
@@ -27,6 +27,7 @@ __all__ = [
     "Run",
     "RunError",
     "RunFolderError",
+    "RunStart",
     "find_runs",
     "read_metrics",
     "read_prediction_file",

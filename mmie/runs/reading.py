@@ -50,6 +50,21 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
+class RunStart:
+    """Fit whose weights another fit started from.
+
+    Attributes:
+        class_path: Full name of the method's class.
+        corpus: Class name of the corpus.
+        settings: Its settings, as in `Run.settings`.
+    """
+
+    class_path: str
+    corpus: str
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One tested run.
 
@@ -70,6 +85,8 @@ class Run:
         trained_on: Class name of the corpus of the training if it is another one; else None.
         fit: Cost and course of the training; None if the checkpoint's folder does not say.
         corpus_note: Note of the corpus that was tested on, empty if it has none.
+        start: Fit that ``init_from`` names; None without one, or if its folder does not say.
+        edition: Edition of the corpus that was tested on; None if the test did not record it.
     """
 
     folder: Path
@@ -87,6 +104,8 @@ class Run:
     trained_on: str | None = None
     fit: Fit | None = None
     corpus_note: str = ""
+    start: RunStart | None = None
+    edition: str | None = None
 
 
 def find_runs(names: Iterable[str | Path]) -> tuple[list[Run], list[Path]]:
@@ -184,6 +203,7 @@ def _read_run(folder: Path) -> Run:
     if (trained_in / CONFIG).exists():
         trained_on = _class_name(read_config(trained_in)["data"]["corpus"])
     fit_section = metrics.get("fit") or read_metrics(trained_in).get("fit")
+    settings = _settings(config)
     pictures = test.get("pictures") or data.get("pictures") or RIGHT_PICTURES
     return Run(
         folder=folder,
@@ -197,11 +217,22 @@ def _read_run(folder: Path) -> Run:
         seed=int(config.get("seed_everything") or 0),
         pictures=_checked_string(pictures),
         other_pictures=_scores_with_other_pictures(metrics),
-        settings=_settings(config),
+        settings=settings,
         trained_on=None if trained_on == corpus_name else trained_on,
         fit=_read_fit(fit_section) if fit_section else None,
         corpus_note=_checked_string(test.get(CORPUS_NOTE, "")),
+        start=_read_start(settings.get("model.init_from")),
+        edition=test.get("edition"),
     )
+
+
+def _read_start(checkpoint: str | None) -> RunStart | None:
+    """Read the fit that a checkpoint comes from, None if its folder has no configuration."""
+    if checkpoint is None or not (Path(checkpoint).parent / CONFIG).exists():
+        return None
+    config = read_config(Path(checkpoint).parent)
+    class_path = _checked_string(config["model"]["class_path"])
+    return RunStart(class_path, _class_name(config["data"]["corpus"]), _settings(config))
 
 
 def _test_scores(section: dict[str, Any]) -> dict[str, float]:

@@ -11,12 +11,13 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
+from mmie.data.corpora.editions import find_edition
 from mmie.runs.folder import clear_run, lies_in
 from mmie.runs.metrics import CORPUS_NOTE, read_metrics, update_metrics, with_prefix
 from mmie.runs.picture_tests import join_shuffled_tests, picture_suffix
 from mmie.training.summary import print_summary
 from mmie.training.trainers import corpus_note, is_writer, logged_values, pictures_of
-from mmie.types import Batch
+from mmie.types import Batch, MmieError
 
 
 class RunRecorder(Callback):
@@ -102,7 +103,7 @@ class RunRecorder(Callback):
         pictures = pictures_of(trainer)
         suffix = picture_suffix(Path(trainer.default_root_dir), pictures)
         seed = getattr(trainer.datamodule, "seed", None)  # type: ignore[attr-defined]
-        data = {"pictures": pictures, "seed": seed}
+        data = {"pictures": pictures, "seed": seed, "edition": _edition_of(trainer)}
         self._record_scores(trainer, f"test{suffix}", "test/", data)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -162,6 +163,14 @@ def epochs_of_checkpoint(training: Mapping[str, Any]) -> list[dict[str, float]]:
     state = training["callbacks"].get(RunRecorder.__qualname__, {})
     epochs: list[dict[str, float]] = state.get("epochs", [])
     return epochs
+
+
+def _edition_of(trainer: Trainer) -> str | None:
+    """Return the edition of the trainer's corpus, None if a split of it cannot be read."""
+    try:
+        return find_edition(trainer.datamodule.corpus).name  # type: ignore[attr-defined]
+    except (MmieError, AttributeError):  # other data modules have no corpus
+        return None
 
 
 def _costs(module: LightningModule) -> dict[str, Any]:

@@ -38,6 +38,13 @@ BAD_LINES = [
 ]
 
 
+FULL_METHODS: dict[str, dict[str, Any]] = {
+    "mmie.methods.RAP": {"num_fusion_layers": 4},
+    "mmie.methods.IMM": {"clip": "openai/clip-vit-base-patch32", "pooling": "cls"},
+}
+"""Arguments of full methods, where they are not the constructor's defaults."""
+
+
 def build_config(
     corpus: str = "mmie.data.Twitter2017",
     root: str | Path = "corpus",
@@ -48,10 +55,11 @@ def build_config(
     **init_args: Any,
 ) -> dict[str, Any]:
     """Return the configuration of a run; further arguments are those of the method."""
+    full = {"text_lr": 0.1, **FULL_METHODS.get(method, {})}
     return {
         "seed_everything": seed,
         "trainer": {"max_epochs": 2, "precision": None},
-        "model": {"class_path": method, "init_args": {"text_lr": 0.1, **init_args}},
+        "model": {"class_path": method, "init_args": full | init_args},
         "data": {
             "corpus": {"class_path": corpus, "init_args": {"root": str(root)}},
             "task": task,

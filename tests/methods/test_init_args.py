@@ -3,6 +3,7 @@
 from helpers.methods import build_module
 
 from mmie.methods import RAP, RSRNeT, TextOnly
+from mmie.methods.init_args import constructor_defaults
 
 
 def test_positional_and_keyword_arguments_are_recorded(demo_data, tiny_bert):
@@ -23,3 +24,13 @@ def test_arguments_that_a_subclass_passes_on_are_not_recorded(demo_data, tiny_be
     schema = demo_data("ner", tiny_bert).schema
     module = build_module(RSRNeT, schema, tiny_bert, vision_backbone="test_resnet")
     assert module.init_args.keys() == {"schema", "text_encoder", "pretrained", "vision_backbone"}
+
+
+def test_defaults_of_a_class_take_the_place_of_those_of_its_parents():
+    defaults = constructor_defaults(RSRNeT)
+    assert (defaults["text_encoder"], defaults["vision_backbone"]) == (
+        "xlm-roberta-base",
+        "resnest50d",
+    )
+    assert (defaults["mapping"], defaults["pretrained_vision"]) == ("dynamic", True)
+    assert "schema" not in defaults

@@ -83,3 +83,14 @@ def test_a_pretraining_is_no_tested_run(tmp_path):
     (folder / "metrics.json").write_text(json.dumps({"test": {"test/loss": 1.0}}))
     with pytest.raises(RunError):
         read_run(folder)
+
+
+def test_a_run_names_the_fit_whose_weights_it_started_from(tmp_path):
+    start = write_run(tmp_path / "start", corpus="mmie.data.MNRE", task="re", prompt_length=8)
+    change_metrics(start, test=None)
+    run = read_run(write_run(tmp_path / "run", init_from=str(start / "best.ckpt")))
+    assert (run.start.class_path, run.start.corpus) == ("mmie.methods.RAP", "MNRE")
+    assert run.start.settings["model.prompt_length"] == 8
+    assert read_run(start.parent / "run").edition is None
+    unknown = write_run(tmp_path / "unknown", init_from=str(tmp_path / "gone" / "best.ckpt"))
+    assert read_run(unknown).start is None

@@ -4,6 +4,7 @@ import pytest
 from helpers.command import metrics, run, succeed
 from helpers.fitted_runs import EPOCHS, TASKS, fit_options, read_history
 
+from mmie.data.corpora.editions import OWN_LAYOUT
 from mmie.methods.loading import load_method
 from mmie.training.recorder import epochs_of_checkpoint
 
@@ -104,3 +105,10 @@ def test_epochs_are_read_from_the_state_of_a_checkpoint():
     epochs = [{"epoch": 0, "val/f1": 0.5}]
     assert epochs_of_checkpoint({"callbacks": {"RunRecorder": {"epochs": epochs}}}) == epochs
     assert epochs_of_checkpoint({"callbacks": {}}) == []
+
+
+def test_a_test_records_the_edition_of_the_corpus(demo_root, tmp_path):
+    options = fit_options(demo_root, tmp_path / "run")
+    succeed("fit", *options)
+    succeed("test", *options)
+    assert metrics(tmp_path / "run")["test"]["edition"] == OWN_LAYOUT

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmie.methods.papers import Published
-from mmie.reports.methods import find_paper, listed_methods, own_paper, published_result
+from mmie.reports.methods import listed_methods, own_paper, published_result
 from mmie.reports.rendering import TASK_NAMES
 from mmie.reports.significance import (
     Difference,
@@ -112,13 +111,13 @@ def summarise_study(
     differences = dict(zip(differences, adjusted, strict=True))
     rows = []
     for index, point in enumerate(points):
-        rows.append(_build_row(kind, point, differences.get(index)))
+        rows.append(_build_row(point, differences.get(index)))
     return Study(kind, tuple(rows), _reported_results(kind, points))
 
 
-def _build_row(kind: StudyKind, point: StudyPoint, difference: Difference | None) -> StudyRow:
+def _build_row(point: StudyPoint, difference: Difference | None) -> StudyRow:
     """Collect the scores of a point."""
-    published = _published_result(kind, point)
+    published, _ = published_result(point.runs[0])
     folders = [str(run.folder) for run in point.runs]
     seeds = [run.seed for run in point.runs]
     return StudyRow(
@@ -149,22 +148,6 @@ def _compare_points(point: StudyPoint, reference: StudyPoint, resamples: int) ->
         SystemCounts.from_predictions(reference.setting, second),
         resamples,
     )
-
-
-def _published_result(kind: StudyKind, point: StudyPoint) -> Published | None:
-    """Find what the paper of a point's method reports for the setting of the point."""
-    run, source = point.runs[0], point.source
-    if point.share < 1:
-        return None
-    if source is None or kind != "cross-task":
-        return published_result(run)[0]
-    paper = find_paper(run.class_path)
-    if paper is None:
-        return None
-    for result in paper.published:
-        if (result.corpus, result.started_from) == (run.corpus, source.corpus):
-            return result
-    return None
 
 
 def _reported_results(kind: StudyKind, points: Sequence[StudyPoint]) -> tuple[ReportedResult, ...]:
