@@ -4,6 +4,7 @@ The hooks that Lightning calls are in `mmie.methods.lightning_hooks`.
 """
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
@@ -226,6 +227,20 @@ class ExtractionModule(LightningHooks, metaclass=RecordsInitArgs):
         settings = {name: value for name, value in self.init_args.items() if name != "schema"}
         init_args = {**settings, "pretrained": False, "init_from": None, **self.rebuild_args()}
         checkpoint.update(describe_method(full_name(type(self)), self.schema, init_args))
+
+    @classmethod
+    def upgrade_init_args(
+        cls, init_args: dict[str, Any], state_dict: Mapping[str, Tensor]
+    ) -> dict[str, Any]:
+        """Return the constructor arguments of a checkpoint for this version of the method.
+
+        A method whose defaults have changed adds those with which older checkpoints were trained.
+
+        Args:
+            init_args: Arguments that the checkpoint holds.
+            state_dict: Its weights by name.
+        """
+        return init_args
 
     def rebuild_args(self) -> dict[str, Any]:
         """Return constructor arguments that build the same network without a hub or folder."""

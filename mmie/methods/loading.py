@@ -28,7 +28,8 @@ def build_method(checkpoint: Checkpoint) -> ExtractionModule:
     """
     try:
         method = find_method(checkpoint.method)
-        module = method(checkpoint.schema, **checkpoint.init_args)
+        init_args = method.upgrade_init_args(checkpoint.init_args, checkpoint.state_dict)
+        module = method(checkpoint.schema, **init_args)
         module.load_state_dict(checkpoint.state_dict)
     except (KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(unfit_message(checkpoint.source, error)) from error
