@@ -72,7 +72,7 @@ def shrink(arguments):
     """Replace networks in constructor arguments by tiny ones."""
     is_vit = "vit" in arguments.get("vision_backbone", "")
     small = {
-        "fusion_layers": 1,
+        "fusion_layers": min(2, arguments.get("fusion_layers") or 2),
         "clip": None,
         "vision_backbone": "test_vit" if is_vit else "test_resnet",
     }

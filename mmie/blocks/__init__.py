@@ -13,6 +13,7 @@ __all__ = [
     "heads",
     "matching",
     "patch_embedding",
+    "precision",
     "prefix_attention",
     "prefix_projection",
     "recurrent",

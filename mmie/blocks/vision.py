@@ -168,7 +168,7 @@ class VisualBackbone(nn.Module):
         """Compute features of pictures.
 
         Args:
-            pixels: (pictures, 3, height, width) uint8 RGB.
+            pixels: (pictures, 3, height, width) RGB from 0 to 255, uint8 or of a floating type.
 
         Returns:
             Four maps for ``stages``, one for ``grid``, one vector for the others;
@@ -198,7 +198,7 @@ class VisualBackbone(nn.Module):
         """Compute features of the readable views only.
 
         Args:
-            pixels: (batch, views, 3, height, width) uint8 RGB; None if no view is readable.
+            pixels: (batch, views, 3, height, width) as in `forward`; None if no view is readable.
             view_mask: (batch, views) bool, True on readable views.
             view_index: (readable views,) indices of the readable views in the flattened mask. None
                 computes them from the mask, for which the host waits for the GPU.

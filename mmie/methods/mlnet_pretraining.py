@@ -4,29 +4,50 @@ Zhai et al., MLNet, Frontiers in Neurorobotics 17, 2023, https://doi.org/10.3389
 Section 3.2
 
 1. Masked words (MLM): some pieces are hidden, and predicted from the others and all regions.
-2. Masked regions (MVM): some regions are hidden. The classes of their views are predicted from the
-   whole text and the other regions.
+2. Masked regions (MVM): the pixels of some regions are hidden. The classes of their views are
+   predicted from the whole text and the other regions.
 3. Matching (VLM): pictures are classified as belonging to the text or to another post of the batch.
 4. All but the predictors of pieces and classes is `MLNet`'s, under the same names, so that its
    ``init_from`` takes a checkpoint of this module.
 
-=====================  =======================================  ==========
-paper                  here                                     shape
-=====================  =======================================  ==========
-MLM (Equation 4)       `MLNetPretraining.word_loss`             ()
-MVM (Equations 5, 7)   `MLNetPretraining.region_loss`           ()
-VLM                    `MLNet.match_loss`                       ()
-=====================  =======================================  ==========
+======================  ======================================  ==========
+paper                   here                                    shape
+======================  ======================================  ==========
+MLM (Equation 4)        `MLNetPretraining.word_loss`            ()
+MVM (Equations 5 to 7)  `MLNetPretraining.region_loss`          ()
+VLM                     `MLNet.match_loss`                      ()
+======================  ======================================  ==========
+
+The paper's scores are those of a fine-tuning after this pretraining.
 
 **Departures.**
 
-- The paper's targets of MVM are classes from an object detector (Equation 6). Crop indices do not
-  hold them. The target here is the distribution that the backbone's own ImageNet classifier gives
-  the region's view (Equation 7).
+Those of the network are listed in `mmie.methods.mlnet`.
+
+- "The two converters are trained separately" is read as separate parameters. All are trained at
+  once, by the sum of the three losses with equal weights. The paper gives no weights.
+- The targets of MVM are classes and distributions of an object detector, which the published crops
+  do not hold. The targets here come from the frozen backbone's own ImageNet classifier on the
+  region's view: its distribution (Equation 7), or its best class (Equation 6,
+  ``mvm_target: class``).
+- The paper prints a minus between the two arguments of Equations 6 and 7. The target stands first
+  in the divergence, as in UNITER, which it cites.
+- Losses of words and regions are means over what was masked. Equations 6 and 7 print sums.
+- The paper masks pixel values by -1 and names no scale. Here pixels run from 0 to 1, before mean
+  and deviation are removed. The masked pixels are the square behind a region, and neighbouring
+  regions of the same view are computed from them, too. ``mvm_mask: features`` masks the
+  backbone's vectors instead, which needs no pass of the backbone in every step.
+- The paper names no shares. 15 % of the pieces are chosen, of which 80 % become the mask token and
+  10 % a random piece, as in BERT, and 15 % of the regions.
 - The characters of a word are hidden with any of its pieces, since they would reveal them.
-- The three losses are added with equal weights. The paper gives none.
+- VLM has no equation. It is the cross-entropy of the gates' scores (Equation 8) for posts with
+  their own picture and with that of another post. A mismatch has half the weight of a match.
+- The paper names no optimiser, rates and epochs of the pretraining. The configurations take those
+  of the fine-tuning (``head_lr`` for the predictors) and 20 epochs. The epoch is selected by the
+  validation loss.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -35,6 +56,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from mmie.blocks.features import FeatureSpec, backbone_feature_spec, cached_or_computed_features
+from mmie.blocks.precision import at_least_float32
 from mmie.blocks.vision import VisualBackbone
 from mmie.methods.mlnet import MLNet
 from mmie.types import Batch, Encoding, MmieError, Prediction, Schema
@@ -42,6 +64,10 @@ from mmie.types import Batch, Encoding, MmieError, Prediction, Schema
 # shares of the chosen pieces, as in BERT; the others are replaced by random pieces
 _MASKED_SHARE = 0.8
 _UNCHANGED_SHARE = 0.1
+# -1 where black is 0 and white 1, in the values of pixels from 0 to 255
+_HIDDEN_PIXEL = -255.0
+MaskedVision = Literal["pixels", "features"]
+VisionTarget = Literal["distribution", "class"]
 
 
 class PredictionUnsupported(MmieError, RuntimeError):
@@ -55,14 +81,18 @@ class MLNetPretraining(MLNet):
         schema: Description of the data. The command line links it from the data module.
         text_ratio: Share of the words' pieces that are chosen for MLM.
         region_ratio: Share of the regions that are hidden for MVM.
+        mvm_mask: Hide the ``pixels`` of a region, for which the backbone runs in every step, or the
+            ``features`` that the backbone computes from all pixels.
+        mvm_target: Predict the classifier's ``distribution`` for a region's view, or its best
+            ``class``.
         vision_backbone: Name of a ``timm`` model with its classifier, or local folder of one.
         pretrained_vision: Load the weights of backbone and classifier.
         **shared: See `MLNet`, whose ``match_weight``, ``lstm_size`` and ``lstm_dropout`` have no
             effect here.
 
     Raises:
-        ValueError: A share is out of range, the tokenizer has no mask token, or the backbone no
-            classifier.
+        ValueError: A share is out of range, ``mvm_mask`` or ``mvm_target`` is unknown, the
+            tokenizer has no mask token, or the backbone no classifier.
     """
 
     monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("val/loss", "min")
@@ -74,6 +104,8 @@ class MLNetPretraining(MLNet):
         region_ratio: float = 0.15,
         vision_backbone: str = "resnet18",
         pretrained_vision: bool = True,
+        mvm_mask: MaskedVision = "pixels",
+        mvm_target: VisionTarget = "distribution",
         **shared: Any,
     ) -> None:
         super().__init__(
@@ -88,11 +120,17 @@ class MLNetPretraining(MLNet):
                 f"text_ratio {text_ratio} and region_ratio {region_ratio} must be above 0, "
                 "at most 1"
             )
+        if mvm_mask not in ("pixels", "features"):
+            raise ValueError(f"mvm_mask is {mvm_mask!r}: expected pixels or features")
+        if mvm_target not in ("distribution", "class"):
+            raise ValueError(f"mvm_target is {mvm_target!r}: expected distribution or class")
         # they are not used, and every weight must get a gradient
         del self.head, self.bilstm
         self.mask_id = schema.mask_id
         self.text_ratio = text_ratio
         self.region_ratio = region_ratio
+        self.mvm_mask = mvm_mask
+        self.mvm_target = mvm_target
         self.pieces = PiecePredictor(self.text.hidden_size, len(self.embeddings))
         load_weights = self.pretrained and pretrained_vision
         self.classifier = VisualBackbone(
@@ -106,6 +144,19 @@ class MLNetPretraining(MLNet):
         weight: Tensor = self.text.model.get_input_embeddings().weight  # type: ignore[assignment]
         return weight
 
+    @classmethod
+    def upgrade_init_args(
+        cls, init_args: dict[str, Any], state_dict: Mapping[str, Tensor]
+    ) -> dict[str, Any]:
+        """Return the constructor arguments of a checkpoint for this version of the method."""
+        upgraded = super().upgrade_init_args(init_args, state_dict)
+        return upgraded if upgraded is init_args else {"mvm_mask": "features", **upgraded}
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether the backbone is trained, or pixels are hidden."""
+        return super().reads_pixels or self.mvm_mask == "pixels"
+
     def feature_specs(self) -> list[FeatureSpec]:
         """Specify the features of a frozen backbone and the scores of the classifier."""
         return [*super().feature_specs(), backbone_feature_spec(self.classifier, "classifier")]
@@ -118,7 +169,7 @@ class MLNetPretraining(MLNet):
         """Encode the text with nothing hidden, and compute the three losses."""
         text = self.lower_text_layers(batch)  # (batch, tokens, hidden)
         regions = self.encode_regions(self.region_grid(batch), batch)  # (batch, regions, hidden)
-        states, _ = self.fuse(text, regions, batch)  # (batch, tokens, hidden)
+        states = self.fuse(text, regions, batch).text  # (batch, tokens, hidden)
         return Encoding(states, self.pretraining_losses(batch))
 
     def pretraining_losses(
@@ -133,10 +184,11 @@ class MLNetPretraining(MLNet):
         text = self.lower_text_layers(batch)  # (batch, tokens, hidden)
         grid = self.region_grid(batch)  # (batch, regions, channels)
         regions = self.encode_regions(grid, batch)  # (batch, regions, hidden)
+        scores = self.match_scores(text, regions, batch)  # (batch, gates)
         return {
             "mlm": self.word_loss(regions, batch, generator),
             "mvm": self.region_loss(text, grid, batch, generator),
-            "vlm": self.match_loss(text, regions, batch),
+            "vlm": self.match_loss(text, grid, scores, batch),
         }
 
     def word_loss(
@@ -154,10 +206,10 @@ class MLNetPretraining(MLNet):
         """
         is_chosen = _draw(batch.text_mask, self.text_ratio, generator)  # (batch, tokens)
         hidden = self.hide_words(batch, is_chosen, generator)
-        states, _ = self.fuse(self.lower_text_layers(hidden), regions, hidden)
+        states = self.fuse(self.lower_text_layers(hidden), regions, hidden).text
         scores = self.pieces(states[is_chosen], self.embeddings)  # (chosen, vocabulary)
         pieces = batch.input_ids[is_chosen]  # (chosen,)
-        total = functional.cross_entropy(scores.float(), pieces, reduction="sum")
+        total = functional.cross_entropy(at_least_float32(scores), pieces, reduction="sum")
         return total / is_chosen.sum().clamp(min=1)
 
     def hide_words(
@@ -191,11 +243,14 @@ class MLNetPretraining(MLNet):
     def region_loss(
         self, text: Tensor, grid: Tensor, batch: Batch, generator: Generator | None = None
     ) -> Tensor:
-        """Compute L_MVM = E KL(c(v_m) || g(v_m)) (Equations 5, 7), the mean over hidden regions.
+        """Compute L_MVM = E f(v_m | v_rest, w) (Equation 5), the mean over hidden regions.
+
+        f is the divergence KL(c(v_m) || g(v_m)) from the distribution of the classifier
+        (Equation 7), or the cross-entropy with its best class (Equation 6).
 
         Args:
             text: (batch, tokens, hidden) before the fusion.
-            grid: (batch, regions, channels). Hidden regions become -1.
+            grid: (batch, regions, channels) of unmasked views.
             batch: The posts.
             generator: Draws the regions.
 
@@ -203,16 +258,44 @@ class MLNetPretraining(MLNet):
             (), 0 if no region is hidden.
         """
         is_hidden = _draw(self.region_mask(grid, batch), self.region_ratio, generator)
-        hidden_grid = grid.masked_fill(is_hidden.unsqueeze(-1), -1)  # (batch, regions, channels)
+        hidden_grid = self.hide_regions(grid, is_hidden, batch)  # (batch, regions, channels)
         regions = self.encode_regions(hidden_grid, batch)  # (batch, regions, hidden)
-        _, regions = self.fuse(text, regions, batch)  # (batch, regions, hidden)
+        regions = self.fuse(text, regions, batch).regions  # (batch, regions, hidden)
         posts, indices = is_hidden.nonzero(as_tuple=True)  # (hidden regions,) each
         regions_per_view = grid.shape[1] // batch.view_mask.shape[1]
         views = indices // regions_per_view  # (hidden regions,)
-        scores = self.objects(regions[posts, indices])  # (hidden regions, classes)
-        targets = self.view_classes(batch)[posts, views]  # (hidden regions, classes)
-        total = functional.kl_div(scores.float().log_softmax(-1), targets, reduction="sum")
+        # (hidden regions, classes) each
+        scores = at_least_float32(self.objects(regions[posts, indices]))
+        targets = self.view_classes(batch)[posts, views]
+        if self.mvm_target == "class":
+            total = functional.cross_entropy(scores, targets.argmax(-1), reduction="sum")
+        else:
+            total = functional.kl_div(scores.log_softmax(-1), targets, reduction="sum")
         return total / max(1, len(posts))
+
+    def hide_regions(self, grid: Tensor, is_hidden: Tensor, batch: Batch) -> Tensor:
+        """Compute the backbone's features with some regions hidden.
+
+        Args:
+            grid: (batch, regions, channels) of unmasked views.
+            is_hidden: (batch, regions) bool
+            batch: The posts.
+
+        Returns:
+            (batch, regions, channels)
+        """
+        if self.mvm_mask == "features":
+            return grid.masked_fill(is_hidden.unsqueeze(-1), -1)
+        if batch.pixels is None:
+            return grid
+        height, width = self.vision.shapes[-1][1:]
+        cells = is_hidden.unflatten(1, (-1, height, width))  # (batch, views, height, width)
+        size = batch.pixels.shape[-2:]
+        mask = functional.interpolate(cells.float(), size).bool()  # each pixel by its cell
+        pixels = batch.pixels.to(self.vision.mean.dtype)  # (batch, views, 3, size, size)
+        pixels = pixels.masked_fill(mask.unsqueeze(2), _HIDDEN_PIXEL)
+        features = {name: rows for name, rows in batch.features.items() if name != "vision"}
+        return self.region_grid(replace(batch, pixels=pixels, features=features))
 
     def view_classes(self, batch: Batch) -> Tensor:
         """Compute the class probabilities of each view by the backbone's own classifier.
@@ -222,7 +305,7 @@ class MLNetPretraining(MLNet):
         """
         # (batch, views, classes)
         (logits,) = cached_or_computed_features(self.classifier, "classifier", batch)
-        return logits.float().softmax(-1) * batch.view_mask.unsqueeze(-1)
+        return at_least_float32(logits).softmax(-1) * batch.view_mask.unsqueeze(-1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute and log the sum of the three losses."""

@@ -33,11 +33,15 @@ def build_module(
 
 
 def perturb(module: ExtractionModule, seed: int = 0) -> ExtractionModule:
-    """Add noise to a method's own layers, so that weights that start at 0 have an effect."""
+    """Add noise to a method's own layers, so that weights that start at 0 have an effect.
+
+    The scores of hard gates get none, which might close a gate for all posts.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            if not name.startswith(("text.", "vision.", "head.")):
+            is_hard_gate = name.startswith("fusions.") and ".score." in name
+            if not name.startswith(("text.", "vision.", "head.")) and not is_hard_gate:
                 parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
     return module
 

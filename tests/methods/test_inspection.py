@@ -381,17 +381,16 @@ def test_rap_gate_is_the_tanh_of_relevance(make):
     torch.testing.assert_close(torch.tanh(module.diagnose(batch)["relevance"]), gate)
 
 
-def test_mlnet_gate_is_open_where_match_is_above_a_half(make):
-    setting = make("mlnet")
+@pytest.mark.parametrize("gate", ["per_layer", "once"])
+def test_mlnet_match_is_the_mean_score_of_the_gates(make, gate):
+    setting = make("mlnet", fusion_layers=2, gate=gate)
     module, batch = setting.module, setting.batch
     with torch.no_grad():
-        gate = module.gate(
-            module.lower_text_layers(batch),
-            module.encode_regions(module.region_grid(batch), batch),
-            batch,
-        )
+        regions = module.encode_regions(module.region_grid(batch), batch)
+        scores = module.fuse(module.lower_text_layers(batch), regions, batch).scores
+    assert scores.shape == (len(batch), 1 if gate == "once" else 2)
     match = module.diagnose(batch)["match"]
-    assert torch.equal(match > 0.5, gate > 0.5)
+    torch.testing.assert_close(match, scores.sigmoid().mean(1) * batch.view_mask.any(1))
     assert match[3] == 0
     assert (match[[0, 1, 2, 4]] > 0).all()
 

@@ -8,6 +8,7 @@ import torch
 from helpers.methods import (
     batch_without_views,
     build_module,
+    build_trainer,
     distinct_instances,
     encode,
     instance_without_views,
@@ -19,7 +20,15 @@ from helpers.methods import (
 )
 from torch import nn
 
-from mmie.methods.mlnet import FusedAttention, FusionLayer, Match, MLNet, RegionLayer
+from mmie.methods.loading import load_method
+from mmie.methods.mlnet import (
+    FusedAttention,
+    FusionLayer,
+    Match,
+    MLNet,
+    RegionLayer,
+    hard_gate,
+)
 
 POSTS, TOKENS, REGIONS, HIDDEN, HEADS = 3, 5, 4, 8, 2
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 0, 0, 0]]).bool()
@@ -96,11 +105,30 @@ def literal_attention(layer, states, mask, memory, memory_mask):
     return torch.stack(results)
 
 
+def text_and_regions(module, batch):
+    """Return the states before the fusion."""
+    regions = module.encode_regions(module.region_grid(batch), batch)
+    return module.lower_text_layers(batch), regions
+
+
+def own_match_loss(module, batch):
+    """Compute the loss that trains the gates."""
+    text, regions = text_and_regions(module, batch)
+    scores = module.match_scores(text, regions, batch)
+    return module.match_loss(text, module.region_grid(batch), scores, batch)
+
+
+def score_biases(module):
+    """Return the biases of the gates' scores."""
+    parts = [module.match] if module.match is not None else module.fusions
+    return [part.score.bias for part in parts]
+
+
 @pytest.mark.usefixtures("_double_precision")
 def test_fused_attention_equals_loops():
     layer = FusedAttention(HIDDEN, HEADS)
     text, regions = torch.randn(POSTS, TOKENS, HIDDEN), torch.randn(POSTS, REGIONS, HIDDEN)
-    attended = layer(text, MASK, regions, REGION_MASK)
+    attended, _ = layer(text, MASK, regions, REGION_MASK)
     for post in range(POSTS):
         expected = literal_attention(
             layer, text[post], MASK[post], regions[post], REGION_MASK[post]
@@ -112,7 +140,7 @@ def test_fused_attention_equals_loops():
 @pytest.mark.usefixtures("_double_precision")
 def test_summary_has_an_effect_on_keys_and_values():
     layer = FusedAttention(HIDDEN, HEADS)
-    loss = layer(
+    loss, _ = layer(
         torch.randn(1, TOKENS, HIDDEN), MASK[:1], torch.randn(1, REGIONS, HIDDEN), REGION_MASK[:1]
     )
     loss.square().sum().backward()
@@ -123,11 +151,12 @@ def test_summary_has_an_effect_on_keys_and_values():
 
 @pytest.mark.usefixtures("_double_precision")
 def test_fusion_layer_equals_loops():
-    layer = FusionLayer(HIDDEN, HEADS)
+    layer = FusionLayer(HIDDEN, HEADS, has_score=False)
     nn.init.normal_(layer.scale)
     text, regions = torch.randn(POSTS, TOKENS, HIDDEN), torch.randn(POSTS, REGIONS, HIDDEN)
-    gate = torch.tensor([1.0, 0.0, 1.0])
-    fused, updated = layer(text, regions, MASK, REGION_MASK, gate)
+    gate, score = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.1, -0.1, 0.1])
+    fused, updated, used = layer(text, regions, MASK, REGION_MASK, score)
+    assert used is score
     for post in range(POSTS):
         attended = literal_attention(
             layer.regions_to_text, regions[post], REGION_MASK[post], text[post], MASK[post]
@@ -202,87 +231,83 @@ def test_initial_states_are_those_of_the_text_encoder(build, batch):
     for fusion in ("early", "late"):
         module = build(perturbed=False, fusion=fusion)
         with torch.no_grad():
-            states, _ = module.fuse(
-                module.lower_text_layers(batch),
-                module.encode_regions(module.region_grid(batch), batch),
-                batch,
-            )
+            states = module.fuse(*text_and_regions(module, batch), batch).text
             assert torch.equal(states, module.encode_text(batch))
 
 
-def test_no_picture_or_a_closed_gate_leaves_the_text_unchanged(build, batch):
-    module = build(char_embedding=False)
+@pytest.mark.parametrize("gate", ["per_layer", "once"])
+def test_no_picture_or_closed_gates_leave_the_text_unchanged(build, batch, gate):
+    module = build(char_embedding=False, fusion_layers=2, gate=gate)
     plain = module.bilstm(module.encode_text(batch), batch.attention_mask)
     assert not torch.allclose(encode(module, batch)[:5], plain[:5], atol=1e-4)
     assert torch.equal(encode(module, batch)[5], plain[5])
     assert torch.equal(encode(module, batch_without_views(batch)), plain)
-    nn.init.constant_(module.match.score.bias, -100.0)
+    for bias in score_biases(module):
+        nn.init.constant_(bias, -100.0)
     assert torch.equal(encode(module, batch), plain)
 
 
-def test_gate_is_the_thresholded_score_with_the_gradient_of_the_score(build, batch):
-    module = build()
-    text, regions = (
-        module.lower_text_layers(batch),
-        module.encode_regions(module.region_grid(batch), batch),
-    )
-    with torch.no_grad():  # some scores on either side
-        module.match.score.bias -= module.match(*module.summaries(text, regions, batch))[:5].mean()
-    gate = module.gate(text, regions, batch)
-    scores = module.match(*module.summaries(text, regions, batch)).sigmoid()
-    assert gate.tolist() == [float(score > 0.5) for score in scores[:5]] + [0.0]
-    assert set(gate[:5].tolist()) == {0.0, 1.0}
-    weights = torch.arange(1.0, 7.0)
-    (hard,) = torch.autograd.grad(
-        (gate * weights).sum(), module.match.score.bias, retain_graph=True
-    )
-    (soft,) = torch.autograd.grad((scores * weights)[:5].sum(), module.match.score.bias)
+def test_each_layer_has_its_own_gate(build, batch):
+    module = build(fusion_layers=2)
+    states = encode(module, batch)
+    nn.init.constant_(module.fusions[1].score.bias, -100.0)
+    first_alone = encode(module, batch)
+    nn.init.constant_(module.fusions[0].score.bias, -100.0)
+    neither = encode(module, batch)
+    assert not torch.allclose(states[:5], first_alone[:5], atol=1e-4)
+    assert not torch.allclose(first_alone[:5], neither[:5], atol=1e-4)
+
+
+def test_a_gate_is_the_thresholded_score_with_the_gradient_of_the_score():
+    scores = torch.tensor([-2.0, -1e-3, 0.0, 1e-3, 3.0], requires_grad=True)
+    gate, weights = hard_gate(scores), torch.arange(1.0, 6.0)
+    assert gate.tolist() == [0.0, 0.0, 0.0, 1.0, 1.0]
+    (hard,) = torch.autograd.grad((gate * weights).sum(), scores)
+    (soft,) = torch.autograd.grad((scores.sigmoid() * weights).sum(), scores)
     torch.testing.assert_close(hard, soft)
 
 
-def test_match_loss_compares_each_post_with_its_own_and_the_next_picture(build, batch):
-    module = build()
+@pytest.mark.parametrize("changes", [{"fusion_layers": 2}, {"gate": "once"}, {"fusion": "late"}])
+def test_match_loss_compares_each_post_with_its_own_and_the_next_picture(build, batch, changes):
+    """A mismatched pair is scored like a post whose own picture it is."""
+    module = build(**changes)
     batch = replace(
         batch, view_mask=batch.view_mask & torch.tensor([1, 1, 0, 1, 1, 1]).bool().unsqueeze(1)
     )
-    text, regions = (
-        module.lower_text_layers(batch),
-        module.encode_regions(module.region_grid(batch), batch),
-    )
-    words, pictures = module.summaries(text, regions, batch)
-    rows = [0, 1, 3, 4]
-    losses = []
+    rows, losses = [0, 1, 3, 4], []
     for index, row in enumerate(rows):
         other = rows[(index + 1) % len(rows)]
         for picture, label in ((row, 1.0), (other, 0.0)):
-            probability = (
-                module.match(words[row : row + 1], pictures[picture : picture + 1]).sigmoid().item()
-            )
-            losses.append(-math.log(probability) if label else -math.log(1 - probability) / 2)
-    loss = module.match_loss(text, regions, batch)
-    assert loss.item() == pytest.approx(sum(losses) / (4 + 4 / 2), rel=1e-4)
+            pixels, mask = batch.pixels.clone(), batch.view_mask.clone()
+            pixels[row], mask[row] = batch.pixels[picture], batch.view_mask[picture]
+            pair = replace(batch, pixels=pixels, view_mask=mask)
+            for score in module.fuse(*text_and_regions(module, pair), pair).scores[row]:
+                probability = score.sigmoid().item()
+                losses.append(-math.log(probability) if label else -math.log(1 - probability) / 2)
+    gates = 2 if changes == {"fusion_layers": 2} else 1
+    assert len(losses) == 8 * gates
+    loss = own_match_loss(module, batch)
+    assert loss.item() == pytest.approx(sum(losses) / (gates * (4 + 4 / 2)), rel=1e-4)
 
 
 def test_posts_that_share_a_picture_are_no_mismatch(build, data):
     post = distinct_instances(data.instances["train"], 1)[0]
     module, batch = build(), make_batch(data, [post, post, post])
-    text, regions = (
-        module.lower_text_layers(batch),
-        module.encode_regions(module.region_grid(batch), batch),
-    )
-    scores = module.match(*module.summaries(text, regions, batch))
+    scores = module.match_scores(*text_and_regions(module, batch), batch)
     expected = -scores.sigmoid().log().mean()
-    torch.testing.assert_close(module.match_loss(text, regions, batch), expected)
+    torch.testing.assert_close(own_match_loss(module, batch), expected)
 
 
-def test_match_loss_requires_training_two_pictures_and_a_weight(build, data, batch):
-    module = build().train()
+@pytest.mark.parametrize("gate", ["per_layer", "once"])
+def test_match_loss_requires_training_two_pictures_and_a_weight(build, data, batch, gate):
+    module = build(match_weight=0.1, gate=gate).train()
     losses = module.encode(batch).losses
     assert losses.keys() == {"match"}
     assert losses["match"] > 0
-    assert build(match_weight=0.2).train().encode(batch).losses["match"] > losses["match"]
-    assert build(match_weight=0.0).train().encode(batch).losses == {}
-    assert build().eval().encode(batch).losses == {}
+    doubled = build(match_weight=0.2, gate=gate).train().encode(batch).losses
+    assert doubled["match"] > losses["match"]
+    assert build(gate=gate).train().encode(batch).losses == {}
+    assert build(match_weight=0.1, gate=gate).eval().encode(batch).losses == {}
     single = make_batch(
         data, [data.instances["train"][0], instance_without_views(data.instances["train"][1])]
     )
@@ -291,17 +316,14 @@ def test_match_loss_requires_training_two_pictures_and_a_weight(build, data, bat
 
 
 @pytest.mark.slow
-def test_match_loss_can_be_learnt(build, data):
-    module = build(perturbed=False)
+@pytest.mark.parametrize(("gate", "rate"), [("per_layer", 1e-3), ("once", 3e-3)])
+def test_match_loss_can_be_learnt(build, data, gate, rate):
+    module = build(perturbed=False, gate=gate)
     batch = make_batch(data, distinct_instances(data.instances["train"], 6))
-    optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(module.parameters(), lr=rate)
     losses = []
-    for _ in range(120):
-        text, regions = (
-            module.lower_text_layers(batch),
-            module.encode_regions(module.region_grid(batch), batch),
-        )
-        losses.append(module.match_loss(text, regions, batch))
+    for _ in range(160):
+        losses.append(own_match_loss(module, batch))
         optimizer.zero_grad()
         losses[-1].backward()
         optimizer.step()
@@ -343,22 +365,15 @@ def test_fusion_happens_in_the_last_layers(build, batch, layers):
 
 def test_late_fusion_follows_the_last_layer(build, batch):
     module = build(fusion="late", fusion_layers=2)
-    text, regions = (
-        module.lower_text_layers(batch),
-        module.encode_regions(module.region_grid(batch), batch),
-    )
+    text, regions = text_and_regions(module, batch)
     torch.testing.assert_close(
         build(fusion="late", char_embedding=False).lower_text_layers(batch),
         module.encode_text(batch),
     )
     assert len(module.fusions) == 1
-    masks = (
-        batch.attention_mask,
-        module.region_mask(regions, batch),
-        module.gate(text, regions, batch),
-    )
-    expected, _ = module.fusions[0](text, regions, *masks)
-    torch.testing.assert_close(module.fuse(text, regions, batch)[0], expected)
+    masks = batch.attention_mask, module.region_mask(regions, batch)
+    expected, _, _ = module.fusions[0](text, regions, *masks)
+    torch.testing.assert_close(module.fuse(text, regions, batch).text, expected)
     early = build(fusion="early", fusion_layers=1)
     early.load_state_dict(module.state_dict())
     assert not torch.allclose(encode(early, batch), encode(module, batch), atol=1e-4)
@@ -367,6 +382,7 @@ def test_late_fusion_follows_the_last_layer(build, batch):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
+        ({"gate": "twice"}, "gate is 'twice': expected per_layer or once"),
         ({"fusion": "middle"}, "fusion is 'middle': expected early or late"),
         ({"fusion_layers": 3}, "fusion_layers is 3: expected 1 to 2, the text encoder's layers"),
         ({"fusion_layers": 0}, "fusion_layers is 0: expected 1 to 2"),
@@ -388,7 +404,9 @@ def test_head_and_lstm_train_at_the_head_rate(build):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"fusion": "late"}, {"fusion_layers": 2}], ids=["early", "late", "all"]
+    "changes",
+    [{}, {"fusion": "late"}, {"fusion_layers": 2}, {"gate": "once"}, {"match_weight": 0.1}],
+    ids=["early", "late", "all", "once", "match"],
 )
 def test_every_trainable_parameter_gets_a_gradient(build, batch, changes):
     module = build(**changes)
@@ -396,14 +414,33 @@ def test_every_trainable_parameter_gets_a_gradient(build, batch, changes):
     assert parameters_without_gradient(module) == []
 
 
-def test_bfloat16_autocast(build, batch):
-    module = build()
+def all_gradients(module, batch):
+    """Return all gradients of a training step as one vector."""
+    module.zero_grad()
+    training_loss(module, batch).backward()
+    return torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
+
+
+@pytest.mark.parametrize("gate", ["per_layer", "once"])
+def test_gradient_under_bfloat16_autocast_is_close_to_that_in_float32(build, batch, gate):
+    module = build(gate=gate, fusion_layers=2, match_weight=1.0, dropout=0.0)
+    for part in module.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+    expected = all_gradients(module, batch)
     with torch.autocast("cpu", torch.bfloat16):
-        loss = training_loss(module, batch)
+        gradient = all_gradients(module, batch)
         assert module.encode(batch_without_views(batch)).states.isfinite().all()
-    loss.backward()
-    assert loss.isfinite()
-    assert all(p.grad.isfinite().all() for p in module.parameters() if p.grad is not None)
+    assert torch.cosine_similarity(gradient, expected, dim=0) > 0.999
+
+
+@pytest.mark.parametrize("gate", ["per_layer", "once"])
+def test_gates_are_scored_in_float32_under_bfloat16_autocast(build, batch, gate):
+    module = build(gate=gate)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        scores = module.fuse(*text_and_regions(module, batch), batch).scores
+    assert scores.dtype == torch.float32
+    assert not torch.equal(scores, scores.bfloat16().float())
 
 
 def test_gradient_checkpointing_recomputes_fused_layers(build, batch):
@@ -425,3 +462,30 @@ def test_gradient_checkpointing_recomputes_fused_layers(build, batch):
     ):
         if left.requires_grad:
             torch.testing.assert_close(left.grad, right.grad, msg=name)
+
+
+def test_all_layers_fuse_by_default(build, batch):
+    module = build(fusion_layers=None)
+    assert len(module.fusions) == module.text.config.num_hidden_layers == 2
+    assert not any(name.startswith("match.") for name, _ in module.named_parameters())
+    embedded = module.text.model.embeddings(batch.input_ids, batch.token_type_ids)
+    plain = build(fusion_layers=None, char_embedding=False)
+    torch.testing.assert_close(plain.lower_text_layers(batch), embedded)
+
+
+def test_a_checkpoint_from_before_gates_per_layer_keeps_its_network(
+    build, batch, data, tiny_bert, tmp_path
+):
+    settings = {"gate": "once", "match_weight": 0.1}
+    module, trainer = build(**settings), build_trainer(tmp_path)
+    trainer.strategy.connect(module)
+    file = tmp_path / "old.ckpt"
+    trainer.save_checkpoint(file)
+    content = torch.load(file, weights_only=True)
+    arguments = content["mmie"]["init_args"]
+    for name in ("gate", "match_weight"):
+        del arguments[name]
+    torch.save(content, file)
+    loaded = load_method(file)
+    assert loaded.match_weight == 0.1
+    assert torch.equal(encode(loaded, batch), encode(module, batch))

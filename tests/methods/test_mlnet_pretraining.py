@@ -118,7 +118,7 @@ def test_word_loss_is_the_mean_negative_log_likelihood_of_chosen_pieces(build, b
     generator = seeded()
     chosen = draw(batch.text_mask, module.text_ratio, generator)
     hidden = module.hide_words(batch, chosen, generator)
-    states, _ = module.fuse(module.lower_text_layers(hidden), regions, hidden)
+    states = module.fuse(module.lower_text_layers(hidden), regions, hidden).text
     table, pieces, losses = module.text.model.embeddings.word_embeddings.weight, module.pieces, []
     for post, token in chosen.nonzero().tolist():
         transformed = pieces.norm(torch.nn.functional.gelu(pieces.transform(states[post, token])))
@@ -132,21 +132,70 @@ def test_word_loss_is_the_mean_negative_log_likelihood_of_chosen_pieces(build, b
     assert loss.item() == pytest.approx(sum(losses) / len(losses), rel=1e-4)
 
 
-def test_region_loss_is_the_divergence_from_the_classifier(build, batch):
-    module = build(region_ratio=0.3)
+def hidden_views(module, batch, hidden):
+    """Return normalised views in which the square behind every hidden region is -1 before it."""
+    pixels = batch.pixels.double() / 255
+    _, height, width = module.vision.shapes[-1]
+    size = pixels.shape[-1]
+    for post, region in hidden.nonzero().tolist():
+        view, cell = divmod(region, height * width)
+        row, column = divmod(cell, width)
+        for y in range(row * size // height, (row + 1) * size // height):
+            for x in range(column * size // width, (column + 1) * size // width):
+                pixels[post, view, :, y, x] = -1
+    return ((pixels - module.vision.mean / 255) / (module.vision.std / 255)).float()
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
+def test_pixels_behind_hidden_regions_are_minus_one(build, batch, backbone):
+    module = build(vision_backbone=backbone)
+    grid = module.region_grid(batch)
+    hidden = draw(module.region_mask(grid, batch), 0.3, seeded())
+    masked = module.hide_regions(grid, hidden, batch)
+    views = hidden_views(module, batch, hidden)
+    for post, view in batch.view_mask.nonzero().tolist():
+        (maps,) = module.vision._encode(views[post, view].unsqueeze(0))
+        cells = maps.shape[-1] * maps.shape[-2]
+        expected = maps[0].flatten(1).T
+        rows = masked[post, view * cells : (view + 1) * cells]
+        torch.testing.assert_close(rows, expected, rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(masked, grid, atol=1e-3)
+    nothing = torch.zeros_like(hidden)
+    torch.testing.assert_close(module.hide_regions(grid, nothing, batch), grid)
+
+
+def test_cached_features_are_not_those_of_hidden_pixels(build, batch):
+    module = build()
+    grid = module.region_grid(batch)
+    hidden = draw(module.region_mask(grid, batch), 0.3, seeded())
+    rows = [part.flatten(2) for part in module.encode_images(batch)]
+    cached = replace(batch, features={"vision": torch.cat(rows, dim=2)})
+    torch.testing.assert_close(
+        module.hide_regions(grid, hidden, cached), module.hide_regions(grid, hidden, batch)
+    )
+    assert module.reads_pixels
+    assert not build(mvm_mask="features").reads_pixels
+
+
+@pytest.mark.parametrize("target", ["distribution", "class"])
+def test_region_loss_is_that_of_the_classifier(build, batch, target):
+    module = build(region_ratio=0.3, mvm_mask="features", mvm_target=target)
     text, grid = module.lower_text_layers(batch), module.region_grid(batch)
     loss = module.region_loss(text, grid, batch, seeded())
     per_view = grid.shape[1] // batch.view_mask.shape[1]
     hidden = draw(batch.view_mask.repeat_interleave(per_view, dim=1), 0.3, seeded())
     grid = grid.clone()
     grid[hidden] = -1
-    _, regions = module.fuse(text, module.encode_regions(grid, batch), batch)
+    regions = module.fuse(text, module.encode_regions(grid, batch), batch).regions
     losses = []
     for post, region in hidden.nonzero().tolist():
         picture = (batch.pixels[post, region // per_view] - module.vision.mean) / module.vision.std
-        target = module.classifier.model(picture.unsqueeze(0))[0].softmax(-1)
+        detected = module.classifier.model(picture.unsqueeze(0))[0].softmax(-1)
         predicted = module.objects(regions[post, region]).softmax(-1)
-        losses.append((target * (target / predicted).log()).sum().item())
+        if target == "class":
+            losses.append(-predicted[detected.argmax()].log().item())
+        else:
+            losses.append((detected * (detected / predicted).log()).sum().item())
     assert len(losses) > 5
     assert loss.item() == pytest.approx(sum(losses) / len(losses), rel=1e-3)
 
@@ -159,7 +208,9 @@ def test_losses_of_the_three_tasks(build, batch):
         module.lower_text_layers(batch),
         module.encode_regions(module.region_grid(batch), batch),
     )
-    torch.testing.assert_close(losses["vlm"], module.match_loss(text, regions, batch))
+    scores = module.match_scores(text, regions, batch)
+    grid = module.region_grid(batch)
+    torch.testing.assert_close(losses["vlm"], module.match_loss(text, grid, scores, batch))
     without_views = module.pretraining_losses(batch_without_views(batch), seeded())
     assert without_views["mlm"] > 0
     assert without_views["mvm"] == without_views["vlm"] == 0
@@ -195,11 +246,8 @@ def test_mlnet_copies_all_but_its_head_and_lstm(build, data, batch, tiny_bert, t
     line = initialise_from(method, tmp_path / "pretrained.ckpt")
     new = line.partition("new: ")[2].partition("; left in")[0]
     assert {part.split(".")[0] for part in new.split(", ")} == {"bilstm", "head"}
-    states, _ = method.fuse(
-        method.lower_text_layers(batch),
-        method.encode_regions(method.region_grid(batch), batch),
-        batch,
-    )
+    regions = method.encode_regions(method.region_grid(batch), batch)
+    states = method.fuse(method.lower_text_layers(batch), regions, batch).text
     assert torch.equal(states, module.encode(batch).states)
 
 
@@ -246,6 +294,8 @@ def test_prediction_raises(build, batch):
     [
         ({"text_ratio": 0.0}, "text_ratio 0.0 and region_ratio 0.15 must be above 0, at most 1"),
         ({"region_ratio": 1.5}, "region_ratio 1.5 must be above 0"),
+        ({"mvm_mask": "boxes"}, "mvm_mask is 'boxes': expected pixels or features"),
+        ({"mvm_target": "box"}, "mvm_target is 'box': expected distribution or class"),
     ],
 )
 def test_invalid_arguments_raise(build, wrong, message):
@@ -279,3 +329,28 @@ def test_pretraining_then_fine_tuning_from_the_command_line(demo_root, tmp_path,
     refused = run("test", *tiny_options("mlnet_pretrain", demo_root, first))
     assert refused.status == 1
     assert "fine-tune MLNet from its checkpoint" in refused.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("changes", [{}, {"mvm_mask": "features", "gate": "once"}])
+def test_gradient_under_bfloat16_autocast_is_close_to_that_in_float32(build, batch, changes):
+    module = build(fusion_layers=2, region_ratio=0.5, **changes)
+    gradients = []
+    for use_bfloat16 in (False, True):
+        module.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=use_bfloat16):
+            losses = module.pretraining_losses(batch, seeded())
+        assert all(loss.dtype == torch.float32 for loss in losses.values())
+        sum(losses.values()).backward()
+        parts = [p.grad.flatten() for p in module.parameters() if p.grad is not None]
+        gradients.append(torch.cat(parts))
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.999
+
+
+def test_a_checkpoint_from_before_masked_pixels_masks_features():
+    weights = {"match.score.weight": torch.zeros(1, 8)}
+    upgraded = MLNetPretraining.upgrade_init_args({"text_ratio": 0.2}, weights)
+    assert upgraded["mvm_mask"] == "features"
+    assert (upgraded["gate"], upgraded["text_ratio"]) == ("once", 0.2)
+    new = {"gate": "once"}
+    assert MLNetPretraining.upgrade_init_args(new, weights) == new
+    assert MLNetPretraining.upgrade_init_args({}, {}) == {}

@@ -39,7 +39,7 @@ _KNOWN_VALUES = frozenset(
 """Values that have a table or diagram of their own, or none on purpose."""
 _NUMBER_TITLES = {
     "relevance": "relevance of the picture, β",
-    "match": "match of text and picture (the picture is used above 0.5)",
+    "match": "match of text and picture (a gate opens above 0.5)",
 }
 
 

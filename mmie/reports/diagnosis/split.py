@@ -184,7 +184,7 @@ def _match_histogram(
         of_pictures = [score for score in scores if score > 0]
         if of_pictures:
             series[name] = of_pictures
-    caption = "Match of text and picture (the picture is used above 0.5)"
+    caption = "Match of text and picture (a gate opens above 0.5)"
     return histogram(caption, series, 0, 1)
 
 

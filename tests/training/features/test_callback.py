@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers.command import run, succeed, tiny_options
+from helpers.fits import fit_result
 from helpers.methods import build_data, build_module, build_trainer, copy_state, equal_states
 from lightning.pytorch import Callback
 
@@ -86,7 +87,7 @@ def test_a_frozen_backbone_sees_every_distinct_picture_once(fit, tmp_path, demo_
 
 
 @pytest.mark.parametrize(
-    ("method", "arguments"), [(HVPNet, TINY), (MLNetPretraining, {**TINY, "fusion_layers": 1})]
+    ("method", "arguments"), [(HVPNet, TINY), (MLNetPretraining, {**TINY, "mvm_mask": "features"})]
 )
 def test_cached_features_equal_computed_ones_within_their_precision(
     fit, tmp_path, method, arguments
@@ -204,6 +205,22 @@ def test_first_passes_with_other_limits_of_tokens_share_a_folder(
         module, recorder = fit(RAP, tmp_path / "cache", **settings)
         widths = {batch.features["first_pass"].shape[1] for batch in recorder.batches}
         assert widths == {max_tokens * module.text.hidden_size}
+
+
+@pytest.mark.parametrize("method", ["hvpnet", "mlnet", "mlnet_pretrain"])
+def test_a_fit_that_fills_the_cache_equals_one_that_finds_it_filled(demo_root, tmp_path, method):
+    """Weights, moments, scores and log are equal bit for bit, dropout included."""
+    cache = f"--feature_store={tmp_path / 'cache'}"
+    results, computed = [], []
+    for name in ("cold", "warm"):
+        options = tiny_options(method, demo_root, tmp_path / name)
+        outcome = succeed(
+            "fit", *options, cache, "--trainer.max_epochs=2", "--data.train_fraction=0.5"
+        )
+        computed.append("computing vision-" in outcome.err)
+        results.append(fit_result(tmp_path / name))
+    assert computed == [True, False]
+    assert results[0] == results[1]
 
 
 def test_features_can_be_computed_ahead_of_a_fit(demo_root, tmp_path, forbid_decoding):
