@@ -190,7 +190,7 @@ class HVPNet(MultimodalModule):
 
         ======= ============================== =====================================================
         gates   (batch, layers, views, scales) weight of every scale; they sum to 1, and are 0 on
-                                               masked views
+                                               masked views, which blank crops are not
         ======= ============================== =====================================================
         """
         if self.visual_prefix is None:
