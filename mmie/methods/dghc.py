@@ -60,12 +60,12 @@ Different from the paper:
 - A view that is absent is masked, in the mean of Equation 7 and the softmax of Equation 8 too. An
   absent global picture counts as v_i = 0.
 - Equation 16 is a sum of log p without a minus. Here it is the mean of -log p over the posts.
-- In training the three crops are drawn at random in every epoch (``random_crops: true``), from all
-  crops in the index, or once if a frozen tower's features are cached. In evaluation they are the
-  first three of the index.
+- The paper selects three crops at random, and does not say when. In training they are drawn anew in
+  every epoch from all crops of the index (``data.random_crops: true``). In evaluation they are the
+  first three, since the index holds the best first.
 - BIO tags of the corpora are converted to BIOES, and the CRF rules out impossible transitions.
-- The paper has one learning rate, 3e-5. Here the head has its own (1e-2 for entities, 1e-3 for
-  relations).
+- The paper gives one learning rate, 3e-5, although its algorithm names a rate each for BERT, CLIP
+  and CRF. Here the head has its own (1e-2 for entities, 1e-3 for relations).
 - The optimiser is AdamW, with weight decay 0.01 on everything but biases, norms and embeddings, and
   the rates fall linearly to 0 after the warm-up. The paper names neither.
 - Pictures are resized at the short side and cut at the centre. The paper does not say how.
