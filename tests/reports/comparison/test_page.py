@@ -33,10 +33,10 @@ def hostile_summary(tmp_path):
         prediction_line("2", gold, gold, words),
     ]
     shuffled = {"test_shuffled": {"test/f1": 0.25}}
-    return summary_of(
-        write_run(tmp_path / "a", good, text_lr=HOSTILE),
-        write_run(tmp_path / "b", bad, text_lr=0.2, sections=shuffled),
-    )
+    first = write_run(tmp_path / "a", good, text_lr=HOSTILE)
+    test = json.loads((first / "metrics.json").read_text())["test"]
+    change_metrics(first, test={**test, "corpus_note": f"note{HOSTILE}"})
+    return summary_of(first, write_run(tmp_path / "b", bad, text_lr=0.2, sections=shuffled))
 
 
 def test_the_page_is_well_formed_and_loads_nothing(hostile_summary):
@@ -58,7 +58,13 @@ def test_every_text_from_data_is_escaped(hostile_summary):
     page = ParsedPage(to_html([hostile_summary], ["untested<b>"]))
     assert page.tags.count("script") == 1
     shown = "".join(page.text)
-    for text in (f"id{HOSTILE}", f"PER{HOSTILE}", f"text_lr={HOSTILE}", "untested<b>"):
+    for text in (
+        f"id{HOSTILE}",
+        f"PER{HOSTILE}",
+        f"text_lr={HOSTILE}",
+        f"note{HOSTILE}",
+        "untested<b>",
+    ):
         assert text in shown
 
 
