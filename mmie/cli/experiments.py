@@ -10,14 +10,14 @@ from rich.console import Console
 
 from mmie.cli.lightning import build_parts
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
-from mmie.cli.study import CONFIGS_HELP, JOBS_HELP, SEEDS_HELP
+from mmie.cli.study import CONFIGS_HELP, JOBS_HELP, SEEDS_HELP, print_outcome
 from mmie.experiments.benchmark import Benchmark, run_benchmark, trainer_settings
 from mmie.experiments.benchmark_process import config_name, replace_config, run_in_process
 from mmie.experiments.benchmark_table import render_benchmarks
-from mmie.experiments.job_runner import COMMAND, RunOutcome
+from mmie.experiments.job_runner import COMMAND
 from mmie.experiments.scripts import sweep_options, write_scripts
 from mmie.experiments.sweep import SweepJob, plan_sweep
-from mmie.experiments.sweep_runner import describe_outcome, run_sweep
+from mmie.experiments.sweep_runner import run_sweep
 
 
 def sweep_command(arguments: Sequence[str]) -> None:
@@ -37,7 +37,7 @@ def sweep_command(arguments: Sequence[str]) -> None:
         _write_scripts(settings, jobs)
         return
     chosen = jobs if settings.only is None else [jobs[settings.only]]
-    run_sweep(chosen, settings.jobs, settings.test_pictures, report=_print_outcome)
+    run_sweep(chosen, settings.jobs, settings.test_pictures, report=print_outcome)
     print(settings.out)
 
 
@@ -47,11 +47,6 @@ def _write_scripts(settings: Namespace, jobs: Sequence[SweepJob]) -> None:
     scripts = {"slurm": settings.slurm, "wandb": settings.wandb_sweep}
     with usage_errors():  # a file that cannot be written
         print(write_scripts(command, len(jobs), settings.jobs, settings.out, **scripts))
-
-
-def _print_outcome(outcome: RunOutcome) -> None:
-    """Print the outcome of a job at once."""
-    print(describe_outcome(outcome), flush=True)
 
 
 def _sweep_parser() -> OneLineParser:

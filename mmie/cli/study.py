@@ -8,6 +8,7 @@ from jsonargparse.typing import PositiveInt
 from rich.console import Console
 
 from mmie.cli.parsing import OneLineParser, usage_errors
+from mmie.experiments.job_runner import RunOutcome
 from mmie.experiments.studies import (
     FRACTIONS,
     plan_cross_domain,
@@ -64,11 +65,7 @@ def study_command(arguments: Sequence[str]) -> None:
     if chosen.dry_run:
         print(describe_plan(jobs))
         return
-    run_sweep(
-        jobs,
-        chosen.jobs,
-        report=lambda outcome: print(describe_outcome(outcome), flush=True),
-    )
+    run_sweep(jobs, chosen.jobs, report=print_outcome)
     sources: dict[Path, Path | None] = {}
     values = {}
     for job in jobs:
@@ -81,6 +78,11 @@ def study_command(arguments: Sequence[str]) -> None:
     Console().print(study_table(study))
     with usage_errors():  # a folder that cannot be written
         print("\n".join(map(str, write_study(study, chosen.out))))
+
+
+def print_outcome(outcome: RunOutcome) -> None:
+    """Print the outcome of a job at once."""
+    print(describe_outcome(outcome), flush=True)
 
 
 def _plan_study(kind: str, settings: Namespace) -> list[SweepJob]:

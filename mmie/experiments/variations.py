@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from mmie.experiments.sweep import Setting, SweepError, SweepJob, plan_sweep, split_setting
-from mmie.methods.papers import CORPORA, Ablation, Paper, Settings
+from mmie.methods.papers import CORPORA, Paper, Settings
 from mmie.runs.folder import BEST
 
 FULL = "full"
@@ -117,7 +117,9 @@ def vary_ablations(
     """
     variations = [Variation(FULL, "full method", is_pretrained=is_pretrained)]
     for row in paper.ablations:
-        if not row.varies and _is_for_task(row, paper, base.task):
+        tasks = {CORPORA[corpus] for corpus in row.scores}
+        is_of_other_task = bool(tasks) and base.task in paper.tasks and base.task not in tasks
+        if not row.varies and not is_of_other_task:
             settings = _to_options(row.settings)
             name, label = _slug(row.name), f"{row.name} ({row.table})"
             variations.append(Variation(name, label, settings, is_pretrained=is_pretrained))
@@ -301,12 +303,6 @@ def _crop_label(count: int) -> str:
     if count == 0:
         return "no crops"
     return "1 crop" if count == 1 else f"{count} crops"
-
-
-def _is_for_task(row: Ablation, paper: Paper, task: str) -> bool:
-    """Tell whether a row of an ablation table is one of a task, if the paper reports the task."""
-    tasks = {CORPORA[corpus] for corpus in row.scores}
-    return not tasks or task in tasks or task not in paper.tasks
 
 
 def _to_options(settings: Settings) -> tuple[Setting, ...]:
