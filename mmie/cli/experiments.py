@@ -1,4 +1,4 @@
-"""``mmie sweep``, ``mmie study`` and ``mmie benchmark``."""
+"""``mmie sweep`` and ``mmie benchmark``."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,30 +10,14 @@ from rich.console import Console
 
 from mmie.cli.lightning import build_parts
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
+from mmie.cli.study import CONFIGS_HELP, JOBS_HELP, SEEDS_HELP, print_outcome
 from mmie.experiments.benchmark import Benchmark, run_benchmark, trainer_settings
 from mmie.experiments.benchmark_process import config_name, replace_config, run_in_process
 from mmie.experiments.benchmark_table import render_benchmarks
-from mmie.experiments.job_runner import COMMAND, RunOutcome
+from mmie.experiments.job_runner import COMMAND
 from mmie.experiments.scripts import sweep_options, write_scripts
-from mmie.experiments.studies import (
-    FRACTIONS,
-    plan_cross_domain,
-    plan_cross_task,
-    plan_low_resource,
-)
 from mmie.experiments.sweep import SweepJob, plan_sweep
-from mmie.experiments.sweep_runner import describe_outcome, run_sweep
-from mmie.reports.study.page import study_table, write_study
-from mmie.reports.study.study import summarise_study
-
-STUDIES = {
-    "low-resource": "with shares of the training instances",
-    "cross-task": "each task from the other's weights",
-    "cross-domain": "each corpus's weights on the other corpus",
-}
-_CONFIGS_HELP = "Configurations or globs; in a.yaml+b.yaml the second overrides the first."
-_SEEDS_HELP = "Number of seeds, or the seeds separated by commas."
-_JOBS_HELP = "Runs at a time, which share the cores."
+from mmie.experiments.sweep_runner import run_sweep
 
 
 def sweep_command(arguments: Sequence[str]) -> None:
@@ -53,7 +37,7 @@ def sweep_command(arguments: Sequence[str]) -> None:
         _write_scripts(settings, jobs)
         return
     chosen = jobs if settings.only is None else [jobs[settings.only]]
-    run_sweep(chosen, settings.jobs, settings.test_pictures, report=_print_outcome)
+    run_sweep(chosen, settings.jobs, settings.test_pictures, report=print_outcome)
     print(settings.out)
 
 
@@ -65,18 +49,13 @@ def _write_scripts(settings: Namespace, jobs: Sequence[SweepJob]) -> None:
         print(write_scripts(command, len(jobs), settings.jobs, settings.out, **scripts))
 
 
-def _print_outcome(outcome: RunOutcome) -> None:
-    """Print the outcome of a job at once."""
-    print(describe_outcome(outcome), flush=True)
-
-
 def _sweep_parser() -> OneLineParser:
     """Build the parser of ``mmie sweep``."""
     parser = OneLineParser(
         prog="mmie sweep", description="Fit and test many runs; finished runs are not run again."
     )
-    parser.add_argument("configs", nargs="+", help=_CONFIGS_HELP)
-    parser.add_argument("--seeds", type=str, default="5", help=_SEEDS_HELP)
+    parser.add_argument("configs", nargs="+", help=CONFIGS_HELP)
+    parser.add_argument("--seeds", type=str, default="5", help=SEEDS_HELP)
     parser.add_argument(
         "--set",
         action="append",
@@ -84,7 +63,7 @@ def _sweep_parser() -> OneLineParser:
         help="key=value, or key=a,b for a run with each value.",
     )
     parser.add_argument("--out", type=Path, required=True, help="Folder of the run folders.")
-    parser.add_argument("--jobs", type=PositiveInt, default=1, help=_JOBS_HELP)
+    parser.add_argument("--jobs", type=PositiveInt, default=1, help=JOBS_HELP)
     parser.add_argument(
         "--test-pictures",
         action="store_true",
@@ -102,69 +81,6 @@ def _sweep_parser() -> OneLineParser:
     parser.add_argument(
         "--slurm", type=Path | None, default=None, help="Write a SLURM array script; run nothing."
     )
-    return parser
-
-
-def study_command(arguments: Sequence[str]) -> None:
-    """Run ``mmie study low-resource``, ``cross-task`` or ``cross-domain``.
-
-    Raises:
-        UsageError: An option is wrong, or the folder of the report cannot be written.
-        SweepError: The study is not valid, or runs failed.
-    """
-    settings = _study_parser().parse_args(list(arguments))
-    kind, chosen = settings.subcommand, settings[settings.subcommand]
-    jobs = _plan_study(kind, chosen)
-    run_sweep(jobs, chosen.jobs, report=_print_outcome)
-    sources = {job.folder: job.after[0].folder if job.after else None for job in jobs}
-    study = summarise_study(kind, sources)
-    Console().print(study_table(study))
-    with usage_errors():  # a folder that cannot be written
-        print("\n".join(map(str, write_study(study, chosen.out))))
-
-
-def _plan_study(kind: str, settings: Namespace) -> list[SweepJob]:
-    """Plan the runs of a study."""
-    if kind == "low-resource":
-        return plan_low_resource(
-            settings.configs, settings.fractions, settings.set, settings.seeds, settings.out
-        )
-    plan_study = plan_cross_task if kind == "cross-task" else plan_cross_domain
-    return plan_study(settings.first, settings.second, settings.set, settings.seeds, settings.out)
-
-
-def _study_parser() -> OneLineParser:
-    """Build the parser of ``mmie study``."""
-    parser = OneLineParser(
-        prog="mmie study", description="Run a study of the papers, and draw its figure."
-    )
-    commands = parser.add_subcommands()
-    for name, purpose in STUDIES.items():
-        commands.add_subcommand(name, _kind_parser(name, purpose), help=purpose)
-    return parser
-
-
-def _kind_parser(name: str, purpose: str) -> OneLineParser:
-    """Build the parser of one kind of study."""
-    parser = OneLineParser(description=f"Fit and test: {purpose}. Finished runs are not run again.")
-    if name == "low-resource":
-        parser.add_argument("configs", nargs="+", help=_CONFIGS_HELP)
-        parser.add_argument(
-            "--fractions", type=str, default=FRACTIONS, help="Shares of the training instances."
-        )
-    else:
-        parser.add_argument(
-            "first",
-            type=str,
-            help="A configuration; in a.yaml+b.yaml the second file overrides the first.",
-        )
-        parser.add_argument("second", type=str, help="The other configuration.")
-    parser.add_argument("--seeds", type=str, default="3", help=_SEEDS_HELP)
-    parser.add_argument("--set", action="append", default=[], help="key=value, for all runs.")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="Folder of the run folders and the report."
-    )
-    parser.add_argument("--jobs", type=PositiveInt, default=1, help=_JOBS_HELP)
     return parser
 
 

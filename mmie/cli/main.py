@@ -41,8 +41,8 @@ COMMANDS = {
         "fit and test many runs: configurations, settings and seeds",
     ),
     "study": Command(
-        "mmie.cli.experiments:study_command",
-        "low resource, cross-task or cross-domain, with the papers' figure",
+        "mmie.cli.study:study_command",
+        "ablations, pretraining, low resource, cross-task and further studies of the papers",
     ),
     "compare": Command(
         "mmie.cli.reports:compare_command", "compare the test scores of runs and write a report"

@@ -10,4 +10,5 @@ __all__ = [
     "studies",
     "sweep",
     "sweep_runner",
+    "variations",
 ]

@@ -98,6 +98,8 @@ class JobRunner:
 
         A method that was fitted without pictures is not tested with others.
         """
+        if not job.tests:
+            return {}
         tests: dict[str, list[str]] = {"test": []}
         config = _read_config(job if job.fits else job.after[0])
         fitted_pictures = config["data"].get("pictures", "right")

@@ -41,6 +41,9 @@ class SweepJob:
         after: Jobs whose result it needs; it starts when they are fitted and tested.
         fits: Whether it fits; if not, it tests the checkpoint of the first of ``after`` on the
             corpus of the last.
+        tests: Whether it is tested. A pretraining predicts nothing.
+        label: Value of what a study varies, in words.
+        value: The same as a number, if it is one.
     """
 
     folder: Path
@@ -49,6 +52,9 @@ class SweepJob:
     seed: int
     after: tuple["SweepJob", ...] = ()
     fits: bool = True
+    tests: bool = True
+    label: str = ""
+    value: float | None = None
 
     @property
     def fit_options(self) -> list[str]:

@@ -1,12 +1,14 @@
 """Parallel run of the jobs of a sweep that are not finished yet."""
 
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from mmie.experiments.job_runner import COMMAND, LOG, JobRunner, RunOutcome, check_folder
 from mmie.experiments.sweep import SweepError, SweepJob
+from mmie.runs.folder import BEST, CONFIG
 from mmie.runs.metrics import read_metrics
 
 _NOT_STARTED = "a run that it needs"
@@ -60,10 +62,26 @@ def describe_outcome(outcome: RunOutcome) -> str:
     if outcome.failed:
         return f"{folder}: {outcome.failed} failed, see {folder / LOG}"
     line = f"{folder}: {', '.join(outcome.steps) or 'was finished'}"
-    f1 = read_metrics(folder)["test"].get("test/f1")
+    f1 = read_metrics(folder).get("test", {}).get("test/f1")
     if f1 is not None:
         line += f", test F1 {100 * f1:.2f}"
     return line
+
+
+def describe_plan(jobs: Sequence[SweepJob]) -> str:
+    """List the commands that jobs would run, a line each, with what a study varies behind it."""
+    lines = []
+    for job in jobs:
+        if job.fits:
+            line = f"mmie fit {shlex.join(job.fit_options)}"
+        else:
+            checkpoint = job.after[0].folder / BEST
+            corpus = job.after[-1].folder / CONFIG
+            line = (
+                f"mmie test --ckpt_path={checkpoint} --run_dir={job.folder}  # corpus of {corpus}"
+            )
+        lines.append(f"{line}  # {job.label}" if job.label else line)
+    return "\n".join(lines)
 
 
 def _submit(

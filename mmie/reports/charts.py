@@ -114,18 +114,30 @@ def share_curves(curves: Mapping[str, Mapping[float, SeedScores]], name: str) ->
     """
     shares = sorted(set().union(*curves.values()))
     with _figure(name, "share of the training instances", "test F1") as (figure, axes):
-        for index, (system, curve) in enumerate(curves.items()):
-            points = [_band_point(share, curve[share].values) for share in sorted(curve)]
-            colour = _draw_line(axes, index, system, points)
-            for share, scores in curve.items():
-                if scores.published is not None:
-                    label = _plain_label(f"{system}, published")
-                    style = {"color": colour, "markerfacecolor": "none", "label": label}
-                    axes.plot([share], [scores.published], "D", **style)
+        _draw_curves(axes, curves)
         # The papers' shares have about equal distances on a logarithmic axis.
         axes.set_xscale("log")
         axes.set_xticks(shares, [f"{100 * share:g} %" for share in shares])
         axes.set_xticks([], minor=True)
+        _add_grid_and_legend(axes)
+        return inline_svg(figure, name)
+
+
+def value_curves(curves: Mapping[str, Mapping[float, SeedScores]], label: str, name: str) -> str:
+    """Draw F1 by the value of one setting: a line for each system, with a band over its seeds.
+
+    Args:
+        curves: Scores of each system by value.
+        label: Name of the setting.
+        name: Prefix of the ids in this chart.
+
+    Returns:
+        An ``<svg>`` element.
+    """
+    values = sorted(set().union(*curves.values()))
+    with _figure(name, label, "test F1") as (figure, axes):
+        _draw_curves(axes, curves)
+        axes.set_xticks(values, [f"{value:g}" for value in values])
         _add_grid_and_legend(axes)
         return inline_svg(figure, name)
 
@@ -186,6 +198,18 @@ def _figure(name: str, xlabel: str, ylabel: str) -> Iterator[tuple[Any, Any]]:
 def _band_point(x: float, scores: Sequence[float]) -> BandPoint:
     """Compute mean, lowest and highest score at one position."""
     return BandPoint(x, fmean(scores), min(scores), max(scores))
+
+
+def _draw_curves(axes: Any, curves: Mapping[str, Mapping[float, SeedScores]]) -> None:
+    """Draw a line with its band for each system, and a diamond for each published score."""
+    for index, (system, curve) in enumerate(curves.items()):
+        points = [_band_point(x, curve[x].values) for x in sorted(curve)]
+        colour = _draw_line(axes, index, system, points)
+        for x, scores in curve.items():
+            if scores.published is not None:
+                label = _plain_label(f"{system}, published")
+                style = {"color": colour, "markerfacecolor": "none", "label": label}
+                axes.plot([x], [scores.published], "D", **style)
 
 
 def _draw_line(axes: Any, index: int, label: str, points: Sequence[BandPoint]) -> str:

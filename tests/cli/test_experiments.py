@@ -1,4 +1,4 @@
-"""`mmie sweep`, `mmie study` and `mmie benchmark`."""
+"""`mmie sweep` and `mmie benchmark`."""
 
 import json
 from dataclasses import replace
@@ -64,33 +64,6 @@ def test_a_run_is_swept_and_continued_after_an_interruption(demo_root, tmp_path)
     outcome = run(*line, "--only=2")
     assert outcome.status == 2
     assert "from 0 to 1" in outcome.err
-
-
-def test_a_cross_task_study_is_run_and_reported(demo_root, tmp_path):
-    config = small_config(demo_root)
-    for task in ("ner", "re"):
-        config["data"]["task"] = task
-        (tmp_path / f"{task}.yaml").write_text(yaml.safe_dump(config))
-    out = tmp_path / "out"
-    output = succeed(
-        "study",
-        "cross-task",
-        tmp_path / "ner.yaml",
-        tmp_path / "re.yaml",
-        "--seeds=1",
-        "--jobs=2",
-        f"--out={out}",
-    ).out
-    assert output.splitlines()[-3:] == [
-        str(out / f"study.{kind}") for kind in ("html", "md", "json")
-    ]
-    rows = json.loads((out / "study.json").read_text())["rows"]
-    assert [row["setting"] for row in rows] == ["own weights", "weights from JsonlCorpus"] * 2
-    log = (out / "re_from_ner" / "seed_1234" / "sweep.log").read_text()
-    assert f"init_from {out / 'ner' / 'seed_1234' / 'best.ckpt'}: took over" in log
-    refused = run("study", "low-resource", tmp_path / "ner.yaml", f"--out={out}", "--fractions=2")
-    assert refused.status == 1
-    assert "fractions is '2'" in refused.err
 
 
 def test_two_configurations_are_measured_in_processes_of_their_own(monkeypatch):

@@ -1,3 +1,3 @@
-"""Results of the papers' studies: low resource, cross-task and cross-domain."""
+"""Results of the papers' studies: shares, tasks and corpora, and variations of a method."""
 
 __all__ = ["page", "points", "study"]

@@ -9,7 +9,13 @@ from typing import NamedTuple
 from markupsafe import Markup
 from rich.table import Table
 
-from mmie.reports.charts import SeedScores, can_draw, grouped_bars, share_curves
+from mmie.reports.charts import (
+    SeedScores,
+    can_draw,
+    grouped_bars,
+    share_curves,
+    value_curves,
+)
 from mmie.reports.rendering import (
     html_environment,
     p_value,
@@ -73,6 +79,31 @@ TEXTS: Mapping[StudyKind, StudyTexts] = {
         setting="Training",
         reference="training on the corpus of the test",
     ),
+    "ablations": StudyTexts(
+        title="What does each part of the method contribute?",
+        lead="Each run lacks a part of the method, as a row of the paper's ablation table.",
+        setting="Row",
+        reference="the full method",
+    ),
+    "pretraining": StudyTexts(
+        title="Does pretraining help?",
+        lead="The method was trained from pretrained and from random vision weights, and with and "
+        "without its own pretraining if it has one.",
+        setting="Start",
+        reference="the pretrained method",
+    ),
+    "sweep-figure": StudyTexts(
+        title="How does one number of the method change its score?",
+        lead="Each run has another value of one setting.",
+        setting="Value",
+        reference="the value of the configuration",
+    ),
+    "crops": StudyTexts(
+        title="Which crops help?",
+        lead="Each run reads another number of crops, or crops of another detector.",
+        setting="Crops",
+        reference="the crops of the configuration",
+    ),
 }
 
 
@@ -80,7 +111,8 @@ def study_table(study: Study) -> Table:
     """Build a table with a row for each point, without precision and recall."""
     texts = TEXTS[study.kind]
     table = Table(title=texts.title)
-    names = ("corpus", "method", texts.setting.lower(), "F1", "difference", "p", "published")
+    measured_names = ("corpus", "method", texts.setting.lower(), "F1", "difference", "p")
+    names = (*measured_names, "published", "published difference")
     for name in names:
         table.add_column(name, overflow="fold")
     for row in study.rows:
@@ -91,7 +123,8 @@ def study_table(study: Study) -> Table:
         if row.published is not None:
             published = f"{row.published:.2f}"
         f1 = percent(row.scores["f1"])
-        table.add_row(row.tested, row.system, row.setting, f1, difference, p, published)
+        measured = (row.tested, row.system, row.setting, f1, difference, p)
+        table.add_row(*measured, published, signed(row.published_difference))
     return table
 
 
@@ -131,6 +164,9 @@ def _sections(study: Study) -> list[StudySection]:
     by_corpus: dict[str, list[StudyRow]] = {}
     for row in study.rows:
         by_corpus.setdefault(row.tested, []).append(row)
+    if study.kind == "sweep-figure":
+        figure = _draw_values(study.rows) if can_draw() else None
+        return [StudySection(" and ".join(by_corpus), study.rows, figure)]
     if study.kind != "low-resource":
         figure = _draw_bars(by_corpus) if can_draw() else None
         return [StudySection(" and ".join(by_corpus), study.rows, figure)]
@@ -155,6 +191,16 @@ def _draw_shares(rows: Sequence[StudyRow], name: str) -> Markup:
     for row in rows:
         curves.setdefault(row.system, {})[row.share] = _seed_scores(row)
     return Markup(share_curves(curves, name))
+
+
+def _draw_values(rows: Sequence[StudyRow]) -> Markup:
+    """Draw a line over the values of a sweep for each system."""
+    curves: dict[str, dict[float, SeedScores]] = {}
+    for row in rows:
+        if row.value is not None:
+            curves.setdefault(row.system, {})[row.value] = _seed_scores(row)
+    setting = rows[0].setting.partition(" = ")[0]
+    return Markup(value_curves(curves, setting, "values"))
 
 
 def _seed_scores(row: StudyRow) -> SeedScores:

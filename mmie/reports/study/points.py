@@ -5,12 +5,32 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mmie.reports.rendering import TASK_NAMES
 from mmie.runs import Run, read_run
 
-StudyKind = Literal["low-resource", "cross-task", "cross-domain"]
+StudyKind = Literal[
+    "low-resource",
+    "cross-task",
+    "cross-domain",
+    "ablations",
+    "pretraining",
+    "sweep-figure",
+    "crops",
+]
+
+
+class StudySetting(NamedTuple):
+    """Value of what a study of one configuration varies.
+
+    Attributes:
+        label: The value in words.
+        value: The value as a number, if it is one.
+    """
+
+    label: str
+    value: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +44,7 @@ class StudyPoint:
         system: Name of the method, with its folder if the study has several configurations of it.
         setting: Value of what the study varies, in words.
         share: Share of the training instances, 0 to 1.
+        value: Value of what the study varies, if it is a number other than the share.
     """
 
     runs: tuple[Run, ...]
@@ -32,15 +53,21 @@ class StudyPoint:
     system: str
     setting: str
     share: float
+    value: float | None = None
 
 
-def build_points(kind: StudyKind, sources: Mapping[Path, Path | None]) -> list[StudyPoint]:
+def build_points(
+    kind: StudyKind,
+    sources: Mapping[Path, Path | None],
+    settings: Mapping[Path, StudySetting] | None = None,
+) -> list[StudyPoint]:
     """Read the runs of a study and group them into points.
 
     Args:
         kind: Kind of the study.
         sources: Folder of each run, with that of the run that it started from or tested. Runs that
             differ in their seeds alone have the same parent folder.
+        settings: Value of each run, in studies of one configuration.
 
     Returns:
         The points; those of one corpus, and in low resource of one system, stand together.
@@ -57,7 +84,13 @@ def build_points(kind: StudyKind, sources: Mapping[Path, Path | None]) -> list[S
     for folders in folders_by_parent.values():
         source_folder = sources[folders[0]]
         source = None if source_folder is None else runs[source_folder]
-        points.append(_build_point(kind, [runs[folder] for folder in folders], source, labels))
+        point = _build_point(kind, [runs[folder] for folder in folders], source, labels)
+        if settings is not None:
+            label, value = settings[folders[0]]
+            # crops of other detectors lie in another root of the same corpus
+            tested = f"{point.runs[0].corpus}, {TASK_NAMES[point.runs[0].task]}"
+            point = replace(point, tested=tested, setting=label, value=value)
+        points.append(point)
     if kind == "low-resource":
         points = [_distinguish_system(point, points) for point in points]
     return _group_lines(kind, points)
@@ -69,7 +102,8 @@ def find_reference(
     """Find the point that another is compared with, None for the reference itself.
 
     The reference is the largest share of the same system (low resource), or the first point on the
-    same test corpus whose runs are on their own (cross-task, cross-domain).
+    same test corpus whose runs are on their own (cross-task, cross-domain), which is the
+    configuration itself in studies of one configuration.
     """
     candidates = []
     for other in points:

@@ -1,6 +1,7 @@
 """Results of a study as plain data, with the results that papers report.
 
-A study is one of the papers' experiments over many runs: low resource, cross-task or cross-domain.
+A study is one of the papers' experiments over many runs: low resource, cross-task, cross-domain, or
+one that varies a configuration (ablations, pretraining, a number, crops).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,13 @@ from mmie.reports.significance import (
     compare_systems,
 )
 from mmie.reports.statistics import MeanAndDeviation, scores_of_runs
-from mmie.reports.study.points import StudyKind, StudyPoint, build_points, find_reference
+from mmie.reports.study.points import (
+    StudyKind,
+    StudyPoint,
+    StudySetting,
+    build_points,
+    find_reference,
+)
 from mmie.runs import read_predictions
 
 
@@ -34,9 +41,12 @@ class StudyRow:
         scores: Precision, recall and F1 over the seeds, 0 to 1.
         published: F1 that the method's paper reports for this setting, in percent; None if there is
             none.
-        against: F1 of this row minus that of its reference: the largest share, own weights, or
-            training on the corpus of the test. None for the reference itself, or without
-            predictions.
+        against: F1 of this row minus that of its reference: the largest share, own weights,
+            training on the corpus of the test, or the configuration itself. None for the reference
+            itself, or without predictions.
+        value: Value of what the study varies, if it is a number other than the share.
+        published_difference: Published F1 of this row minus that of its reference, in points. None
+            if one of them is not published.
     """
 
     tested: str
@@ -48,6 +58,8 @@ class StudyRow:
     scores: dict[str, MeanAndDeviation]
     published: float | None
     against: Difference | None
+    value: float | None = None
+    published_difference: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +98,10 @@ class Study:
 
 
 def summarise_study(
-    kind: StudyKind, sources: Mapping[Path, Path | None], resamples: int = 10_000
+    kind: StudyKind,
+    sources: Mapping[Path, Path | None],
+    resamples: int = 10_000,
+    settings: Mapping[Path, StudySetting] | None = None,
 ) -> Study:
     """Read the runs of a study and compare their scores.
 
@@ -95,14 +110,15 @@ def summarise_study(
         sources: Folder of each run, with that of the run that it started from or tested. Runs that
             differ in their seeds alone have the same parent folder.
         resamples: Number of bootstrap samples for each difference.
+        settings: Value of each run, in studies that vary one configuration.
 
     Raises:
         RunError: A folder holds no tested run.
     """
-    points = build_points(kind, sources)
+    points = build_points(kind, sources, settings)
+    references = [find_reference(kind, point, points) for point in points]
     differences: dict[int, Difference] = {}
-    for index, point in enumerate(points):
-        reference = find_reference(kind, point, points)
+    for index, (point, reference) in enumerate(zip(points, references, strict=True)):
         if reference is not None:
             difference = _compare_points(point, reference, resamples)
             if difference is not None:
@@ -110,14 +126,22 @@ def summarise_study(
     adjusted = adjust_p_values(list(differences.values()))
     differences = dict(zip(differences, adjusted, strict=True))
     rows = []
-    for index, point in enumerate(points):
-        rows.append(_build_row(point, differences.get(index)))
+    for index, (point, reference) in enumerate(zip(points, references, strict=True)):
+        rows.append(_build_row(point, reference, differences.get(index)))
+    if kind == "sweep-figure":
+        rows.sort(key=lambda row: row.value or 0)
     return Study(kind, tuple(rows), _reported_results(kind, points))
 
 
-def _build_row(point: StudyPoint, difference: Difference | None) -> StudyRow:
+def _build_row(
+    point: StudyPoint, reference: StudyPoint | None, difference: Difference | None
+) -> StudyRow:
     """Collect the scores of a point."""
-    published, _ = published_result(point.runs[0])
+    published = _published_f1(point)
+    reference_f1 = None if reference is None else _published_f1(reference)
+    published_difference = None
+    if published is not None and reference_f1 is not None:
+        published_difference = published - reference_f1
     folders = [str(run.folder) for run in point.runs]
     seeds = [run.seed for run in point.runs]
     return StudyRow(
@@ -128,9 +152,17 @@ def _build_row(point: StudyPoint, difference: Difference | None) -> StudyRow:
         folders=tuple(folders),
         seeds=tuple(seeds),
         scores=scores_of_runs(point.runs),
-        published=None if published is None else published.scores.f1,
+        published=published,
         against=difference,
+        value=point.value,
+        published_difference=published_difference,
     )
+
+
+def _published_f1(point: StudyPoint) -> float | None:
+    """Return the F1 that the method's paper reports for the runs of a point."""
+    row, _ = published_result(point.runs[0])
+    return None if row is None else row.scores.f1
 
 
 def _compare_points(point: StudyPoint, reference: StudyPoint, resamples: int) -> Difference | None:
@@ -152,7 +184,7 @@ def _compare_points(point: StudyPoint, reference: StudyPoint, resamples: int) ->
 
 def _reported_results(kind: StudyKind, points: Sequence[StudyPoint]) -> tuple[ReportedResult, ...]:
     """Collect what all methods' papers report for a study of this kind on these corpora."""
-    if kind == "low-resource":
+    if kind not in ("cross-task", "cross-domain"):
         return ()
     corpora: set[str] = set()
     for point in points:
