@@ -81,7 +81,7 @@ class ExchangeBlocks:
 
     def partners(self, shift: int) -> dict[int, int]:
         """Return the picture that replaces each one at a shift, where its block is large enough."""
-        partners = {}
+        partners: dict[int, int] = {}
         for block in self.blocks:
             if shift < len(block):
                 shifted = block[shift:] + block[:shift]
