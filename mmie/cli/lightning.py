@@ -54,7 +54,7 @@ _HIDDEN_WARNINGS = (
     ".*The dirpath has changed.*",
     ".*recommended to use `self.log\\('(val|test)/.*",  # these scores are exact under DDP already
 )
-_STORE_HELP = (
+STORE_HELP = (
     "Folder where features of frozen backbones and decoded pictures are kept between epochs and "
     "runs; auto is $MMIE_CACHE/features or ~/.cache/mmie/features; null keeps nothing."
 )
@@ -82,7 +82,7 @@ class MmieCLI(LightningCLI):
         parser.add_argument(
             "--wandb", type=WandbSettings | None, default=None, help="Log to Weights & Biases too."
         )
-        parser.add_argument("--feature_store", type=str | None, default="auto", help=_STORE_HELP)
+        parser.add_argument("--feature_store", type=str | None, default="auto", help=STORE_HELP)
         parser.link_arguments("run_dir", "trainer.default_root_dir")
         parser.link_arguments("seed_everything", "data.seed")
         parser.link_arguments("model.init_args.text_encoder", "data.tokenizer")
@@ -208,7 +208,7 @@ class MmieCLI(LightningCLI):
             Dashboard(prediction_media),
             EpochSeed(self.datamodule.seed),
             EndTogether(),
-            FeatureCacheCallback(_cache_folder(settings.feature_store)),
+            FeatureCacheCallback(feature_folder(settings.feature_store)),
         ]
         if sys.stdout.isatty():
             callbacks.append(RichProgressBar())
@@ -270,7 +270,7 @@ class PartsCLI(MmieCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build a trainer that writes nothing."""
-        cache = FeatureCacheCallback(_cache_folder(self.config_init.feature_store))
+        cache = FeatureCacheCallback(feature_folder(self.config_init.feature_store))
         self.trainer_defaults["callbacks"] = [cache]
         quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
         return LightningCLI.instantiate_trainer(self, **quiet, **kwargs)
@@ -297,7 +297,7 @@ def features_command(arguments: Sequence[str]) -> None:
         UsageError: ``feature_store`` is null.
     """
     parts = build_parts(arguments)
-    folder = _cache_folder(parts.config.feature_store)
+    folder = feature_folder(parts.config.feature_store)
     if folder is None:
         raise UsageError("feature_store is null: name the folder that is to be filled")
     device = parts.trainer.strategy.root_device
@@ -306,7 +306,7 @@ def features_command(arguments: Sequence[str]) -> None:
     print(f"all that {method} reads of {corpus} is in {folder}")
 
 
-def _cache_folder(setting: str | None) -> Path | None:
+def feature_folder(setting: str | None) -> Path | None:
     """Return the folder that ``--feature_store`` names, or None for no cache."""
     if setting is None:
         return None

@@ -48,6 +48,10 @@ COMMANDS = {
         "mmie.cli.reports:compare_command", "compare the test scores of runs and write a report"
     ),
     "diagnose": Command("mmie.cli.reports:diagnose_command", "explain a checkpoint's predictions"),
+    "certify": Command(
+        "mmie.cli.reports:certify_command",
+        "test and measure how much of a checkpoint's score needs the right pictures",
+    ),
     "ground": Command(
         "mmie.cli.ground:ground_command", "cut object crops out of pictures and write their index"
     ),

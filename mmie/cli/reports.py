@@ -1,4 +1,4 @@
-"""The commands ``mmie compare``, ``mmie diagnose`` and ``mmie methods``."""
+"""The commands ``mmie compare``, ``diagnose``, ``certify`` and ``methods``."""
 
 import argparse
 import json
@@ -6,11 +6,17 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from jsonargparse.typing import NonNegativeInt, PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveInt, restricted_number_type
 from rich.console import Console
 
+from mmie.cli.lightning import STORE_HELP, feature_folder
 from mmie.cli.parsing import OneLineParser, usage_errors
 from mmie.data import Corpus
+from mmie.experiments.picture_exchange import predict_exchanged
+from mmie.reports.certificate.answers import answer_lines
+from mmie.reports.certificate.certificate import certify
+from mmie.reports.certificate.outcomes import exchange_records
+from mmie.reports.certificate.page import summary_lines, write_certificate
 from mmie.reports.comparison.groups import comparison_groups
 from mmie.reports.comparison.insight import explain_run
 from mmie.reports.comparison.report import scores_table, write_report
@@ -63,10 +69,8 @@ def diagnose_command(arguments: Sequence[str]) -> None:
     it.
     """
     data = _read_run_data(arguments)
-    if "corpus" in data:
-        arguments = [f"--data.corpus={json.dumps(data['corpus'])}", *arguments]
     parser = _diagnose_parser()
-    settings = parser.parse_args(list(arguments))
+    settings = parser.parse_args(_with_run_corpus(arguments, data))
     with usage_errors():
         chosen = parser.instantiate(settings)
         target = load_target(chosen.checkpoint, chosen.data.corpus, data, chosen.split)
@@ -79,12 +83,40 @@ def diagnose_command(arguments: Sequence[str]) -> None:
     print(file)
 
 
+def certify_command(arguments: Sequence[str]) -> None:
+    """Run ``mmie certify``, always with the right pictures of the split."""
+    data = {**_read_run_data(arguments), "pictures": "right"}
+    parser = _certify_parser()
+    settings = parser.parse_args(_with_run_corpus(arguments, data))
+    with usage_errors():
+        chosen = parser.instantiate(settings)
+        target = load_target(chosen.checkpoint, chosen.data.corpus, data, chosen.split)
+    folder = feature_folder(chosen.feature_store)
+    exchanged = predict_exchanged(
+        target.module, target.data, chosen.split, chosen.others, chosen.seed, folder
+    )
+    records = exchange_records(exchanged)
+    certificate = certify(
+        target, exchanged, records, chosen.permutations, chosen.resamples, chosen.seed
+    )
+    with usage_errors():
+        files = write_certificate(certificate, answer_lines(records), chosen.out)
+    print("\n".join([*summary_lines(certificate), *map(str, files)]))
+
+
 def _log_to_wandb(settings: WandbSettings, folder: Path) -> None:
     """Log a comparison that was written to a folder."""
     run = start_run(wandb_init(settings, folder, job_type="comparison"))
     with wandb_warns():
         log_comparison(run, folder)
         run.finish()
+
+
+def _with_run_corpus(arguments: Sequence[str], data: dict[str, object]) -> list[str]:
+    """Put the corpus of a run's ``data`` section before the options, if the section has one."""
+    if "corpus" not in data:
+        return list(arguments)
+    return [f"--data.corpus={json.dumps(data['corpus'])}", *arguments]
 
 
 def _read_run_data(arguments: Sequence[str]) -> dict[str, object]:
@@ -165,14 +197,12 @@ def _diagnose_parser() -> OneLineParser:
         prog="mmie diagnose",
         description="Write a page that shows why a checkpoint predicts what it predicts.",
     )
-    parser.add_argument("--checkpoint", type=str, required=True, help="Checkpoint of a run.")
     parser.add_argument(
         "--post",
         type=str | None,
         default=None,
         help="Id of a post to diagnose; without it, the whole split is diagnosed.",
     )
-    parser.add_argument("--split", type=Split, default="test", help="Split to diagnose.")
     parser.add_argument(
         "--sample",
         type=PositiveInt,
@@ -180,6 +210,49 @@ def _diagnose_parser() -> OneLineParser:
         help="Largest number of instances of the split, drawn at random.",
     )
     parser.add_argument("--out", type=str, default="diagnosis.html", help="Page to write.")
+    _add_target_options(parser)
+    return parser
+
+
+def _certify_parser() -> OneLineParser:
+    """Build the parser of ``mmie certify``."""
+    parser = OneLineParser(
+        prog="mmie certify",
+        description="Test and measure how much of a checkpoint's score needs the right pictures.",
+    )
+    parser.add_argument(
+        "--others",
+        type=restricted_number_type(None, int, (">=", 2)),
+        default=19,
+        help="Least number of pictures of other posts that each post is tried with.",
+    )
+    parser.add_argument(
+        "--permutations",
+        type=PositiveInt,
+        default=9999,
+        help="Assignments of pictures to posts that are compared with the right one.",
+    )
+    parser.add_argument(
+        "--resamples", type=PositiveInt, default=10_000, help="Bootstrap samples of posts."
+    )
+    parser.add_argument(
+        "--seed", type=NonNegativeInt, default=1234, help="Seed of everything random."
+    )
+    parser.add_argument("--feature_store", type=str | None, default="auto", help=STORE_HELP)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("certificate"),
+        help="Folder for Markdown, JSON and the answers.",
+    )
+    _add_target_options(parser)
+    return parser
+
+
+def _add_target_options(parser: OneLineParser) -> None:
+    """Add the options that name a checkpoint, a split and a corpus."""
+    parser.add_argument("--checkpoint", type=str, required=True, help="Checkpoint of a run.")
+    parser.add_argument("--split", type=Split, default="test", help="Split to read.")
     parser.add_argument(
         "--config",
         type=str | None,
@@ -189,4 +262,3 @@ def _diagnose_parser() -> OneLineParser:
     parser.add_subclass_arguments(
         Corpus, "data.corpus", required=True, help="Corpus to use instead of the run's own."
     )
-    return parser

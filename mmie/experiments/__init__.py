@@ -5,6 +5,7 @@ __all__ = [
     "benchmark_process",
     "benchmark_table",
     "job_runner",
+    "picture_exchange",
     "scripts",
     "stopwatch",
     "studies",

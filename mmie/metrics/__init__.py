@@ -1,7 +1,20 @@
 """Scores of entities and relations, torchmetrics classes over them, and significance tests."""
 
-from mmie.metrics.bootstrap import BootstrapResult, approximate_randomization, paired_bootstrap
+from mmie.metrics.bootstrap import (
+    BootstrapResult,
+    approximate_randomization,
+    bootstrap_totals,
+    micro_f1,
+    paired_bootstrap,
+)
 from mmie.metrics.calibration import TEMPERATURES, BestTemperature, CalibrationError
+from mmie.metrics.exchange import (
+    ExchangeBlocks,
+    exchange_p_values,
+    mean_of_others,
+    needed_answers,
+    share_needing,
+)
 from mmie.metrics.modules import RelationF1, SpanF1
 from mmie.metrics.relations import (
     accuracy_counts,
@@ -17,18 +30,25 @@ __all__ = [
     "BestTemperature",
     "BootstrapResult",
     "CalibrationError",
+    "ExchangeBlocks",
     "PrecisionRecallF1",
     "RelationF1",
     "SpanF1",
     "accuracy_counts",
     "approximate_randomization",
+    "bootstrap_totals",
+    "exchange_p_values",
+    "mean_of_others",
     "micro",
+    "micro_f1",
+    "needed_answers",
     "paired_bootstrap",
     "per_type",
     "precision_recall_f1",
     "relation_confusion",
     "relation_counts",
     "relation_counts_per_instance",
+    "share_needing",
     "span_counts",
     "span_counts_per_post",
     "span_type_confusion",

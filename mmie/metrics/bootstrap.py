@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_TIE = 1e-12
+TIE = 1e-12
 """Differences closer than this are treated as equal, because they differ by rounding only."""
 
 
@@ -61,16 +61,38 @@ def paired_bootstrap(
     Significance in NLP, EMNLP 2012.
     """
     both = _join_counts(counts_a, counts_b)  # (posts, 6)
-    differences = []
-    for indices in _draw(len(both), resamples, len(both), seed, max_draws):
-        totals = _count_draws(indices) @ both  # (rows, 6)
-        differences.append(_difference(totals))
-    resampled = torch.cat(differences)  # (resamples,)
+    resampled = _difference(bootstrap_totals(both, resamples, seed, max_draws))  # (resamples,)
     difference = _difference(both.sum(dim=0))  # ()
     tails = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64)
     low, high = resampled.quantile(tails).tolist()
     p_value = _p_value(resampled - difference, difference)
     return BootstrapResult(difference.item(), low, high, p_value)
+
+
+def bootstrap_totals(
+    rows: Tensor, resamples: int = 10_000, seed: int = 1234, max_draws: int = 2**20
+) -> Tensor:
+    """Add up rows that are drawn with replacement, as many as there are.
+
+    Args:
+        rows: (posts, columns) float64.
+        resamples: How often to draw.
+        seed: Seed of the draws.
+        max_draws: Most draws kept in memory at once; results do not depend on it.
+
+    Returns:
+        (resamples, columns) float64.
+    """
+    totals = []
+    for indices in _draw(len(rows), resamples, len(rows), seed, max_draws):
+        totals.append(_count_draws(indices) @ rows)  # (rows, columns)
+    return torch.cat(totals)
+
+
+def micro_f1(totals: Tensor) -> Tensor:
+    """Compute micro F1 = 2 tp / (predicted + gold) of totals (..., 3), (...), 0 where undefined."""
+    true_positives, predicted, gold = totals.unbind(dim=-1)
+    return 2 * true_positives / (predicted + gold).clamp(min=1)
 
 
 def approximate_randomization(
@@ -149,13 +171,7 @@ def _count_draws(indices: Tensor) -> Tensor:
 
 def _difference(totals: Tensor) -> Tensor:
     """Compute F1 of the first minus F1 of the second system of totals (..., 6), (...)."""
-    return _f1(totals[..., :3]) - _f1(totals[..., 3:])
-
-
-def _f1(totals: Tensor) -> Tensor:
-    """Compute micro F1 = 2 tp / (predicted + gold) of totals (..., 3), (...), 0 where undefined."""
-    true_positives, predicted, gold = totals.unbind(dim=-1)
-    return 2 * true_positives / (predicted + gold).clamp(min=1)
+    return micro_f1(totals[..., :3]) - micro_f1(totals[..., 3:])
 
 
 def _p_value(resampled: Tensor, difference: Tensor) -> float:
@@ -163,5 +179,5 @@ def _p_value(resampled: Tensor, difference: Tensor) -> float:
 
     The observed difference counts as one of the resampled.
     """
-    extreme = int((resampled.abs() >= difference.abs() - _TIE).sum())
+    extreme = int((resampled.abs() >= difference.abs() - TIE).sum())
     return (1 + extreme) / (1 + len(resampled))

@@ -1,6 +1,7 @@
 """Reports on run folders and checkpoints: comparisons, diagnoses, studies, tables of methods."""
 
 __all__ = [
+    "certificate",
     "charts",
     "comparison",
     "corpora",

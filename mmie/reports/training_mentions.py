@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from mmie.reports.corpora import build_corpus
 from mmie.runs import PredictionRecord, Run
-from mmie.types import Entity, MmieError, Post
+from mmie.types import Entity, MmieError, Post, Task
 
 _LIMITS = ((1, "unseen"), (2, "once"), (6, "2 to 5 times"))
 """Names of the buckets, with the smallest frequency that is above the bucket."""
@@ -28,9 +28,17 @@ def count_training_mentions(run: Run) -> Counter[str] | None:
         posts = build_corpus(run.corpus_config).posts("train")
     except (MmieError, ImportError, AttributeError, TypeError, ValueError):
         return None
+    return count_mentions(posts, run.task)
+
+
+def count_mentions(posts: Iterable[Post], task: Task) -> Counter[str]:
+    """Count how often each entity occurs in posts, by its words in lower case.
+
+    For RE, the entities of a post are the distinct arguments of its relations.
+    """
     counts: Counter[str] = Counter()
     for post in posts:
-        counts.update(_lower_words(post.words, entity) for entity in _entities(run, post))
+        counts.update(_lower_words(post.words, entity) for entity in _entities(task, post))
     return counts
 
 
@@ -50,12 +58,12 @@ def frequency_bucket(counts: Counter[str], prediction: PredictionRecord, entity:
     return _MOST_FREQUENT
 
 
-def _entities(run: Run, post: Post) -> Iterable[Entity]:
+def _entities(task: Task, post: Post) -> Iterable[Entity]:
     """Return the entities of a training post, or the distinct arguments of its relations for RE."""
     arguments: set[Entity] = set()
     for relation in post.relations:
         arguments.update((relation.head, relation.tail))
-    return {"ner": post.entities, "re": arguments}[run.task]
+    return {"ner": post.entities, "re": arguments}[task]
 
 
 def _lower_words(words: Sequence[str], entity: Entity) -> str:

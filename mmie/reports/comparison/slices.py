@@ -14,11 +14,16 @@ from mmie.reports.training_mentions import (
 from mmie.runs import PredictionRecord
 from mmie.types import Entity
 
-_LENGTHS = ((8, "1 to 8 words"), (16, "9 to 16 words"), (24, "17 to 24 words"))
+_LENGTH_LIMITS = ((8, "1 to 8 words"), (16, "9 to 16 words"), (24, "17 to 24 words"))
 _LONGEST = "25 words or more"
+LENGTHS = (*(name for _, name in _LENGTH_LIMITS), _LONGEST)
+"""Names of the parts by length, the shortest posts first."""
+LENGTH_TITLE = "Length of the post"
+FREQUENCY_TITLE = "Occurrences of the entity in the training split"
 _READABLE, _NOT_FOUND, _NO_PICTURE = "picture", "picture file not found", "no picture"
 
-_Bucket = Callable[[PredictionRecord, Entity], str]
+Bucket = Callable[[PredictionRecord, Entity], str]
+"""Returns the part that an entity of an instance belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +54,7 @@ def slice_scores(systems: Sequence[System]) -> tuple[tuple[Slice, ...], list[str
     """
     if not systems:
         return (), []
-    lengths = (*(name for _, name in _LENGTHS), _LONGEST)
-    by_length = _slice("Length of the post", lengths, systems, _length_bucket)
+    by_length = _slice(LENGTH_TITLE, LENGTHS, systems, length_bucket)
     by_picture = _slice_by_picture(systems)
     run = systems[0].runs[0]
     mentions = count_training_mentions(run)
@@ -64,9 +68,16 @@ def slice_scores(systems: Sequence[System]) -> tuple[tuple[Slice, ...], list[str
     def bucket(prediction: PredictionRecord, entity: Entity) -> str:
         return frequency_bucket(mentions, prediction, entity)
 
-    title = "Occurrences of the entity in the training split"
-    by_frequency = _slice(title, FREQUENCIES, systems, bucket)
+    by_frequency = _slice(FREQUENCY_TITLE, FREQUENCIES, systems, bucket)
     return (by_length, by_picture, by_frequency), []
+
+
+def length_bucket(prediction: PredictionRecord, _entity: Entity) -> str:
+    """Return the part of a post by its number of words."""
+    for limit, name in _LENGTH_LIMITS:
+        if len(prediction.words) <= limit:
+            return name
+    return _LONGEST
 
 
 def _slice_by_picture(systems: Sequence[System]) -> Slice:
@@ -86,7 +97,7 @@ def _slice_by_picture(systems: Sequence[System]) -> Slice:
     return _slice("Picture of the post", (_READABLE, _NOT_FOUND, _NO_PICTURE), systems, bucket)
 
 
-def _slice(title: str, parts: Sequence[str], systems: Sequence[System], bucket: _Bucket) -> Slice:
+def _slice(title: str, parts: Sequence[str], systems: Sequence[System], bucket: Bucket) -> Slice:
     """Compute F1 of each system on each part that has gold.
 
     Args:
@@ -109,11 +120,3 @@ def _slice(title: str, parts: Sequence[str], systems: Sequence[System], bucket: 
             f1_of_parts.append(mean_and_deviation([run[part].f1 for run in scores]))
         f1[name] = tuple(f1_of_parts)
     return Slice(title, tuple(gold), tuple(gold.values()), f1)
-
-
-def _length_bucket(prediction: PredictionRecord, _entity: Entity) -> str:
-    """Return the part of a post by its number of words."""
-    for limit, name in _LENGTHS:
-        if len(prediction.words) <= limit:
-            return name
-    return _LONGEST
