@@ -109,7 +109,7 @@ class VisualBackbone(nn.Module):
             self.blank = [features.squeeze(0) for features in self._encode(zeros)]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move or convert everything; mean and deviation stay exact, the blank view up to date."""
+        """Move or convert everything, keep mean and deviation exact, and renew the blank view."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if not self.mean.is_meta:
             self._refresh()

@@ -182,7 +182,7 @@ def _read_photographs(folder: Path) -> _Photographs:
     Files that are no pictures are left out, and so are copies of a picture.
 
     Raises:
-        CorpusError: There is no folder with at least two groups, or a picture is in two groups.
+        CorpusError: The folder has fewer than two groups, or a picture is in two groups.
     """
     if not folder.is_dir():
         raise CorpusError(f"{folder}: expected a folder of photographs, found no such folder")
