@@ -77,7 +77,7 @@ def diagnose_command(arguments: Sequence[str]) -> None:
     unprompted = []
     if chosen.unprompted is not None:
         if chosen.post is not None:
-            parser.error("--unprompted adds a plot of a split: leave out --post")
+            parser.error("leave out --post: --unprompted adds a plot of a split")
         with usage_errors():
             other = load_target(chosen.unprompted, chosen.data.corpus, data, chosen.split)
         unprompted = diagnose_unprompted(target, other, chosen.sample)

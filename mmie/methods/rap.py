@@ -14,12 +14,14 @@ relation extraction, Neurocomputing 640, 2025, https://doi.org/10.1016/j.neucom.
 ==================================  ============================  ==================================
 paper                               here                          shape
 ==================================  ============================  ==================================
-E_t, E_v (Section 3.2)              `RAP.features`                (batch, tokens, hidden),
+E_t, all views (Section 3.2)        `RAP.features`                (batch, tokens, hidden),
                                                                   (batch, views, hidden)
-relevance vector (Equations 1, 5)   `Relevance.compare`           (..., 256)
+views of E_v                        `RAP.local_mask`              (batch, views)
+relevance vector (Equations 1, 5)   `Relevance.compare`           (..., relevance_size)
 attended picture (Equations 2-4)    `Relevance.attend_views`      (batch, tokens, hidden)
-graph (Equations 6-8)               `Relevance.propagate`         (batch, 1 + tokens, 256)
-beta (Algorithm 1)                  `Relevance.forward`           (batch,)
+graph (Equations 6-8)               `GraphRound.forward`          (batch, 1 + tokens,
+                                                                  relevance_size)
+beta (Algorithm 1)                  `RAP.beta`                    (batch,)
 U_0 (Equation 10)                   `RAU.forward`                 (batch, tokens, hidden)
 U_1 (Equations 11, 12)              `FSRU.forward`                (batch, tokens, hidden)
 U_2 (Equations 13-16)               `CFU.forward`                 (batch, tokens, hidden)
@@ -31,16 +33,78 @@ prompt (Equation 23)                `RAP.prompt`                  (layers, batch
 second pass (Equation 24)           `RAP.encode`                  (batch, tokens, hidden)
 ==================================  ============================  ==================================
 
+`Relevance` and `GraphRound` are in `mmie.methods.rap_relevance`, the units and the router in
+`mmie.methods.rap_fusion`.
+
 **Departures.**
 
-- The sums of Equation 3 normalise over views, since the paper's indices contradict each other.
-- Path weights into a unit are normalised over the units that they come from, else the scale grows
-  with depth (``normalize_paths: false`` leaves them). Routers start with all paths open. Both
-  follow the routing scheme of DIME (Qu et al., SIGIR 2021).
-- beta starts so that its gate is open: a gate near 0 hides the picture and does not learn to open.
-- Equation 22 is averaged over pairs, since a sum depends on the batch size.
-- Graph nodes are subwords of the post's words, without ``[CLS]``.
-- W_out starts small, so that the second pass starts close to the plain encoder.
+Relevance:
+
+- The gate as printed opens fully for every post with a picture, so that ``relevance: false`` is the
+  same model. By default (``gate_norm: batch``) Equations 1 and 5 compare vectors divided by their
+  length, as SGRAF does, and the means of Equations 2 and 4 are taken over such vectors. beta is
+  normalised over the posts with pictures of a batch, of all processes, with scale and shift from
+  0.5. Inference and batches with fewer than two such posts use running statistics.
+  ``gate_norm: none`` is the paper with b_s from 0.5.
+- The sums and indices of Equations 3 and 4 contradict each other. The equations are those of SGRAF
+  (Diao et al., AAAI 2021), whose code takes the norm over the words and the softmax over the
+  regions. ``cosine_norm: views`` takes the norm over the views, as the printed index says.
+- E_v of Equations 3 to 5 and 13 has the object crops alone, as in the paper. The whole picture
+  takes their place in a post without a readable crop, and is pooled with them for the global node.
+  ``local_views: all`` adds it to E_v.
+- Equation 7 sums over t, not over s as printed. Algorithm 1 omits the round of W_src, W_tgt and
+  W_r and counts one round more. Equations 6 to 8 and Figure 4 are followed: two rounds, each with
+  weights of its own.
+- Graph nodes are subwords of the post's words, without ``[CLS]``, markers and context.
+- Self-attention pooling is one linear score and a softmax.
+- lambda (``sharpness``) is 9, as in SGRAF, and the width of relevance vectors 256. The paper prints
+  neither.
+
+Fusion and routing:
+
+- Equation 13 has one Norm of E_v and X, which have different roles. Here the queries and the views
+  have a LayerNorm each.
+- FFN and MLP of the units are four times as wide inside, with GELU and without dropout. Units have
+  the heads of the text encoder. The hidden layer of a router is 128 wide, with ReLU. The paper
+  prints none of these.
+- Indices of Equations 17 to 19 contradict each other. A router reads the input of its own unit and
+  weighs the paths to the next layer, as in DIME (Qu et al., SIGIR 2021).
+- Path weights into a unit are divided by their sum, else the scale grows with depth
+  (``normalize_paths: false`` is Equation 17). If all are 0, the RAU's output passes, without RAU
+  the first unit's. Routers start with bias 1.5, so that all paths are open. The scheme is DIME's.
+- Without a readable view, Equation 13 gives 0 and the prompt comes from the text alone.
+
+Path loss:
+
+- Equation 22 prints cos(mu_x - mu_y), read as cos(mu_x, mu_y). Pairs x = y, whose difference is 0,
+  are left out. ``[CLS]`` is detached. ``path_reduction: mean`` divides by the number of pairs,
+  which the demo configuration does, since its learning rate is high.
+
+Prompt and heads:
+
+- The paper says that prompts are joined to the layers' hidden states. The factor 2 of Equation 23
+  and P-tuning v2 mean keys and values, which they are here.
+- The prompt has 16 positions, which the paper does not print. The map from tokens to positions
+  reads 0 for padding.
+- W_out starts with standard deviation 0.02 / sqrt(2 layers), so that the second pass starts close
+  to the plain encoder.
+- Both passes share one text encoder, trained through both. P-tuning v2 would freeze it
+  (``freeze_text: true``).
+- Equation 26 is applied to the states of the opening entity markers, with a linear map that the
+  paper omits.
+
+Training and data:
+
+- ResNet-101 is frozen and in eval mode, which the paper does not say. Pictures are scaled and cut
+  out of the middle (``data.resize: squash`` scales both sides), which it does not say either.
+- The paper has one learning rate. Here the head has a higher one (``head_lr``: 1e-2 for entities,
+  1e-3 for relations in the configurations).
+- After the warm-up the rates fall linearly to 0. AdamW has weight decay 0.01 for all weights but
+  biases, norms and embeddings, and the head has dropout 0.1. The paper is silent.
+- Texts are cut at 128 tokens for entities and 80 for relations, which the paper does not print.
+- The epoch is chosen by F1 on the validation split, from the first epoch on.
+- Tags are BIO, as in the paper, and the CRF forbids invalid sequences. ``data.tag_scheme: bioes``
+  is not in the paper.
 """
 
 import math
@@ -154,7 +218,7 @@ class RAP(MultimodalModule):
             self.prompt_out = nn.Linear(hidden_size, 2 * num_layers * hidden_size)  # W_out
             nn.init.normal_(self.prompt_out.weight, std=0.02 / math.sqrt(2 * num_layers))
             nn.init.zeros_(self.prompt_out.bias)
-        self.register_load_state_dict_pre_hook(_convert_old_weights)
+        self.register_load_state_dict_pre_hook(_convert_old_weights)  # type: ignore[no-untyped-call]
 
     def encode(self, batch: Batch) -> Encoding:
         """Run the text encoder with the prompt of the fused states (Sections 3.2 to 3.6)."""

@@ -14,6 +14,7 @@ from helpers.methods import (
     make_batch,
     parameter_names,
     perturb,
+    train,
     training_loss,
 )
 
@@ -218,3 +219,32 @@ def test_widths_are_arguments(build):
     assert module.relevance.compare_global.out_features == 5
     assert module.relevance.rounds[1].update.weight.shape == (5, 5)
     assert module.fusion.routers[0][0][0].out_features == 7
+
+
+def other_pictures(batch):
+    """Return a copy of a batch in which every post has the pictures of the one before."""
+    mask, pixels = batch.view_mask.roll(1, 0), batch.pixels.roll(1, 0)
+    return replace(batch, pixels=pixels, view_mask=mask, view_index=None)
+
+
+def test_the_gate_of_a_trained_model_depends_on_the_picture(build, data):
+    train_batch = make_batch(data, distinct_instances(data.instances["train"], 16))
+    module = build(path_reduction="mean", dropout=0.0)
+    for group, rate in (("text", 1e-3), ("fusion", 3e-3), ("head", 1e-2)):
+        module.learning_rates[group] = rate
+    train(module, train_batch, steps=40)
+    others = [*data.instances["valid"], *data.instances["test"], *data.instances["train"]]
+    batch = make_batch(data, distinct_instances(others, 64))
+    betas, predictions = [], []
+    with torch.no_grad():
+        for pictures in (batch, other_pictures(batch)):
+            text, views = module.features(module.encode_text(pictures), pictures)
+            betas.append(module.beta(text, views, pictures))
+        predictions.append(module(batch))
+        module.relevance = None  # "-MRR"
+        predictions.append(module(batch))
+    right, shuffled = betas
+    assert right.tanh().std() > 0.02
+    assert (right - shuffled).abs().mean() > 0.02
+    assert right.tanh().abs().median() < 0.95
+    assert predictions[0] != predictions[1]
