@@ -21,7 +21,11 @@ from mmie.reports.comparison.groups import comparison_groups
 from mmie.reports.comparison.insight import explain_run
 from mmie.reports.comparison.report import scores_table, write_report
 from mmie.reports.dashboard import log_comparison
-from mmie.reports.diagnosis.diagnosis import diagnose_post, diagnose_split
+from mmie.reports.diagnosis.diagnosis import (
+    diagnose_post,
+    diagnose_split,
+    diagnose_unprompted,
+)
 from mmie.reports.diagnosis.page import render_post, render_split, write_page
 from mmie.reports.diagnosis.target import load_target, read_data_settings
 from mmie.reports.method_tables import method_details, methods_markdown, methods_table
@@ -74,10 +78,17 @@ def diagnose_command(arguments: Sequence[str]) -> None:
     with usage_errors():
         chosen = parser.instantiate(settings)
         target = load_target(chosen.checkpoint, chosen.data.corpus, data, chosen.split)
+    unprompted = []
+    if chosen.unprompted is not None:
+        if chosen.post is not None:
+            parser.error("leave out --post: --unprompted adds a plot of a split")
+        with usage_errors():
+            other = load_target(chosen.unprompted, chosen.data.corpus, data, chosen.split)
+        unprompted = diagnose_unprompted(target, other, chosen.sample)
     if chosen.post is not None:
         page = render_post(target, diagnose_post(target, chosen.post))
     else:
-        page = render_split(target, *diagnose_split(target, chosen.sample))
+        page = render_split(target, *diagnose_split(target, chosen.sample), unprompted)
     with usage_errors():
         file = write_page(page, chosen.out)
     print(file)
@@ -196,6 +207,13 @@ def _diagnose_parser() -> OneLineParser:
     parser = OneLineParser(
         prog="mmie diagnose",
         description="Write a page that shows why a checkpoint predicts what it predicts.",
+    )
+    parser.add_argument(
+        "--unprompted",
+        type=str | None,
+        default=None,
+        help="Checkpoint of a run of the same method that was trained with prompting: false. Its "
+        "classified vectors are plotted beside those of --checkpoint.",
     )
     parser.add_argument(
         "--post",

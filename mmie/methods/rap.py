@@ -14,12 +14,14 @@ relation extraction, Neurocomputing 640, 2025, https://doi.org/10.1016/j.neucom.
 ==================================  ============================  ==================================
 paper                               here                          shape
 ==================================  ============================  ==================================
-E_t, E_v (Section 3.2)              `RAP.features`                (batch, tokens, hidden),
+E_t, all views (Section 3.2)        `RAP.features`                (batch, tokens, hidden),
                                                                   (batch, views, hidden)
-relevance vector (Equations 1, 5)   `Relevance.compare`           (..., 256)
+views of E_v                        `RAP.local_mask`              (batch, views)
+relevance vector (Equations 1, 5)   `Relevance.compare`           (..., relevance_size)
 attended picture (Equations 2-4)    `Relevance.attend_views`      (batch, tokens, hidden)
-graph (Equations 6-8)               `Relevance.propagate`         (batch, 1 + tokens, 256)
-beta (Algorithm 1)                  `Relevance.forward`           (batch,)
+graph (Equations 6-8)               `GraphRound.forward`          (batch, 1 + tokens,
+                                                                  relevance_size)
+beta (Algorithm 1)                  `RAP.beta`                    (batch,)
 U_0 (Equation 10)                   `RAU.forward`                 (batch, tokens, hidden)
 U_1 (Equations 11, 12)              `FSRU.forward`                (batch, tokens, hidden)
 U_2 (Equations 13-16)               `CFU.forward`                 (batch, tokens, hidden)
@@ -31,16 +33,78 @@ prompt (Equation 23)                `RAP.prompt`                  (layers, batch
 second pass (Equation 24)           `RAP.encode`                  (batch, tokens, hidden)
 ==================================  ============================  ==================================
 
+`Relevance` and `GraphRound` are in `mmie.methods.rap_relevance`, the units and the router in
+`mmie.methods.rap_fusion`.
+
 **Departures.**
 
-- The sums of Equation 3 normalise over views, since the paper's indices contradict each other.
-- Path weights into a unit are normalised over the units that they come from, else the scale grows
-  with depth (``normalize_paths: false`` leaves them). Routers start with all paths open. Both
-  follow the routing scheme of DIME (Qu et al., SIGIR 2021).
-- beta starts so that its gate is open: a gate near 0 hides the picture and does not learn to open.
-- Equation 22 is averaged over pairs, since a sum depends on the batch size.
-- Graph nodes are subwords of the post's words, without ``[CLS]``.
-- W_out starts small, so that the second pass starts close to the plain encoder.
+Relevance:
+
+- The gate as printed opens fully for every post with a picture, so that ``relevance: false`` is the
+  same model. By default (``gate_norm: batch``) Equations 1 and 5 compare vectors divided by their
+  length, as SGRAF does, and the means of Equations 2 and 4 are taken over such vectors. beta is
+  normalised over the posts with pictures of a batch, of all processes, with scale and shift from
+  0.5. Inference and batches with fewer than two such posts use running statistics.
+  ``gate_norm: none`` is the paper with b_s from 0.5.
+- The sums and indices of Equations 3 and 4 contradict each other. The equations are those of SGRAF
+  (Diao et al., AAAI 2021), whose code takes the norm over the words and the softmax over the
+  regions. ``cosine_norm: views`` takes the norm over the views, as the printed index says.
+- E_v of Equations 3 to 5 and 13 has the object crops alone, as in the paper. The whole picture
+  takes their place in a post without a readable crop, and is pooled with them for the global node.
+  ``local_views: all`` adds it to E_v.
+- Equation 7 sums over t, not over s as printed. Algorithm 1 omits the round of W_src, W_tgt and
+  W_r and counts one round more. Equations 6 to 8 and Figure 4 are followed: two rounds, each with
+  weights of its own.
+- Graph nodes are subwords of the post's words, without ``[CLS]``, markers and context.
+- Self-attention pooling is one linear score and a softmax.
+- lambda (``sharpness``) is 9, as in SGRAF, and the width of relevance vectors 256. The paper prints
+  neither.
+
+Fusion and routing:
+
+- Equation 13 has one Norm of E_v and X, which have different roles. Here the queries and the views
+  have a LayerNorm each.
+- FFN and MLP of the units are four times as wide inside, with GELU and without dropout. Units have
+  the heads of the text encoder. The hidden layer of a router is 128 wide, with ReLU. The paper
+  prints none of these.
+- Indices of Equations 17 to 19 contradict each other. A router reads the input of its own unit and
+  weighs the paths to the next layer, as in DIME (Qu et al., SIGIR 2021).
+- Path weights into a unit are divided by their sum, else the scale grows with depth
+  (``normalize_paths: false`` is Equation 17). If all are 0, the RAU's output passes, without RAU
+  the first unit's. Routers start with bias 1.5, so that all paths are open. The scheme is DIME's.
+- Without a readable view, Equation 13 gives 0 and the prompt comes from the text alone.
+
+Path loss:
+
+- Equation 22 prints cos(mu_x - mu_y), read as cos(mu_x, mu_y). Pairs x = y, whose difference is 0,
+  are left out. ``[CLS]`` is detached. ``path_reduction: mean`` divides by the number of pairs,
+  which the demo configuration does, since its learning rate is high.
+
+Prompt and heads:
+
+- The paper says that prompts are joined to the layers' hidden states. The factor 2 of Equation 23
+  and P-tuning v2 mean keys and values, which they are here.
+- The prompt has 16 positions, which the paper does not print. The map from tokens to positions
+  reads 0 for padding.
+- W_out starts with standard deviation 0.02 / sqrt(2 layers), so that the second pass starts close
+  to the plain encoder.
+- Both passes share one text encoder, trained through both. P-tuning v2 would freeze it
+  (``freeze_text: true``).
+- Equation 26 is applied to the states of the opening entity markers, with a linear map that the
+  paper omits.
+
+Training and data:
+
+- ResNet-101 is frozen and in eval mode, which the paper does not say. Pictures are scaled and cut
+  out of the middle (``data.resize: squash`` scales both sides), which it does not say either.
+- The paper has one learning rate. Here the head has a higher one (``head_lr``: 1e-2 for entities,
+  1e-3 for relations in the configurations).
+- After the warm-up the rates fall linearly to 0. AdamW has weight decay 0.01 for all weights but
+  biases, norms and embeddings, and the head has dropout 0.1. The paper is silent.
+- Texts are cut at 128 tokens for entities and 80 for relations, which the paper does not print.
+- The epoch is chosen by F1 on the validation split, from the first epoch on.
+- Tags are BIO, as in the paper, and the CRF forbids invalid sequences. ``data.tag_scheme: bioes``
+  is not in the paper.
 """
 
 import math
@@ -48,24 +112,22 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmie.blocks.attention import AttentionPooling, MultiHeadAttention, masked_mean, masked_softmax
 from mmie.blocks.features import FeatureSpec, text_feature_spec
 from mmie.blocks.prefix_attention import Prefix, split_heads
 from mmie.blocks.vision import VisualOutput
 from mmie.methods import papers
 from mmie.methods.inspection import inspecting
 from mmie.methods.multimodal import MultimodalModule
+from mmie.methods.rap_fusion import DynamicFusion, UnitName
+from mmie.methods.rap_relevance import CosineNorm, GateNormName, Relevance
 from mmie.types import Batch, Encoding, Schema
 
-UnitName = Literal["rau", "fsru", "cfu"]
-_SHARPNESS = 9.0  # lambda of Equation 3
-_ROUNDS = 2  # of message passing over the relevance graph
-_RELEVANCE_SIZE = 256
-_ROUTER_SIZE = 128
-_OPEN = 1.5  # initial bias of the routers and of beta: tanh(1.5) = 0.91
+LocalViews = Literal["objects", "all"]
+PathReduction = Literal["sum", "mean"]
 
 
 class RAP(MultimodalModule):
@@ -82,10 +144,21 @@ class RAP(MultimodalModule):
         path_weight: Weight of the path loss (gamma).
         prompting: Classify the states of the prompted second pass. False classifies the fused
             states themselves.
+        local_views: Views that words attend to, for relevance and in the fusion: ``objects``, or
+            ``all`` for the whole picture as well. A post without readable object crops has the
+            whole picture.
+        gate_norm: ``batch`` compares vectors of length 1 and normalises beta over the posts with
+            pictures of a batch. ``none`` does neither, as the paper prints it.
+        cosine_norm: Axis of the norm in Equation 3: ``words`` or ``views``.
+        path_reduction: ``sum`` over the pairs of posts (Equation 22), or their ``mean``.
+        sharpness: Factor of the cosines in Equation 3 (lambda).
+        relevance_size: Width of a relevance vector (d_r).
+        router_size: Width of the hidden layer of a router.
         **shared: See `MultimodalModule` and `ExtractionModule`.
 
     Raises:
-        ValueError: ``units`` is empty or names one twice, or there is no layer or prompt position.
+        ValueError: ``units`` is empty or names one twice, or a number of layers or positions or a
+            width is below 1.
     """
 
     paper = papers.RAP
@@ -102,23 +175,41 @@ class RAP(MultimodalModule):
         normalize_paths: bool = True,
         path_weight: float = 1.5,
         prompting: bool = True,
+        local_views: LocalViews = "objects",
+        gate_norm: GateNormName = "batch",
+        cosine_norm: CosineNorm = "words",
+        path_reduction: PathReduction = "sum",
+        sharpness: float = 9.0,
+        relevance_size: int = 256,
+        router_size: int = 128,
         **shared: Any,
     ) -> None:
         super().__init__(schema, vision_backbone=vision_backbone, **shared)
-        if not units or len(set(units)) < len(units) or num_fusion_layers < 1 or prompt_length < 1:
+        sizes = {
+            "num_fusion_layers": num_fusion_layers,
+            "prompt_length": prompt_length,
+            "relevance_size": relevance_size,
+            "router_size": router_size,
+        }
+        if not units or len(set(units)) < len(units) or min(sizes.values()) < 1:
             raise ValueError(
-                f"units {list(units)} must be one or more, each once; num_fusion_layers "
-                f"{num_fusion_layers} and prompt_length {prompt_length} at least 1"
+                f"units {list(units)} must be one or more, each once, and {sizes} at least 1"
             )
         hidden_size, num_layers = self.text.hidden_size, self.text.num_layers
         fuses = "cfu" in units
         self.path_weight = path_weight
         self.prompting = prompting
+        self.local_views = local_views
+        self.path_reduction = path_reduction
         self.text_map = nn.Linear(hidden_size, hidden_size)
         self.view_map = nn.Linear(self.vision.channels[-1], hidden_size) if fuses else None
-        self.relevance = Relevance(hidden_size) if relevance and fuses else None
+        self.relevance = None
+        if relevance and fuses:
+            self.relevance = Relevance(
+                hidden_size, relevance_size, sharpness, cosine_norm, gate_norm
+            )
         self.fusion = DynamicFusion(
-            hidden_size, self.text.num_heads, num_fusion_layers, units, normalize_paths
+            hidden_size, self.text.num_heads, num_fusion_layers, units, normalize_paths, router_size
         )
         if prompting:
             self.text.check_reads_prefix()
@@ -127,13 +218,15 @@ class RAP(MultimodalModule):
             self.prompt_out = nn.Linear(hidden_size, 2 * num_layers * hidden_size)  # W_out
             nn.init.normal_(self.prompt_out.weight, std=0.02 / math.sqrt(2 * num_layers))
             nn.init.zeros_(self.prompt_out.bias)
+        self.register_load_state_dict_pre_hook(_convert_old_weights)  # type: ignore[no-untyped-call]
 
     def encode(self, batch: Batch) -> Encoding:
         """Run the text encoder with the prompt of the fused states (Sections 3.2 to 3.6)."""
         first_pass = self.first_pass(batch)  # (batch, tokens, hidden)
         text, views = self.features(first_pass, batch)  # (batch, tokens or views, hidden)
         gate = self.gate(text, views, batch)  # (batch,)
-        fused, routing = self.fusion(text, batch.attention_mask, views, batch.view_mask, gate)
+        local_mask = self.local_mask(batch)  # (batch, views)
+        fused, routing = self.fusion(text, batch.attention_mask, views, local_mask, gate)
         losses = {}
         if self.path_weight:
             losses["router"] = self.path_weight * self.router_loss(routing, first_pass[:, 0])
@@ -179,8 +272,9 @@ class RAP(MultimodalModule):
             batch: The posts.
 
         Returns:
-            E_t (batch, tokens, hidden) and E_v (batch, views, hidden). A masked view is 0, and so
-            is every view without a CFU, the only unit that reads views.
+            E_t (batch, tokens, hidden), and the vectors of all views (batch, views, hidden), of
+            which E_v has those of `local_mask`. A masked view is 0, and so is every view without a
+            CFU, the only unit that reads views.
         """
         text = self.text_map(first_pass)  # (batch, tokens, hidden)
         if self.view_map is None:
@@ -188,8 +282,16 @@ class RAP(MultimodalModule):
         (pooled,) = self.encode_images(batch)  # (batch, views, channels)
         return text, self.view_map(pooled) * batch.view_mask.unsqueeze(-1)
 
-    def gate(self, text: Tensor, views: Tensor, batch: Batch) -> Tensor:
-        """Compute R-Gate(beta) = tanh(beta) (Equation 14), 1 without relevance.
+    def local_mask(self, batch: Batch) -> Tensor:
+        """Mark the views of E_v, (batch, views) bool, as ``local_views`` says."""
+        if self.local_views == "all":
+            return batch.view_mask
+        objects = batch.view_mask.clone()  # (batch, views)
+        objects[:, 0] = False
+        return objects.where(objects.any(1, keepdim=True), batch.view_mask)
+
+    def beta(self, text: Tensor, views: Tensor, batch: Batch) -> Tensor | None:
+        """Compute the relevance of the picture (Algorithm 1), None without ``relevance``.
 
         Args:
             text: (batch, tokens, hidden)
@@ -200,9 +302,24 @@ class RAP(MultimodalModule):
             (batch,)
         """
         if self.relevance is None:
-            return text.new_ones(len(batch))
-        beta = self.relevance(text, batch.attention_mask, batch.text_mask, views, batch.view_mask)
-        return torch.tanh(beta)
+            return None
+        masks = (batch.view_mask, self.local_mask(batch))  # (batch, views) each
+        beta: Tensor = self.relevance(text, batch.attention_mask, batch.text_mask, views, *masks)
+        return beta
+
+    def gate(self, text: Tensor, views: Tensor, batch: Batch) -> Tensor:
+        """Compute R-Gate(beta) = tanh(beta) (Equation 14), 1 without ``relevance``.
+
+        Args:
+            text: (batch, tokens, hidden)
+            views: (batch, views, hidden)
+            batch: Masks of both.
+
+        Returns:
+            (batch,)
+        """
+        beta = self.beta(text, views, batch)  # (batch,)
+        return text.new_ones(len(batch)) if beta is None else torch.tanh(beta)
 
     def prompt(self, fused: Tensor, mask: Tensor) -> Prefix:
         """Compute X_prompt = W_out ReLU(W_in X') (Equation 23).
@@ -228,19 +345,26 @@ class RAP(MultimodalModule):
         return Prefix(split_heads(keys, num_heads), split_heads(values, num_heads))
 
     def router_loss(self, routing: Tensor, cls: Tensor) -> Tensor:
-        """Compute the mean over i != j of (cos(g_i, g_j) - cos(cls_i, cls_j))^2 (Equation 22).
+        """Compute the sum over posts x, y of (cos(g_x, g_y) - cos(cls_x, cls_y))^2 (Equation 22).
+
+        The cosines are computed in float32 at least, also under autocast: those of routings differ
+        by less than the precision of bfloat16.
 
         Args:
             routing: (batch, paths) all path weights g of a post.
             cls: (batch, hidden) ``[CLS]`` states of the first pass, which get no gradient.
 
         Returns:
-            (), 0 for a batch of one.
+            (), 0 for a batch of one. With ``path_reduction: mean`` the mean over x != y.
         """
         batch = len(routing)
-        difference = _cosines(routing) - _cosines(cls.detach())  # (batch, batch)
-        is_other = ~torch.eye(batch, dtype=torch.bool, device=routing.device)  # (batch, batch)
-        return (difference.square() * is_other).sum() / max(1, batch * (batch - 1))
+        with torch.autocast(routing.device.type, enabled=False):
+            difference = _cosines(routing) - _cosines(cls.detach())  # (batch, batch)
+            # of a post with itself the difference is 0, but for rounding and closed paths
+            is_other = ~torch.eye(batch, dtype=torch.bool, device=routing.device)
+            total = (difference.square() * is_other).sum()
+        num_pairs = max(1, batch * (batch - 1))
+        return total / num_pairs if self.path_reduction == "mean" else total
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         """Add the method's own numbers (Figures 6 to 9) to those of `ExtractionModule.diagnose`.
@@ -251,348 +375,61 @@ class RAP(MultimodalModule):
         routing    (batch, layers, units,         weights of the routers, 0 to 1; the last layer has
                    targets)                       one target
         paths      the same                       the weights as they are applied
-        unprompted (batch, words or 1, width)     ``representation`` of the first pass, which has no
-                                                  prompt
         ========== ============================== ==================================================
         """
         with inspecting(self):
             first_pass = self.first_pass(batch)  # (batch, tokens, hidden)
             text, views = self.features(first_pass, batch)  # (batch, tokens or views, hidden)
             gate = self.gate(text, views, batch)  # (batch,)
-            _, routing = self.fusion(text, batch.attention_mask, views, batch.view_mask, gate)
+            local_mask = self.local_mask(batch)  # (batch, views)
+            _, routing = self.fusion(text, batch.attention_mask, views, local_mask, gate)
             diagnosis = super().diagnose(batch)
-            diagnosis["unprompted"] = self.represent(first_pass, batch)
             diagnosis["routing"], diagnosis["paths"] = self.fusion.split_by_layer(routing)
-            if self.relevance is not None:
-                diagnosis["relevance"] = self.relevance(
-                    text, batch.attention_mask, batch.text_mask, views, batch.view_mask
-                )
+            beta = self.beta(text, views, batch)  # (batch,)
+            if beta is not None:
+                diagnosis["relevance"] = beta
             return diagnosis
 
 
-class Relevance(nn.Module):
-    """Relevance of the picture to the text: relevance vectors, a graph over them, and beta.
-
-    Args:
-        hidden_size: Width of text and view vectors (d_s).
-        size: Width of a relevance vector (d_r).
-    """
-
-    def __init__(self, hidden_size: int, size: int = _RELEVANCE_SIZE) -> None:
-        super().__init__()
-        self.text_pooling = AttentionPooling(hidden_size)
-        self.view_pooling = AttentionPooling(hidden_size)
-        self.compare_global = nn.Linear(hidden_size, size, bias=False)
-        self.compare_local = nn.Linear(hidden_size, size, bias=False)
-        self.source = nn.Linear(size, size, bias=False)  # W_src
-        self.target = nn.Linear(size, size, bias=False)  # W_tgt
-        self.update = nn.Linear(size, size, bias=False)  # W_r
-        self.score = nn.Linear(size, 1)  # W_s, b_s
-        nn.init.constant_(self.score.bias, _OPEN)
-
-    def forward(
-        self, text: Tensor, text_mask: Tensor, word_mask: Tensor, views: Tensor, view_mask: Tensor
-    ) -> Tensor:
-        """Compute beta = W_s r_g + b_s after the last round (Algorithm 1).
-
-        Args:
-            text: (batch, tokens, hidden)
-            text_mask: (batch, tokens) bool, True on real tokens.
-            word_mask: (batch, tokens) bool, True on subwords of words.
-            views: (batch, views, hidden)
-            view_mask: (batch, views) bool
-
-        Returns:
-            (batch,)
-        """
-        whole_text = self.text_pooling(text, text_mask)  # (batch, hidden)
-        whole_picture = self.view_pooling(views, view_mask)  # (batch, hidden)
-        global_node = self.compare(whole_text, whole_picture, self.compare_global)  # (batch, size)
-        attended = self.attend_views(text, views, view_mask)  # (batch, tokens, hidden)
-        local_nodes = self.compare(text, attended, self.compare_local)  # (batch, tokens, size)
-        nodes = torch.cat([global_node.unsqueeze(1), local_nodes], 1)  # (batch, 1 + tokens, size)
-        node_mask = functional.pad(word_mask, (1, 0), value=True)  # (batch, 1 + tokens)
-        nodes = self.propagate(nodes, node_mask)  # (batch, 1 + tokens, size)
-        beta: Tensor = self.score(nodes[:, 0]).squeeze(-1)
-        return beta
-
-    def compare(self, left: Tensor, right: Tensor, weight: nn.Linear) -> Tensor:
-        """Compute the relevance vector r of two vectors (Equations 1 and 5).
-
-        r(a, b; W) = W|a - b|^2 / ||W|a - b|^2||_2
-
-        Args:
-            left: (..., hidden) a.
-            right: (..., hidden) b.
-            weight: W.
-
-        Returns:
-            (..., size)
-        """
-        return functional.normalize(weight((left - right).square()), dim=-1)
-
-    def attend_views(self, text: Tensor, views: Tensor, view_mask: Tensor) -> Tensor:
-        """Compute a_i = sum_j softmax_j(9 c_ij / sqrt(sum_j c_ij^2)) v_j (Equations 2 to 4).
-
-        c_ij = [cos(t_i, v_j)]_+ is 0 for masked views.
-
-        Args:
-            text: (batch, tokens, hidden) t.
-            views: (batch, views, hidden) v.
-            view_mask: (batch, views) bool
-
-        Returns:
-            (batch, tokens, hidden)
-        """
-        unit_text = functional.normalize(text, dim=-1)  # (batch, tokens, hidden)
-        unit_views = functional.normalize(views, dim=-1)  # (batch, views, hidden)
-        cosines = unit_text @ unit_views.transpose(1, 2)  # (batch, tokens, views)
-        mask = view_mask.unsqueeze(1)  # (batch, 1, views)
-        scores = _SHARPNESS * functional.normalize(cosines.relu() * mask, dim=-1)
-        return masked_softmax(scores, mask) @ views
-
-    def propagate(self, nodes: Tensor, mask: Tensor) -> Tensor:
-        """Update r_s <- ReLU(W_r sum_t e_st r_t) in two rounds (Equations 6 to 8).
-
-        e_st = softmax_t((W_src r_s) . (W_tgt r_t))
-
-        Args:
-            nodes: (batch, nodes, size) r.
-            mask: (batch, nodes) bool, True on nodes of the graph.
-
-        Returns:
-            (batch, nodes, size)
-        """
-        for _ in range(_ROUNDS):
-            sources = self.source(nodes)  # (batch, nodes, size)
-            targets = self.target(nodes)  # (batch, nodes, size)
-            scores = sources @ targets.transpose(1, 2)  # (batch, nodes, nodes)
-            edges = masked_softmax(scores, mask.unsqueeze(1))  # (batch, nodes, nodes)
-            nodes = torch.relu(self.update(edges @ nodes))
-        return nodes
-
-
-class RAU(nn.Module):
-    """Rectified activation unit, U_0(X) = ReLU(X), which keeps what needs no picture."""
-
-    def __init__(self, hidden_size: int, num_heads: int) -> None:
-        super().__init__()
-
-    def forward(
-        self, text: Tensor, mask: Tensor, views: Tensor, view_mask: Tensor, gate: Tensor
-    ) -> Tensor:
-        """Compute ReLU(X) (Equation 10), (batch, tokens, hidden)."""
-        return text.relu()
-
-
-class FSRU(nn.Module):
-    """Feature semantic reasoning unit, self-attention over the text."""
-
-    def __init__(self, hidden_size: int, num_heads: int) -> None:
-        super().__init__()
-        self.attention = MultiHeadAttention(hidden_size, num_heads)
-        self.norm_attention = nn.LayerNorm(hidden_size)
-        self.feed_forward = _feed_forward(hidden_size)
-        self.norm = nn.LayerNorm(hidden_size)
-
-    def forward(
-        self, text: Tensor, mask: Tensor, views: Tensor, view_mask: Tensor, gate: Tensor
-    ) -> Tensor:
-        """Compute Norm(FFN(Y) + Y), Y = Norm(X + MHA(X)) (Equations 11 and 12).
-
-        Args:
-            text: (batch, tokens, hidden) X.
-            mask: (batch, tokens) bool
-            views: Not used.
-            view_mask: Not used.
-            gate: Not used.
-
-        Returns:
-            (batch, tokens, hidden)
-        """
-        attended = self.norm_attention(text + self.attention(text, text, mask))
-        result: Tensor = self.norm(self.feed_forward(attended) + attended)
-        return result
-
-
-class CFU(nn.Module):
-    """Cross-modal fusion unit, gated attention from the text to the views."""
-
-    def __init__(self, hidden_size: int, num_heads: int) -> None:
-        super().__init__()
-        self.norm_attention = nn.LayerNorm(hidden_size)
-        self.attention = MultiHeadAttention(hidden_size, num_heads)
-        self.norm = nn.LayerNorm(hidden_size)
-        self.feed_forward = _feed_forward(hidden_size)
-
-    def forward(
-        self, text: Tensor, mask: Tensor, views: Tensor, view_mask: Tensor, gate: Tensor
-    ) -> Tensor:
-        """Compute Y + MLP(Norm(Y)), Y = X + tanh(beta) MHA(Norm(X), E_v) (Equations 13 to 16).
-
-        Args:
-            text: (batch, tokens, hidden) X.
-            mask: Not used.
-            views: (batch, views, hidden) E_v.
-            view_mask: (batch, views) bool
-            gate: (batch,) tanh(beta).
-
-        Returns:
-            (batch, tokens, hidden)
-        """
-        attended = self.attention(self.norm_attention(text), views, view_mask)
-        fused = text + gate[:, None, None] * attended  # (batch, tokens, hidden)
-        result: Tensor = fused + self.feed_forward(self.norm(fused))
-        return result
-
-
-_UNITS: dict[UnitName, type[RAU | FSRU | CFU]] = {"rau": RAU, "fsru": FSRU, "cfu": CFU}
-
-
-class Router(nn.Sequential):
-    """Path weights from a unit to its targets.
-
-    All paths are open at the start.
-
-    Args:
-        hidden_size: Width of the unit's input.
-        num_targets: Targets.
-    """
-
-    def __init__(self, hidden_size: int, num_targets: int) -> None:
-        last = nn.Linear(_ROUTER_SIZE, num_targets)
-        nn.init.normal_(last.weight, std=0.02)
-        nn.init.constant_(last.bias, _OPEN)
-        super().__init__(nn.Linear(hidden_size, _ROUTER_SIZE), nn.ReLU(), last)
-
-    def forward(self, states: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        """Compute ReLU(tanh(MLP(mean over tokens))) (Equation 19).
-
-        Args:
-            states: (batch, tokens, hidden) input of the unit.
-            mask: (batch, tokens) bool
-
-        Returns:
-            (batch, targets)
-        """
-        mean = masked_mean(states, mask)  # (batch, hidden)
-        weights: Tensor = super().forward(mean)  # type: ignore[no-untyped-call]
-        return torch.tanh(weights).relu()
-
-
-class DynamicFusion(nn.Module):
-    """Layers of units, with a path from every unit to every unit of the next layer.
-
-    A router per unit computes the weights of the paths that leave it.
-
-    Args:
-        hidden_size: Width of text and view vectors.
-        num_heads: Attention heads of the units.
-        num_layers: Layers (L_f).
-        units: Units of a layer (U of them).
-        normalize_paths: Make the path weights into a unit sum to 1. If all of them are 0, the unit
-            receives the first unit's output.
-    """
-
-    def __init__(
-        self,
-        hidden_size: int,
-        num_heads: int,
-        num_layers: int,
-        units: Sequence[UnitName],
-        normalize_paths: bool,
-    ) -> None:
-        super().__init__()
-        self.normalize_paths = normalize_paths
-        self.num_units = len(units)
-        self.num_targets = [*[len(units)] * (num_layers - 1), 1]
-        self.layers: Sequence[nn.ModuleList] = nn.ModuleList(  # type: ignore[assignment]
-            nn.ModuleList(_UNITS[name](hidden_size, num_heads) for name in units)
-            for _ in range(num_layers)
-        )
-        self.routers: Sequence[nn.ModuleList] = nn.ModuleList(  # type: ignore[assignment]
-            nn.ModuleList(Router(hidden_size, count) for _ in units) for count in self.num_targets
-        )
-
-    def forward(
-        self, text: Tensor, mask: Tensor, views: Tensor, view_mask: Tensor, gate: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Compute the fused states and the path weights (Equations 17 and 18).
-
-        Unit u of a layer computes U_u(X_u), and target t, a unit of the next layer, receives
-        X_t = sum_u w_ut U_u(X_u) with path weights w. The last layer has one target, X_mm.
-
-        Args:
-            text: (batch, tokens, hidden)
-            mask: (batch, tokens) bool
-            views: (batch, views, hidden)
-            view_mask: (batch, views) bool
-            gate: (batch,) tanh(beta)
-
-        Returns:
-            X_mm (batch, tokens, hidden), and the path weights (batch, U^2 (L_f - 1) + U).
-        """
-        inputs = [text] * self.num_units
-        routing = []
-        for units, routers in zip(self.layers, self.routers, strict=True):
-            outputs = [
-                unit(states, mask, views, view_mask, gate)
-                for unit, states in zip(units, inputs, strict=True)
-            ]
-            weights = [router(states, mask) for router, states in zip(routers, inputs, strict=True)]
-            stacked = torch.stack(outputs, dim=1)  # (batch, units, tokens, hidden)
-            paths = torch.stack(weights, dim=1)  # (batch, units, targets)
-            routing.append(paths.flatten(1))  # (batch, units * targets)
-            mixed = torch.einsum("but,buph->tbph", self.normalize(paths), stacked)
-            inputs = list(mixed)  # (batch, tokens, hidden) per target
-        return inputs[0], torch.cat(routing, dim=1)
-
-    def split_by_layer(self, routing: Tensor) -> tuple[Tensor, Tensor]:
-        """Arrange path weights by layer, as the routers compute them and as they are applied.
-
-        Args:
-            routing: (batch, paths) path weights.
-
-        Returns:
-            (batch, layers, units, targets) each. The last layer has one target, and 0 for others.
-        """
-        units = self.num_units
-        raw, applied = [], []
-        sizes = [units * count for count in self.num_targets]
-        for part, count in zip(routing.split(sizes, dim=1), self.num_targets, strict=True):
-            paths = part.unflatten(1, (units, count))  # (batch, units, targets)
-            padding = (0, units - count)
-            raw.append(functional.pad(paths, padding))
-            applied.append(functional.pad(self.normalize(paths), padding))
-        return torch.stack(raw, dim=1), torch.stack(applied, dim=1)
-
-    def normalize(self, weights: Tensor) -> Tensor:
-        """Divide path weights by the sum of those into the same target, if asked for.
-
-        Args:
-            weights: (batch, units, targets)
-
-        Returns:
-            (batch, units, targets). Where the sum is 0, the first unit has weight 1.
-        """
-        if not self.normalize_paths:
-            return weights
-        total = weights.sum(1, keepdim=True)  # (batch, 1, targets)
-        first_unit = torch.zeros_like(weights[:, 0], dtype=torch.long)  # (batch, targets)
-        only_first = functional.one_hot(first_unit, weights.shape[1]).transpose(1, 2)
-        shares = weights / total.where(total > 0, 1)  # (batch, units, targets)
-        return torch.where(total > 0, shares, only_first.to(weights))
-
-
-def _feed_forward(hidden_size: int) -> nn.Sequential:
-    """Build two linear maps with GELU between them, four times as wide inside."""
-    inner_size = 4 * hidden_size
-    return nn.Sequential(
-        nn.Linear(hidden_size, inner_size), nn.GELU(), nn.Linear(inner_size, hidden_size)
-    )
-
-
 def _cosines(vectors: Tensor) -> Tensor:
-    """Compute the cosine of every pair of rows, (batch, batch)."""
-    unit = functional.normalize(vectors.float(), dim=-1)  # (batch, width)
+    """Compute the cosine of every pair of rows, (batch, batch), in float32 at least."""
+    precise = vectors.to(torch.promote_types(vectors.dtype, torch.float32))  # (batch, width)
+    unit = functional.normalize(precise, dim=-1)  # (batch, width)
     return unit @ unit.T
+
+
+def _convert_old_weights(
+    module: nn.Module, state: dict[str, Any], prefix: str, *settings: Any
+) -> None:
+    """Convert weights of version 0.1 in place, and warn that they were trained for other equations.
+
+    There the rounds of the graph shared weights, and views and beta had no norms. Every round gets
+    a copy of the shared weights, and the norms keep the values that the module has.
+
+    Args:
+        module: The method that loads the weights.
+        state: Its weights and buffers by name.
+        prefix: Beginning of the method's names in ``state``.
+        *settings: Other arguments of a hook, which are not used.
+    """
+    own = module.state_dict()
+    norms = [name for name in own if ".norm_views." in name]
+    queries = [name.replace("norm_views", "norm_attention") for name in norms]
+    is_loaded = any(f"{prefix}{name}" in state for name in queries)
+    if not is_loaded or any(f"{prefix}{name}" in state for name in norms):
+        return
+    rank_zero_warn(
+        "these weights are of RAP in version 0.1, whose relevance and cross-modal units computed "
+        "something else: train them further before you use them"
+    )
+    for name in own:
+        if name.startswith("relevance.rounds."):
+            *_, layer, kind = name.split(".")
+            shared = state.get(f"{prefix}relevance.{layer}.{kind}")
+            if shared is not None:
+                state[f"{prefix}{name}"] = shared
+        if name.startswith("relevance.") or name in norms:
+            state.setdefault(f"{prefix}{name}", own[name])
+    for layer in ("source.weight", "target.weight", "update.weight", "score.bias"):
+        if f"relevance.{layer}" not in own:
+            state.pop(f"{prefix}relevance.{layer}", None)

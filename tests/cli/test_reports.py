@@ -114,6 +114,14 @@ def test_diagnose_writes_pages_of_a_run(demo_root, tmp_path):
     outcome = succeed("diagnose", checkpoint, "--sample=10", f"--out={split}")
     assert outcome.out.strip() == str(split)
     assert "10 instances" in split.read_text(encoding="utf-8")
+    other = ["--model.init_args.prompting=false", "--trainer.limit_train_batches=2"]
+    succeed("fit", *tiny_options("rap", demo_root, tmp_path / "unprompted"), *other)
+    unprompted = f"--unprompted={tmp_path / 'unprompted' / 'best.ckpt'}"
+    succeed("diagnose", checkpoint, unprompted, "--sample=10", f"--out={split}")
+    assert "in the run without prompting" in split.read_text(encoding="utf-8")
+    check_one_line(run("diagnose", checkpoint, unprompted, "--post=1"), "--unprompted", "--post")
+    same = checkpoint.replace("--checkpoint", "--unprompted")
+    check_one_line(run("diagnose", checkpoint, same), "--unprompted", "prompting: false")
     lines = (demo_root / "valid.jsonl").read_text(encoding="utf-8")
     known = re.findall(r'^{"id": "(.+?)"', lines, re.MULTILINE)[2]
     succeed("diagnose", checkpoint, f"--post={known}", "--split=valid", f"--out={post}")

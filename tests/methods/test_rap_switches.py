@@ -1,5 +1,6 @@
 """RAP's switches."""
 
+from dataclasses import replace
 from inspect import signature
 
 import pytest
@@ -13,11 +14,12 @@ from helpers.methods import (
     make_batch,
     parameter_names,
     perturb,
+    train,
     training_loss,
 )
 
 from mmie.methods import RAP
-from mmie.methods.rap import CFU, FSRU, RAU
+from mmie.methods.rap_fusion import CFU, FSRU, RAU
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
 
@@ -51,7 +53,7 @@ def fuse(module, batch):
     """Return the fused states and the routing of a batch."""
     text, views = module.features(module.encode_text(batch), batch)
     gate = module.gate(text, views, batch)
-    return module.fusion(text, batch.attention_mask, views, batch.view_mask, gate)
+    return module.fusion(text, batch.attention_mask, views, module.local_mask(batch), gate)
 
 
 def test_defaults_are_the_papers():
@@ -59,8 +61,9 @@ def test_defaults_are_the_papers():
         name: parameter.default for name, parameter in signature(RAP.__init__).parameters.items()
     }
     assert defaults["num_fusion_layers"] == 3
-    assert defaults["prompt_length"] == 16
     assert defaults["path_weight"] == 1.5
+    assert defaults["path_reduction"] == "sum"
+    assert defaults["local_views"] == "objects"
     assert defaults["vision_backbone"] == "resnet101"
     assert defaults["units"] == ("rau", "fsru", "cfu")
 
@@ -147,8 +150,101 @@ def test_without_prompting_the_fused_states_are_classified(build, batch):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"units": ()}, {"units": ("rau", "rau")}, {"num_fusion_layers": 0}, {"prompt_length": 0}],
+    [
+        {"units": ()},
+        {"units": ("rau", "rau")},
+        {"num_fusion_layers": 0},
+        {"prompt_length": 0},
+        {"relevance_size": 0},
+        {"router_size": 0},
+    ],
 )
 def test_invalid_arguments_raise(build, arguments):
     with pytest.raises(ValueError, match="must be one or more, each once"):
         build(**arguments)
+
+
+def test_local_views(build, batch):
+    objects, everything = (perturb(build(local_views=value)) for value in ("objects", "all"))
+    assert parameter_names(objects) == parameter_names(everything)
+    assert not torch.equal(encode(objects, batch), encode(everything, batch))
+    assert batch.view_mask[0, 1]
+    pixels = batch.pixels.clone()
+    pixels[0, 0] = 255 - pixels[0, 0]
+    other = replace(batch, pixels=pixels)
+    for value, uses_picture in (("objects", False), ("all", True)):
+        module = perturb(build(local_views=value, relevance=False))
+        is_same = torch.equal(encode(module, batch), encode(module, other))
+        assert is_same != uses_picture
+
+
+def test_gate_norm(build, batch):
+    normed, plain = (perturb(build(gate_norm=value)) for value in ("batch", "none"))
+    assert parameter_names(plain) ^ parameter_names(normed) == {
+        "relevance.score.bias",
+        "relevance.norm.scale",
+        "relevance.norm.shift",
+    }
+    normed.train()
+    text, views = normed.features(normed.encode_text(batch), batch)
+    gate = normed.gate(text, views, batch)
+    norm = normed.relevance.norm
+    betas = torch.atanh(gate).double()
+    assert betas.mean().item() == pytest.approx(norm.shift.item(), abs=1e-4)
+    assert betas.std(correction=0).item() == pytest.approx(norm.scale.abs().item(), rel=1e-2)
+
+
+def test_cosine_norm(build, batch):
+    words, views = (perturb(build(cosine_norm=value)) for value in ("words", "views"))
+    assert parameter_names(words) == parameter_names(views)
+    assert not torch.equal(encode(words, batch), encode(views, batch))
+
+
+def test_sharpness(build, batch):
+    flat, sharp = (perturb(build(sharpness=value)) for value in (0.0, 9.0))
+    assert not torch.equal(encode(flat, batch), encode(sharp, batch))
+
+
+def test_path_reduction(build, batch):
+    losses = {}
+    for reduction in ("sum", "mean"):
+        module = build(path_reduction=reduction)
+        losses[reduction] = module.encode(batch).losses["router"]
+    assert losses["mean"] > 0
+    torch.testing.assert_close(losses["sum"], 12 * losses["mean"])  # 4 posts have 12 pairs
+
+
+def test_widths_are_arguments(build):
+    module = build(relevance_size=5, router_size=7)
+    assert module.relevance.compare_global.out_features == 5
+    assert module.relevance.rounds[1].update.weight.shape == (5, 5)
+    assert module.fusion.routers[0][0][0].out_features == 7
+
+
+def other_pictures(batch):
+    """Return a copy of a batch in which every post has the pictures of the one before."""
+    mask, pixels = batch.view_mask.roll(1, 0), batch.pixels.roll(1, 0)
+    return replace(batch, pixels=pixels, view_mask=mask, view_index=None)
+
+
+def test_the_gate_of_a_trained_model_depends_on_the_picture(build, data):
+    train_batch = make_batch(data, distinct_instances(data.instances["train"], 16))
+    module = build(path_reduction="mean", dropout=0.0)
+    for group, rate in (("text", 1e-3), ("fusion", 3e-3), ("head", 1e-2)):
+        module.learning_rates[group] = rate
+    train(module, train_batch, steps=40)
+    others = [*data.instances["valid"], *data.instances["test"], *data.instances["train"]]
+    batch = make_batch(data, distinct_instances(others, 64))
+    betas, predictions = [], []
+    with torch.no_grad():
+        for pictures in (batch, other_pictures(batch)):
+            text, views = module.features(module.encode_text(pictures), pictures)
+            betas.append(module.beta(text, views, pictures))
+        predictions.append(module(batch))
+        module.relevance = None  # "-MRR"
+        predictions.append(module(batch))
+    right, shuffled = betas
+    assert right.tanh().std() > 0.02
+    assert (right - shuffled).abs().mean() > 0.02
+    assert right.tanh().abs().median() < 0.95
+    assert predictions[0] != predictions[1]

@@ -15,11 +15,11 @@ from mmie.data.batching import Collator
 from mmie.data.instances import Instance, mask_views, shuffle_pictures
 from mmie.data.picture_audit import audit_pictures
 from mmie.methods import ExtractionModule
-from mmie.reports.diagnosis.target import DiagnosisTarget, find_post
+from mmie.reports.diagnosis.target import DiagnosisTarget, check_unprompted, find_post
 from mmie.types import Batch, Prediction
 
 _BATCH_SIZE = 16
-_WORD_AXES = {"prefix_mass": 1, "prompt_mass": 1, "representation": 0, "unprompted": 0}
+_WORD_AXES = {"prefix_mass": 1, "prompt_mass": 1, "representation": 0}
 """Axis of words in the values of one instance, not counting the batch's.
 
 The axis is as long as the longest post of the batch.
@@ -67,13 +67,35 @@ def diagnose_split(
         The diagnoses in the order of the split, and for a method that matches text and picture the
         diagnoses of the same instances with swapped pictures.
     """
-    indices = range(len(target.instances))
-    sample = random.Random(target.data.seed).sample(indices, min(count, len(indices)))
-    instances = [target.instances[index] for index in sorted(sample)]
+    instances = sample_instances(target, count)
     diagnoses = diagnose(target, instances)
     if "match" not in diagnoses[0].values:
         return diagnoses, []
     return diagnoses, diagnose(target, swap_pictures(target, instances))
+
+
+def diagnose_unprompted(
+    target: DiagnosisTarget, unprompted: DiagnosisTarget, count: int
+) -> list[InstanceDiagnosis]:
+    """Diagnose the sample of `diagnose_split` by a run of the same method without prompting.
+
+    Args:
+        target: The method with prompting, and the split.
+        unprompted: A run that was trained with ``prompting: false``, and the same split.
+        count: Largest number of instances in the sample.
+
+    Raises:
+        DiagnosisError: The method or the task differs, or the runs do not differ in prompting.
+    """
+    check_unprompted(target, unprompted)
+    return diagnose(unprompted, sample_instances(unprompted, count))
+
+
+def sample_instances(target: DiagnosisTarget, count: int) -> list[Instance]:
+    """Draw instances of the split at random, by the data's seed, in the order of the split."""
+    indices = range(len(target.instances))
+    sample = random.Random(target.data.seed).sample(indices, min(count, len(indices)))
+    return [target.instances[index] for index in sorted(sample)]
 
 
 def diagnose_post(target: DiagnosisTarget, post_id: str) -> list[InstanceDiagnosis]:

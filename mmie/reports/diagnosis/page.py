@@ -29,6 +29,7 @@ def render_split(
     target: DiagnosisTarget,
     diagnoses: Sequence[InstanceDiagnosis],
     swapped: Sequence[InstanceDiagnosis] = (),
+    unprompted: Sequence[InstanceDiagnosis] = (),
 ) -> str:
     """Render the page of a sample of a split.
 
@@ -36,9 +37,10 @@ def render_split(
         target: The method and the split.
         diagnoses: Diagnoses of the sample.
         swapped: Diagnoses of the same instances with swapped pictures.
+        unprompted: Diagnoses of the same instances by a run without prompting.
     """
     title = f"{len(diagnoses)} instances"
-    sections = split_sections(target, diagnoses, swapped)
+    sections = split_sections(target, diagnoses, swapped, unprompted)
     return _render("diagnosis_split.html", title, target, **sections)
 
 

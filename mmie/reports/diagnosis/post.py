@@ -26,7 +26,6 @@ _KNOWN_VALUES = frozenset(
         "view_support",
         "view_change",
         "representation",
-        "unprompted",
         "prefix_mass",
         "prompt_mass",
         "gates",

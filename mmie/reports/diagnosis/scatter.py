@@ -12,11 +12,8 @@ from mmie.reports.pictures import picture_data_uri
 _THUMBNAIL_SIDE = 48
 _MAX_THUMBNAILS = 160
 _MAX_POINTS = 1500
-_REPRESENTATIONS = {
-    "representation": "What is classified",
-    "unprompted": "The same without the prompt",
-}
-"""Captions of the plots of vectors for each word, or for each pair."""
+_CLASSIFIED = "What is classified"
+_UNPROMPTED = "What is classified in the run without prompting"
 
 
 class LabelledVector(NamedTuple):
@@ -33,16 +30,22 @@ class LabelledVector(NamedTuple):
     diagnosis: InstanceDiagnosis
 
 
-def scatter_plots(diagnoses: Sequence[InstanceDiagnosis]) -> list[dict[str, Any]]:
-    """Lay out the plots of routing vectors and of classified vectors, where the method has them."""
+def scatter_plots(
+    diagnoses: Sequence[InstanceDiagnosis], unprompted: Sequence[InstanceDiagnosis] = ()
+) -> list[dict[str, Any]]:
+    """Lay out the plots of routing vectors, if the method has them, and of classified vectors.
+
+    Args:
+        diagnoses: The diagnoses.
+        unprompted: Diagnoses of the same instances by a run without prompting, whose classified
+            vectors have a plot of their own.
+    """
     plots = []
     if "routing" in diagnoses[0].values:
         vectors = _routing_vectors(diagnoses)
         plots.append(_scatter_plot("Routing vectors of posts", vectors, _MAX_THUMBNAILS))
-    for name, caption in _REPRESENTATIONS.items():
-        if name in diagnoses[0].values:
-            vectors = _classified_vectors(diagnoses, name)
-            plots.append(_scatter_plot(caption, vectors, num_thumbnails=0))
+    for caption, group in ((_CLASSIFIED, diagnoses), (_UNPROMPTED, unprompted)):
+        plots.append(_scatter_plot(caption, _classified_vectors(group), num_thumbnails=0))
     return [plot for plot in plots if plot is not None]
 
 
@@ -56,16 +59,11 @@ def _routing_vectors(diagnoses: Sequence[InstanceDiagnosis]) -> list[LabelledVec
     return vectors
 
 
-def _classified_vectors(diagnoses: Sequence[InstanceDiagnosis], name: str) -> list[LabelledVector]:
-    """Collect the vectors of the first words of gold entities, or of pairs.
-
-    Args:
-        diagnoses: The diagnoses.
-        name: Name of a value with a vector for each word, or one for the pair.
-    """
+def _classified_vectors(diagnoses: Sequence[InstanceDiagnosis]) -> list[LabelledVector]:
+    """Collect the classified vectors of the first words of gold entities, or of pairs."""
     vectors = []
     for diagnosis in diagnoses:
-        rows = diagnosis.values[name].numpy()  # (words or 1, width)
+        rows = diagnosis.values["representation"].numpy()  # (words or 1, width)
         if diagnosis.instance.relation is not None:
             vectors.append(LabelledVector(rows[0], diagnosis.gold, diagnosis))
             continue

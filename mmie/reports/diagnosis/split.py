@@ -28,6 +28,7 @@ def split_sections(
     target: DiagnosisTarget,
     diagnoses: Sequence[InstanceDiagnosis],
     swapped: Sequence[InstanceDiagnosis],
+    unprompted: Sequence[InstanceDiagnosis] = (),
 ) -> dict[str, Any]:
     """Collect the content of the page, by the names of the template.
 
@@ -35,6 +36,7 @@ def split_sections(
         target: The method and the split.
         diagnoses: Diagnoses of a sample.
         swapped: Diagnoses of the same instances with swapped pictures.
+        unprompted: Diagnoses of the same instances by a run without prompting.
 
     Returns:
         The content; None or empty where the method has no such values.
@@ -49,7 +51,7 @@ def split_sections(
         "num_scales": 0,
         "histograms": list(_histograms(diagnoses, swapped, shared)),
         "paths": None,
-        "scatters": scatter_plots(diagnoses),
+        "scatters": scatter_plots(diagnoses, unprompted),
     }
     if "prefix_mass" in shared:
         sections["mass"] = _mean_attention(diagnoses)

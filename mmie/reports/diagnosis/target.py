@@ -24,7 +24,7 @@ _USED_SETTINGS = ("use_context", "context_file", "pictures", "seed")
 
 
 class DiagnosisError(MmieError, ValueError):
-    """A post that does not exist, or a configuration that does not name the corpus."""
+    """A post or run that does not fit, or a configuration that does not name the corpus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,26 @@ def load_target(
     data.tokenizer = WordTokenizer.from_files(state.tokenizer, schema.max_tokens)
     data.setup(_STAGES[split])
     return DiagnosisTarget(Path(checkpoint), module.to(resolve_device()), data, split)
+
+
+def check_unprompted(target: DiagnosisTarget, unprompted: DiagnosisTarget) -> None:
+    """Raise unless one run prompts the text encoder and the other is the same method without it.
+
+    Raises:
+        DiagnosisError: The method or the task differs, or the runs do not differ in prompting.
+    """
+    for option, run, value in (("checkpoint", target, True), ("unprompted", unprompted, False)):
+        if getattr(run.module, "prompting", None) is not value:
+            raise DiagnosisError(
+                f"--{option} {run.checkpoint}: expected a run with prompting: {str(value).lower()}"
+            )
+    names = []
+    for run in (target, unprompted):
+        names.append(f"{type(run.module).__name__} for {run.module.schema.task}")
+    if names[0] != names[1]:
+        raise DiagnosisError(
+            f"--unprompted {unprompted.checkpoint}: expected {names[0]}, not {names[1]}"
+        )
 
 
 def find_post(target: DiagnosisTarget, post_id: str) -> list[Instance]:

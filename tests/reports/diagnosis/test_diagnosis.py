@@ -12,6 +12,7 @@ from mmie.reports.diagnosis.diagnosis import (
     diagnose,
     diagnose_post,
     diagnose_split,
+    diagnose_unprompted,
     swap_pictures,
 )
 from mmie.reports.diagnosis.page import render_post
@@ -43,6 +44,20 @@ def test_a_split_is_sampled_in_its_order(build_target):
         diagnosis.instance for diagnosis in diagnoses
     ]
     assert len(diagnose_split(target, 1000)[0]) == len(target.instances)
+
+
+def test_two_runs_diagnose_the_same_instances(build_target):
+    target, unprompted = build_target("rap"), build_target("rap", prompting=False)
+    diagnoses, _ = diagnose_split(target, 5)
+    others = diagnose_unprompted(target, unprompted, 5)
+    for diagnosis, other in zip(diagnoses, others, strict=True):
+        assert other.instance.post.id == diagnosis.instance.post.id
+        vectors = (diagnosis.values["representation"], other.values["representation"])
+        assert vectors[0].shape == vectors[1].shape
+        assert not torch.equal(*vectors)
+        assert "prompt_mass" not in other.values
+    with pytest.raises(DiagnosisError, match="prompting: false"):
+        diagnose_unprompted(target, target, 5)
 
 
 def test_a_post_is_diagnosed_beside_other_posts(build_target):

@@ -1,5 +1,7 @@
 """Scatter plots of a split."""
 
+import pytest
+
 from mmie.reports.diagnosis.diagnosis import diagnose
 from mmie.reports.diagnosis.scatter import scatter_plots
 
@@ -33,6 +35,21 @@ def test_routing_vectors_are_shown_as_pictures(build_target):
     assert [point["uri"] is None for point in routing["points"]] == [
         instance.views[0] is None for instance in target.instances
     ]
+
+
+@pytest.mark.parametrize("task", ["ner", "re"])
+def test_a_run_without_prompting_has_a_plot_of_its_vectors(build_target, task):
+    target, other = build_target("rap", task), build_target("rap", task, prompting=False)
+    diagnoses = diagnose(target, target.instances)
+    alone = scatter_plots(diagnoses)
+    assert [plot["caption"] for plot in alone] == ["Routing vectors of posts", "What is classified"]
+    *_, prompted, unprompted = scatter_plots(diagnoses, diagnose(other, other.instances))
+    assert unprompted["caption"] == "What is classified in the run without prompting"
+    titles = [[point["title"] for point in plot["points"]] for plot in (prompted, unprompted)]
+    assert titles[0] == titles[1]
+    assert unprompted["legend"] == prompted["legend"]
+    places = [[(p["x"], p["y"]) for p in plot["points"]] for plot in (prompted, unprompted)]
+    assert places[0] != places[1]
 
 
 def test_few_points_have_no_plot(build_target):

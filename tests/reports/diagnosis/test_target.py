@@ -8,6 +8,7 @@ from mmie.data import JsonlCorpus
 from mmie.methods import RAP, TextOnly
 from mmie.reports.diagnosis.target import (
     DiagnosisError,
+    check_unprompted,
     find_post,
     load_target,
     read_data_settings,
@@ -51,3 +52,17 @@ def test_units_are_those_of_a_fusion_layer(build_target):
     target = build_target("rap")
     assert isinstance(target.module, RAP)
     assert target.units == [type(unit).__name__ for unit in target.module.fusion.layers[0]]
+
+
+def test_runs_with_and_without_prompting_are_told_apart(build_target):
+    prompted, unprompted = build_target("rap"), build_target("rap", prompting=False)
+    check_unprompted(prompted, unprompted)
+    with pytest.raises(DiagnosisError, match=r"--unprompted .*expected a run with prompting: fal"):
+        check_unprompted(prompted, prompted)
+    with pytest.raises(DiagnosisError, match=r"--checkpoint .*expected a run with prompting: true"):
+        check_unprompted(unprompted, unprompted)
+    with pytest.raises(DiagnosisError, match=r"expected a run with prompting: true"):
+        check_unprompted(build_target("text_only"), unprompted)
+    relations = build_target("rap", "re", prompting=False)
+    with pytest.raises(DiagnosisError, match="expected RAP for ner, not RAP for re"):
+        check_unprompted(prompted, relations)
