@@ -13,7 +13,7 @@ from helpers.methods import (
 )
 from torch import nn
 
-from mmie.methods import DGHC, IMM, HVPNet, MLNet, MLNetPretraining, RSRNeT, TextOnly
+from mmie.methods import DGHC, IMM, RAP, HVPNet, MLNet, MLNetPretraining, RSRNeT, TextOnly
 
 POSTS, CLIP_WIDTH = 8, 16
 SMALL = {"vision_backbone": "test_resnet"}
@@ -39,6 +39,7 @@ CASES = {
     "imm": Case(IMM, ("sw",), {"patch_size": 16, "clip": "clip"}),
     "imm_dot": Case(IMM, ("sw",), {"patch_size": 16, "clip": "clip", "matching": "dot"}),
     "mlnet": Case(MLNet, ("match",), {**SMALL_MLNET, "match_weight": 0.1}),
+    "rap": Case(RAP, ("router",), {**SMALL, "num_fusion_layers": 2, "prompt_length": 4}),
     "mlnet_pretraining": Case(MLNetPretraining, ("mlm", "mvm", "vlm"), SMALL_MLNET),
 }
 WITHOUT_LOSSES = {TextOnly: {}, HVPNet: SMALL, RSRNeT: SMALL, DGHC: SMALL}
