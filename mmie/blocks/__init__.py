@@ -2,11 +2,13 @@
 
 __all__ = [
     "all_gather",
+    "all_reduce",
     "attention",
     "augmentation",
     "clip",
     "crf",
     "dropout",
+    "dynamic_fusion",
     "errors",
     "features",
     "forward_backward",
@@ -18,6 +20,7 @@ __all__ = [
     "prefix_projection",
     "recurrent",
     "reference_prefix",
+    "relevance",
     "text_encoder",
     "text_layers",
     "text_model_loading",

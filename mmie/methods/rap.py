@@ -33,8 +33,8 @@ prompt (Equation 23)                `RAP.prompt`                  (layers, batch
 second pass (Equation 24)           `RAP.encode`                  (batch, tokens, hidden)
 ==================================  ============================  ==================================
 
-`Relevance` and `GraphRound` are in `mmie.methods.rap_relevance`, the units and the router in
-`mmie.methods.rap_fusion`.
+`Relevance` and `GraphRound` are in `mmie.blocks.relevance`, the units and the router in
+`mmie.blocks.dynamic_fusion`.
 
 **Departures.**
 
@@ -116,14 +116,14 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmie.blocks.dynamic_fusion import DynamicFusion, UnitName
 from mmie.blocks.features import FeatureSpec, text_feature_spec
 from mmie.blocks.prefix_attention import Prefix, split_heads
+from mmie.blocks.relevance import CosineNorm, GateNormName, Relevance
 from mmie.blocks.vision import VisualOutput
 from mmie.methods import papers
 from mmie.methods.inspection import inspecting
 from mmie.methods.multimodal import MultimodalModule
-from mmie.methods.rap_fusion import DynamicFusion, UnitName
-from mmie.methods.rap_relevance import CosineNorm, GateNormName, Relevance
 from mmie.types import Batch, Encoding, Schema
 
 LocalViews = Literal["objects", "all"]

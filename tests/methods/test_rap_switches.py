@@ -18,8 +18,8 @@ from helpers.methods import (
     training_loss,
 )
 
+from mmie.blocks.dynamic_fusion import CFU, FSRU, RAU
 from mmie.methods import RAP
-from mmie.methods.rap_fusion import CFU, FSRU, RAU
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
 
@@ -227,12 +227,11 @@ def other_pictures(batch):
     return replace(batch, pixels=pixels, view_mask=mask, view_index=None)
 
 
+@pytest.mark.parametrize("data", ["re"], indirect=True)
 def test_the_gate_of_a_trained_model_depends_on_the_picture(build, data):
-    train_batch = make_batch(data, distinct_instances(data.instances["train"], 16))
     module = build(path_reduction="mean", dropout=0.0)
-    for group, rate in (("text", 1e-3), ("fusion", 3e-3), ("head", 1e-2)):
-        module.learning_rates[group] = rate
-    train(module, train_batch, steps=40)
+    module.learning_rates = {"text": 1e-3, "fusion": 3e-3, "head": 1e-2}
+    train(module, make_batch(data, distinct_instances(data.instances["train"], 16)), steps=40)
     others = [*data.instances["valid"], *data.instances["test"], *data.instances["train"]]
     batch = make_batch(data, distinct_instances(others, 64))
     betas, predictions = [], []

@@ -20,7 +20,7 @@ from helpers.literal import (
 )
 from torch import nn
 
-from mmie.methods.rap_fusion import CFU, FSRU, RAU, DynamicFusion, Router
+from mmie.blocks.dynamic_fusion import CFU, FSRU, RAU, DynamicFusion, Router
 
 POSTS, TOKENS, VIEWS, HIDDEN, HEADS = 3, 6, 4, 8, 2
 MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [1, 1, 1, 0, 0, 0]]).bool()

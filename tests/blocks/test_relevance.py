@@ -11,7 +11,7 @@ import torch
 from helpers.literal import cosine, dot, length, masked_rows, matvec, relu, softmax, weighted_sum
 from torch import distributed, multiprocessing, nn
 
-from mmie.methods.rap_relevance import GateNorm, GraphRound, Relevance
+from mmie.blocks.relevance import GateNorm, GraphRound, Relevance
 
 POSTS, TOKENS, VIEWS, HIDDEN, SIZE = 4, 6, 4, 8, 5
 MASK = torch.tensor(
