@@ -25,14 +25,8 @@ def sum_over_processes(values: Tensor) -> Tensor:
     _, world_size = rank_and_world_size()
     if world_size == 1:
         return values
-    total: Tensor = _all_reduce(values)
-    return total
-
-
-@torch.compiler.disable  # type: ignore[untyped-decorator]
-def _all_reduce(values: Tensor) -> Tensor:
-    """Sum the values of several processes."""
-    total: Tensor = _AllReduce.apply(values)
+    reduce = torch.compiler.disable(_AllReduce.apply)
+    total: Tensor = reduce(values)
     return total
 
 

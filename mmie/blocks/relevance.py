@@ -170,8 +170,8 @@ class GateNorm(nn.Module):
     """Batch normalisation of beta over the posts with pictures of all processes.
 
     Inference uses running statistics, and so does training on fewer than two such posts. The first
-    statistics are averaged with equal weights, later ones exponentially. The initial ones have no
-    weight: the variance of beta is so small that they would dominate for hundreds of steps.
+    statistics are averaged with equal weights, later ones exponentially, so that the initial mean
+    and variance have no weight after the first batch.
 
     Source: Ioffe and Szegedy, Batch Normalization, ICML 2015.
 
