@@ -8,6 +8,7 @@ from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from rich.console import Console
 
+from mmie.cli.calibration import calibration_parser, run_calibration
 from mmie.cli.lightning import build_parts
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
 from mmie.experiments.benchmark import Benchmark, run_benchmark, trainer_settings
@@ -31,6 +32,7 @@ STUDIES = {
     "cross-task": "each task from the other's weights",
     "cross-domain": "each corpus's weights on the other corpus",
 }
+CALIBRATION = "certificate"
 _CONFIGS_HELP = "Configurations or globs; in a.yaml+b.yaml the second overrides the first."
 _SEEDS_HELP = "Number of seeds, or the seeds separated by commas."
 _JOBS_HELP = "Runs at a time, which share the cores."
@@ -106,7 +108,7 @@ def _sweep_parser() -> OneLineParser:
 
 
 def study_command(arguments: Sequence[str]) -> None:
-    """Run ``mmie study low-resource``, ``cross-task`` or ``cross-domain``.
+    """Run ``mmie study low-resource``, ``cross-task``, ``cross-domain`` or ``certificate``.
 
     Raises:
         UsageError: An option is wrong, or the folder of the report cannot be written.
@@ -114,6 +116,9 @@ def study_command(arguments: Sequence[str]) -> None:
     """
     settings = _study_parser().parse_args(list(arguments))
     kind, chosen = settings.subcommand, settings[settings.subcommand]
+    if kind == CALIBRATION:
+        run_calibration(chosen)
+        return
     jobs = _plan_study(kind, chosen)
     run_sweep(jobs, chosen.jobs, report=_print_outcome)
     sources = {job.folder: job.after[0].folder if job.after else None for job in jobs}
@@ -136,11 +141,15 @@ def _plan_study(kind: str, settings: Namespace) -> list[SweepJob]:
 def _study_parser() -> OneLineParser:
     """Build the parser of ``mmie study``."""
     parser = OneLineParser(
-        prog="mmie study", description="Run a study of the papers, and draw its figure."
+        prog="mmie study",
+        description="Run a study of the papers and draw its figure, or calibrate certificates.",
     )
     commands = parser.add_subcommands()
     for name, purpose in STUDIES.items():
         commands.add_subcommand(name, _kind_parser(name, purpose), help=purpose)
+    commands.add_subcommand(
+        CALIBRATION, calibration_parser(), help="certificates of picture use beside the truth"
+    )
     return parser
 
 

@@ -42,7 +42,7 @@ COMMANDS = {
     ),
     "study": Command(
         "mmie.cli.experiments:study_command",
-        "low resource, cross-task or cross-domain, with the papers' figure",
+        "low resource, cross-task or cross-domain with the papers' figure; certificates",
     ),
     "compare": Command(
         "mmie.cli.reports:compare_command", "compare the test scores of runs and write a report"

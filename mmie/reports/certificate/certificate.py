@@ -4,17 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mmie.data import Corpus
-from mmie.experiments.picture_exchange import ExchangedPredictions
+from mmie.experiments.picture_exchange import ExchangedPredictions, predict_exchanged
 from mmie.metrics import bootstrap_totals, exchange_p_values, micro_f1, share_needing
 from mmie.reports.certificate.outcomes import (
     Axis,
     ExchangeRecords,
     PictureOutcomes,
+    exchange_records,
 )
 from mmie.reports.comparison.slices import (
     FREQUENCY_TITLE,
@@ -92,6 +94,7 @@ class Certificate:
         root: Folder of the corpus.
         task: ``ner`` or ``re``.
         split: The split.
+        assignment: ``right``, or ``shuffled`` for a check of the test itself.
         posts: Number of posts.
         posts_with_picture: Number of posts with a readable picture.
         pictures: Number of different pictures.
@@ -109,6 +112,7 @@ class Certificate:
     root: str
     task: Task
     split: str
+    assignment: str
     posts: int
     posts_with_picture: int
     pictures: int
@@ -127,12 +131,12 @@ class Certificate:
 
 def certify(
     target: DiagnosisTarget,
-    exchanged: ExchangedPredictions,
-    records: Sequence[ExchangeRecords],
+    others: int = 19,
     permutations: int = 9999,
     resamples: int = 10_000,
     seed: int = 1234,
-) -> Certificate:
+    folder: Path | None = None,
+) -> tuple[Certificate, list[ExchangeRecords]]:
     """Test and measure how much of a score needs the right pictures.
 
     The interval is that of a bootstrap over posts, in which posts with the same picture are drawn
@@ -140,13 +144,21 @@ def certify(
 
     Args:
         target: The method and the split.
-        exchanged: Predictions with the right pictures and with those of other posts.
-        records: Their records.
+        others: Least number of other pictures that each post is tried with.
         permutations: Number of permutations of the pictures.
         resamples: Number of bootstrap samples.
-        seed: Seed of permutations and samples.
+        seed: Seed of blocks, permutations and samples.
+        folder: Folder of the feature caches; None caches nothing.
+
+    Returns:
+        The certificate, and the predictions for each instance that it is computed from.
+
+    Raises:
+        ExchangeError: The method reads no pictures, or the split has fewer than three different
+            ones.
     """
-    task = target.module.schema.task
+    exchanged = predict_exchanged(target.module, target.data, target.split, others, seed, folder)
+    records = exchange_records(exchanged)
     outcomes = PictureOutcomes.count(exchanged, records, answer_axes(records, target.data.corpus))
     total, *uses = measure_use(outcomes, exchanged, permutations, resamples, seed)
     parts = {}
@@ -154,13 +166,14 @@ def certify(
     for title, group in groupby(numbered, key=lambda pair: pair[0].title):
         parts[title] = tuple(use for _, use in group)
     with_picture = {entry.right.id for entry in records if entry.picture is not None}
-    return Certificate(
+    certificate = Certificate(
         method=type(target.module).__name__,
         checkpoint=str(target.checkpoint),
         corpus=target.data.corpus.name,
         root=str(target.data.corpus.root),
-        task=task,
+        task=target.module.schema.task,
         split=target.split,
+        assignment=target.data.pictures,
         posts=len({entry.right.id for entry in records}),
         posts_with_picture=len(with_picture),
         pictures=exchanged.blocks.num_pictures,
@@ -171,6 +184,7 @@ def certify(
         total=total,
         parts=parts,
     )
+    return certificate, records
 
 
 def answer_axes(records: Sequence[ExchangeRecords], corpus: Corpus) -> list[Axis]:
