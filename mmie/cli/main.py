@@ -42,7 +42,7 @@ COMMANDS = {
     ),
     "study": Command(
         "mmie.cli.study:study_command",
-        "ablations, pretraining, low resource, cross-task and further studies of the papers",
+        "ablations, pretraining, cross-task and further studies of the papers; certificates",
     ),
     "compare": Command(
         "mmie.cli.reports:compare_command", "compare the test scores of runs and write a report"

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt, restricted_number_type
 from rich.console import Console
@@ -12,10 +13,8 @@ from rich.console import Console
 from mmie.cli.lightning import STORE_HELP, feature_folder
 from mmie.cli.parsing import OneLineParser, usage_errors
 from mmie.data import Corpus
-from mmie.experiments.picture_exchange import predict_exchanged
 from mmie.reports.certificate.answers import answer_lines
 from mmie.reports.certificate.certificate import certify
-from mmie.reports.certificate.outcomes import exchange_records
 from mmie.reports.certificate.page import summary_lines, write_certificate
 from mmie.reports.comparison.groups import comparison_groups
 from mmie.reports.comparison.insight import explain_run
@@ -95,20 +94,21 @@ def diagnose_command(arguments: Sequence[str]) -> None:
 
 
 def certify_command(arguments: Sequence[str]) -> None:
-    """Run ``mmie certify``, always with the right pictures of the split."""
-    data = {**_read_run_data(arguments), "pictures": "right"}
+    """Run ``mmie certify``."""
+    data = _read_run_data(arguments)
     parser = _certify_parser()
     settings = parser.parse_args(_with_run_corpus(arguments, data))
+    data = {**data, "pictures": settings.pictures, "seed": settings.seed}
     with usage_errors():
         chosen = parser.instantiate(settings)
         target = load_target(chosen.checkpoint, chosen.data.corpus, data, chosen.split)
-    folder = feature_folder(chosen.feature_store)
-    exchanged = predict_exchanged(
-        target.module, target.data, chosen.split, chosen.others, chosen.seed, folder
-    )
-    records = exchange_records(exchanged)
-    certificate = certify(
-        target, exchanged, records, chosen.permutations, chosen.resamples, chosen.seed
+    certificate, records = certify(
+        target,
+        chosen.others,
+        chosen.permutations,
+        chosen.resamples,
+        chosen.seed,
+        feature_folder(chosen.feature_store),
     )
     with usage_errors():
         files = write_certificate(certificate, answer_lines(records), chosen.out)
@@ -252,6 +252,13 @@ def _certify_parser() -> OneLineParser:
     )
     parser.add_argument(
         "--resamples", type=PositiveInt, default=10_000, help="Bootstrap samples of posts."
+    )
+    parser.add_argument(
+        "--pictures",
+        type=Literal["right", "shuffled"],
+        default="right",
+        help="Shuffled pictures in the role of the right ones, of which no use may be found, check "
+        "the test itself.",
     )
     parser.add_argument(
         "--seed", type=NonNegativeInt, default=1234, help="Seed of everything random."

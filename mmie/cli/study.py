@@ -7,6 +7,7 @@ from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from rich.console import Console
 
+from mmie.cli.calibration import calibration_parser, run_calibration
 from mmie.cli.parsing import OneLineParser, usage_errors
 from mmie.experiments.job_runner import RunOutcome
 from mmie.experiments.studies import (
@@ -48,6 +49,7 @@ STUDIES = {
     "sweep-figure": "with several values of one number, such as the number of fusion layers",
     "crops": "with fewer crops, without any, and with crops of other detectors",
 }
+CALIBRATION = "certificate"
 _PAIRED = ("cross-task", "cross-domain")
 
 
@@ -61,6 +63,9 @@ def study_command(arguments: Sequence[str]) -> None:
     """
     settings = _study_parser().parse_args(list(arguments))
     kind, chosen = settings.subcommand, settings[settings.subcommand]
+    if kind == CALIBRATION:
+        run_calibration(chosen)
+        return
     jobs = _plan_study(kind, chosen)
     if chosen.dry_run:
         print(describe_plan(jobs))
@@ -132,11 +137,15 @@ def _vary(
 def _study_parser() -> OneLineParser:
     """Build the parser of ``mmie study``."""
     parser = OneLineParser(
-        prog="mmie study", description="Run a study of the papers, and draw its figure."
+        prog="mmie study",
+        description="Run a study of the papers and draw its figure, or calibrate certificates.",
     )
     commands = parser.add_subcommands()
     for name, purpose in STUDIES.items():
         commands.add_subcommand(name, _kind_parser(name, purpose), help=purpose)
+    commands.add_subcommand(
+        CALIBRATION, calibration_parser(), help="certificates of picture use beside the truth"
+    )
     return parser
 
 

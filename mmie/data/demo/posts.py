@@ -41,9 +41,8 @@ SCENES = dict(zip(LABELS, KINDS, strict=True))
 GROUP = len(LABELS)
 """Number of posts in a group."""
 
-_MAX_NOISE = 0.8
-_BOTH_SHARE = 0.1
-"""Share of posts that both text and picture decide."""
+BOTH_SHARE = 0.1
+"""Share of posts that both text and picture decide, by default."""
 _CUES = {
     "PER": ("my friends", "the singers"),
     "LOC": ("the cities of", "a train between"),
@@ -189,32 +188,37 @@ class Sentences:
 
 
 def draft_posts(
-    count: int, noise: float, sentences: Sentences, random: np.random.Generator
+    count: int,
+    noise: float,
+    sentences: Sentences,
+    random: np.random.Generator,
+    both: float = BOTH_SHARE,
 ) -> list[Draft]:
     """Draft the posts of a split in random order.
-
-    Both text and picture decide a tenth of them.
 
     Args:
         count: Number of posts.
         noise: Share of posts whose picture is unrelated.
         sentences: Source of sentences.
         random: Source of random numbers for the order.
+        both: Share of posts that both text and picture decide.
 
     Raises:
-        ValueError: ``count`` is not a multiple of four above zero, or ``noise`` is not between 0
-            and 0.8.
+        ValueError: ``count`` is not a multiple of four above zero, ``noise`` or ``both`` is below
+            0, or they add up to more than 1.
     """
     if count <= 0 or count % GROUP:
         raise ValueError(
             f"a split of {count} posts: expected a multiple of {GROUP} above zero, the size of a "
             "group"
         )
-    if not 0 <= noise <= _MAX_NOISE:
-        raise ValueError(f"noise is {noise}: expected a share from 0 to {_MAX_NOISE}")
+    if not 0 <= both <= 1:
+        raise ValueError(f"both is {both}: expected a share from 0 to 1")
+    if not 0 <= noise <= 1 - both:
+        raise ValueError(f"noise is {noise}: expected a share from 0 to {1 - both:g}")
     num_groups = count // GROUP
     num_noisy = round(noise * num_groups)
-    num_both = round(_BOTH_SHARE * num_groups)
+    num_both = min(round(both * num_groups), num_groups - num_noisy)
     drafts: list[Draft] = []
     for index in range(num_noisy):
         drafts += _noisy_group(index, sentences)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mmie.data.demo.bounds import BOUNDS_FILE, DemoBounds, TextBound, text_bounds
 from mmie.data.demo.contexts import with_contexts
-from mmie.data.demo.posts import Draft, Sentences, draft_posts
+from mmie.data.demo.posts import BOTH_SHARE, Draft, Sentences, draft_posts
 from mmie.data.demo.scenes import Box, Scene, draw_scene
 from mmie.data.demo.tiny_encoders import write_tiny_bert
 from mmie.types import SPLITS, Split
@@ -32,6 +32,7 @@ def write_demo(
     noise: float = 0.2,
     size: int = 64,
     context: bool = False,
+    both: float = BOTH_SHARE,
 ) -> DemoBounds:
     """Write a demo corpus and a tiny text encoder that fits it.
 
@@ -47,10 +48,12 @@ def write_demo(
         train: Posts of the training split, a multiple of four.
         valid: Posts of the validation split, a multiple of four.
         test: Posts of the test split, a multiple of four.
-        noise: Share of posts with an unrelated picture, 0 to 0.8.
+        noise: Share of posts with an unrelated picture, which the text decides.
         size: Height and width of the pictures in pixels, 32 or more.
         context: Write the variant in which a caption of each post decides what the picture decides
             otherwise, and the picture decides nothing. Its words are the same.
+        both: Share of posts that both text and picture decide. The picture alone decides the
+            others, a share of 1 - ``noise`` - ``both``.
 
     Raises:
         CorpusError: ``root`` exists and is not a demo corpus.
@@ -67,7 +70,7 @@ def write_demo(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         counts: dict[Split, int] = {"train": train, "valid": valid, "test": test}
-        bounds = _write_parts(partial, counts, seed, noise, size, context)
+        bounds = _write_parts(partial, counts, seed, noise, size, context, both)
         _publish(partial, root, replaces)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -75,7 +78,13 @@ def write_demo(
 
 
 def _write_parts(
-    folder: Path, counts: Mapping[Split, int], seed: int, noise: float, size: int, context: bool
+    folder: Path,
+    counts: Mapping[Split, int],
+    seed: int,
+    noise: float,
+    size: int,
+    context: bool,
+    both: float,
 ) -> DemoBounds:
     """Write all files of a corpus.
 
@@ -86,10 +95,11 @@ def _write_parts(
         noise: Share of posts with an unrelated picture.
         size: Height and width of the pictures in pixels.
         context: Whether contexts decide in place of pictures.
+        both: Share of posts that both text and picture decide.
     """
     random = np.random.default_rng(seed)
     sentences = Sentences(random)
-    drafts = {split: draft_posts(counts[split], noise, sentences, random) for split in SPLITS}
+    drafts = {split: draft_posts(counts[split], noise, sentences, random, both) for split in SPLITS}
     if context:
         # captions have a generator of their own, so that the words stay those of the plain corpus
         captioner = np.random.default_rng([seed, 1])

@@ -4,17 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mmie.data import Corpus
-from mmie.experiments.picture_exchange import ExchangedPredictions
+from mmie.experiments.picture_exchange import ExchangedPredictions, predict_exchanged
 from mmie.metrics import bootstrap_totals, exchange_p_values, micro_f1, share_needing
 from mmie.reports.certificate.outcomes import (
     Axis,
     ExchangeRecords,
     PictureOutcomes,
+    exchange_records,
 )
 from mmie.reports.comparison.slices import (
     FREQUENCY_TITLE,
@@ -26,8 +28,7 @@ from mmie.reports.diagnosis.target import DiagnosisTarget
 from mmie.reports.significance import holm_correction
 from mmie.reports.statistics import types_by_frequency
 from mmie.reports.training_mentions import FREQUENCIES, count_mentions, frequency_bucket
-from mmie.runs import PredictionRecord
-from mmie.types import Entity, MmieError, Task
+from mmie.types import MmieError, Task
 
 TYPE_TITLE = "Type"
 SIGNIFICANT = 0.05
@@ -92,6 +93,7 @@ class Certificate:
         root: Folder of the corpus.
         task: ``ner`` or ``re``.
         split: The split.
+        assignment: ``right``, or ``shuffled`` for a check of the test itself.
         posts: Number of posts.
         posts_with_picture: Number of posts with a readable picture.
         pictures: Number of different pictures.
@@ -109,6 +111,7 @@ class Certificate:
     root: str
     task: Task
     split: str
+    assignment: str
     posts: int
     posts_with_picture: int
     pictures: int
@@ -127,12 +130,12 @@ class Certificate:
 
 def certify(
     target: DiagnosisTarget,
-    exchanged: ExchangedPredictions,
-    records: Sequence[ExchangeRecords],
+    others: int = 19,
     permutations: int = 9999,
     resamples: int = 10_000,
     seed: int = 1234,
-) -> Certificate:
+    folder: Path | None = None,
+) -> tuple[Certificate, list[ExchangeRecords]]:
     """Test and measure how much of a score needs the right pictures.
 
     The interval is that of a bootstrap over posts, in which posts with the same picture are drawn
@@ -140,13 +143,21 @@ def certify(
 
     Args:
         target: The method and the split.
-        exchanged: Predictions with the right pictures and with those of other posts.
-        records: Their records.
+        others: Least number of other pictures that each post is tried with.
         permutations: Number of permutations of the pictures.
         resamples: Number of bootstrap samples.
-        seed: Seed of permutations and samples.
+        seed: Seed of blocks, permutations and samples.
+        folder: Folder of the feature caches; None caches nothing.
+
+    Returns:
+        The certificate, and the predictions for each instance that it is computed from.
+
+    Raises:
+        ExchangeError: The method reads no pictures, or the split has fewer than three different
+            ones.
     """
-    task = target.module.schema.task
+    exchanged = predict_exchanged(target.module, target.data, target.split, others, seed, folder)
+    records = exchange_records(exchanged)
     outcomes = PictureOutcomes.count(exchanged, records, answer_axes(records, target.data.corpus))
     total, *uses = measure_use(outcomes, exchanged, permutations, resamples, seed)
     parts = {}
@@ -154,13 +165,14 @@ def certify(
     for title, group in groupby(numbered, key=lambda pair: pair[0].title):
         parts[title] = tuple(use for _, use in group)
     with_picture = {entry.right.id for entry in records if entry.picture is not None}
-    return Certificate(
+    certificate = Certificate(
         method=type(target.module).__name__,
         checkpoint=str(target.checkpoint),
         corpus=target.data.corpus.name,
         root=str(target.data.corpus.root),
-        task=task,
+        task=target.module.schema.task,
         split=target.split,
+        assignment=target.data.pictures,
         posts=len({entry.right.id for entry in records}),
         posts_with_picture=len(with_picture),
         pictures=exchanged.blocks.num_pictures,
@@ -171,6 +183,7 @@ def certify(
         total=total,
         parts=parts,
     )
+    return certificate, records
 
 
 def answer_axes(records: Sequence[ExchangeRecords], corpus: Corpus) -> list[Axis]:
@@ -180,7 +193,7 @@ def answer_axes(records: Sequence[ExchangeRecords], corpus: Corpus) -> list[Axis
     """
     types = tuple(types_by_frequency([[entry.right for entry in records]]))
     axes = [
-        Axis(TYPE_TITLE, types, _type_bucket),
+        Axis(TYPE_TITLE, types, lambda _, entity: entity.type),
         Axis(LENGTH_TITLE, LENGTHS, length_bucket),
     ]
     try:
@@ -209,13 +222,13 @@ def measure_use(
     drawn = drawn.view(resamples, *clusters.shape[1:])  # (resamples, parts, 7)
     total = clusters.sum(0)  # (parts, 7)
     right, other = _f1_pair(total)  # (parts,) each
-    intervals = []
-    for measure in (_difference, _lost, _needing):
-        intervals.append(_intervals(measure(total), measure(drawn)))
+    measured = _measures(total)  # (3, parts)
+    low, high = _measures(drawn).quantile(_INTERVAL, dim=1)  # (3, parts) each
+    ends = torch.stack([measured, low, high], dim=-1).transpose(0, 1)  # (parts, 3, value and ends)
     uses = []
     for index, part in enumerate(outcomes.parts):
         true_positives, _, gold = total[index, :3].tolist()
-        difference, lost, needing = (values[index] for values in intervals)
+        difference, lost, needing = (Interval(*values) for values in ends[index].tolist())
         use = PictureUse(
             name=part.name,
             gold=round(gold),
@@ -232,35 +245,20 @@ def measure_use(
     return uses
 
 
-def _type_bucket(_record: PredictionRecord, entity: Entity) -> str:
-    """Return the type of an entity."""
-    return entity.type
-
-
 def _f1_pair(totals: Tensor) -> tuple[Tensor, Tensor]:
     """Compute F1 with the right pictures and with others of totals (..., 7), (...) each."""
     with_others = torch.cat([totals[..., 3:5], totals[..., 2:3]], dim=-1)  # (..., 3)
     return micro_f1(totals[..., :3]), micro_f1(with_others)
 
 
-def _difference(totals: Tensor) -> Tensor:
-    """Compute the difference in F1 of totals (..., 7), (...)."""
+def _measures(totals: Tensor) -> Tensor:
+    """Compute what the right pictures are worth, of totals (..., 7).
+
+    Returns:
+        The difference in F1, the share of true answers that others lose, and the estimated share
+        of true answers that need the right picture, (3, ...).
+    """
     right, other = _f1_pair(totals)
-    return right - other
-
-
-def _lost(totals: Tensor) -> Tensor:
-    """Compute the share of true answers that others lose of totals (..., 7), (...)."""
-    return totals[..., 5] / totals[..., 0].clamp(min=1)
-
-
-def _needing(totals: Tensor) -> Tensor:
-    """Estimate the share of true answers that need the right picture of totals (..., 7), (...)."""
-    return share_needing(totals[..., 5], totals[..., 6], totals[..., 0])
-
-
-def _intervals(values: Tensor, drawn: Tensor) -> list[Interval]:
-    """Build intervals of values (parts,) from their bootstrap samples (resamples, parts)."""
-    ends = drawn.quantile(_INTERVAL, dim=0)  # (2, parts)
-    columns = zip(values.tolist(), *ends.tolist(), strict=True)
-    return [Interval(value, low, high) for value, low, high in columns]
+    lost = totals[..., 5] / totals[..., 0].clamp(min=1)
+    needing = share_needing(totals[..., 5], totals[..., 6], totals[..., 0])
+    return torch.stack([right - other, lost, needing])

@@ -114,7 +114,9 @@ def test_files_are_kept(tmp_path):
     [
         ({"test": 41}, "41 posts: expected a multiple of 4"),
         ({"valid": 0}, "0 posts: expected"),
-        ({"noise": 0.9}, "noise is 0.9"),
+        ({"noise": 0.95}, "noise is 0.95"),
+        ({"noise": 0.8, "both": 0.3}, "noise is 0.8"),
+        ({"both": 1.5}, "both is 1.5"),
         ({"noise": -0.1}, "noise is -0.1"),
         ({"size": 16}, "size is 16"),
     ],
