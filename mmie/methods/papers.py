@@ -306,6 +306,7 @@ RSRNET = Paper(
             "rsrnet_woRSt",
             {"model.vision_backbone": "resnet50"},
             _scores(75.37, 86.76, 82.21),
+            readings=({"model.vision_backbone": "resnet50.tv_in1k"},),
         ),
         Ablation(
             "plain",
