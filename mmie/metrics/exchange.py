@@ -171,7 +171,8 @@ def share_needing(gain: Tensor, squared: Tensor, true_positives: Tensor) -> Tens
     Another picture can show the same by chance, so that an answer that needs a picture is not lost
     with each of them. If each of N answers is lost with probability l, the gains sum to N l and
     their squares to N l ^ 2, whence N = (sum of gains) ^ 2 / (sum of squares). If l differs between
-    answers, this is less than their number, as in Kish's effective sample size.
+    answers, or some are found with the right picture by chance, the estimate is too low, as Kish's
+    effective sample size is at most the size.
 
     Args:
         gain: Sum of the gains of `needed_answers` over gold items, (...).
