@@ -217,16 +217,11 @@ def _permuted_cells(
     rows = max(1, max_draws // blocks.num_pictures)
     for start in range(0, resamples, rows):
         count = min(rows, resamples - start)
-        yield torch.cat(list(_draw_cells(blocks, shifts, count, generator)), dim=1)
-
-
-def _draw_cells(
-    blocks: ExchangeBlocks, shifts: int, count: int, generator: torch.Generator
-) -> Iterator[Tensor]:
-    """Yield ``count`` random permutations of each block as cells, (count, block)."""
-    for block in blocks.blocks:
-        keys = torch.rand(count, len(block), generator=generator, dtype=torch.float64)
-        yield _cells(keys.argsort(dim=1), block, shifts)
+        drawn = []
+        for block in blocks.blocks:
+            keys = torch.rand(count, len(block), generator=generator, dtype=torch.float64)
+            drawn.append(_cells(keys.argsort(dim=1), block, shifts))  # (rows, block)
+        yield torch.cat(drawn, dim=1)
 
 
 def _cells(positions: Tensor, block: Sequence[int], shifts: int) -> Tensor:

@@ -1,7 +1,7 @@
 """Lines of the answers: in how many other pictures each of them survives."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mmie.data.records import span_record
@@ -48,13 +48,8 @@ def _describe(record: PredictionRecord, entity: Entity) -> dict[str, Any]:
     """Return the record of an entity, or of a relation between its arguments."""
     if not record.arguments:
         return _span(record.words, entity)
-    head, tail = _spans(record.words, record.arguments)
+    head, tail = (_span(record.words, entity) for entity in record.arguments)
     return {"head": head, "label": entity.type, "tail": tail}
-
-
-def _spans(words: Sequence[str], entities: Iterable[Entity]) -> list[dict[str, Any]]:
-    """Return the records of several entities."""
-    return [_span(words, entity) for entity in entities]
 
 
 def _span(words: Sequence[str], entity: Entity) -> dict[str, Any]:

@@ -28,8 +28,7 @@ from mmie.reports.diagnosis.target import DiagnosisTarget
 from mmie.reports.significance import holm_correction
 from mmie.reports.statistics import types_by_frequency
 from mmie.reports.training_mentions import FREQUENCIES, count_mentions, frequency_bucket
-from mmie.runs import PredictionRecord
-from mmie.types import Entity, MmieError, Task
+from mmie.types import MmieError, Task
 
 TYPE_TITLE = "Type"
 SIGNIFICANT = 0.05
@@ -194,7 +193,7 @@ def answer_axes(records: Sequence[ExchangeRecords], corpus: Corpus) -> list[Axis
     """
     types = tuple(types_by_frequency([[entry.right for entry in records]]))
     axes = [
-        Axis(TYPE_TITLE, types, _type_bucket),
+        Axis(TYPE_TITLE, types, lambda _record, entity: entity.type),
         Axis(LENGTH_TITLE, LENGTHS, length_bucket),
     ]
     try:
@@ -224,12 +223,13 @@ def measure_use(
     total = clusters.sum(0)  # (parts, 7)
     right, other = _f1_pair(total)  # (parts,) each
     intervals = []
-    for measure in (_difference, _lost, _needing):
-        intervals.append(_intervals(measure(total), measure(drawn)))
+    for values, samples in zip(_measures(total), _measures(drawn), strict=True):
+        ends = samples.quantile(_INTERVAL, dim=0)  # (2, parts)
+        intervals.append(torch.cat([values.unsqueeze(0), ends]).T.tolist())  # (parts, 3)
     uses = []
     for index, part in enumerate(outcomes.parts):
         true_positives, _, gold = total[index, :3].tolist()
-        difference, lost, needing = (values[index] for values in intervals)
+        difference, lost, needing = (Interval(*values[index]) for values in intervals)
         use = PictureUse(
             name=part.name,
             gold=round(gold),
@@ -246,35 +246,15 @@ def measure_use(
     return uses
 
 
-def _type_bucket(_record: PredictionRecord, entity: Entity) -> str:
-    """Return the type of an entity."""
-    return entity.type
-
-
 def _f1_pair(totals: Tensor) -> tuple[Tensor, Tensor]:
     """Compute F1 with the right pictures and with others of totals (..., 7), (...) each."""
     with_others = torch.cat([totals[..., 3:5], totals[..., 2:3]], dim=-1)  # (..., 3)
     return micro_f1(totals[..., :3]), micro_f1(with_others)
 
 
-def _difference(totals: Tensor) -> Tensor:
-    """Compute the difference in F1 of totals (..., 7), (...)."""
+def _measures(totals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute difference in F1, lost share and needing share of totals (..., 7), (...) each."""
     right, other = _f1_pair(totals)
-    return right - other
-
-
-def _lost(totals: Tensor) -> Tensor:
-    """Compute the share of true answers that others lose of totals (..., 7), (...)."""
-    return totals[..., 5] / totals[..., 0].clamp(min=1)
-
-
-def _needing(totals: Tensor) -> Tensor:
-    """Estimate the share of true answers that need the right picture of totals (..., 7), (...)."""
-    return share_needing(totals[..., 5], totals[..., 6], totals[..., 0])
-
-
-def _intervals(values: Tensor, drawn: Tensor) -> list[Interval]:
-    """Build intervals of values (parts,) from their bootstrap samples (resamples, parts)."""
-    ends = drawn.quantile(_INTERVAL, dim=0)  # (2, parts)
-    columns = zip(values.tolist(), *ends.tolist(), strict=True)
-    return [Interval(value, low, high) for value, low, high in columns]
+    found, gain, squared = totals[..., 0], totals[..., 5], totals[..., 6]
+    lost = gain / found.clamp(min=1)
+    return right - other, lost, share_needing(gain, squared, found)
