@@ -67,10 +67,7 @@ def run_calibration(settings: Namespace) -> None:
     """
     if not settings.shares or not all(0 <= share <= 1 for share in settings.shares):
         raise UsageError(f"shares is {settings.shares}: expected shares from 0 to 1")
-    rows = []
-    for row in _rows(settings):
-        rows.append(row)
-        Console().print(calibration_table(rows[-1:]))
+    rows = list(_rows(settings))
     Console().print(calibration_table(rows))
     with usage_errors():
         print(write_calibration(rows, settings.out))

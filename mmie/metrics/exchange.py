@@ -171,7 +171,8 @@ def share_needing(gain: Tensor, squared: Tensor, true_positives: Tensor) -> Tens
     Another picture can show the same by chance, so that an answer that needs a picture is not lost
     with each of them. If each of N answers is lost with probability l, the gains sum to N l and
     their squares to N l ^ 2, whence N = (sum of gains) ^ 2 / (sum of squares). If l differs between
-    answers, this is less than their number, as in Kish's effective sample size.
+    answers, or some are found with the right picture by chance, the estimate is too low, as Kish's
+    effective sample size is at most the size.
 
     Args:
         gain: Sum of the gains of `needed_answers` over gold items, (...).
@@ -216,11 +217,11 @@ def _permuted_cells(
     rows = max(1, max_draws // blocks.num_pictures)
     for start in range(0, resamples, rows):
         count = min(rows, resamples - start)
-        cells = []
+        drawn = []
         for block in blocks.blocks:
             keys = torch.rand(count, len(block), generator=generator, dtype=torch.float64)
-            cells.append(_cells(keys.argsort(dim=1), block, shifts))  # (count, block)
-        yield torch.cat(cells, dim=1)
+            drawn.append(_cells(keys.argsort(dim=1), block, shifts))  # (rows, block)
+        yield torch.cat(drawn, dim=1)
 
 
 def _cells(positions: Tensor, block: Sequence[int], shifts: int) -> Tensor:

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from helpers.command import run, succeed, tiny_options
+from helpers.command import metrics, run, succeed, tiny_options
 from helpers.html import ParsedPage, parse_static_page
 from PIL import Image
 
@@ -138,6 +138,39 @@ def test_diagnose_writes_pages_of_a_run(demo_root, tmp_path):
     (folder / "config.yaml").unlink()
     check_one_line(run("diagnose", checkpoint), "config.yaml", "--config")
     check_one_line(run("diagnose"), "checkpoint")
+
+
+def test_a_run_is_certified(compared, tmp_path):
+    run_dir = compared[0] / "runs" / "hvpnet"
+    checkpoint = f"--checkpoint={run_dir / 'best.ckpt'}"
+    small = ["--others=3", "--permutations=99", "--resamples=50"]
+    out = tmp_path / "out"
+    outcome = succeed("certify", checkpoint, *small, f"--out={out}")
+    worth, _, _, *files = outcome.out.splitlines()
+    assert worth.startswith("The right picture is worth ")
+    names = ("certificate.md", "certificate.json", "answers.jsonl")
+    assert files == [str(out / name) for name in names]
+    content = json.loads((out / "certificate.json").read_text())
+    scores = metrics(run_dir)
+    assert content["total"]["f1"] == pytest.approx(scores["test"]["test/f1"])
+    assert content["assignment"] == "right"
+    assert len((out / "answers.jsonl").read_text().splitlines()) == content["posts"]
+    # the test with shuffled pictures had the same seed
+    shuffled = ["--pictures=shuffled", "--seed=5"]
+    succeed("certify", checkpoint, *small, *shuffled, "--feature_store=null", f"--out={out}")
+    content = json.loads((out / "certificate.json").read_text())
+    assert content["total"]["f1"] == pytest.approx(scores["test_shuffled"]["test/f1"])
+    assert content["assignment"] == "shuffled"
+
+
+def test_wrong_options_of_certify_give_one_line(compared):
+    runs = compared[0] / "runs"
+    checkpoint = f"--checkpoint={runs / 'hvpnet' / 'best.ckpt'}"
+    check_one_line(run("certify"), "checkpoint")
+    check_one_line(run("certify", checkpoint, "--others=1"), "others")
+    check_one_line(run("certify", checkpoint, "--pictures=none"), "pictures")
+    text_only = f"--checkpoint={runs / 'text_only' / 'best.ckpt'}"
+    check_one_line(run("certify", text_only), "TextOnly reads no pictures")
 
 
 def test_methods_are_listed_with_their_scores():

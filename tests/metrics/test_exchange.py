@@ -76,7 +76,7 @@ def test_drawn_p_values_approach_enumeration():
         outcomes = random_outcomes(7, seed)
         counts, fixed = as_counts(outcomes, blocks), torch.zeros(1, 3)
         exact = exchange_p_values(counts, fixed, blocks, resamples=5040).item()
-        drawn = exchange_p_values(counts, fixed, blocks, resamples=5000, max_draws=100).item()
+        drawn = exchange_p_values(counts, fixed, blocks, resamples=5000, max_draws=7000).item()
         assert drawn == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 5000) ** 0.5 + 1e-3)
         assert drawn * 5001 == pytest.approx(round(drawn * 5001))
 

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from rich.table import Table
 
+from mmie.data.demo.posts import GROUP
 from mmie.reports.certificate.certificate import Certificate
 from mmie.reports.certificate.outcomes import ExchangeRecords
 from mmie.reports.rendering import percent, write_texts
@@ -26,8 +27,7 @@ class CalibrationRow:
         runs: Number of certificates.
         claims: Number of those that find a use of the right pictures.
         f1: Mean F1.
-        true_share: Mean share of the true answers that are in posts which the picture decides; 0
-            for shuffled pictures.
+        true_share: Mean of the share of `known_share`; 0 for shuffled pictures.
         needing: Estimated share of each certificate.
         lost: Lost share of each certificate.
         p_values: p-value of each certificate.
@@ -69,18 +69,23 @@ def summarise_calibration(
 
 
 def known_share(records: Sequence[ExchangeRecords]) -> float:
-    """Compute the share of the true answers that are in posts which the picture alone decides.
+    """Compute the share of the true answers that are read off the picture.
+
+    In posts that the picture alone decides, the words leave four types that are equally frequent.
+    Of n gold answers there, guessing finds n / 4, and reading r of them off the picture finds
+    r + (n - r) / 4. Hence r = (found - n / 4) / (3 / 4).
 
     Args:
         records: Predictions for a split of the demo corpus with the right pictures.
     """
-    deciding, total = 0, 0
+    found, gold, total = 0, 0, 0
     for entry in records:
         true_answers = len(set(entry.right.predicted) & set(entry.right.gold))
         total += true_answers
         if entry.right.id.endswith(NEEDS_PICTURE):
-            deciding += true_answers
-    return deciding / max(1, total)
+            found += true_answers
+            gold += len(set(entry.right.gold))
+    return max(0.0, found - gold / GROUP) / (1 - 1 / GROUP) / max(1, total)
 
 
 def calibration_table(rows: Sequence[CalibrationRow]) -> Table:

@@ -193,7 +193,7 @@ def answer_axes(records: Sequence[ExchangeRecords], corpus: Corpus) -> list[Axis
     """
     types = tuple(types_by_frequency([[entry.right for entry in records]]))
     axes = [
-        Axis(TYPE_TITLE, types, lambda _, entity: entity.type),
+        Axis(TYPE_TITLE, types, lambda _record, entity: entity.type),
         Axis(LENGTH_TITLE, LENGTHS, length_bucket),
     ]
     try:
@@ -222,13 +222,14 @@ def measure_use(
     drawn = drawn.view(resamples, *clusters.shape[1:])  # (resamples, parts, 7)
     total = clusters.sum(0)  # (parts, 7)
     right, other = _f1_pair(total)  # (parts,) each
-    measured = _measures(total)  # (3, parts)
-    low, high = _measures(drawn).quantile(_INTERVAL, dim=1)  # (3, parts) each
-    ends = torch.stack([measured, low, high], dim=-1).transpose(0, 1)  # (parts, 3, value and ends)
+    intervals = []
+    for values, samples in zip(_measures(total), _measures(drawn), strict=True):
+        ends = samples.quantile(_INTERVAL, dim=0)  # (2, parts)
+        intervals.append(torch.cat([values.unsqueeze(0), ends]).T.tolist())  # (parts, 3)
     uses = []
     for index, part in enumerate(outcomes.parts):
         true_positives, _, gold = total[index, :3].tolist()
-        difference, lost, needing = (Interval(*values) for values in ends[index].tolist())
+        difference, lost, needing = (Interval(*values[index]) for values in intervals)
         use = PictureUse(
             name=part.name,
             gold=round(gold),
@@ -251,14 +252,9 @@ def _f1_pair(totals: Tensor) -> tuple[Tensor, Tensor]:
     return micro_f1(totals[..., :3]), micro_f1(with_others)
 
 
-def _measures(totals: Tensor) -> Tensor:
-    """Compute what the right pictures are worth, of totals (..., 7).
-
-    Returns:
-        The difference in F1, the share of true answers that others lose, and the estimated share
-        of true answers that need the right picture, (3, ...).
-    """
+def _measures(totals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute difference in F1, lost share and needing share of totals (..., 7), (...) each."""
     right, other = _f1_pair(totals)
-    lost = totals[..., 5] / totals[..., 0].clamp(min=1)
-    needing = share_needing(totals[..., 5], totals[..., 6], totals[..., 0])
-    return torch.stack([right - other, lost, needing])
+    found, gain, squared = totals[..., 0], totals[..., 5], totals[..., 6]
+    lost = gain / found.clamp(min=1)
+    return right - other, lost, share_needing(gain, squared, found)

@@ -1,10 +1,12 @@
 """Counts of the answers with the right pictures and with those of other posts."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple, Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -93,20 +95,20 @@ class PictureOutcomes:
         rows = {post: row for row, post in enumerate(dict.fromkeys(posts_without))}
         num_parts = len(parts)
         shape = (blocks.num_pictures, blocks.num_shifts, num_parts, 3)
-        counts = torch.zeros(shape, dtype=torch.float64)
-        fixed = torch.zeros(len(rows), num_parts, 3, dtype=torch.float64)
-        needs = torch.zeros(blocks.num_pictures, num_parts, 2, dtype=torch.float64)
+        counts = np.zeros(shape)
+        fixed = np.zeros((len(rows), num_parts, 3))
+        needs = np.zeros((blocks.num_pictures, num_parts, 2))
         for entry in records:
             if entry.picture is None:
-                fixed[rows[entry.right.id]] += _count_record(entry.right, parts, axes)
+                _add_counts(fixed[rows[entry.right.id]], entry.right, parts, axes)
                 continue
             for shift, record in enumerate((entry.right, *entry.others)):
-                counts[entry.picture, shift] += _count_record(record, parts, axes)
+                _add_counts(counts[entry.picture, shift], record, parts, axes)
             for entity in dict.fromkeys(entry.right.gold):
-                sums = torch.tensor(needed_answers(torch.tensor(entry.found(entity)).long()))
+                sums = needed_answers(torch.tensor(entry.found(entity)).long())
                 for part in _parts_of(entry.right, entity, axes):
                     needs[entry.picture, parts[part]] += sums
-        return cls(tuple(parts), counts, fixed, needs)
+        return cls(tuple(parts), *map(torch.from_numpy, (counts, fixed, needs)))
 
     def clusters(self, exchanged: ExchangedPredictions) -> Tensor:
         """Return the values of the posts of each picture, and of each post without one.
@@ -160,16 +162,19 @@ def number_parts(records: Sequence[ExchangeRecords], axes: Sequence[Axis]) -> di
     return {part: index for index, part in enumerate(ordered)}
 
 
-def _count_record(record: PredictionRecord, parts: dict[Part, int], axes: Sequence[Axis]) -> Tensor:
-    """Count the answers of a record in each part, (parts, 3)."""
-    counts = torch.zeros(len(parts), 3, dtype=torch.float64)
+def _add_counts(
+    counts: npt.NDArray[np.float64],
+    record: PredictionRecord,
+    parts: Mapping[Part, int],
+    axes: Sequence[Axis],
+) -> None:
+    """Add the answers of a record to the counts of each part, (parts, 3)."""
     predicted, gold = set(record.predicted), set(record.gold)
     for column, entities in enumerate((predicted & gold, predicted, gold)):
         for entity in entities:
             for part in _parts_of(record, entity, axes):
                 if part in parts:
                     counts[parts[part], column] += 1
-    return counts
 
 
 def _parts_of(record: PredictionRecord, entity: Entity, axes: Sequence[Axis]) -> Iterator[Part]:

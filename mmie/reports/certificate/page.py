@@ -26,7 +26,7 @@ def summary_lines(certificate: Certificate) -> list[str]:
     ).replace("p = <", "p <")
     shares = (
         f"Of {use.true_answers} true answers, {percent(use.lost.value, 1)} % are lost with the "
-        f"picture of another post. An estimated {interval_text(use.needing)} % need the right one."
+        f"picture of another post. An estimated {interval_text(use.needing)} need the right one."
     )
     verdict = "There is no evidence that the answers depend on the right picture."
     if certificate.is_significant:
@@ -40,14 +40,14 @@ def interval_text(interval: Interval, is_signed: bool = False) -> str:
     >>> interval_text(Interval(0.021, 0.012, 0.03), is_signed=True)
     '+2.10 F1 (95 % interval +1.20 to +3.00)'
     >>> interval_text(Interval(0.5, 0.4, 0.6))
-    '50.0 (95 % interval 40.0 to 60.0)'
+    '50.0 % (95 % interval 40.0 to 60.0)'
     """
     values = (interval.value, interval.low, interval.high)
     if is_signed:
         value, low, high = (signed(100 * number) for number in values)
         return f"{value} F1 (95 % interval {low} to {high})"
     value, low, high = (percent(number, 1) for number in values)
-    return f"{value} (95 % interval {low} to {high})"
+    return f"{value} % (95 % interval {low} to {high})"
 
 
 def to_markdown(certificate: Certificate) -> str:
