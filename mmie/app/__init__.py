@@ -6,9 +6,12 @@ __all__ = [
     "explanation",
     "guard",
     "limits",
+    "origin",
     "page",
+    "parsing",
     "protocol",
     "schemas",
     "server",
     "service",
+    "uploads",
 ]

@@ -12,7 +12,7 @@ _MAX_REPEATED = 200
 """Most characters of a client's text that an error repeats."""
 
 
-class Refusal(Exception):
+class Refusal(HTTPException):
     """A request that is refused.
 
     Args:
@@ -21,9 +21,7 @@ class Refusal(Exception):
     """
 
     def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
+        super().__init__(status, reason)
 
     def response(self, **headers: str) -> JSONResponse:
         """Return the response with the reason.
@@ -31,9 +29,9 @@ class Refusal(Exception):
         Args:
             **headers: Further headers.
         """
-        if self.status == 503:
+        if self.status_code == 503:
             headers = {"Retry-After": RETRY_SECONDS, **headers}
-        return JSONResponse({"error": self.reason}, self.status, headers)
+        return JSONResponse({"error": self.detail}, self.status_code, headers)
 
 
 async def handle_refusal(request: Request, error: Exception) -> Response:

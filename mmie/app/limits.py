@@ -9,7 +9,8 @@ _MIB = 2**20
 class Limits:
     """Limits of a single request, and of all requests together.
 
-    Memory for requests is about three times ``max_held``: bodies, parsed bodies, and picture files.
+    Memory for requests is about three times ``max_held`` (bodies, parsed bodies and picture files),
+    and ``max_decoded`` for the pictures that are decoded.
 
     Attributes:
         max_body: Bytes of a request.
@@ -17,6 +18,10 @@ class Limits:
         max_posts: Posts of a request.
         max_characters: Characters of a text.
         max_pixels: Pixels of a picture; a larger one is not decoded, and its post has no picture.
+        max_request_decoded: Bytes that decoding the pictures of a request takes one by one, in sum;
+            a pixel counts 28 bytes, or 36 if its channels have more than 8 bits.
+        max_decoded: Bytes that decoding takes for all pictures that are decoded at a time; a larger
+            picture is not decoded, and its post has no picture.
         max_waiting: Posts in the queue.
         batch_size: Posts of several requests that are computed together.
         linger: Seconds that a post waits for others to share its batch.
@@ -31,6 +36,8 @@ class Limits:
     max_posts: int = 32
     max_characters: int = 5_000
     max_pixels: int = 25_000_000
+    max_request_decoded: int = 2_048 * _MIB
+    max_decoded: int = 1_024 * _MIB
     max_waiting: int = 128
     batch_size: int = 32
     linger: float = 0.005

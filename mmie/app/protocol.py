@@ -1,10 +1,37 @@
-"""HTTP protocol with a timeout for the heads of requests."""
+"""HTTP protocol with a timeout for the heads of requests and a limit of small chunks."""
 
 import asyncio
 from typing import Any, ClassVar
 
 import h11
+from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+MAX_SMALL_CHUNKS = 1_000
+"""Most chunks of a body that are smaller than `SMALL_CHUNK`; clients send chunks of KiB."""
+SMALL_CHUNK = 256
+_MAX_HEAD = 2**16
+
+
+class _ChunkCounter(h11.Connection):
+    """Connection that refuses a body of many small chunks, each of which takes long to parse."""
+
+    _num_small = 0
+
+    def next_event(self) -> Any:
+        """Return the next event of the client.
+
+        Raises:
+            h11.RemoteProtocolError: The client violates HTTP, or sends too many small chunks.
+        """
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._num_small = 0
+        elif isinstance(event, h11.Data) and event.chunk_end and len(event.data) < SMALL_CHUNK:
+            self._num_small += 1
+            if self._num_small > MAX_SMALL_CHUNKS:
+                raise h11.RemoteProtocolError("too many small chunks")
+        return event
 
 
 class HeadTimeoutProtocol(H11Protocol):
@@ -18,6 +45,10 @@ class HeadTimeoutProtocol(H11Protocol):
 
     head_seconds: ClassVar[float] = 10.0
     _timer: asyncio.TimerHandle | None = None
+
+    def __init__(self, config: Config, *arguments: Any, **options: Any) -> None:
+        super().__init__(config, *arguments, **options)
+        self.conn = _ChunkCounter(h11.SERVER, _MAX_HEAD)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timer for the first head."""

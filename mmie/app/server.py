@@ -8,6 +8,7 @@ from elsewhere.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from fastapi import FastAPI, File, Form, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from mmie.app.batcher import Batcher, QueueFull
 from mmie.app.errors import (
@@ -27,7 +29,9 @@ from mmie.app.errors import (
 )
 from mmie.app.guard import BodyGuard
 from mmie.app.limits import Limits
+from mmie.app.origin import OriginGuard
 from mmie.app.page import Page, build_page, describe_api
+from mmie.app.parsing import bounded_route
 from mmie.app.schemas import (
     ExtractionOut,
     ExtractionRequest,
@@ -37,13 +41,14 @@ from mmie.app.schemas import (
     MethodOut,
     PostIn,
 )
-from mmie.app.service import PostRequest, Service
+from mmie.app.service import PostRequest, Service, check_picture
 from mmie.inference import Extractor
 from mmie.types import Post
 from mmie.utils.version import VERSION
 
 _FAILURES: dict[int | str, dict[str, Any]] = {
     400: {"model": Failure, "description": "The body cannot be parsed."},
+    403: {"model": Failure, "description": "A web page of another origin sent the request."},
     408: {"model": Failure, "description": "The request arrived too slowly."},
     413: {"model": Failure, "description": "The request is too large."},
     422: {"model": Failure, "description": "The request is malformed."},
@@ -55,12 +60,16 @@ _FAILURES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def build_app(extractor: Extractor, limits: Limits | None = None) -> FastAPI:
+def build_app(
+    extractor: Extractor, limits: Limits | None = None, allowed_hosts: Sequence[str] = ("*",)
+) -> FastAPI:
     """Build the server of an extractor.
 
     Args:
         extractor: Finds entities and relations.
         limits: Limits of requests; None is the defaults.
+        allowed_hosts: Names of the server to which requests are answered; ``*`` is any, and
+            ``*.example.com`` any name below that one.
     """
     endpoints = Endpoints(extractor, limits or Limits())
     app = FastAPI(
@@ -72,6 +81,7 @@ def build_app(extractor: Extractor, limits: Limits | None = None) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
         lifespan=endpoints.lifespan,
     )
+    app.router.route_class = bounded_route(endpoints.limits)
     not_ready = {"model": Health, "description": "Not ready."}
     app.get("/", include_in_schema=False)(endpoints.page)
     app.get("/docs", include_in_schema=False)(lambda: _to_html(describe_api(app.openapi())))
@@ -82,7 +92,10 @@ def build_app(extractor: Extractor, limits: Limits | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, handle_malformed)
     app.add_exception_handler(HTTPException, handle_http_error)
     app.add_exception_handler(Exception, handle_error)
+    # the last one sees a request first
     app.add_middleware(BodyGuard, limits=endpoints.limits)
+    app.add_middleware(OriginGuard)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts), www_redirect=False)
     return app
 
 
@@ -97,10 +110,15 @@ class Endpoints:
     def __init__(self, extractor: Extractor, limits: Limits) -> None:
         self.extractor = extractor
         self.limits = limits
-        service = Service(extractor, limits.max_pixels)
         self.batcher: Batcher[PostRequest, ExtractionOut] = Batcher(
-            service.extract, limits.batch_size, limits.max_waiting, limits.linger
+            Service(extractor, limits).extract,
+            limits.batch_size,
+            limits.max_waiting,
+            limits.linger,
+            weigh=lambda request: request.decoded_bytes,
+            max_weight=limits.max_decoded,
         )
+        self._picture_thread = ThreadPoolExecutor(1, "pictures")
         self._page = build_page()
 
     @asynccontextmanager
@@ -108,6 +126,7 @@ class Endpoints:
         """Run the batcher from the start of the server to its end."""
         self.batcher.start()
         yield
+        self._picture_thread.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self.batcher.stop)
 
     async def page(self) -> HTMLResponse:
@@ -129,10 +148,7 @@ class Endpoints:
 
     async def extract(self, request: ExtractionRequest) -> ExtractionResponse:
         """Find entities and relations in posts, with pictures in base64."""
-        num_posts, max_posts = len(request.posts), self.limits.max_posts
-        if num_posts > max_posts:
-            raise Refusal(422, f"posts: {num_posts} are given, {max_posts} are taken at a time")
-        if request.explain and num_posts > 1:
+        if request.explain and len(request.posts) > 1:
             raise Refusal(422, "explain: only one post is explained at a time")
         return ExtractionResponse(posts=await self._extract(request.posts, request.explain))
 
@@ -157,7 +173,8 @@ class Endpoints:
         """Extract from the posts of a request.
 
         Raises:
-            Refusal: A text is too long, the queue is full, or the request takes too long.
+            Refusal: A text is too long, the pictures are too large together, the queue is full, or
+                the request takes too long.
         """
         max_characters, seconds = self.limits.max_characters, self.limits.answer_seconds
         requests = []
@@ -168,11 +185,34 @@ class Endpoints:
             requests.append(PostRequest(Post(id=name, text=post.text, image=post.image), explain))
         try:
             async with asyncio.timeout(seconds):
-                return await asyncio.wrap_future(self.batcher.submit(requests))
+                checked = await self._check_pictures(requests)
+                return await asyncio.wrap_future(self.batcher.submit(checked))
         except QueueFull as error:
             raise Refusal(503, str(error)) from error
         except TimeoutError:
             raise Refusal(504, f"no answer within {seconds:g} s") from None
+
+    async def _check_pictures(self, requests: Sequence[PostRequest]) -> list[PostRequest]:
+        """Judge the pictures of a request by their headers, in a thread that all requests share.
+
+        Requests take turns, as each waits for one picture at a time.
+
+        Raises:
+            Refusal: Decoding the pictures takes more memory in sum than a request may.
+        """
+        loop = asyncio.get_running_loop()
+        checked = []
+        total, limit = 0, self.limits.max_request_decoded
+        for request in requests:
+            if request.post.image is not None:
+                request = await loop.run_in_executor(
+                    self._picture_thread, check_picture, request, self.limits
+                )
+            total += request.decoded_bytes
+            if total > limit:
+                raise Refusal(413, f"pictures: more than {limit} bytes when decoded")
+            checked.append(request)
+        return checked
 
     def _methods(self) -> list[MethodOut]:
         """Describe the methods of the extractor."""

@@ -1,19 +1,17 @@
 """Extraction from clients' posts, whose pictures are checked before they are decoded."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-from PIL import Image, UnidentifiedImageError
+from typing import Any
 
 from mmie.app.explanation import explain
+from mmie.app.limits import Limits
 from mmie.app.schemas import ExtractionOut
+from mmie.app.uploads import decoded_bytes, open_upload
+from mmie.data.pictures import PictureError, load_picture
 from mmie.inference import Extractor
 from mmie.inference.formats.text import to_json
 from mmie.types import Extraction, Post
-
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""Formats of pictures that are opened; Pillow runs other programs for some, such as PostScript."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,74 +21,78 @@ class PostRequest:
     Attributes:
         post: The post; its picture is the bytes of a file.
         explain: Whether to explain the predictions.
+        decoded_bytes: Most memory that decoding the picture takes.
+        problem: The reason why the picture is not decoded; None if it may be or there is none.
     """
 
     post: Post[bytes]
     explain: bool = False
+    decoded_bytes: int = 0
+    problem: str | None = None
+
+
+def check_picture(request: PostRequest, limits: Limits) -> PostRequest:
+    """Judge the picture of a post by its header.
+
+    Args:
+        request: The post, with the picture that the client sent.
+        limits: Limits of pictures.
+
+    Returns:
+        The post with the memory that its picture takes, or without the picture and with the reason.
+    """
+    if request.post.image is None:
+        return request
+    try:
+        with open_upload(request.post.image, limits) as picture:
+            return replace(request, decoded_bytes=decoded_bytes(picture))
+    except PictureError as error:
+        return replace(request, post=replace(request.post, image=None), problem=str(error))
 
 
 class Service:
-    """Extraction from clients' posts.
+    """Extraction from clients' posts, whose pictures `check_picture` has judged.
 
     Args:
         extractor: Finds entities and relations.
-        max_pixels: Largest picture, in pixels, that is decoded.
+        limits: Limits of pictures.
     """
 
-    def __init__(self, extractor: Extractor, max_pixels: int) -> None:
+    def __init__(self, extractor: Extractor, limits: Limits) -> None:
         self.extractor = extractor
-        self.max_pixels = max_pixels
+        self.limits = limits
 
     def extract(self, requests: Sequence[PostRequest]) -> list[ExtractionOut]:
         """Extract from posts together, and one by one from those that are to be explained."""
-        plain = iter(self._extract([item.post for item in requests if not item.explain]))
+        plain = [request for request in requests if not request.explain]
+        opened = [self._open(request.post) for request in plain]
+        extractions = iter(self.extractor.extract(opened))
         responses = []
         for request in requests:
-            response = self._explain(request.post) if request.explain else next(plain)
-            responses.append(response)
+            if request.explain:
+                responses.append(self._explain(request))
+            else:
+                responses.append(_to_response(next(extractions), request.problem))
         return responses
 
-    def _extract(self, posts: Sequence[Post[bytes]]) -> list[ExtractionOut]:
-        """Extract from posts without explanation."""
-        problems = [picture_problem(post.image, self.max_pixels) for post in posts]
-        checked = []
-        for post, problem in zip(posts, problems, strict=True):
-            checked.append(post if problem is None else replace(post, image=None))
-        responses = []
-        for extraction, problem in zip(self.extractor.extract(checked), problems, strict=True):
-            responses.append(_to_response(extraction, problem))
-        return responses
+    def _open(self, post: Post[bytes]) -> Post[Any]:
+        """Return a post with its picture opened, within the limits, but not decoded."""
+        opened: Post[Any] = post
+        if post.image is not None:
+            opened = replace(opened, image=open_upload(post.image, self.limits))
+        return opened
 
-    def _explain(self, post: Post[bytes]) -> ExtractionOut:
+    def _explain(self, request: PostRequest) -> ExtractionOut:
         """Extract from a post with explanation."""
-        problem = picture_problem(post.image, self.max_pixels)
-        checked = post if problem is None else replace(post, image=None)
-        extraction, explanation = explain(self.extractor, checked)
+        post: Post[Any] = self._open(request.post)
+        problem = request.problem
+        if post.image is not None:
+            try:
+                post = replace(post, image=load_picture(post.image, self.limits.max_pixels))
+            except PictureError as error:
+                post, problem = replace(post, image=None), str(error)
+        extraction, explanation = explain(self.extractor, post)
         return _to_response(extraction, problem).model_copy(update={"explanation": explanation})
-
-
-def picture_problem(data: bytes | None, max_pixels: int) -> str | None:
-    """Return the reason why a picture must not be decoded, judging by its header.
-
-    Args:
-        data: Bytes of the picture's file; None for no picture.
-        max_pixels: Largest picture, in pixels, that is decoded.
-
-    Returns:
-        The reason; None if the picture may be decoded or there is none.
-    """
-    if data is None:
-        return None
-    too_large = f"more than {max_pixels} pixels"
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            return too_large if picture.width * picture.height > max_pixels else None
-    except UnidentifiedImageError:
-        return f"not a picture of a kind that is read here: {', '.join(FORMATS)}"
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return too_large
-    except Exception:  # Pillow's plugins raise almost anything on a damaged header
-        return "truncated"
 
 
 def _to_response(extraction: Extraction, problem: str | None) -> ExtractionOut:

@@ -1,5 +1,7 @@
 """``mmie serve``: a web page and an HTTP API for one's own checkpoints."""
 
+import ipaddress
+import re
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,6 +18,7 @@ from mmie.types import MmieError
 
 _REQUIRED_PACKAGES = ("fastapi", "uvicorn", "python_multipart")
 _SHUTDOWN_SECONDS = 10
+_HOST_PATTERN = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*|\[[\da-fA-F:.]+\]")
 
 
 class ServerUnavailable(MmieError, RuntimeError):
@@ -35,13 +38,19 @@ def serve_command(arguments: Sequence[str]) -> None:
     settings = parser.parse_args(list(arguments))
     with usage_errors():
         settings = parser.instantiate(settings)
+    for name in settings.allowed_hosts or ():
+        if not _HOST_PATTERN.fullmatch(name):
+            raise UsageError(
+                f"--allowed_hosts: {name!r} is no name of a host: expected one without scheme "
+                "and port, such as example.com or *.example.com"
+            )
     missing = [name for name in _REQUIRED_PACKAGES if find_spec(name) is None]
     if missing:
         raise ServerUnavailable(f"mmie serve needs {', '.join(missing)}: pip install 'mmie[serve]'")
     # loading may take minutes, and a wrong port is reported before
     with _listen(settings.host, settings.port) as listener:
         extractor = build_extractor(extractor_options(settings))
-        _serve(extractor, settings.limits, listener)
+        _serve(extractor, settings, listener)
 
 
 def extractor_options(settings: Namespace) -> ExtractorSettings:
@@ -70,15 +79,35 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _serve(extractor: Extractor, limits: Limits, listener: socket.socket) -> None:
+def allowed_hosts(settings: Namespace, address: str) -> list[str]:
+    """Return the names of the server to which requests are answered.
+
+    A page on the web can make its own name stand for 127.0.0.1. A server that only this machine
+    reaches therefore answers to no name of others.
+
+    Args:
+        settings: ``host`` and ``allowed_hosts``.
+        address: Address that the server listens on.
+    """
+    from mmie.app.origin import LOOPBACK_HOSTS
+
+    named = settings.allowed_hosts or []
+    if named or ipaddress.ip_address(address).is_loopback:
+        return [*LOOPBACK_HOSTS, settings.host, *named]
+    return ["*"]
+
+
+def _serve(extractor: Extractor, settings: Namespace, listener: socket.socket) -> None:
     """Serve an extractor until the process is interrupted."""
     import uvicorn
 
     from mmie.app.protocol import protocol_with_timeout
     from mmie.app.server import build_app
 
+    host, port = listener.getsockname()[:2]
+    limits = settings.limits
     config = uvicorn.Config(
-        build_app(extractor, limits),
+        build_app(extractor, limits, allowed_hosts(settings, host)),
         http=protocol_with_timeout(limits.head_seconds),
         ws="none",
         log_level="warning",
@@ -86,7 +115,6 @@ def _serve(extractor: Extractor, limits: Limits, listener: socket.socket) -> Non
         limit_concurrency=limits.max_connections,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
-    host, port = listener.getsockname()[:2]
     url_host = f"[{host}]" if ":" in host else host
     print(f"http://{url_host}:{port}", flush=True)
     with suppress(KeyboardInterrupt):  # uvicorn raises it again after an orderly shutdown
@@ -112,6 +140,16 @@ def _serve_parser() -> OneLineParser:
     )
     parser.add_argument(
         "--port", type=NonNegativeInt, default=8000, help="Port; 0 is any free port."
+    )
+    parser.add_argument(
+        "--allowed_hosts",
+        type=str,
+        nargs="+",
+        default=None,
+        metavar="NAME",
+        help="Names of this server, such as example.com or *.example.com. Requests to other names "
+        "are refused. By default a loopback address has the names of this machine, and any other "
+        "address has any name.",
     )
     parser.add_argument("--device", type=str, default="auto", help="auto is a GPU if there is one.")
     parser.add_argument(

@@ -45,12 +45,38 @@ def block(batcher, doubler):
     return future
 
 
-def test_waiting_calls_are_computed_together_and_not_split(batcher, doubler):
+def test_calls_take_turns(batcher, doubler):
     first = block(batcher, doubler)
-    futures = [batcher.submit(numbers) for numbers in ([1, 2], [3], [4, 5])]
+    futures = [batcher.submit(numbers) for numbers in ([1, 2, 3], [4], [5, 6])]
     doubler.unblocked.set()
-    assert [future.result(5) for future in (first, *futures)] == [[0], [2, 4], [6], [8, 10]]
-    assert doubler.batches == [[0], [1, 2, 3], [4, 5]]
+    assert [future.result(5) for future in (first, *futures)] == [[0], [2, 4, 6], [8], [10, 12]]
+    assert doubler.batches == [[0], [1, 4, 5, 2], [6, 3]]
+
+
+def test_weight_of_a_batch_is_bounded(doubler):
+    batcher = Batcher(doubler, 4, 9, linger=0.0, weigh=lambda number: number, max_weight=10)
+    batcher.start()
+    block(batcher, doubler)
+    futures = [batcher.submit(numbers) for numbers in ([6, 5], [3, 20], [1])]
+    doubler.unblocked.set()
+    assert [future.result(5) for future in futures] == [[12, 10], [6, 40], [2]]
+    assert doubler.batches == [[0], [6, 3, 1], [5], [20]]
+    batcher.stop()
+
+
+def test_cancelled_call_is_not_computed_further(doubler):
+    batcher = Batcher(doubler, batch_size=1, max_waiting=9, linger=0.0)
+    batcher.start()
+    given_up = batcher.submit([1, 2, 3])
+    while not doubler.batches:
+        time.sleep(0.002)
+    other = batcher.submit([4])
+    assert given_up.cancel()
+    assert batcher.num_waiting == 1
+    doubler.unblocked.set()
+    assert other.result(5) == [8]
+    assert doubler.batches == [[1], [4]]
+    batcher.stop()
 
 
 def test_queue_is_bounded_and_cancelled_calls_leave_it(batcher, doubler):
@@ -66,9 +92,10 @@ def test_queue_is_bounded_and_cancelled_calls_leave_it(batcher, doubler):
     assert [1, 2, 3, 4] not in doubler.batches
 
 
-def test_call_larger_than_a_batch_or_the_queue_is_computed_alone(batcher, doubler):
+def test_call_larger_than_a_batch_or_the_queue_is_computed(batcher, doubler):
     doubler.unblocked.set()
     assert batcher.submit(list(range(9))).result(5) == [2 * number for number in range(9)]
+    assert max(map(len, doubler.batches)) == 4
 
 
 def test_failure_affects_only_its_caller(batcher, doubler):

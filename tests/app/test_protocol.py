@@ -82,3 +82,14 @@ def test_websockets_are_not_opened(address):
         b"Sec-WebSocket-Key: a\r\n\r\n"
     )
     assert seconds_until_closed(address, upgrade)[1].startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(("size", "status"), [(1, b"400"), (255, b"400"), (256, b"422")])
+def test_body_of_many_small_chunks_is_refused(address, size, status):
+    head = (
+        b"POST /api/extract HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+        b"Content-Type: application/json\r\nConnection: close\r\n\r\n"
+    )
+    chunk = f"{size:x}\r\n".encode() + b" " * size + b"\r\n"
+    _, response = seconds_until_closed(address, head + 1001 * chunk + b"0\r\n\r\n")
+    assert response.startswith(b"HTTP/1.1 " + status)

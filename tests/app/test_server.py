@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from helpers.serving import UNREADABLE, as_base64, picture_bytes
 
+from mmie.app.limits import Limits
 from mmie.app.server import build_app
 from mmie.inference.formats.text import to_json
 from mmie.types import Post
@@ -94,6 +95,38 @@ def test_request_beyond_its_time_is_refused_and_not_computed(fake_client, fake_e
     fake_extractor.unblocked.set()
     assert fake_client.post("/api/upload", data={"text": "later"}).status_code == 200
     assert fake_extractor.batches == [["running"], ["later"]]
+
+
+def test_pictures_of_a_request_are_bounded_together(fake_extractor):
+    pixels = 96 * 64
+    limits = Limits(max_request_decoded=3 * 28 * pixels)
+    post = {"text": TEXT, "image": as_base64(picture_bytes())}
+    with TestClient(build_app(fake_extractor, limits)) as client:
+        assert client.post("/api/extract", json={"posts": [post] * 3}).status_code == 200
+        response = client.post("/api/extract", json={"posts": [post] * 4})
+    assert response.status_code == 413
+    assert response.json() == {"error": f"pictures: more than {84 * pixels} bytes when decoded"}
+    assert sum(map(len, fake_extractor.batches)) == 3
+
+
+def test_pictures_that_are_decoded_at_a_time_are_bounded(fake_extractor):
+    limits = Limits(max_decoded=2 * 28 * 96 * 64)
+    post = {"text": "a", "image": as_base64(picture_bytes())}
+    with TestClient(build_app(fake_extractor, limits)) as client:
+        response = client.post("/api/extract", json={"posts": [post] * 5 + [{"text": "b"}]})
+    assert response.status_code == 200
+    assert fake_extractor.batches == [["a", "a"], ["a", "a"], ["a", "b"]]
+
+
+def test_rest_of_a_request_that_was_given_up_is_not_computed(fake_extractor):
+    limits = Limits(batch_size=2, linger=0.0, answer_seconds=0.4)
+    fake_extractor.unblocked.clear()
+    with TestClient(build_app(fake_extractor, limits)) as client:
+        posts = [{"text": str(number)} for number in range(9)]
+        assert client.post("/api/extract", json={"posts": posts}).status_code == 504
+        fake_extractor.unblocked.set()
+        assert client.post("/api/upload", data={"text": "later"}).status_code == 200
+    assert fake_extractor.batches == [["0", "1"], ["later"]]
 
 
 def test_health_lists_the_methods(client):

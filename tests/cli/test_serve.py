@@ -9,7 +9,7 @@ from mmie.app.limits import Limits
 from mmie.checkpoints import CheckpointError
 from mmie.cli.extractors import ExtractorSettings, build_extractor
 from mmie.cli.parsing import UsageError
-from mmie.cli.serve import _serve_parser, extractor_options, serve_command
+from mmie.cli.serve import _serve_parser, allowed_hosts, extractor_options, serve_command
 
 
 def parse(*line: object) -> Namespace:
@@ -69,3 +69,31 @@ def test_file_that_is_no_checkpoint_is_refused(tmp_path):
     file.write_bytes(b"hello")
     with pytest.raises(CheckpointError):
         serve_command(["--ner", str(file), "--port", "0"])
+
+
+@pytest.mark.parametrize("name", ["http://a", "a:8000", "a*", "*a", "*.", "", "a b", "a/b"])
+def test_wrong_name_of_a_host_is_one_line(name):
+    with pytest.raises(UsageError, match=r"--allowed_hosts: .* is no name of a host") as error:
+        serve_command(["--ner", "a.ckpt", "--allowed_hosts", "b", name])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "address", "allowed", "refused"),
+    [
+        ([], "127.0.0.1", ["localhost", "127.0.0.1"], ["*", "a.example"]),
+        (["--host", "::1"], "::1", ["[::1]"], ["*"]),
+        (["--host", "0.0.0.0"], "0.0.0.0", ["*"], []),
+        (["--allowed_hosts", "a.example", "*.b"], "127.0.0.1", ["a.example", "*.b"], ["*"]),
+        (
+            ["--host", "0.0.0.0", "--allowed_hosts", "a.example"],
+            "0.0.0.0",
+            ["a.example", "localhost"],
+            ["*"],
+        ),
+    ],
+)
+def test_names_of_the_server(line, address, allowed, refused):
+    names = allowed_hosts(parse("--ner", "a.ckpt", *line), address)
+    assert set(allowed) <= set(names)
+    assert not set(refused) & set(names)
