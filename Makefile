@@ -52,7 +52,8 @@ lint: setup
 
 audit: setup
 	$(BIN)/pip list --outdated
-	$(BIN)/pip-audit --skip-editable
+	$(BIN)/pip freeze --exclude-editable > .venv/audited.txt
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement .venv/audited.txt
 
 clean:
 	rm -rf demo runs/demo_comparison $(RUNS)

@@ -80,9 +80,9 @@ def _load(source: str) -> tuple[CLIPModel, Any]:
     loader: Any = CLIPModel
     try:
         model, report = loader.from_pretrained(
-            source, dtype=torch.float32, output_loading_info=True
+            source, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
         )
-        processor = CLIPProcessor.from_pretrained(source)
+        processor = CLIPProcessor.from_pretrained(source, trust_remote_code=False)
     except Exception as error:  # transformers raises almost anything on damaged files
         raise WeightsUnavailable(unavailable_message("CLIP", source, reason=str(error))) from error
     missing = sorted(report["missing_keys"])

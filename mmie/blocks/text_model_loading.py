@@ -28,10 +28,11 @@ def load_text_model(source: str | Path | Mapping[str, Any], pretrained: bool) ->
         return _build(_parse_mapping(source, pretrained))
     try:
         if not pretrained:
-            return _build(AutoConfig.from_pretrained(source))
+            return _build(AutoConfig.from_pretrained(source, trust_remote_code=False))
         model: PreTrainedModel
         model, report = AutoModel.from_pretrained(
             source,
+            trust_remote_code=False,
             attn_implementation=PREFIX_ATTENTION,
             dtype=torch.float32,
             output_loading_info=True,
@@ -61,7 +62,10 @@ def _parse_mapping(source: Mapping[str, Any], pretrained: bool) -> PretrainedCon
 def _build(config: PretrainedConfig) -> PreTrainedModel:
     """Build a randomly initialised model in float32, whatever the published weights are in."""
     model: PreTrainedModel = AutoModel.from_config(
-        config, attn_implementation=PREFIX_ATTENTION, dtype=torch.float32
+        config,
+        trust_remote_code=False,
+        attn_implementation=PREFIX_ATTENTION,
+        dtype=torch.float32,
     )
     _use_readable_masks(model)
     return model

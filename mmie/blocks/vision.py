@@ -301,7 +301,11 @@ def _take_over_statistics(backbone: VisualBackbone, incompatible_keys: object) -
 
 def _create(name: str, pretrained: bool, with_classifier: bool) -> Any:
     """Create the timm model, with or without its classifier."""
-    source = f"local-dir:{name}" if (Path(name) / "config.json").is_file() else name
+    source = name
+    # an architecture without weights reads no folder, whatever the working directory holds
+    is_complete = timm.is_model(name) and not pretrained
+    if not is_complete and (Path(name) / "config.json").is_file():
+        source = f"local-dir:{name}"
     if ":" not in source and not timm.is_model(source):
         raise ValueError(
             f"vision backbone '{name}' is neither a timm architecture nor a folder with a "

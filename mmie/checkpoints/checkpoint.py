@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from torch import Tensor
 
+from mmie.checkpoints.foreign import ForeignReference, self_contained
 from mmie.data.pictures import ImageTransform
 from mmie.data.state import DataState, DataStateError, read_schema
 from mmie.types import MmieError, Schema
@@ -58,7 +59,8 @@ class Checkpoint:
             source: Where it was read from.
 
         Raises:
-            CheckpointError: The content does not describe a method, or its data is malformed.
+            CheckpointError: The content does not describe a method, its data is malformed, or an
+                argument names a file, a repository or code.
         """
         if not isinstance(content, Mapping) or METHOD_KEY not in content:
             raise CheckpointError(
@@ -66,10 +68,19 @@ class Checkpoint:
             )
         try:
             description = content[METHOD_KEY]
-            init_args, method = dict(description["init_args"]), str(description["method"])
             schema = read_schema(description["schema"])
+            init_args, method = self_contained(description["init_args"]), str(description["method"])
             weights = dict(content[WEIGHTS_KEY])
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except ForeignReference as error:
+            raise CheckpointError(f"'{source}' has {error}") from error
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            IndexError,
+            RecursionError,
+        ) as error:
             raise CheckpointError(unfit_message(source, error)) from error
         keys = (METHOD_KEY, DATA_KEY, WEIGHTS_KEY)
         training = {name: value for name, value in content.items() if name not in keys}

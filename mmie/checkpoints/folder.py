@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import timm
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -30,6 +29,7 @@ from mmie.checkpoints.checkpoint import (
     CheckpointError,
     describe_method,
 )
+from mmie.checkpoints.foreign import ForeignReference, self_contained
 from mmie.types import MmieError
 from mmie.utils.text import describe_error
 from mmie.utils.version import VERSION
@@ -37,9 +37,6 @@ from mmie.utils.version import VERSION
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 MAX_JSON_BYTES = 100 * 2**20
 """Size of the largest JSON file that is read; large tokenizers take a fifth of it."""
-
-_NETWORK_ARGUMENTS = ("vision_backbone", "patch_embedding")
-"""Arguments that name a network. A foreign folder must not make anyone fetch or open a file."""
 
 
 def read_pretrained(
@@ -65,11 +62,13 @@ def read_pretrained(
     try:
         description, data = config[METHOD_KEY], dict(config[DATA_KEY])
         data["tokenizer"] = {name: _read_text(folder, name) for name in data["tokenizer"]}
-        description["init_args"] = _self_contained(description["init_args"])
+        description["init_args"] = self_contained(description["init_args"])
         weights = _read_weights(folder)
         for name, owner in dict(config["aliases"]).items():
             weights[name] = weights[owner]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except ForeignReference as error:
+        raise CheckpointError(f"{CONFIG} of '{folder}' has {error}") from error
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(
@@ -123,12 +122,9 @@ def write_config(checkpoint: Checkpoint, folder: Path) -> None:
     for name, text in tokenizer.items():
         (folder / _check_json_name(name)).write_text(text, encoding="utf-8")
     data["tokenizer"] = sorted(tokenizer)  # the configuration lists the names alone
-    encoder = dict(checkpoint.init_args["text_encoder"])
-    encoder.pop("_name_or_path", None)  # the path that it was loaded from
-    init_args = {**checkpoint.init_args, "text_encoder": encoder}
     config = {
         "version": VERSION,
-        **describe_method(checkpoint.method, checkpoint.schema, init_args),
+        **describe_method(checkpoint.method, checkpoint.schema, checkpoint.init_args),
         DATA_KEY: data,
         "aliases": find_aliases(checkpoint.state_dict),  # tensors that are stored once
     }
@@ -236,24 +232,3 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"'{folder}' holds no {WEIGHTS} that can be read ({describe_error(error)})"
         ) from error
-
-
-def _self_contained(init_args: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments that build the method without loading anything else.
-
-    Raises:
-        CheckpointError: An argument names a network by a file or a repository.
-    """
-    named = [
-        name
-        for name in _NETWORK_ARGUMENTS
-        if init_args.get(name) and not timm.is_model(str(init_args[name]))
-    ]
-    if not isinstance(init_args["text_encoder"], dict):
-        named.append("text_encoder")
-    if named:
-        value = str(init_args[named[0]])[:80]
-        raise CheckpointError(
-            f"{CONFIG} has a {named[0]} of {value!r}: expected one that is built from it alone"
-        )
-    return {**init_args, "pretrained": False, "init_from": None}

@@ -4,8 +4,6 @@ import json
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from mmie.cli.lightning import features_command
 from mmie.cli.parsing import OneLineParser, usage_errors
 from mmie.data import Corpus
@@ -13,6 +11,7 @@ from mmie.data.corpora.checks import check_corpus, render_report
 from mmie.data.corpora.pairing import pair_corpus, render_pairing
 from mmie.data.corpora.statistics import corpus_stats, render_stats
 from mmie.data.demo import render_bounds, write_demo
+from mmie.utils.terminal import PlainConsole
 
 
 def corpus_command(arguments: Sequence[str]) -> None:
@@ -30,10 +29,10 @@ def corpus_command(arguments: Sequence[str]) -> None:
     with usage_errors():
         chosen = parser.instantiate(settings)[settings.subcommand]
         if settings.subcommand == "demo":
-            Console().print(render_bounds(write_demo(**chosen.as_dict())))
+            PlainConsole().print(render_bounds(write_demo(**chosen.as_dict())))
             return
         if settings.subcommand == "pair":
-            Console().print(render_pairing(pair_corpus(**chosen.as_dict())))
+            PlainConsole().print(render_pairing(pair_corpus(**chosen.as_dict())))
             return
     if settings.subcommand == "stats":
         _print_stats(chosen.corpus, chosen.json)
@@ -47,7 +46,7 @@ def _print_stats(corpus: Corpus, as_json: bool) -> None:
     if as_json:
         print(json.dumps(stats, indent=2))
     else:
-        Console().print(render_stats(stats))
+        PlainConsole().print(render_stats(stats))
 
 
 def _print_check(corpus: Corpus, as_json: bool) -> None:
@@ -57,7 +56,7 @@ def _print_check(corpus: Corpus, as_json: bool) -> None:
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
     else:
-        Console().print(render_report(report))
+        PlainConsole().print(render_report(report))
     sys.exit(0 if report.ok else 1)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt
-from rich.console import Console
 
 from mmie.cli.lightning import build_parts
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
@@ -18,6 +17,7 @@ from mmie.experiments.job_runner import COMMAND
 from mmie.experiments.scripts import sweep_options, write_scripts
 from mmie.experiments.sweep import SweepJob, plan_sweep
 from mmie.experiments.sweep_runner import run_sweep
+from mmie.utils.terminal import PlainConsole, print_lines
 
 
 def sweep_command(arguments: Sequence[str]) -> None:
@@ -38,7 +38,7 @@ def sweep_command(arguments: Sequence[str]) -> None:
         return
     chosen = jobs if settings.only is None else [jobs[settings.only]]
     run_sweep(chosen, settings.jobs, settings.test_pictures, report=print_outcome)
-    print(settings.out)
+    print_lines(settings.out)
 
 
 def _write_scripts(settings: Namespace, jobs: Sequence[SweepJob]) -> None:
@@ -102,7 +102,7 @@ def benchmark_command(arguments: Sequence[str]) -> None:
     if settings.json:
         print("\n".join(result.to_json() for result in results))
     else:
-        Console().print(render_benchmarks(results))
+        PlainConsole().print(render_benchmarks(results))
 
 
 def _benchmark_parser() -> argparse.ArgumentParser:

@@ -6,6 +6,7 @@ from pathlib import Path
 from mmie.cli.parsing import OneLineParser, usage_errors
 from mmie.export.onnx import export_onnx
 from mmie.export.pretrained import push_to_hub, save_pretrained
+from mmie.utils.terminal import print_lines
 
 
 def export_command(arguments: Sequence[str]) -> None:
@@ -18,15 +19,15 @@ def export_command(arguments: Sequence[str]) -> None:
     """
     settings = _export_parser().parse_args(list(arguments))
     with usage_errors():
-        print(save_pretrained(settings.checkpoint, settings.out))
+        print_lines(save_pretrained(settings.checkpoint, settings.out))
         if settings.onnx:
             export = export_onnx(settings.checkpoint, settings.out / "onnx")
-            print(
+            print_lines(
                 f"{export.folder}: scores differ from PyTorch's by at most "
                 f"{export.difference:.1e} of the largest score"
             )
         if settings.push is not None:
-            print(push_to_hub(settings.out, settings.push, settings.private))
+            print_lines(push_to_hub(settings.out, settings.push, settings.private))
 
 
 def _export_parser() -> OneLineParser:

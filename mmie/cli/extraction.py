@@ -6,7 +6,6 @@ from typing import Any, Literal, get_args
 
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt
-from rich.console import Console
 from rich.table import Table
 
 from mmie.cli.extractors import ExtractorSettings, build_extractor
@@ -18,6 +17,7 @@ from mmie.inference.jobs.progress import format_rate
 from mmie.inference.jobs.ray_engine import RayOptions, extract_with_ray
 from mmie.inference.predictor import Precision
 from mmie.utils.files import digest_path
+from mmie.utils.terminal import PlainConsole, print_lines
 
 Engine = Literal["local", "ray"]
 _JSONL = ".jsonl"
@@ -50,11 +50,11 @@ def extract_command(arguments: Sequence[str]) -> None:
             settings.overwrite,
         )
         convert(results, others)
-    Console().print(render_summary(summary))
+    PlainConsole().print(render_summary(summary))
     written = [results, *others]
     if summary.errors is not None:
         written.append(summary.errors)
-    print("\n".join(map(str, written)))
+    print_lines(*written)
 
 
 def _extractor_settings(settings: Namespace) -> ExtractorSettings:
@@ -77,6 +77,7 @@ def convert_command(arguments: Sequence[str]) -> None:
 
     Raises:
         UsageError: An option is wrong.
+        JobError: A target is the file itself, or exists and ``--overwrite`` is missing.
         FormatError: A line of the file is no extraction, or a target's suffix is unknown.
     """
     parser = OneLineParser(
@@ -86,10 +87,12 @@ def convert_command(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("found", type=Path, help="File of JSON lines that mmie extract wrote.")
     parser.add_argument("--out", "-o", type=Path, nargs="+", required=True, help=_FORMATS)
+    parser.add_argument("--overwrite", action="store_true", help="Replace existing files.")
     settings = parser.parse_args(list(arguments))
     with usage_errors():
+        check_targets(str(settings.found), settings.out, settings.overwrite)
         convert(settings.found, settings.out)
-    print("\n".join(map(str, settings.out)))
+    print_lines(*settings.out)
 
 
 def render_summary(summary: ExtractionSummary) -> Table:
@@ -152,7 +155,7 @@ def _extract_with_ray(settings: Namespace) -> None:
     )
     images = None if settings.pictures is None else str(settings.pictures)
     summary = extract_with_ray(settings.source, str(out), checkpoints, images, options)
-    print(f"{summary.posts} posts, {summary.with_problems} of them read in part, in {out}")
+    print_lines(f"{summary.posts} posts, {summary.with_problems} of them read in part, in {out}")
 
 
 def _check_ray_options(settings: Namespace) -> None:

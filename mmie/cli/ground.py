@@ -5,7 +5,6 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
-from rich.console import Console
 from rich.table import Table
 
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
@@ -16,8 +15,10 @@ from mmie.grounding.ground import Grounding, ground_posts
 from mmie.grounding.index import IndexKey, from_pth, read_index, to_pth, write_index
 from mmie.grounding.layouts import Layout, corpus_layout, posts_layout, read_posts
 from mmie.grounding.phrases import PhraseKind, phrase_source
+from mmie.inference.jobs.job_files import check_targets
 from mmie.types import Post, Split
 from mmie.utils.devices import resolve_device
+from mmie.utils.terminal import PlainConsole, print_lines
 
 _MAX_UNREADABLE = 10
 """Most unreadable pictures that the summary names."""
@@ -56,10 +57,10 @@ def ground_command(arguments: Sequence[str]) -> None:
         settings.max_pixels,
     )
     layout.write(grounding)
-    Console().print(render_grounding(grounding))
+    PlainConsole().print(render_grounding(grounding))
     for file in (layout.posts, layout.published, layout.index):
         if file is not None:
-            print(file)
+            print_lines(file)
 
 
 def render_grounding(grounding: Grounding) -> Table:
@@ -113,10 +114,12 @@ def _convert(arguments: Sequence[str]) -> None:
 
     Raises:
         UsageError: An option is wrong.
+        JobError: The target is the source, or exists and ``--overwrite`` is missing.
         CorpusError: The published index holds something else.
         GroundingError: A file cannot be read or written.
     """
     settings = _convert_parser().parse_args(list(arguments))
+    check_targets(str(settings.source), [settings.target], settings.overwrite)
     suffixes = settings.source.suffix, settings.target.suffix
     if suffixes == (".pth", ".jsonl"):
         write_index(settings.target, from_pth(settings.source, settings.key))
@@ -126,7 +129,7 @@ def _convert(arguments: Sequence[str]) -> None:
         raise UsageError(
             f"expected a .pth and a .jsonl, got {settings.source.name} and {settings.target.name}"
         )
-    print(settings.target)
+    print_lines(settings.target)
 
 
 def _ground_parser() -> OneLineParser:
@@ -202,4 +205,5 @@ def _convert_parser() -> OneLineParser:
         default="image",
         help="Key of the .pth: image (Twitter) or id (MNRE).",
     )
+    parser.add_argument("--overwrite", action="store_true", help="Replace an existing file.")
     return parser

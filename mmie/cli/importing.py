@@ -11,10 +11,12 @@ from torch import Tensor
 from mmie.checkpoints import CheckpointError, read_checkpoint_file
 from mmie.checkpoints.public import EMBEDDINGS, PublicModel, PublicWeights, map_public_weights
 from mmie.cli.lightning import build_parts
-from mmie.cli.parsing import UsageError
+from mmie.cli.parsing import UsageError, check_path_length
 from mmie.data import MultimodalDataModule
+from mmie.inference.jobs.job_files import check_targets
 from mmie.methods import ExtractionModule, HVPNet, RSRNeT
 from mmie.utils.files import atomic_write
+from mmie.utils.terminal import print_lines
 
 METHODS: dict[PublicModel, type[ExtractionModule]] = {"hvpnet": HVPNet, "rsrnet": RSRNeT}
 """Methods whose public weights can be imported."""
@@ -28,9 +30,13 @@ def import_command(arguments: Sequence[str]) -> None:
 
     Raises:
         UsageError: An option is wrong, or the configuration is of another method.
+        JobError: The target is the source, or exists and ``--overwrite`` is missing.
         CheckpointError: The file does not hold the public weights of this method and task.
     """
     settings, others = _import_parser().parse_known_args(list(arguments))
+    check_path_length("out", str(settings.out))
+    check_path_length("checkpoint", str(settings.checkpoint))
+    check_targets(str(settings.checkpoint), [settings.out], settings.overwrite)
     public = _read_state_dict(settings.checkpoint)
     parts = build_parts([*others, *_OVERRIDES])
     method, data = parts.model, parts.datamodule
@@ -40,10 +46,10 @@ def import_command(arguments: Sequence[str]) -> None:
             f"the configuration is of {type(method).__name__}: name one of {expected.__name__}"
         )
     weights = load_public_weights(method, data, public, settings.model)
-    for line in describe_import(weights):
-        print(line)
+    print_lines(*describe_import(weights))
     write_checkpoint(method, data, settings.out)
-    print(f"{settings.out}: {len(weights.names)} of {len(public)} tensors of {settings.checkpoint}")
+    count = f"{len(weights.names)} of {len(public)} tensors"
+    print_lines(f"{settings.out}: {count} of {settings.checkpoint}")
 
 
 def load_public_weights(
@@ -149,4 +155,5 @@ def _import_parser() -> argparse.ArgumentParser:
     parser.add_argument("model", choices=list(METHODS), help="the public code that saved them")
     parser.add_argument("checkpoint", type=Path, help="the state_dict that it saved")
     parser.add_argument("--out", "-o", type=Path, required=True, help="checkpoint to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     return parser

@@ -37,6 +37,7 @@ from mmie.training.seeding import EpochSeed
 from mmie.training.sync_batch_norm import SyncBatchNorm
 from mmie.training.wandb_logger import RunFolderWandbLogger, WandbSettings, build_wandb_logger
 from mmie.types import Schema
+from mmie.utils.terminal import print_lines
 
 _HIDDEN_LOG_LINES = (
     "Tip:",
@@ -303,7 +304,7 @@ def features_command(arguments: Sequence[str]) -> None:
     device = parts.trainer.strategy.root_device
     fill_feature_caches(parts.model, parts.datamodule, folder, device)
     method, corpus = type(parts.model).__name__, parts.datamodule.corpus.name
-    print(f"all that {method} reads of {corpus} is in {folder}")
+    print_lines(f"all that {method} reads of {corpus} is in {folder}")
 
 
 def feature_folder(setting: str | None) -> Path | None:

@@ -116,11 +116,12 @@ def main() -> None:
         sys.exit(0 if arguments else 2)
     from mmie.cli.parsing import UsageError
     from mmie.types import MmieError
+    from mmie.utils.terminal import print_lines
 
     try:
         run_command(arguments)
     except MmieError as error:
         if os.environ.get("MMIE_DEBUG"):
             raise
-        print(f"mmie: {' '.join(str(error).split())}", file=sys.stderr)
+        print_lines(f"mmie: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)

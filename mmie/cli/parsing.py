@@ -15,6 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from mmie.types import MmieError, Schema
 from mmie.utils.files import YamlTooLarge, read_yaml
+from mmie.utils.terminal import printable
 
 _PARSER_NOISE = re.compile(
     r"Does not validate against|Subtypes:|Errors:|Given value type:|got (NestedArg|Namespace)\("
@@ -39,6 +40,12 @@ _PLAINER_WORDS = (
 """Patterns in messages of jsonargparse, and what replaces them."""
 _MAX_VALUE = 80
 """Most characters of a wrong value that an error repeats."""
+_PATH_OPTIONS = frozenset(
+    {"run_dir", "feature_store", "ckpt_path", "out", "root", "checkpoint", "ner", "re", "source"}
+)
+"""Options whose values are paths though their type is str."""
+_MAX_NAME, _MAX_PATH = 255 - 40, 4096 - 512
+"""Most bytes of a name and of a path, so that temporary files beside and below it fit as well."""
 
 
 class UsageError(MmieError, ValueError):
@@ -66,6 +73,7 @@ class OneLineParser(LightningArgumentParser):
             raise
         except ValueError as error:  # raised for a value that the parser takes for a path
             raise UsageError(f"an option cannot be read: {error}") from error
+        check_path_lengths(settings)
         return settings
 
     def parse_path(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Namespace:
@@ -92,6 +100,42 @@ class OneLineParser(LightningArgumentParser):
         if self._file is not None:
             message = f"{self._file}: {message}"
         raise UsageError(shorten_message(message)) from ex
+
+
+def check_path_lengths(settings: Namespace) -> None:
+    """Raise if an option is a path that no file can have.
+
+    Args:
+        settings: Settings of a command.
+
+    Raises:
+        UsageError: A path or a part of it is too long.
+    """
+    for name, value in settings.items():
+        is_path = name.rpartition(".")[2] in _PATH_OPTIONS
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, Path) or (is_path and isinstance(item, str)):
+                check_path_length(name, str(item))
+
+
+def check_path_length(name: str, path: str) -> None:
+    """Raise if a path is too long, with the temporary names beside it.
+
+    Args:
+        name: Name of the option.
+        path: The path.
+
+    Raises:
+        UsageError: The path or a part of it is too long.
+    """
+    if os.path.exists(path):
+        return
+    longest = max(map(len, map(os.fsencode, path.split("/"))))
+    if longest > _MAX_NAME or len(os.fsencode(os.path.abspath(path))) > _MAX_PATH:
+        raise UsageError(
+            f"{name} is too long for a path ({path[:_MAX_VALUE]}...): expected at most {_MAX_NAME} "
+            f"bytes for each name and {_MAX_PATH} in all"
+        )
 
 
 def refuse_nulls(section: str, constructor: object, settings: Namespace) -> None:
@@ -127,7 +171,9 @@ def _constructor_hints(constructor: object) -> dict[str, Any]:
 
 def plain_warnings() -> None:
     """Print warnings in one line, without the place in the source that gave them."""
-    warnings.formatwarning = lambda message, *_args, **_settings: f"warning: {message}\n"
+    warnings.formatwarning = lambda message, *_args, **_settings: (
+        f"warning: {printable(' '.join(str(message).split()))}\n"
+    )
 
 
 def complete_flags(arguments: Sequence[str]) -> list[str]:

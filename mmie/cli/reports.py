@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt, restricted_number_type
-from rich.console import Console
 
 from mmie.cli.lightning import STORE_HELP, feature_folder
 from mmie.cli.parsing import OneLineParser, usage_errors
@@ -32,6 +31,7 @@ from mmie.reports.methods import describe, find_method_class, listed_methods
 from mmie.runs import find_runs
 from mmie.training.wandb_logger import WandbSettings, start_run, wandb_init, wandb_warns
 from mmie.types import Split
+from mmie.utils.terminal import PlainConsole, print_lines
 
 
 def compare_command(arguments: Sequence[str]) -> None:
@@ -40,7 +40,7 @@ def compare_command(arguments: Sequence[str]) -> None:
     settings = parser.instantiate(parser.parse_args(list(arguments)))
     runs, untested = find_runs(settings.runs)
     groups = comparison_groups(runs)
-    Console().print(scores_table(groups))
+    PlainConsole().print(scores_table(groups))
     explain = partial(explain_run, count=settings.diagnose) if settings.diagnose else None
     with usage_errors():
         page = write_report(
@@ -48,7 +48,7 @@ def compare_command(arguments: Sequence[str]) -> None:
         )
     if settings.wandb is not None:
         _log_to_wandb(settings.wandb, settings.out)
-    print(page)
+    print_lines(page)
 
 
 def methods_command(arguments: Sequence[str]) -> None:
@@ -60,9 +60,9 @@ def methods_command(arguments: Sequence[str]) -> None:
     elif settings.markdown:
         print(methods_markdown(methods))
     elif settings.names:
-        Console().print(*map(method_details, methods), sep="\n\n")
+        PlainConsole().print(*map(method_details, methods), sep="\n\n")
     else:
-        Console().print(methods_table(methods))
+        PlainConsole().print(methods_table(methods))
 
 
 def diagnose_command(arguments: Sequence[str]) -> None:
@@ -90,7 +90,7 @@ def diagnose_command(arguments: Sequence[str]) -> None:
         page = render_split(target, *diagnose_split(target, chosen.sample), unprompted)
     with usage_errors():
         file = write_page(page, chosen.out)
-    print(file)
+    print_lines(file)
 
 
 def certify_command(arguments: Sequence[str]) -> None:
@@ -112,7 +112,7 @@ def certify_command(arguments: Sequence[str]) -> None:
     )
     with usage_errors():
         files = write_certificate(certificate, answer_lines(records), chosen.out)
-    print("\n".join([*summary_lines(certificate), *map(str, files)]))
+    print_lines(*summary_lines(certificate), *files)
 
 
 def _log_to_wandb(settings: WandbSettings, folder: Path) -> None:

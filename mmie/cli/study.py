@@ -5,7 +5,6 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
-from rich.console import Console
 
 from mmie.cli.calibration import calibration_parser, run_calibration
 from mmie.cli.parsing import OneLineParser, usage_errors
@@ -35,6 +34,7 @@ from mmie.reports.methods import find_method_class, own_paper
 from mmie.reports.study.page import study_table, write_study
 from mmie.reports.study.points import StudySetting
 from mmie.reports.study.study import summarise_study
+from mmie.utils.terminal import PlainConsole, print_lines
 
 CONFIGS_HELP = "Configurations or globs; in a.yaml+b.yaml the second overrides the first."
 SEEDS_HELP = "Number of seeds, or the seeds separated by commas."
@@ -68,7 +68,7 @@ def study_command(arguments: Sequence[str]) -> None:
         return
     jobs = _plan_study(kind, chosen)
     if chosen.dry_run:
-        print(describe_plan(jobs))
+        print_lines(*describe_plan(jobs).splitlines())
         return
     run_sweep(jobs, chosen.jobs, report=print_outcome)
     sources: dict[Path, Path | None] = {}
@@ -80,14 +80,14 @@ def study_command(arguments: Sequence[str]) -> None:
             if job.label:
                 values[job.folder] = StudySetting(job.label, job.value)
     study = summarise_study(kind, sources, settings=values or None)
-    Console().print(study_table(study))
+    PlainConsole().print(study_table(study))
     with usage_errors():  # a folder that cannot be written
-        print("\n".join(map(str, write_study(study, chosen.out))))
+        print_lines(*write_study(study, chosen.out))
 
 
 def print_outcome(outcome: RunOutcome) -> None:
     """Print the outcome of a job at once."""
-    print(describe_outcome(outcome), flush=True)
+    print_lines(describe_outcome(outcome))
 
 
 def _plan_study(kind: str, settings: Namespace) -> list[SweepJob]:

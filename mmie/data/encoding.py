@@ -17,6 +17,8 @@ from mmie.data.truncation import truncate_pair, truncate_words
 from mmie.types import MARKERS, Relation
 from mmie.utils.text import replace_surrogates
 
+_MAX_PIECE = 100
+"""Characters of a word that are split for each subword that an encoder reads."""
 _MIN_TOKENS = 8
 """Fewest tokens that hold one word with special tokens and the markers of two entities."""
 
@@ -163,12 +165,14 @@ class WordTokenizer:
             texts: Words of every text.
 
         Returns:
-            Subword ids of every word of every text. Empty for a word without any.
+            Subword ids of every word of every text. Empty for a word without any. Of a word whose
+            characters exceed the subwords of any encoder, the end is left out.
         """
         if not texts:
             return []
+        max_length = self.max_tokens * _MAX_PIECE
         encoded = self.tokenizer(
-            [list(words) for words in texts],
+            [[word[:max_length] for word in words] for words in texts],
             is_split_into_words=True,
             add_special_tokens=False,
             split_special_tokens=True,
@@ -182,6 +186,31 @@ class WordTokenizer:
                 # sentencepiece models have "<s>" as an ordinary piece, too
                 if token_id not in self._special:
                     pieces[row][word].append(token_id)
+        return pieces
+
+    def split_readable(
+        self, texts: Sequence[Sequence[str]], ends: Sequence[int]
+    ) -> list[list[list[int]]]:
+        """Split the words of every text that can be read, and leave out later ones.
+
+        `encode` and `encode_pair` give the same for these words as for all words, since words at
+        the end are cut off first.
+
+        Args:
+            texts: Words of every text.
+            ends: Number of words of every text that are split in any case.
+
+        Returns:
+            Subword ids of the words of every text, as in `split`.
+        """
+        heads = []
+        for words, end in zip(texts, ends, strict=True):
+            heads.append(words[: end + self.max_tokens])
+        pieces = self.split(heads)
+        for row, words in enumerate(texts):
+            is_full = sum(map(len, pieces[row])) >= self.max_tokens
+            if len(pieces[row]) < len(words) and not is_full:  # words without subwords
+                pieces[row] = self.split([words])[0]
         return pieces
 
     def split_contexts(self, contexts: Sequence[str | None]) -> list[list[int]]:

@@ -59,7 +59,12 @@ def encode_posts(
     Returns:
         One instance for each post (NER) or relation (RE), in order.
     """
-    pieces = tokenizer.split([post.words for post in posts])
+    ends = []
+    for post in posts:
+        relations = post.relations if schema.task == "re" else ()
+        arguments = [max(relation.head.end, relation.tail.end) for relation in relations]
+        ends.append(max(arguments, default=0))
+    pieces = tokenizer.split_readable([post.words for post in posts], ends)
     contexts: list[list[int]] = [[]] * len(posts)
     if use_context:
         contexts = tokenizer.split_contexts([post.context for post in posts])

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from rich.console import Console
 from rich.progress import track
 
 from mmie.data.pictures import (
@@ -24,6 +23,7 @@ from mmie.data.pictures import (
     open_picture,
 )
 from mmie.utils.files import atomic_write_text
+from mmie.utils.terminal import PlainConsole
 
 _MAX_THREADS = 8
 _PROGRESS_FROM = 500
@@ -151,7 +151,7 @@ def _check_all(
 
 def _with_progress(results: Iterator[_Result], total: int) -> Iterable[_Result]:
     """Show a progress bar on standard error while many results are computed."""
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     return track(
         results,
         "Checking pictures",

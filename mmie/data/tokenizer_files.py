@@ -1,5 +1,6 @@
 """Loading of Hugging Face tokenizers, and their files as texts for a checkpoint."""
 
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,6 +8,10 @@ from pathlib import Path
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from mmie.types import MmieError
+from mmie.utils.references import find_file_reference, without_origin
+
+_VOCABULARY = "tokenizer.json"
+"""File that the tokenizers library reads by itself. It names no other files."""
 
 
 class TokenizerError(MmieError, ValueError):
@@ -29,11 +34,17 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
 
 
 def tokenizer_to_files(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
-    """Return all files of a tokenizer, name to text."""
+    """Return all files of a tokenizer, name to text, without the place that it was read from."""
+    texts = {}
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
-        files = sorted(Path(folder).glob("*.json"))
-        return {file.name: file.read_text(encoding="utf-8") for file in files}
+        for file in sorted(Path(folder).glob("*.json")):
+            text = file.read_text(encoding="utf-8")
+            if file.name != _VOCABULARY:
+                settings = without_origin(json.loads(text))
+                text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+            texts[file.name] = text
+    return texts
 
 
 def tokenizer_from_files(files: Mapping[str, str]) -> PreTrainedTokenizerBase:
@@ -52,7 +63,8 @@ def _write_file(folder: Path, name: object, text: object) -> None:
     """Write a file of a foreign checkpoint.
 
     Raises:
-        TokenizerError: The name leads out of the folder, or the text is not a string.
+        TokenizerError: The name leads out of the folder, the text is not a string, or it names
+            other files or code.
     """
     is_file_name = (
         isinstance(name, str)
@@ -64,4 +76,25 @@ def _write_file(folder: Path, name: object, text: object) -> None:
         raise TokenizerError(
             f"the checkpoint's tokenizer has a file {name!r}: expected a text of its folder"
         )
+    if name != _VOCABULARY:
+        _check_settings(str(name), text)
     (folder / str(name)).write_text(text, encoding="utf-8", errors="replace")
+
+
+def _check_settings(name: str, text: str) -> None:
+    """Raise if settings of a tokenizer name other files or code.
+
+    Raises:
+        TokenizerError: The settings name a file or code, or are nested too deeply.
+    """
+    try:
+        found = find_file_reference(json.loads(text))
+    except RecursionError:
+        raise TokenizerError(f"the checkpoint's {name} is nested too deeply") from None
+    except ValueError:
+        return  # a text that is no JSON names nothing; the tokenizer's reader reports it
+    if found is not None:
+        raise TokenizerError(
+            f"the checkpoint's {name} has {found}: expected a tokenizer that is built from the "
+            "checkpoint alone"
+        )

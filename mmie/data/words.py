@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from itertools import chain
+from collections.abc import Sequence
+from itertools import chain, islice
 
 _CJK = (
     "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -22,6 +23,10 @@ _WORD = re.compile(
 )
 
 
+MAX_CHARACTERS, MAX_WORDS = 100_000, 10_000
+"""Most characters and words of a text that are split; encoders read at most some thousand words."""
+
+
 def split_words(text: str) -> list[tuple[str, int, int]]:
     """Split a text into words, each with its first and last (exclusive) character.
 
@@ -29,9 +34,31 @@ def split_words(text: str) -> list[tuple[str, int, int]]:
     Chinese or Japanese character, and everything else that is not a space, is a word by itself.
     Other scripts without spaces are not split.
 
+    The end of a text of more than `MAX_CHARACTERS` characters or `MAX_WORDS` words is left out.
+
     >>> split_words("It's @ann!")
     [('It', 0, 2), ("'", 2, 3), ('s', 3, 4), ('@ann', 5, 9), ('!', 9, 10)]
     >>> [word for word, _, _ in split_words("东京 https://t.co/a1, naïve")]
     ['东', '京', 'https://t.co/a1', ',', 'naïve']
     """
-    return [(match.group(), match.start(), match.end()) for match in _WORD.finditer(text)]
+    matches = islice(_WORD.finditer(text, 0, MAX_CHARACTERS), MAX_WORDS)
+    return [(match.group(), match.start(), match.end()) for match in matches]
+
+
+def find_unsplit(text: str, offsets: Sequence[tuple[int, int]]) -> int | None:
+    """Return the number of characters that `split_words` read of a longer text.
+
+    Args:
+        text: The text.
+        offsets: First and last (exclusive) character of the words that it was split into.
+
+    Returns:
+        The number of characters; None if the whole text was read.
+    """
+    has_all_words = len(offsets) >= MAX_WORDS
+    if not has_all_words and len(text) <= MAX_CHARACTERS:
+        return None
+    end = offsets[-1][1] if offsets else 0
+    if not text[end:].strip():
+        return None
+    return end if has_all_words else MAX_CHARACTERS

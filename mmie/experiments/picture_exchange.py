@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import track
 
 from mmie.data import MultimodalDataModule
@@ -16,6 +15,7 @@ from mmie.methods.inspection import inspecting
 from mmie.metrics import ExchangeBlocks
 from mmie.training.features.callback import FeatureProviderFactory
 from mmie.types import MmieError, Prediction, Split
+from mmie.utils.terminal import PlainConsole
 
 BATCH_SIZE = 32
 _LEAST_PICTURES = 3
@@ -169,7 +169,7 @@ def _predict(
 
 def _with_progress(shifts: int) -> Iterator[int]:
     """Show progress over the shifts on a terminal."""
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     hidden = not console.is_terminal
     yield from track(
         range(shifts), "exchanging pictures", console=console, transient=True, disable=hidden

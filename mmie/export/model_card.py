@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from mmie.export.run_facts import RunFacts, read_facts
 from mmie.methods import ExtractionModule
 from mmie.types import Task
+from mmie.utils.text import escape_markdown, inline_code
 
 PIPELINES: dict[Task, str] = {"ner": "token-classification", "re": "text-classification"}
 """The hub's names of the tasks."""
@@ -50,6 +51,7 @@ def load_template(name: str) -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters.update(markdown=escape_markdown, code=inline_code)
     return environment.get_template(name)
 
 

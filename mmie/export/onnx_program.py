@@ -46,7 +46,7 @@ def trace(
             exported = torch.export.export(
                 graph, tuple(inputs.values()), dynamic_shapes=dynamic_shapes, strict=True
             )
-            return torch.onnx.export(
+            program = torch.onnx.export(
                 exported,
                 (),
                 dynamo=True,
@@ -59,6 +59,28 @@ def trace(
         raise OnnxError(
             f"torch.export does not take {name}: {type(error).__name__}: {reason[:_MAX_REASON]}"
         ) from error
+    assert program is not None, "torch returns a program where dynamo is true"
+    strip_origins(program.model)
+    return program
+
+
+def strip_origins(model: Any) -> None:
+    """Remove what the exporter notes about the source of each node, such as stack traces.
+
+    These notes hold the paths of the source files on this machine.
+
+    Args:
+        model: A program's model, which is changed.
+    """
+    parts: list[Any] = [model]
+    for graph in (model.graph, *model.functions.values()):
+        parts += [graph, *graph.inputs, *graph.outputs]
+        for node in graph.all_nodes():
+            parts += [node, *node.outputs]
+    parts += [*model.graph.initializers.values()]
+    for part in parts:
+        part.metadata_props.clear()
+        part.doc_string = None
 
 
 def drop_unread_inputs(inputs: list[Any]) -> None:

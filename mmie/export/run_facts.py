@@ -11,6 +11,7 @@ import yaml
 from mmie.runs.folder import BEST, CONFIG, METRICS
 from mmie.runs.metrics import CORPUS_NOTE
 from mmie.runs.picture_tests import PICTURE_TESTS
+from mmie.utils.files import read_yaml
 
 _SECTIONS = {"test": "", **{section: name for name, section in PICTURE_TESTS.items()}}
 """Tests in ``metrics.json``, and the pictures they used in place of the posts' own."""
@@ -104,9 +105,10 @@ def _base_model(init_args: dict[str, Any]) -> str | None:
 def _read(path: Path) -> Any:
     """Read a YAML or JSON file, or return None if it is missing or broken."""
     try:
-        text = path.read_text(encoding="utf-8")
-        return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError):
+        if path.suffix != ".json":
+            return read_yaml(path)
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
 
 

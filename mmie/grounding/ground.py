@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
-from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from mmie.data.picture_audit import audit_pictures, picture_digests
@@ -21,6 +21,7 @@ from mmie.grounding.selection import crop_image, select
 from mmie.types import Post
 from mmie.utils.files import atomic_write
 from mmie.utils.prefetch import prefetch
+from mmie.utils.terminal import PlainConsole, printable
 
 _QUALITY = 95
 """JPEG quality of crops."""
@@ -160,10 +161,10 @@ class _Grounder:
         distinct.sort(key=lambda query: len(query.phrases))
         starts = range(0, len(distinct), batch_size)
         batches = [distinct[start : start + batch_size] for start in starts]
-        console = Console(stderr=True)
+        console = PlainConsole(stderr=True)
         loaded_batches = track(
             prefetch(self._load_pictures, batches),
-            f"Grounding with {self.detector.name}",
+            escape(printable(f"Grounding with {self.detector.name}")),
             total=len(batches),
             console=console,
             transient=True,

@@ -183,9 +183,9 @@ def _load(source: str) -> tuple[Any, Any]:
     loader: Any = AutoModelForZeroShotObjectDetection
     try:
         model, report = loader.from_pretrained(
-            source, dtype=torch.float32, output_loading_info=True
+            source, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
         )
-        processor = AutoProcessor.from_pretrained(source)
+        processor = AutoProcessor.from_pretrained(source, trust_remote_code=False)
     except Exception as error:  # transformers raises almost anything on damaged files
         raise WeightsUnavailable(_unavailable_message(source, str(error))) from error
     missing = sorted(report["missing_keys"])

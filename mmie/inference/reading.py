@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmie.data.pictures import ImageTransform, PictureError, load_picture
-from mmie.data.words import split_words
+from mmie.data.words import find_unsplit, split_words
 from mmie.types import MmieError, Picture, Post
 from mmie.utils.text import replace_surrogates
 
@@ -72,6 +72,9 @@ def read_post(
     split = _with_words(replace(post, id=post.id or str(index), image=None, crops=()))
     _check_offsets(split)
     problems = [] if split.words else [NO_WORDS]
+    num_read = find_unsplit(split.text or "", split.offsets)
+    if num_read is not None:
+        problems.append(f"text: only its first {num_read} characters were split into words")
     pictures = _decode(post, formats, problems)
     num_crops = max((form.num_views for form in formats), default=0) - 1
     picture = pictures[0] if pictures else None

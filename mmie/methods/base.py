@@ -21,6 +21,7 @@ from mmie.methods.papers import Paper
 from mmie.methods.parameter_groups import build_parameter_groups
 from mmie.methods.tasks import build_task
 from mmie.types import Batch, Encoding, Prediction, Schema
+from mmie.utils.references import without_origin
 
 
 def full_name(method: type) -> str:
@@ -245,4 +246,6 @@ class ExtractionModule(LightningHooks, metaclass=RecordsInitArgs):
 
     def rebuild_args(self) -> dict[str, Any]:
         """Return constructor arguments that build the same network without a hub or folder."""
-        return {"text_encoder": self.text.config.to_dict()}
+        config = self.text.config.to_dict()
+        config.pop("auto_map", None)  # code of the repository, which is never run
+        return {"text_encoder": without_origin(config)}

@@ -455,7 +455,7 @@ class IMM(ExtractionModule):
 
     def rebuild_args(self) -> dict[str, Any]:
         """Return constructor arguments that build the same network without a hub or folder."""
-        return {**super().rebuild_args(), "patch_embedding": None}
+        return {**super().rebuild_args(), "patch_embedding": None, "clip": None}
 
     def _norm_before(self, index: int) -> nn.Module | None:
         """Return the norm in front of a layer's attention, None in post-norm layers.

@@ -22,6 +22,7 @@ from mmie.methods.optimizer import EmbeddingAdamW, use_sparse_gradients
 from mmie.methods.tasks import ExtractionTask
 from mmie.metrics import TEMPERATURES, BestTemperature, CalibrationError
 from mmie.types import Batch, Encoding, Prediction, Schema
+from mmie.utils.terminal import printable
 
 Stage = Literal["val", "test"]
 
@@ -158,7 +159,7 @@ class LightningHooks(LightningModule, metaclass=ABCMeta):
         if self.init_from is not None and self.trainer.ckpt_path is None:
             data = self.trainer.datamodule  # type: ignore[attr-defined]
             tokenizer = None if data is None else data.state_dict().get("tokenizer")
-            rank_zero_info(initialise_from(self, self.init_from, tokenizer))
+            rank_zero_info(printable(initialise_from(self, self.init_from, tokenizer)))
 
     def optimizer_step(
         self,

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mmie.reports.statistics import SCORE_NAMES, MeanAndDeviation
 from mmie.utils.files import atomic_write_text
+from mmie.utils.text import escape_markdown
 
 TASK_NAMES = {"ner": "entities", "re": "relations"}
 """Names of what each task predicts."""
@@ -65,16 +66,6 @@ def number(value: float | None, digits: int = 1) -> str:
     ('1,234,567', '–')
     """
     return _NO_VALUE if value is None else f"{value:,.{digits}f}"
-
-
-def escape_markdown(value: object) -> str:
-    r"""Escape a text for Markdown, also for a cell of a table.
-
-    >>> escape_markdown("a|b <i>")
-    'a\\|b \\<i\\>'
-    """
-    text = " ".join(str(value).split())
-    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", text)
 
 
 def html_environment() -> Environment:

@@ -76,6 +76,16 @@ class FolderCheckpoint(ModelCheckpoint):
 
     _continues = False
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state with file names in place of paths, since checkpoints are passed on."""
+        state = super().state_dict()
+        names: dict[str, Any] = {"dirpath": "", "best_k_models": {}}
+        for name in _PATHS_IN_STATE:
+            names[name] = Path(state[name]).name
+        for path, score in state["best_k_models"].items():
+            names["best_k_models"][Path(path).name] = score
+        return {**state, **names}
+
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
@@ -87,17 +97,23 @@ class FolderCheckpoint(ModelCheckpoint):
         if self._continues:
             super().load_state_dict({**state_dict, **self._current_paths(state_dict)})
         else:
-            super().load_state_dict({**state_dict, "best_model_path": ""})
+            # with another folder, Lightning leaves out all other paths
+            super().load_state_dict({**state_dict, "dirpath": "", "best_model_path": ""})
 
     def _current_paths(self, state: dict[str, Any]) -> dict[str, Any]:
-        """Return the paths of a state, each in today's folder. An empty path stays empty."""
+        """Return the paths of a state, each in today's folder.
+
+        Lightning deletes what they name. Anything but a checkpoint becomes an empty path.
+        """
 
         def current(path: str) -> str:
-            return path and str(Path(str(self.dirpath)) / Path(path).name)
+            file = Path(str(self.dirpath)) / Path(path).name
+            return str(file) if file.suffix == self.FILE_EXTENSION else ""
 
         paths: dict[str, Any] = {"dirpath": self.dirpath, "best_k_models": {}}
         for name in _PATHS_IN_STATE:
             paths[name] = current(state[name])
         for path, score in state["best_k_models"].items():
-            paths["best_k_models"][current(path)] = score
+            if current(path):
+                paths["best_k_models"][current(path)] = score
         return paths

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from mmie.runs.folder import BEST, CONFIG, LAST, METRICS, prediction_files
+from mmie.utils.terminal import PlainConsole
 
 _SCORES = ("precision", "recall", "f1", "accuracy", "calibration_error")
 _FILE_WIDTH = 160
@@ -26,7 +25,7 @@ def print_summary(
         prefix: Beginning of the names of the scores to print.
         note: Note of the corpus, printed below the table.
     """
-    table = Table(title=f"{title} of {folder}", caption=Text(note), show_header=False)
+    table = Table(title=f"{title} of {folder}", caption=note, show_header=False)
     table.add_column()
     table.add_column(overflow="fold")  # a path must not be cut
     for name in _SCORES:
@@ -38,7 +37,7 @@ def print_summary(
     for file in (*checkpoints, folder / METRICS, *prediction_files(folder), folder / CONFIG):
         if file.exists():
             table.add_row(file.stem, str(file))
-    console = Console()
+    console = PlainConsole()
     if not console.is_terminal:
         console.width = _FILE_WIDTH
     console.print(table)

@@ -6,6 +6,8 @@ __all__ = [
     "files",
     "optional",
     "prefetch",
+    "references",
+    "terminal",
     "text",
     "version",
 ]

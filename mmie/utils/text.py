@@ -1,5 +1,9 @@
 """Short, safe renderings of values, texts and errors for messages of one line."""
 
+import re
+
+from mmie.utils.terminal import printable
+
 MAX_SHOWN = 160
 """Most characters of a foreign text that a message repeats."""
 
@@ -68,3 +72,23 @@ def replace_surrogates(text: str) -> str:
     'a?b'
     """
     return text.encode(errors="replace").decode()
+
+
+def escape_markdown(value: object) -> str:
+    r"""Escape a text for Markdown, also for a cell of a table.
+
+    >>> escape_markdown("a|b <i>")
+    'a\\|b \\<i\\>'
+    """
+    text = printable(" ".join(str(value).split()))
+    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", text)
+
+
+def inline_code(value: object) -> str:
+    r"""Format a text as inline code of Markdown, in which nothing is markup.
+
+    >>> inline_code("<i>`\n")
+    "`<i>'\\n`"
+    """
+    text = printable(value).replace("`", "'")
+    return f"`{text}`"

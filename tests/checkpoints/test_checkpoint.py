@@ -36,7 +36,8 @@ def test_all_parts_are_read():
     checkpoint = Checkpoint.from_content(content, "a.ckpt")
     assert (checkpoint.source, checkpoint.method) == ("a.ckpt", "package.Method")
     assert checkpoint.schema == SCHEMA
-    assert checkpoint.init_args == {"text_encoder": {}}
+    expected = {"text_encoder": {}, "pretrained": False, "init_from": None}
+    assert checkpoint.init_args == expected
     assert checkpoint.state_dict.keys() == {"weight"}
     assert checkpoint.tokenizer == {"tokenizer.json": "{}"}
     assert checkpoint.image_transform == ImageTransform(64, "squash", 1000)

@@ -74,7 +74,7 @@ def test_the_source_and_other_files_are_not_overwritten(random_pair, tmp_path):
     table.write_text("text\nJordan lands\n")
     arguments = ["extract", table, f"--ner={random_pair['ner']}", "-o"]
     outcome = run(*arguments, tmp_path / "new.jsonl", table, "--overwrite")
-    assert "posts.csv holds the posts" in outcome.err
+    assert "posts.csv is the source" in outcome.err
     assert table.read_text() == "text\nJordan lands\n"
     (tmp_path / "mine.html").write_text("mine")
     assert "mine.html is there already" in run(*arguments, tmp_path / "mine.html").err
@@ -107,3 +107,21 @@ def test_the_ray_engine_receives_the_options(random_pair, source, tmp_path, monk
     assert output == f"7 posts, 2 of them read in part, in {out}\n"
     options = RayOptions(batch_size=4, window=8, num_actors=3)
     assert calls == [(str(source), str(out), {"ner": str(ner)}, str(tmp_path), options)]
+
+
+def test_convert_replaces_neither_its_source_nor_other_files(tmp_path):
+    found = tmp_path / "found.csv"
+    found.write_text('{"id": "a", "text": "Jordan", "entities": [], "relations": []}\n')
+    content = found.read_bytes()
+    other = tmp_path / "other.csv"
+    other.write_text("mine")
+    for options in ([], ["--overwrite"]):
+        outcome = run("convert", found, "--out", found, *options)
+        assert outcome.status == 1
+        assert "is the source" in outcome.err
+    outcome = run("convert", found, "--out", tmp_path / "new.conll", other)
+    assert "other.csv is there already" in outcome.err
+    assert (found.read_bytes(), other.read_text()) == (content, "mine")
+    assert {path.name for path in tmp_path.iterdir()} == {"found.csv", "other.csv"}
+    succeed("convert", found, "--out", other, "--overwrite")
+    assert other.read_text().startswith("post,head")

@@ -11,6 +11,7 @@ from mmie.data import MNRE, JsonlCorpus, Twitter2017
 from mmie.data.sources import SourceError, read_source
 from mmie.grounding.errors import GroundingError
 from mmie.grounding.index import read_index
+from mmie.inference.jobs.job_files import JobError
 from mmie.utils.devices import DeviceError
 
 LINES = [
@@ -204,3 +205,14 @@ def test_wrong_options_are_one_line(arguments, message):
         ground_command(arguments)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_convert_replaces_no_file_unasked(tmp_path):
+    index, published = tmp_path / "a.jsonl", tmp_path / "a.pth"
+    index.write_text("")
+    published.write_text("mine")
+    with pytest.raises(JobError, match="is there already"):
+        ground_command(["convert", str(index), str(published)])
+    assert published.read_text() == "mine"
+    ground_command(["convert", str(index), str(published), "--overwrite"])
+    assert published.read_bytes() != b"mine"

@@ -192,3 +192,24 @@ def test_options_override_configurations():
         for key in name.removeprefix("--").split("."):
             value = value[key]
         assert value == expected
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fit", f"--run_dir={'r' * 300}"],
+        ["fit", f"--run_dir=runs/{'é' * 120}"],
+        ["fit", f"--run_dir={'runs/' * 1000}"],
+        ["fit", f"--feature_store={'s' * 300}"],
+        ["extract", "posts.jsonl", "--ner=a.ckpt", f"--out={'o' * 300}.jsonl"],
+        ["convert", "found.jsonl", f"--out={'o' * 300}.csv"],
+        ["export", "--checkpoint=a.ckpt", f"--out={'o' * 300}"],
+        ["compare", "runs", f"--out={'o' * 300}"],
+        ["corpus", "demo", f"--root={'o' * 300}"],
+    ],
+)
+def test_names_that_are_too_long_are_refused_at_once(arguments):
+    outcome = run(*arguments)
+    assert outcome.status == 2
+    assert outcome.err.count("\n") == 1
+    assert "too long" in outcome.err

@@ -20,7 +20,7 @@ from transformers import BertTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 
 from mmie.data.encoding import WordTokenizer
 from mmie.data.tokenizer_files import TokenizerError
-from mmie.types import MARKERS
+from mmie.types import MARKERS, Entity, Relation
 
 
 def test_words_are_split_independently(tokenizer):
@@ -279,3 +279,28 @@ def test_a_long_context_is_read_in_part(encoder_folders):
     assert tokenizer.words == [16, 16]
     assert long == exact
     assert len(tokenizer.split_contexts(["everybody " * 16])[0]) == 16
+
+
+def test_words_that_cannot_be_read_are_not_split(bert):
+    texts = [["Jordan"] * 1000, ["\ufe0f"] * 1000 + ["Jordan"], ["Jordan", "lands"]]
+    bert = WordTokenizer(bert.tokenizer, 16)
+    pieces = bert.split_readable(texts, [0, 0, 0])
+    assert list(map(len, pieces)) == [16, 1001, 2]
+    for words, some in zip(texts, pieces, strict=True):
+        assert bert.encode(some) == bert.encode(bert.split([words])[0])
+
+
+@pytest.mark.parametrize(("head", "tail"), [((0, 1), (4, 6)), ((500, 501), (700, 702))])
+def test_pairs_in_long_texts_are_encoded_as_with_all_words(bert, head, tail):
+    words = ["Jordan", "lands", "in", "Phoenix", "\ufe0f"] * 200
+    relation = Relation(Entity(*head, "PER"), Entity(*tail, "LOC"), "r")
+    bert = WordTokenizer(bert.tokenizer, 16)
+    (some,) = bert.split_readable([words], [tail[1]])
+    assert len(some) < len(words)
+    (every,) = bert.split([words])
+    assert bert.encode_pair(some, relation) == bert.encode_pair(every, relation)
+
+
+def test_a_word_without_end_is_split_in_part(bert):
+    (pieces,) = bert.split([["a" * 10**6]])
+    assert len(pieces[0]) <= 100 * bert.max_tokens

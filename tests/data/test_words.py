@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmie.data.words import split_words
+from mmie.data.words import MAX_CHARACTERS, MAX_WORDS, find_unsplit, split_words
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,21 @@ def test_words_cover_everything_but_spaces_in_order(text):
         position for position, character in enumerate(text) if not character.isspace()
     ]
     assert all(text[start:end] == word and word for word, start, end in pieces)
+
+
+def test_the_end_of_a_text_without_end_is_left_out():
+    long = "word " * MAX_CHARACTERS
+    pieces = split_words(long)
+    assert len(pieces) == MAX_WORDS
+    offsets = [(start, end) for _, start, end in pieces]
+    assert find_unsplit(long, offsets) == offsets[-1][1]
+    assert split_words("a" * 10**6) == [("a" * MAX_CHARACTERS, 0, MAX_CHARACTERS)]
+    assert find_unsplit("a" * 10**6, [(0, MAX_CHARACTERS)]) == MAX_CHARACTERS
+    assert find_unsplit(" " * 10**6, []) is None
+
+
+def test_a_text_of_the_greatest_length_is_read_in_full():
+    longest = "a " * MAX_WORDS
+    offsets = [(start, end) for _, start, end in split_words(longest)]
+    assert len(offsets) == MAX_WORDS
+    assert find_unsplit(longest, offsets) is None

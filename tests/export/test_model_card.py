@@ -1,7 +1,9 @@
 """The card states task, paper and scores of a checkpoint, and its code runs."""
 
+import ast
 import json
 
+import torch
 import yaml
 
 from mmie.data import DemoCorpus
@@ -88,3 +90,26 @@ def test_scores_without_a_corpus_are_not_listed_on_the_hub(random_pair):
     data = yaml.safe_load(front_matter(method, facts, "model"))
     [result] = data["model-index"][0]["results"]
     assert result["dataset"] == {"name": "MNRE", "type": "mnre", "split": "test"}
+
+
+def test_names_and_labels_are_no_markup(run_folder, tmp_path):
+    content = torch.load(run_folder / "best.ckpt", weights_only=True)
+    labels = ["a | b", "<img src=x onerror=alert(1)>", "[c](http://d)", "`e`"]
+    for part in ("mmie", "MultimodalDataModule"):
+        schema = content[part]["schema"]
+        schema["labels"] = labels[: len(schema["labels"])]
+    torch.save(content, run_folder / "best.ckpt")
+    config = yaml.safe_load((run_folder / "config.yaml").read_text())
+    config["data"]["corpus"]["class_path"] = "a.<b>|"
+    config["seed_everything"] = "<s>"
+    (run_folder / "config.yaml").write_text(yaml.safe_dump(config))
+    card = read_card(run_folder / "best.ckpt", tmp_path / '<i>`"\x1b')
+    body = card.split("---\n", 2)[2]
+    (row,) = [line for line in body.splitlines() if line.startswith("| Labels")]
+    assert row.startswith(r"| Labels | a \| b, \<img src=x onerror=alert(1)\>, \[c\](http://d)")
+    assert "\x1b" not in body
+    code = body.split("```python\n")[1].split("```")[0]
+    for markup in ("<b>", "<s>", "<i>"):
+        assert markup not in body.replace(code, "").replace("`<i>'\"\\x1b`", "")
+    line = next(line for line in code.splitlines() if line.startswith("extractor ="))
+    assert ast.literal_eval(line.split("from_pretrained(")[1].rstrip(")")) == '<i>`"\x1b'

@@ -155,3 +155,17 @@ def test_the_feature_width_is_described_only_if_features_are_read(random_pair):
     method = load_method(random_pair["ner"])
     assert "feature_width" not in describe(method, ("input_ids",), "crop")
     assert describe(method, ("features",), "crop")["feature_width"] == method.vision.width
+
+
+def test_graphs_do_not_tell_where_the_package_lies(hvpnet, text_only):
+    import mmie
+
+    places = (str(Path(mmie.__file__).parent), str(Path(torch.__file__).parent), str(Path.home()))
+    for folder in (hvpnet.folder, text_only[1].folder):
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        assert any(file.suffix == ".onnx" for file in files)
+        for file in files:
+            content = file.read_bytes()
+            assert b".py" not in content or file.suffix == ".md"
+            for place in places:
+                assert place.encode() not in content, f"{file} holds {place}"

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from mmie.data.pictures import ImageTransform
+from mmie.data.words import MAX_WORDS
 from mmie.inference.reading import PostError, ViewFormat, read_post
 from mmie.types import Entity, Post, Relation
 
@@ -171,3 +172,18 @@ def test_a_cropper_is_not_called_without_a_need():
     read_post(bare, 0, [picture_alone], cropper)
     read_post(bare, 0, [], cropper)
     assert cropper.num_calls == 0
+
+
+def test_a_text_without_end_is_read_in_part():
+    read = read_post(Post(text="Jordan lands " * 10**6), 0, [])
+    assert len(read.post.words) == MAX_WORDS
+    (problem,) = read.problems
+    assert problem.startswith("text: only its first 649")
+    assert read_post(Post(text="Jordan " * 100), 0, []).problems == []
+
+
+def test_words_that_are_given_are_all_read():
+    words = ("Jordan",) * (MAX_WORDS + 1)
+    read = read_post(Post(words=words), 0, [])
+    assert len(read.post.words) == len(words)
+    assert read.problems == []

@@ -1,5 +1,7 @@
 """Best and last checkpoint of a fit, and fits that continue one."""
 
+import zipfile
+
 import pytest
 import torch
 import yaml
@@ -7,7 +9,7 @@ from helpers.command import metrics, succeed
 from helpers.fitted_runs import EPOCHS, TASKS, fit_options, read_history
 
 from mmie.training import checkpointing
-from mmie.training.checkpointing import AtomicCheckpointIO
+from mmie.training.checkpointing import AtomicCheckpointIO, build_checkpoints
 
 
 def validated_epochs(run_dir):
@@ -77,3 +79,68 @@ def test_loaded_content_is_returned_once(tmp_path):
     checkpoint_io.save_checkpoint({"epoch": 8}, file)
     assert checkpoint_io.load_checkpoint(file) == {"epoch": 7}
     assert checkpoint_io.load_checkpoint(file) == {"epoch": 8}
+
+
+def checkpoint_values(file):
+    """Return all that a checkpoint holds besides tensors, as one text."""
+    with zipfile.ZipFile(file) as archive:
+        names = [name for name in archive.namelist() if name.endswith("data.pkl")]
+        return archive.read(names[0])
+
+
+@pytest.mark.slow
+def test_checkpoints_do_not_name_their_folder(fitted_runs):
+    for name in ("best", "last"):
+        file = fitted_runs / "ner" / f"{name}.ckpt"
+        assert b"best.ckpt" in checkpoint_values(file)
+        for part in fitted_runs.parts[1:3]:
+            assert f"/{part}".encode() not in checkpoint_values(file)
+        (state, _) = [
+            state
+            for state in torch.load(file, weights_only=True)["callbacks"].values()
+            if "best_model_path" in state
+        ]
+        assert state["best_model_path"] == "best.ckpt"
+        assert state["dirpath"] == ""
+
+
+@pytest.mark.slow
+def test_a_fit_continues_from_a_checkpoint_with_absolute_paths(fitted_run, demo_root):
+    content = torch.load(fitted_run / "last.ckpt", weights_only=True)
+    best = metrics(fitted_run)["fit"]["best"]
+    for state in content["callbacks"].values():
+        if "best_model_path" in state:
+            name = state["best_model_path"]
+            state.update(dirpath="/home/me/run", best_model_path=f"/home/me/run/{name}")
+            scores = state["best_k_models"]
+            state["best_k_models"] = {f"/home/me/run/{name}": scores[name] for name in scores}
+    torch.save(content, fitted_run / "last.ckpt")
+    longer = f"--trainer.max_epochs={EPOCHS + 1}"
+    succeed("fit", *fit_options(demo_root, fitted_run), "--ckpt_path=last", longer)
+    assert (fitted_run / "best.ckpt").exists()
+    assert (fitted_run / "last.ckpt").exists()
+    assert metrics(fitted_run)["fit"]["best"]["val/f1"] >= best["val/f1"]
+
+
+def test_a_state_names_nothing_but_checkpoints_of_the_folder(tmp_path):
+    best, _ = build_checkpoints(tmp_path, "val/f1", "max")
+    state = {**best.state_dict(), "best_k_models": {"/home/me/best.ckpt": 0.5, "..": 0.5}}
+    for hostile in ("..", "a/..", "/etc", "wandb", "predictions.jsonl", ""):
+        state["kth_best_model_path"] = hostile
+        state["best_model_path"] = "../other/best.ckpt"
+        best._continues = True
+        best.load_state_dict(state)
+        assert best.kth_best_model_path == ""
+        assert best.best_k_models == {str(tmp_path / "best.ckpt"): 0.5}
+        assert best.best_model_path == str(tmp_path / "best.ckpt")
+
+
+def test_a_state_of_another_folder_names_nothing(tmp_path):
+    best, _ = build_checkpoints(tmp_path, "val/f1", "max")
+    before = best.state_dict()
+    names = {"kth_best_model_path": "/etc", "best_model_path": "/etc", "last_model_path": "/etc"}
+    best.load_state_dict(
+        {**before, **names, "dirpath": str(tmp_path), "best_k_models": {"/etc": 0.5}}
+    )
+    assert "/etc" not in str(vars(best))
+    assert best.state_dict() == before

@@ -119,7 +119,7 @@ def render_report(report: CorpusReport) -> RenderableType:
     verdict = Text("ok", "green")
     if not report.ok:
         verdict = Text("something is missing or broken", "red")
-    return Group(*map(Text, lines), verdict)
+    return Group(*lines, verdict)
 
 
 def _check_pictures(report: CorpusReport, posts: _Posts, max_pixels: int) -> None:

@@ -17,7 +17,9 @@ from mmie.data.corpora.base import (
     count_relation_labels,
 )
 from mmie.data.corpora.card import read_note
+from mmie.data.parsing import MalformedLine
 from mmie.data.post_json import KEYS, parse_record, post_from_json
+from mmie.data.words import MAX_CHARACTERS, MAX_WORDS, find_unsplit
 from mmie.types import NO_RELATION, Post, Split, Task
 
 
@@ -152,4 +154,8 @@ class JsonlCorpus(Corpus):
     def _to_post(self, split: Split, number: int, lines: list[str]) -> Post:
         record = parse_record(lines[0])
         self._ignored_keys |= record.keys() - KEYS
-        return post_from_json(record, self.root)
+        post = post_from_json(record, self.root)
+        if find_unsplit(post.text or "", post.offsets) is not None:
+            expected = f"a text of at most {MAX_CHARACTERS} characters and {MAX_WORDS} words"
+            raise MalformedLine(expected, f"{len(post.text or '')} characters")
+        return post

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rich.table import Table
-from rich.text import Text
 
 from mmie.data.corpora.base import Corpus, CorpusError
 from mmie.data.corpora.card import write_card
@@ -154,7 +153,7 @@ def pair_corpus(
 def render_pairing(pairing: Pairing) -> Table:
     """Render the counts of a paired corpus as a table with a row per split."""
     title = f"{pairing.corpus} with photographs, share {pairing.share:g}, seed {pairing.seed}"
-    table = Table(title=title, caption=Text(pairing.note))
+    table = Table(title=title, caption=pairing.note)
     table.add_column("split")
     for heading in ("posts", "chosen by label", "showing a label", "photographs"):
         table.add_column(heading, justify="right")

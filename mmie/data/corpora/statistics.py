@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TypedDict
 
 from rich.table import Table
-from rich.text import Text
 
 from mmie.data.corpora.base import Corpus, count_entity_types, count_relation_labels
 from mmie.data.picture_audit import audit_pictures
@@ -75,12 +74,12 @@ def render_stats(stats: CorpusStats) -> Table:
     titles += [f"{kind} entities" for kind in kinds]
     titles += [f"{label} relations" for label in labels]
     columns = [_render_column(split, kinds, labels) for split in stats["splits"].values()]
-    table = Table(title=stats["name"], caption=Text(stats["note"]))
+    table = Table(title=stats["name"], caption=stats["note"])
     table.add_column("")
     for name in stats["splits"]:
         table.add_column(name, justify="right")
     for title, *cells in zip(titles, *columns, strict=True):
-        table.add_row(Text(title), *cells)  # types and labels may hold characters of rich's markup
+        table.add_row(title, *cells)
     return table
 
 

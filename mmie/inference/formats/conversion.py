@@ -1,6 +1,7 @@
 """Conversion of JSON lines to the formats that other programs read."""
 
 import csv
+import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,20 +14,25 @@ from mmie.utils.files import atomic_write
 
 Writer = Callable[[Iterable[Extraction], Path], None]
 _COLUMNS = ("post", "head", "head_type", "label", "tail", "tail_type", "probability")
-_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
-"""First characters of cells that a spreadsheet evaluates."""
+_FORMULA_SIGNS = frozenset("=+-@")
+"""Signs that begin a formula, in any width."""
 
 
 def convert(found: Path, targets: Iterable[Path]) -> None:
     """Convert a file of JSON lines to other formats, chosen by the targets' suffixes (`WRITERS`).
 
     Raises:
-        FormatError: A suffix is unknown, or a line of ``found`` is no extraction.
+        FormatError: A suffix is unknown, a target is ``found`` itself, or a line of ``found`` is no
+            extraction.
         MissingPackageError: A format needs a package that is not installed.
     """
     targets = list(targets)
     for target in targets:
         check_suffix(target)
+        if target.exists() and target.samefile(found):
+            raise FormatError(
+                f"{target} holds the extractions, and would be written over: name another file"
+            )
     for target in targets:
         WRITERS[target.suffix](read_jsonl(found), target)
 
@@ -71,10 +77,16 @@ def write_csv(extractions: Iterable[Extraction], file: Path) -> None:
 
 
 def _escape_formula(cell: object) -> object:
-    """Put an apostrophe before a cell that a spreadsheet would evaluate."""
-    if isinstance(cell, str) and cell.startswith(_FORMULA_PREFIXES):
-        return f"'{cell}"
-    return cell
+    """Put an apostrophe before a cell that a spreadsheet would evaluate.
+
+    Spreadsheets skip spaces and invisible characters, and read full-width signs as signs.
+    """
+    if not isinstance(cell, str):
+        return cell
+    starts_with_control = unicodedata.category(cell[:1] or "a") == "Cc"
+    visible = (sign for sign in cell if unicodedata.category(sign)[0] not in "ZC")
+    first = unicodedata.normalize("NFKC", next(visible, ""))
+    return f"'{cell}" if starts_with_control or first in _FORMULA_SIGNS else cell
 
 
 WRITERS: dict[str, Writer] = {

@@ -207,9 +207,7 @@ def check_targets(source: str, targets: Iterable[Path], overwrite: bool) -> None
         if not target.exists():
             continue
         if Path(source).exists() and target.samefile(source):
-            raise JobError(
-                f"{target} holds the posts, and would be written over: name another file"
-            )
+            raise JobError(f"{target} is the source, and would be written over: name another file")
         if not overwrite:
             raise JobError(f"{target} is there already: name another file, or add --overwrite")
 

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -13,6 +12,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from mmie.utils.terminal import PlainConsole
 
 Advance = Callable[[int], None]
 """Reports that some more posts are done."""
@@ -26,7 +27,7 @@ def show_progress(total: int | None, done: int) -> Iterator[Advance]:
         total: Number of posts; None if it is not known.
         done: Posts that earlier attempts have done, which do not count in the rate.
     """
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     if not console.is_terminal:
         yield LogProgress(console, total, done).advance
         return
@@ -57,7 +58,7 @@ class LogProgress:
     """
 
     def __init__(
-        self, console: Console, total: int | None, done: int, interval: float = 30.0
+        self, console: PlainConsole, total: int | None, done: int, interval: float = 30.0
     ) -> None:
         self.console = console
         self.total = total

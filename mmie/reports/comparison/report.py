@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
-from rich.text import Text
 
 from mmie.reports.comparison.groups import ComparisonGroup
 from mmie.reports.comparison.insight import Explainer
@@ -22,7 +21,7 @@ def scores_table(groups: Sequence[ComparisonGroup]) -> Table:
     for name in ("seeds", "P", "R", "F1"):
         table.add_column(name, justify="right")
     notes = dict.fromkeys(group.corpus_note for group in groups)
-    table.caption = Text("\n".join(notes).strip())
+    table.caption = "\n".join(notes).strip()
     for group in groups:
         for system in group.systems:
             scores = map(percent, scores_of_runs(system.runs).values())

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -28,6 +28,7 @@ from mmie.types import MmieError
 from mmie.utils.distributed import rank_and_world_size
 from mmie.utils.files import atomic_write_by_digest, atomic_write_text, digest_file
 from mmie.utils.prefetch import prefetch
+from mmie.utils.terminal import PlainConsole, printable
 
 _Source = TypeVar("_Source")
 _Loaded = TypeVar("_Loaded")
@@ -182,14 +183,14 @@ class FeatureCache:
     ) -> Iterable[_Item]:
         """Show progress on a terminal, or print one line elsewhere."""
         rank, _ = rank_and_world_size()
-        console = Console(stderr=True)
+        console = PlainConsole(stderr=True)
         hidden = rank > 0 or not console.is_terminal
         if num_missing and rank == 0 and hidden:
             line = f"computing {self.folder.name}: {num_missing} of {num_sources}"
             console.print(line, soft_wrap=True)
         return track(
             loaded,
-            self.folder.name,
+            escape(printable(self.folder.name)),
             total=num_batches,
             console=console,
             transient=True,

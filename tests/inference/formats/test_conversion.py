@@ -72,3 +72,37 @@ def test_an_interrupted_writer_keeps_the_older_file(suffix, found, tmp_path):
         WRITERS[suffix](broken(), file)
     assert file.read_bytes() == before
     assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n=1",
+        "\t1",
+        "\r1",
+        " =1",
+        "\u200b=1",
+        "\ufeff@a",
+        "\uff1d1",
+        "\uff0b1",
+        "\uff0d1",
+        "\uff20a",
+    ],
+)
+def test_disguised_formulas_get_an_apostrophe(tmp_path, text):
+    entities = [(text, "PER", 1.0), ("Rome", "LOC", 1.0)]
+    write_csv([make_extraction("a", entities, [(0, "in", 1, 0.5)])], tmp_path / "triples.csv")
+    with (tmp_path / "triples.csv").open(encoding="utf-8", newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    assert row["head"] == f"'{text}"
+    assert (row["post"], row["tail"]) == ("a", "Rome")
+
+
+def test_the_source_is_never_written_over(json_lines, tmp_path):
+    content = json_lines.read_bytes()
+    for name in ("same.csv", "linked.csv"):
+        target = tmp_path / name
+        target.hardlink_to(json_lines) if name == "same.csv" else target.symlink_to(json_lines)
+        with pytest.raises(FormatError, match="holds the extractions"):
+            convert(json_lines, [target])
+    assert json_lines.read_bytes() == content

@@ -111,7 +111,7 @@ def test_targets_are_checked(tmp_path):
     with pytest.raises(JobError, match=r"other\.csv is there already"):
         check_targets(str(source), [other], overwrite=False)
     check_targets(str(source), [other], overwrite=True)
-    with pytest.raises(JobError, match=r"posts\.csv holds the posts"):
+    with pytest.raises(JobError, match=r"posts\.csv is the source"):
         check_targets(str(source), [other, source], overwrite=True)
 
 

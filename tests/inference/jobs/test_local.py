@@ -120,7 +120,7 @@ def test_a_job_continues_only_with_the_same_settings_and_source(
 
 def test_the_source_is_never_overwritten(extractor, source):
     before = source.read_bytes()
-    with pytest.raises(JobError, match="holds the posts, and would be written over"):
+    with pytest.raises(JobError, match="is the source, and would be written over"):
         extract_to_file(extractor, str(source), source, overwrite=True)
     assert source.read_bytes() == before
 
