@@ -4,8 +4,11 @@ __all__ = [
     "devices",
     "distributed",
     "files",
+    "locks",
     "optional",
     "prefetch",
+    "processes",
+    "signals",
     "text",
     "version",
 ]
