@@ -1,5 +1,5 @@
 """Run the `mmie` command as `python -m mmie.cli`."""
 
-from mmie.cli.main import main
+from mmie.cli.main import program
 
-main()
+program()

@@ -1,5 +1,6 @@
 """``mmie extract`` and ``mmie convert``: checkpoints applied to one's own posts."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -10,13 +11,16 @@ from rich.table import Table
 
 from mmie.cli.extractors import ExtractorSettings, build_extractor
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
+from mmie.data.sources import STANDARD_INPUT
 from mmie.inference.formats.conversion import WRITERS, check_suffix, convert
-from mmie.inference.jobs.job_files import check_targets
+from mmie.inference.jobs.job_files import JobFiles, check_targets
 from mmie.inference.jobs.local import ExtractionSummary, extract_to_file
 from mmie.inference.jobs.progress import format_rate
 from mmie.inference.jobs.ray_engine import RayOptions, extract_with_ray
 from mmie.inference.predictor import Precision
 from mmie.utils.files import digest_path
+from mmie.utils.locks import file_lock
+from mmie.utils.signals import GOES_ON, continued_by, termination_interrupts
 from mmie.utils.terminal import PlainConsole, print_lines
 
 Engine = Literal["local", "ray"]
@@ -38,10 +42,36 @@ def extract_command(arguments: Sequence[str]) -> None:
         _extract_with_ray(settings)
         return
     results, others = _targets(settings.out)
-    check_targets(settings.source, [results, *others], settings.overwrite)
+    with continued_by(_how_to_continue(settings)), file_lock(results):
+        summary = _extract(settings, results, others)
+    advice = f"{results} is complete"
+    if others:
+        conversion = shlex.join(["mmie", "convert", str(results), "--out", *map(str, others)])
+        advice += f", {conversion} writes the others"
+    with continued_by(advice), usage_errors():
+        convert(results, others)
+        PlainConsole().print(render_summary(summary))
+        written = [results, *others]
+        if summary.errors is not None:
+            written.append(summary.errors)
+        print_lines(*written)
+
+
+def _extract(settings: Namespace, results: Path, others: Sequence[Path]) -> ExtractionSummary:
+    """Extract to the file of JSON lines, whose lock is held.
+
+    Args:
+        settings: Options of ``mmie extract``.
+        results: The file of JSON lines.
+        others: Files that are converted from it later.
+    """
+    # the results of an attempt that was interrupted at its end may have their name already
+    was_begun = JobFiles(results, {}).progress.exists()
+    targets = others if was_begun else [results, *others]
+    check_targets(settings.source, targets, settings.overwrite)
     with usage_errors():
         extractor = build_extractor(_extractor_settings(settings))
-        summary = extract_to_file(
+        return extract_to_file(
             extractor,
             settings.source,
             results,
@@ -49,12 +79,15 @@ def extract_command(arguments: Sequence[str]) -> None:
             _identity(settings),
             settings.overwrite,
         )
-        convert(results, others)
-    PlainConsole().print(render_summary(summary))
-    written = [results, *others]
-    if summary.errors is not None:
-        written.append(summary.errors)
-    print_lines(*written)
+
+
+def _how_to_continue(settings: Namespace) -> str:
+    """Say what the same command does after an interruption."""
+    if settings.overwrite:
+        return "the same command begins anew"
+    if settings.source == STANDARD_INPUT:
+        return "the same command goes on with the same input"
+    return GOES_ON
 
 
 def _extractor_settings(settings: Namespace) -> ExtractorSettings:
@@ -154,7 +187,12 @@ def _extract_with_ray(settings: Namespace) -> None:
         batch_size=settings.batch_size, window=settings.window, num_actors=settings.actors
     )
     images = None if settings.pictures is None else str(settings.pictures)
-    summary = extract_with_ray(settings.source, str(out), checkpoints, images, options)
+    with (
+        continued_by(f"remove {out} and give the same command again"),
+        file_lock(out),
+        termination_interrupts(),
+    ):
+        summary = extract_with_ray(settings.source, str(out), checkpoints, images, options)
     print_lines(f"{summary.posts} posts, {summary.with_problems} of them read in part, in {out}")
 
 
@@ -186,7 +224,7 @@ def _extract_parser() -> OneLineParser:
     parser = OneLineParser(
         prog="mmie extract",
         description="Find entities, and relations between them, in one's own posts. A job that "
-        "was killed continues where it stopped.",
+        "was killed continues where it stopped. Of several jobs with one target the first writes.",
     )
     _add_file_arguments(parser)
     _add_model_arguments(parser)

@@ -18,6 +18,8 @@ from mmie.grounding.phrases import PhraseKind, phrase_source
 from mmie.inference.jobs.job_files import check_targets
 from mmie.types import Post, Split
 from mmie.utils.devices import resolve_device
+from mmie.utils.locks import file_lock
+from mmie.utils.signals import termination_interrupts
 from mmie.utils.terminal import PlainConsole, print_lines
 
 _MAX_UNREADABLE = 10
@@ -34,6 +36,7 @@ def ground_command(arguments: Sequence[str]) -> None:
         WeightsUnavailable: The detector's weights cannot be loaded.
         CorpusError: A post is malformed.
         SourceError: The posts cannot be read.
+        LockError: Another process writes the same crops.
     """
     if arguments[:1] == ["convert"]:
         _convert(arguments[1:])
@@ -42,7 +45,21 @@ def ground_command(arguments: Sequence[str]) -> None:
     settings = parser.parse_args(list(arguments))
     with usage_errors():
         settings = parser.instantiate(settings)
-    posts, layout, source = _posts_and_layout(settings)
+    layout = _layout(settings)
+    with file_lock(layout.index), termination_interrupts():
+        grounding = _ground(settings, layout)
+    PlainConsole().print(render_grounding(grounding))
+    for file in (layout.posts, layout.published, layout.index):
+        if file is not None:
+            print_lines(file)
+
+
+def _ground(settings: Namespace, layout: Layout) -> Grounding:
+    """Write the crops of the posts that the options name, their index and the posts.
+
+    The posts are read under the lock of the index, so that an earlier writer has ended.
+    """
+    posts, source = _posts(settings)
     layout.check(source, settings.overwrite)
     device = resolve_device(settings.device or "auto")
     detector = build_detector(settings.detector, device, settings.threshold)
@@ -57,10 +74,7 @@ def ground_command(arguments: Sequence[str]) -> None:
         settings.max_pixels,
     )
     layout.write(grounding)
-    PlainConsole().print(render_grounding(grounding))
-    for file in (layout.posts, layout.published, layout.index):
-        if file is not None:
-            print_lines(file)
+    return grounding
 
 
 def render_grounding(grounding: Grounding) -> Table:
@@ -81,16 +95,11 @@ def render_grounding(grounding: Grounding) -> Table:
     return table
 
 
-def _posts_and_layout(settings: Namespace) -> tuple[list[Post], Layout, Path]:
-    """Read the posts that the options name.
-
-    Returns:
-        The posts, the layout of their crops, and the file that the posts are read from.
+def _layout(settings: Namespace) -> Layout:
+    """Return the layout of the crops that the options name.
 
     Raises:
         UsageError: Neither a file nor a corpus is named, or both, or no folder for the crops.
-        CorpusError: A post is malformed.
-        SourceError: The posts cannot be read.
         GroundingError: The corpus needs a folder for the crops.
     """
     if (settings.posts is None) == (settings.corpus is None):
@@ -98,15 +107,28 @@ def _posts_and_layout(settings: Namespace) -> tuple[list[Post], Layout, Path]:
             "give either --posts FILE or --corpus CLASS, e.g. --corpus MNRE --corpus.root data/mnre"
         )
     if settings.corpus is not None:
-        corpus, split = settings.corpus, settings.split
-        layout = corpus_layout(corpus, split, settings.out)
-        return corpus.posts(split), layout, corpus.text_file(split)
+        return corpus_layout(settings.corpus, settings.split, settings.out)
     if settings.out is None:
         raise UsageError(
             "out: given neither on the line nor by --config: expected a folder for the crops"
         )
-    posts = read_posts(settings.posts)
-    return posts, posts_layout(settings.out, settings.posts.stem), settings.posts
+    return posts_layout(settings.out, settings.posts.stem)
+
+
+def _posts(settings: Namespace) -> tuple[list[Post], Path]:
+    """Read the posts that the options name.
+
+    Returns:
+        The posts, and the file that they are read from.
+
+    Raises:
+        CorpusError: A post is malformed.
+        SourceError: The posts cannot be read.
+    """
+    if settings.corpus is not None:
+        corpus, split = settings.corpus, settings.split
+        return corpus.posts(split), corpus.text_file(split)
+    return read_posts(settings.posts), settings.posts
 
 
 def _convert(arguments: Sequence[str]) -> None:

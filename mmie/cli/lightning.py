@@ -4,6 +4,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from pydoc import locate
 from typing import Any
@@ -37,6 +38,8 @@ from mmie.training.seeding import EpochSeed
 from mmie.training.sync_batch_norm import SyncBatchNorm
 from mmie.training.wandb_logger import RunFolderWandbLogger, WandbSettings, build_wandb_logger
 from mmie.types import Schema
+from mmie.utils.locks import folder_lock
+from mmie.utils.processes import is_first_process
 from mmie.utils.terminal import print_lines
 
 _HIDDEN_LOG_LINES = (
@@ -45,6 +48,7 @@ _HIDDEN_LOG_LINES = (
     "TPU available",
     "HPU available",
     "Loading `train_dataloader`",
+    "Detected KeyboardInterrupt",
 )
 _HIDDEN_WARNINGS = (
     ".*does not have many workers.*",
@@ -71,6 +75,10 @@ class MmieCLI(LightningCLI):
     """Steps of the interrupted fit in the run folder that this one continues."""
     _previous_epochs: Sequence[dict[str, float]] = ()
     """Epochs that the checkpoint of that fit records."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        with ExitStack() as self._locks:
+            super().__init__(*args, **settings)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options of run folder, W&B and feature cache, and link data and model."""
@@ -119,17 +127,28 @@ class MmieCLI(LightningCLI):
         return trainer
 
     def before_instantiate_classes(self) -> None:
-        """Check the run folder and read the checkpoint before anything is built."""
+        """Lock and check the run folder and read the checkpoint before anything is built.
+
+        Raises:
+            LockError: Another process writes to the run folder.
+        """
         settings = self.config[self.subcommand]
         folder = Path(settings.run_dir)
+        self._check_folder(settings, folder)
+        if is_first_process() and not settings.trainer.fast_dev_run:
+            self._locks.enter_context(folder_lock(folder))
+            self._check_folder(settings, folder)  # another run may have ended there in between
+        if settings.ckpt_path is not None:
+            self._read_checkpoint(settings, folder)
+
+    def _check_folder(self, settings: Namespace, folder: Path) -> None:
+        """Check the run folder, and find the checkpoint that is tested or continued."""
         if settings.ckpt_path in ("best", "last"):
             settings.ckpt_path = own_checkpoint(folder, settings.ckpt_path)
         if self.subcommand == "fit":
             check_free(folder, settings.overwrite, settings.ckpt_path)
         elif settings.ckpt_path is None:
             settings.ckpt_path = str(best_checkpoint(folder))
-        if settings.ckpt_path is not None:
-            self._read_checkpoint(settings, folder)
 
     def _read_checkpoint(self, settings: Namespace, folder: Path) -> None:
         """Read the checkpoint that is tested or continued.

@@ -2,9 +2,13 @@
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
+
+from mmie.cli.interruption import InterruptionHandler
+from mmie.utils.signals import GOES_ON, Interruption
 
 
 class Command(NamedTuple):
@@ -14,16 +18,18 @@ class Command(NamedTuple):
         function: Module and name of the function that runs it.
         purpose: One line for the overview.
         receives_name: Whether the function receives the command's name before its options.
+        goes_on: Whether the command continues what an interrupted one has begun.
     """
 
     function: str
     purpose: str
     receives_name: bool = False
+    goes_on: bool = False
 
 
 _LIGHTNING = "mmie.cli.lightning:lightning_command"
 COMMANDS = {
-    "fit": Command(_LIGHTNING, "train a method on a corpus", True),
+    "fit": Command(_LIGHTNING, "train a method on a corpus", True, goes_on=True),
     "validate": Command(_LIGHTNING, "score a checkpoint on the validation split", True),
     "test": Command(
         _LIGHTNING, "score a checkpoint on the test split and write its predictions", True
@@ -39,10 +45,12 @@ COMMANDS = {
     "sweep": Command(
         "mmie.cli.experiments:sweep_command",
         "fit and test many runs: configurations, settings and seeds",
+        goes_on=True,
     ),
     "study": Command(
         "mmie.cli.study:study_command",
         "ablations, pretraining, cross-task and further studies of the papers; certificates",
+        goes_on=True,
     ),
     "compare": Command(
         "mmie.cli.reports:compare_command", "compare the test scores of runs and write a report"
@@ -53,10 +61,14 @@ COMMANDS = {
         "test and measure how much of a checkpoint's score needs the right pictures",
     ),
     "ground": Command(
-        "mmie.cli.ground:ground_command", "cut object crops out of pictures and write their index"
+        "mmie.cli.ground:ground_command",
+        "cut object crops out of pictures and write their index",
+        goes_on=True,
     ),
     "extract": Command(
-        "mmie.cli.extraction:extract_command", "find entities and relations in one's own posts"
+        "mmie.cli.extraction:extract_command",
+        "find entities and relations in one's own posts",
+        goes_on=True,
     ),
     "convert": Command(
         "mmie.cli.extraction:convert_command",
@@ -86,8 +98,12 @@ def overview() -> str:
     return "\n".join([usage, "", *lines, "", "mmie COMMAND --help lists its options."])
 
 
-def run_command(arguments: Sequence[str]) -> None:
+def run_command(arguments: Sequence[str], interruption: InterruptionHandler) -> None:
     """Run the command that the first argument names.
+
+    Args:
+        arguments: The command's name and its options.
+        interruption: Is told when the command itself starts.
 
     Raises:
         UsageError: The command is unknown, or an option or setting is wrong.
@@ -102,26 +118,50 @@ def run_command(arguments: Sequence[str]) -> None:
     command = COMMANDS[name]
     module, function_name = command.function.split(":")
     function = getattr(importlib.import_module(module), function_name)
+    interruption.start_command(GOES_ON if command.goes_on else "give the same command again")
     function([name, *options] if command.receives_name else options)
 
 
 def main() -> None:
-    """Run ``mmie`` and report an error that the user can mend in one line.
+    """Run ``mmie`` and report an error that the user can mend, or an interrupt, in one line.
 
-    With ``MMIE_DEBUG=1`` such an error keeps its traceback.
+    The exit status is 0 on success, 1 after an error, 2 after a wrong command line, and 128 plus
+    the number of the signal that interrupted the command. With ``MMIE_DEBUG=1`` errors and
+    interrupts keep their traceback.
     """
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview())
         sys.exit(0 if arguments else 2)
+    interruption = InterruptionHandler()
+    interruption.install()
     from mmie.cli.parsing import UsageError
     from mmie.types import MmieError
     from mmie.utils.terminal import print_lines
 
     try:
-        run_command(arguments)
+        run_command(arguments, interruption)
     except MmieError as error:
         if os.environ.get("MMIE_DEBUG"):
             raise
         print_lines(f"mmie: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        sys.exit(2 if isinstance(error, UsageError) else interruption.status(failed=1))
+    except Interruption as error:
+        if os.environ.get("MMIE_DEBUG"):
+            raise
+        sys.exit(interruption.report(error.number, error.advice))
+    except Exception:
+        if interruption.number is None or os.environ.get("MMIE_DEBUG"):
+            raise
+        sys.exit(interruption.report(interruption.number))  # a library made another error of it
+    finally:
+        if interruption.number is None:
+            interruption.uninstall()
+
+
+def program() -> None:
+    """Run ``mmie`` as a process of its own, whose end no interrupt disturbs."""
+    try:
+        main()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

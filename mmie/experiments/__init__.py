@@ -6,6 +6,7 @@ __all__ = [
     "benchmark_table",
     "job_runner",
     "picture_exchange",
+    "processes",
     "scripts",
     "stopwatch",
     "studies",

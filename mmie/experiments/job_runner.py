@@ -8,17 +8,18 @@ import hashlib
 import json
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
+from mmie.experiments.processes import RunProcesses
 from mmie.experiments.sweep import SweepError, SweepJob
 from mmie.runs.folder import BEST, CONFIG, LAST
 from mmie.runs.metrics import read_metrics
+from mmie.utils.files import atomic_write_text, open_to_append
 
 LOG = "sweep.log"
 COMMAND = (sys.executable, "-m", "mmie.cli")
@@ -50,11 +51,13 @@ class JobRunner:
         command: Command that runs ``mmie``.
         threads: Threads of each process.
         test_pictures: Whether to test with shuffled pictures and without pictures as well.
+        processes: Processes that run now, which another thread may end.
     """
 
     command: Sequence[str] = COMMAND
     threads: int = 1
     test_pictures: bool = False
+    processes: RunProcesses = field(default_factory=RunProcesses)
 
     def run(self, job: SweepJob) -> RunOutcome:
         """Run the steps of a job that are not done yet.
@@ -110,18 +113,22 @@ class JobRunner:
         return tests
 
     def _execute(self, job: SweepJob, line: Sequence[str]) -> bool:
-        """Run a command line with output to the job's log, and return whether it succeeded."""
+        """Run a command line with output to the job's log, and return whether it succeeded.
+
+        Raises:
+            SweepError: The log cannot be written, or the processes were ended.
+        """
         environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
-        with (job.folder / LOG).open("a", encoding="utf-8") as log:
-            print("$", shlex.join(line), file=log, flush=True)
-            completed = subprocess.run(
-                line,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        return completed.returncode == 0
+        try:
+            log = open_to_append(job.folder / LOG)
+        except OSError as error:
+            raise SweepError(
+                f"{job.folder / LOG} cannot be written: {error.strerror or error}"
+            ) from error
+        with log:
+            log.write(f"$ {shlex.join(line)}\n".encode())
+            log.flush()
+            return self.processes.run(line, environment, log) == 0
 
 
 def check_folder(job: SweepJob) -> None:
@@ -173,9 +180,8 @@ def _read_record(job: SweepJob) -> dict[str, Any]:
 
 def _write_record(job: SweepJob, fitted: bool) -> None:
     """Record the job in its folder, and whether it is fitted."""
-    job.folder.mkdir(parents=True, exist_ok=True)
     record = {"job": _job_digest(job), "fitted": fitted}
-    (job.folder / _RECORD).write_text(json.dumps(record) + "\n", encoding="utf-8")
+    atomic_write_text(job.folder / _RECORD, json.dumps(record) + "\n")
 
 
 def _job_digest(job: SweepJob) -> str:

@@ -9,6 +9,7 @@ import yaml
 from jsonargparse import Namespace
 
 from mmie.experiments.sweep import SweepJob
+from mmie.utils.files import atomic_write_text
 
 
 def sweep_options(settings: Namespace, jobs: Sequence[SweepJob]) -> list[str]:
@@ -52,10 +53,10 @@ def write_scripts(
     out.mkdir(parents=True, exist_ok=True)
     start_lines = []
     if slurm is not None:
-        slurm.write_text(slurm_script(command, num_jobs, max_parallel, out), encoding="utf-8")
+        atomic_write_text(slurm, slurm_script(command, num_jobs, max_parallel, out))
         start_lines.append(f"sbatch {slurm}")
     if wandb is not None:
-        wandb.write_text(wandb_sweep(command, num_jobs), encoding="utf-8")
+        atomic_write_text(wandb, wandb_sweep(command, num_jobs))
         start_lines.append(f"wandb sweep {wandb}")
     return "\n".join(start_lines)
 

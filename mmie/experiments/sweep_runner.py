@@ -2,15 +2,20 @@
 
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mmie.experiments.job_runner import COMMAND, LOG, JobRunner, RunOutcome, check_folder
 from mmie.experiments.sweep import SweepError, SweepJob
 from mmie.runs.folder import BEST, CONFIG
 from mmie.runs.metrics import read_metrics
+from mmie.utils.locks import folder_lock
+from mmie.utils.signals import signals_ignored, termination_interrupts
 
+_PURPOSE = "sweep"
+"""Purpose of the lock of a sweep. The fits and tests that it starts hold another one."""
 _NOT_STARTED = "a run that it needs"
 """Value of `RunOutcome.failed` of a job that was not started because another one failed."""
 
@@ -34,13 +39,12 @@ def run_sweep(
 
     Raises:
         SweepError: A folder holds another run, or jobs have failed; the message names their logs.
+        LockError: Another sweep has one of the jobs, or a process fits or tests in its folder.
     """
-    for job in jobs:
-        check_folder(job)
     cores = os.cpu_count() or 1
     runner = JobRunner(command, max(1, cores // max_parallel), test_pictures)
     outcomes = []
-    with ThreadPoolExecutor(max_parallel) as pool:
+    with termination_interrupts(), _hold_folders(jobs), ThreadPoolExecutor(max_parallel) as pool:
         try:
             futures = _submit(pool, runner, jobs)
             for future in as_completed(futures):
@@ -48,10 +52,28 @@ def run_sweep(
                 outcomes.append(outcome)
                 if report is not None:
                     report(outcome)
-        except BaseException:  # interrupts included: jobs that wait must not start
-            pool.shutdown(wait=False, cancel_futures=True)
+        except BaseException:  # interrupts included: no run goes on, and none starts
+            with signals_ignored():
+                pool.shutdown(wait=False, cancel_futures=True)
+                runner.processes.end()
             raise
     _raise_for_failures(outcomes)
+
+
+@contextmanager
+def _hold_folders(jobs: Sequence[SweepJob]) -> Iterator[None]:
+    """Hold the folders of all jobs against other sweeps.
+
+    Raises:
+        SweepError: A folder holds another run.
+        LockError: Another sweep has one of the jobs, or a process fits or tests in its folder.
+    """
+    with ExitStack() as locks:
+        for job in jobs:
+            locks.enter_context(folder_lock(job.folder, _PURPOSE))
+            with folder_lock(job.folder):  # free: a fit outlives a sweep that was killed
+                check_folder(job)
+        yield
 
 
 def describe_outcome(outcome: RunOutcome) -> str:

@@ -84,7 +84,7 @@ class Layout:
             write_posts(self.posts, grounding.posts, set(grounding.unreadable))
             if self.card is not None:
                 with write_errors(self.posts):
-                    shutil.copyfile(self.card, self.posts.parent / CARD_FILE)
+                    atomic_write(self.posts.parent / CARD_FILE, partial(shutil.copyfile, self.card))
 
 
 def corpus_layout(corpus: Corpus, split: Split, out: Path | None = None) -> Layout:

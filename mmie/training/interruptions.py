@@ -13,6 +13,9 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from mmie.runs.folder import LAST
 from mmie.types import MmieError
+from mmie.utils.signals import GOES_ON
+
+_SAME_COMMAND = "give the same command again"
 
 
 class RunEnded(MmieError, RuntimeError):
@@ -35,9 +38,7 @@ def ended_from_outside(trainer: Trainer) -> Iterator[None]:
         if system_exit is not None:
             if not trainer.is_global_zero:
                 sys.exit(0)  # with another status, Lightning would kill the first process at work
-            is_sigterm = isinstance(system_exit, SIGTERMException)
-            name = "SIGTERM" if is_sigterm else "an interrupt"
-            raise RunEnded(f"ended by {name}; {_how_to_continue(trainer)}") from error
+            raise RunEnded(_describe_signal(trainer, system_exit)) from error
         if not (isinstance(error, dist.DistError) or "gloo/transport" in str(error)):
             raise  # not because a process could not be reached
         raise RunEnded(
@@ -93,9 +94,19 @@ def _find_system_exit(error: BaseException | None) -> SystemExit | None:
     return error
 
 
+def _describe_signal(trainer: Trainer, system_exit: SystemExit) -> str:
+    """Say which signal has ended a run, and how to continue."""
+    advice = _how_to_continue(trainer)
+    if isinstance(system_exit, SIGTERMException):
+        return f"ended by SIGTERM; {advice}"
+    if advice == _SAME_COMMAND:
+        return f"interrupted, {GOES_ON}"
+    return f"ended by an interrupt; {advice}"
+
+
 def _how_to_continue(trainer: Trainer) -> str:
     """Say how to continue without losing anything."""
     last = Path(trainer.default_root_dir) / LAST
     if trainer.state.fn == TrainerFn.FITTING and trainer.global_step and last.exists():
         return f"--ckpt_path {last} continues it"
-    return "give the same command again"
+    return _SAME_COMMAND

@@ -1,11 +1,14 @@
 """Atomic writing of files and folders, digests, and bounded YAML reading."""
 
 import contextlib
+import errno
 import hashlib
 import os
+import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from io import BufferedWriter
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -51,6 +54,28 @@ def atomic_write_text(file: Path, text: str) -> None:
         OSError: The file cannot be written; an older one stays as it is.
     """
     atomic_write(file, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def open_to_append(file: Path, new: bool = False) -> BufferedWriter:
+    """Open a file for appending, but never what a link in its place leads to.
+
+    Args:
+        file: The file, which is made if it does not exist.
+        new: Whether to remove what is there and to begin with an empty file.
+
+    Raises:
+        OSError: The file cannot be written, or it is a link, has another hard link, or is no file.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    if new:
+        file.unlink(missing_ok=True)
+        flags |= os.O_EXCL
+    descriptor = os.open(file, flags, 0o666)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        os.close(descriptor)
+        raise OSError(errno.ELOOP, "expected a plain file, found a link", str(file))
+    return os.fdopen(descriptor, "ab")
 
 
 def atomic_write_by_digest(folder: Path, suffix: str, write: Callable[[Path], object]) -> Path:

@@ -1,5 +1,8 @@
 """`mmie fit`, `validate`, `test` and `predict`: run folders, checkpoints, corpora and processes."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import yaml
 from helpers.command import (
@@ -15,6 +18,8 @@ from helpers.command import (
 )
 from helpers.fitted_runs import fit_options
 from helpers.paths import CONFIGS
+
+from mmie.utils.locks import folder_lock
 
 pytestmark = pytest.mark.slow
 
@@ -134,3 +139,20 @@ def test_a_fit_with_wandb_needs_neither_login_nor_network(demo_root, tmp_path):
     saved = yaml.safe_load((run_dir / "config.yaml").read_text())
     assert saved["wandb"]["project"] == "mmie"
     assert not any(other_dir.glob("*"))
+
+
+def test_a_run_folder_has_one_writer(fitted_run, demo_root):
+    before = read_files(fitted_run)
+    options = fit_options(demo_root, fitted_run)
+    commands = [
+        ["fit", *options, "--ckpt_path=last"],
+        ["fit", *options, "--overwrite=true"],
+        ["test", *options],
+    ]
+    with folder_lock(fitted_run), ThreadPoolExecutor(1) as pool:
+        for command in commands:
+            outcome = pool.submit(run, *command).result()
+            check_refused(outcome, f"{fitted_run} is being written by process {os.getpid()} on ")
+    assert read_files(fitted_run) == before
+    succeed("test", *options)
+    assert not list(fitted_run.glob(".*lock*"))

@@ -1,6 +1,9 @@
 """Finished jobs are not run again, and a failed job stops only those that need it."""
 
 import os
+import signal
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -10,6 +13,7 @@ from helpers.paths import CONFIGS
 from mmie.experiments.job_runner import RunOutcome
 from mmie.experiments.sweep import SweepError, SweepJob, plan_sweep
 from mmie.experiments.sweep_runner import describe_outcome, run_sweep
+from mmie.utils.locks import LockError, folder_lock
 
 pytestmark = pytest.mark.slow
 
@@ -106,3 +110,65 @@ def test_outcomes_are_described_in_one_line(tmp_path):
     )
     (tmp_path / "metrics.json").write_text('{"test": {}}')
     assert describe_outcome(RunOutcome(job, "", ("test",))) == f"{tmp_path}: test"
+
+
+def wait_for(condition, seconds=60):
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+
+
+def is_alive(pid):
+    """Tell whether a process exists and has not ended."""
+    try:
+        with open(f"/proc/{pid}/stat") as stream:
+            return stream.read().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_the_sweep_ends_its_fits(start_long_sweep, tmp_path, number):
+    process = start_long_sweep()
+    folders = [tmp_path / "out" / "demo_rap" / f"seed_{seed}" for seed in (1234, 1235, 1236)]
+    wait_for(lambda: (folders[0] / "pids").exists() and (folders[1] / "pids").exists())
+    pids = [pid for folder in folders[:2] for pid in (folder / "pids").read_text().split()]
+    assert all(map(is_alive, pids))
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    wait_for(lambda: not any(map(is_alive, pids)), 5)
+    assert not folders[2].exists(), "the third run was started"
+    assert list(folders[0].glob(".*")) == [], "no lock is left"
+
+
+def test_a_sweep_whose_runs_another_one_has_is_refused(sweep, tmp_path):
+    folder = tmp_path / "out" / "demo_rap" / "seed_1235"
+    for purpose in ("run", "sweep"):  # a fit that outlived its sweep, and another sweep
+        refusals = []
+
+        def start_second(refusals=refusals):
+            with pytest.raises(LockError) as caught:
+                sweep(seeds="2")
+            refusals.append(str(caught.value))
+
+        with folder_lock(folder, purpose):
+            thread = threading.Thread(target=start_second)
+            thread.start()
+            thread.join()
+        assert f"{folder} is being written by process {os.getpid()} on" in refusals[0]
+        assert not (tmp_path / "out" / "demo_rap").exists(), "nothing is run, nothing is left"
+    with folder_lock(folder):
+        assert sweep(seeds="1") == {"seed_1234": ("fit", "test")}
+
+
+def test_the_log_is_not_written_through_a_link(sweep, tmp_path):
+    folder = tmp_path / "out" / "demo_rap" / "seed_1234"
+    folder.mkdir(parents=True)
+    (tmp_path / "keep.txt").write_text("mine")
+    for name in ("sweep.log", "sweep.json"):
+        (folder / name).symlink_to(tmp_path / "keep.txt")
+    (folder / "sweep.json").unlink()
+    sweep(refused=r"sweep\.log cannot be written: ")
+    assert (tmp_path / "keep.txt").read_text() == "mine"

@@ -7,13 +7,18 @@ file                            content
 ``found.errors.jsonl``          posts that could not be read, if there are any
 ``found.jsonl.partial``         results so far
 ``found.errors.jsonl.partial``  bad posts so far
-``found.jsonl.progress``        settings, totals, and how many bytes of both are on the disk
+``found.jsonl.progress``        settings, totals, how many bytes of both are on the disk, and a
+                                digest of the posts that were read
+``found.jsonl.lock``            lock of the job that is running, see `mmie.utils.locks`
 ==============================  =================================================================
 
 The progress record is rewritten after every window of posts. A job that starts again truncates both
-partial files to the recorded sizes and continues from there.
+partial files to the recorded sizes and continues from there, provided that the posts that it skips
+have the recorded digest. The files of a finished job are renamed one by one. A job that was
+interrupted between them completes the renames when it starts again.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,8 +30,9 @@ from typing import Any
 
 from mmie.data.sources import BadPost
 from mmie.inference.formats.text import to_json
-from mmie.types import Extraction, MmieError
-from mmie.utils.files import atomic_write_text
+from mmie.types import Extraction, MmieError, Post
+from mmie.utils.files import atomic_write_text, open_to_append
+from mmie.utils.text import first_line
 
 
 class JobError(MmieError, ValueError):
@@ -46,6 +52,8 @@ class Totals:
         seconds: Time of computing.
         bytes_found: Size of the file of results.
         bytes_bad: Size of the file of bad posts.
+        digest: Digest of the posts that were read, see `InputDigest`.
+        finished: Whether all posts were read, so that only the renames are left.
     """
 
     read: int = 0
@@ -56,6 +64,31 @@ class Totals:
     seconds: float = 0.0
     bytes_found: int = 0
     bytes_bad: int = 0
+    digest: str = ""
+    finished: bool = False
+
+
+class InputDigest:
+    """Digest of the posts that a job has read, in their order.
+
+    A picture counts by its path, size and time of change, so that skipped posts need no decoding.
+    """
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, item: Post | BadPost) -> None:
+        """Add a post, or one that could not be read."""
+        if isinstance(item, BadPost):
+            content: list[object] = [item.place, item.reason]
+        else:
+            pictures = [_picture_state(picture) for picture in (item.image, *item.crops)]
+            content = [item.id, item.words, item.text, item.context, pictures]
+        self._hash.update(json.dumps(content).encode() + b"\n")
+
+    def hexdigest(self) -> str:
+        """Return the digest of all posts so far."""
+        return self._hash.hexdigest()
 
 
 class JobFiles:
@@ -99,18 +132,40 @@ class JobFiles:
         self._check_identity(identity)
         return totals
 
+    def complete(self) -> Totals | None:
+        """Complete the renames of an earlier attempt that had read all posts.
+
+        Returns:
+            The totals of that attempt; None if there was none.
+
+        Raises:
+            JobError: The record is damaged, or the earlier attempt had other settings.
+        """
+        totals = self.read_progress()
+        if not totals.finished:
+            return None
+        self._rename(totals)
+        return totals
+
     @contextmanager
     def open(self, totals: Totals) -> Iterator["JobWriter"]:
         """Open the partial files, truncated to the sizes that the totals record.
 
         Raises:
-            JobError: A file is shorter than recorded.
+            JobError: A file is shorter than recorded, is a link, or cannot be written.
         """
-        self.out.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not totals.read
         with ExitStack() as stack:
-            results = stack.enter_context(self.partial_out.open("ab"))
+            try:
+                self.out.parent.mkdir(parents=True, exist_ok=True)
+                results = stack.enter_context(open_to_append(self.partial_out, is_new))
+                errors = stack.enter_context(open_to_append(self.partial_errors, is_new))
+            except OSError as error:
+                raise JobError(
+                    f"{error.filename or self.out} cannot be written: "
+                    f"{error.strerror or first_line(error)}"
+                ) from error
             self._truncate(self.partial_out, results, totals.bytes_found)
-            errors = stack.enter_context(self.partial_errors.open("ab"))
             self._truncate(self.partial_errors, errors, totals.bytes_bad)
             yield JobWriter(self, results, errors, totals)
 
@@ -120,14 +175,27 @@ class JobFiles:
         Returns:
             The file of bad posts; None if all posts could be read.
         """
-        if totals.bad:
-            self.partial_errors.replace(self.errors)
-        else:
-            self.partial_errors.unlink()
-            self.errors.unlink(missing_ok=True)
-        self.partial_out.replace(self.out)
-        self.progress.unlink(missing_ok=True)
+        totals.finished = True
+        self.record(totals)
+        self._rename(totals)
         return self.errors if totals.bad else None
+
+    def record(self, totals: Totals) -> None:
+        """Write the progress record atomically."""
+        record = {"identity": self.identity, "totals": asdict(totals)}
+        atomic_write_text(self.progress, json.dumps(record))
+
+    def _rename(self, totals: Totals) -> None:
+        """Give the results their names, those that an interrupted attempt has left."""
+        if totals.bad:
+            if self.partial_errors.exists():
+                self.partial_errors.replace(self.errors)
+        else:
+            self.partial_errors.unlink(missing_ok=True)
+            self.errors.unlink(missing_ok=True)
+        if self.partial_out.exists():
+            self.partial_out.replace(self.out)
+        self.progress.unlink(missing_ok=True)
 
     def _check_identity(self, earlier: Mapping[str, Any]) -> None:
         """Raise if an earlier attempt had other settings.
@@ -193,8 +261,7 @@ class JobWriter:
             os.fsync(stream.fileno())
         self.totals.bytes_found = self.results.tell()
         self.totals.bytes_bad = self.errors.tell()
-        record = {"identity": self.files.identity, "totals": asdict(self.totals)}
-        atomic_write_text(self.files.progress, json.dumps(record))
+        self.files.record(self.totals)
 
 
 def check_targets(source: str, targets: Iterable[Path], overwrite: bool) -> None:
@@ -212,15 +279,22 @@ def check_targets(source: str, targets: Iterable[Path], overwrite: bool) -> None
             raise JobError(f"{target} is there already: name another file, or add --overwrite")
 
 
-def fingerprint(source: str) -> list[object]:
-    """Return what identifies the content of a source: its path and, for a file, size and time."""
+def source_name(source: str) -> str:
+    """Return the name of a source whatever the working directory is."""
     path = Path(source)
-    if not path.exists():
-        return [source]
-    if path.is_dir():
-        return [str(path.resolve())]
-    status = path.stat()
-    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+    return str(path.resolve()) if path.exists() else source
+
+
+def _picture_state(picture: object) -> list[object] | None:
+    """Return path, size and time of change of a picture file, or None without a picture."""
+    if picture is None:
+        return None
+    file = Path(str(picture)).absolute()
+    try:
+        status = file.stat()
+    except OSError:
+        return [str(file)]
+    return [str(file), status.st_size, status.st_mtime_ns]
 
 
 def _partial(path: Path) -> Path:

@@ -1,7 +1,8 @@
 """Extraction of a whole source to a file, in one process: resumable after a kill, and atomic.
 
 `mmie.inference.jobs.job_files` describes the files. A job that starts again computes the same
-windows of posts as an uninterrupted one, and therefore the same numbers.
+windows of posts as an uninterrupted one, and therefore the same numbers. It reads the posts that it
+skips, and refuses others than those that it has read before.
 """
 
 import resource
@@ -15,9 +16,18 @@ from typing import Any
 
 from mmie.data.sources import BadPost, count_posts, read_source
 from mmie.inference.extractor import Extractor
-from mmie.inference.jobs.job_files import JobFiles, Totals, check_targets, fingerprint
+from mmie.inference.jobs.job_files import (
+    InputDigest,
+    JobError,
+    JobFiles,
+    Totals,
+    check_targets,
+    source_name,
+)
 from mmie.inference.jobs.progress import show_progress
 from mmie.types import Extraction, Post
+from mmie.utils.locks import file_lock
+from mmie.utils.signals import termination_interrupts
 
 
 @dataclass(slots=True)
@@ -48,10 +58,12 @@ class _Window:
     Attributes:
         num_posts: Number of readable posts.
         bad_posts: Unreadable posts between them.
+        items: All of them in their order, until they are counted.
     """
 
     num_posts: int = 0
     bad_posts: list[BadPost] = field(default_factory=list)
+    items: list[Post | BadPost] = field(default_factory=list)
 
 
 def extract_to_file(
@@ -75,35 +87,70 @@ def extract_to_file(
         overwrite: Whether to replace the result of another job and to begin anew.
 
     Raises:
-        JobError: A result exists already, an earlier attempt had other settings, or ``out`` is the
-            source.
+        JobError: A result exists already, an earlier attempt had other settings or has read other
+            posts, or ``out`` is the source.
+        LockError: Another job writes to ``out``.
         SourceError: The source cannot be read.
     """
-    check_targets(source, [out], overwrite)
-    identity = {"source": fingerprint(source), "window": extractor.window, **(settings or {})}
+    identity = {"source": source_name(source), "window": extractor.window, **(settings or {})}
     files = JobFiles(out, identity)
-    if overwrite:
-        files.discard()
+    with file_lock(out), termination_interrupts():
+        check_targets(source, [out], overwrite=True)
+        if overwrite:
+            files.discard()
+        finished = files.complete()
+        if finished is not None:
+            return _summarise(files, finished, finished.read, rate=0.0)
+        check_targets(source, [out], overwrite)
+        return _run(extractor, source, pictures, files)
+
+
+def _run(
+    extractor: Extractor, source: str, pictures: Path | None, files: JobFiles
+) -> ExtractionSummary:
+    """Run a job from its beginning or from where an earlier attempt stopped.
+
+    Raises:
+        JobError: An earlier attempt had other settings or has read other posts.
+        SourceError: The source cannot be read.
+    """
     totals = files.read_progress()
     resumed, earlier_seconds = totals.read, totals.seconds
     started = time.monotonic()
-    items = islice(read_source(source, pictures), resumed, None)
+    items = read_source(source, pictures)
+    digest = InputDigest()
+    for item in islice(items, resumed):
+        digest.add(item)
+    if resumed and digest.hexdigest() != totals.digest:
+        raise JobError(
+            f"{source} has changed since {files.out} was begun: the first {resumed} posts are not "
+            "those that were read; add --overwrite to begin anew"
+        )
     with files.open(totals) as writer, show_progress(count_posts(source), resumed) as advance:
-        for extractions, bad_posts in _extract_windows(extractor, items):
-            writer.write(extractions, bad_posts)
+        for extractions, window in _extract_windows(extractor, items):
+            for item in window.items:
+                digest.add(item)
+            totals.digest = digest.hexdigest()
+            writer.write(extractions, window.bad_posts)
             totals.seconds = earlier_seconds + time.monotonic() - started
             writer.commit()
-            advance(len(extractions) + len(bad_posts))
-    errors = files.finish(totals)
+            advance(len(window.items))
+    files.finish(totals)
     rate = (totals.read - resumed) / max(time.monotonic() - started, 1e-9)
+    return _summarise(files, totals, resumed, rate)
+
+
+def _summarise(files: JobFiles, totals: Totals, resumed: int, rate: float) -> ExtractionSummary:
+    """Summarise a finished job."""
+    errors = files.errors if totals.bad else None
     peak_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return ExtractionSummary(out, errors, totals, resumed, rate, peak_memory)
+    return ExtractionSummary(files.out, errors, totals, resumed, rate, peak_memory)
 
 
 def _extract_windows(
     extractor: Extractor, items: Iterable[Post | BadPost]
-) -> Iterator[tuple[list[Extraction], list[BadPost]]]:
-    """Yield the extractions of each window of posts with the bad posts that lie between them.
+) -> Iterator[tuple[list[Extraction], _Window]]:
+    """Yield the extractions of each window of posts with the window.
 
     The extractor reads posts ahead of its results, so that several windows are open at a time.
     """
@@ -111,6 +158,7 @@ def _extract_windows(
 
     def readable_posts() -> Iterator[Post]:
         for item in items:
+            windows[-1].items.append(item)
             if isinstance(item, BadPost):
                 windows[-1].bad_posts.append(item)
                 continue
@@ -124,6 +172,6 @@ def _extract_windows(
         extractions.append(extraction)
         is_full = len(windows) > 1
         if is_full and len(extractions) == windows[0].num_posts:
-            yield extractions, windows.popleft().bad_posts
+            yield extractions, windows.popleft()
             extractions = []
-    yield extractions, windows.popleft().bad_posts
+    yield extractions, windows.popleft()

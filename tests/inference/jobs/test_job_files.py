@@ -1,13 +1,21 @@
 """Files of a job: what is recorded is on the disk, and nothing damaged is continued."""
 
-import json
+from dataclasses import replace
 
 import pytest
 from helpers.command import read_jsonl
 from helpers.extractions import make_extraction
 
 from mmie.data.sources import BadPost
-from mmie.inference.jobs.job_files import JobError, JobFiles, Totals, check_targets, fingerprint
+from mmie.inference.jobs.job_files import (
+    InputDigest,
+    JobError,
+    JobFiles,
+    Totals,
+    check_targets,
+    source_name,
+)
+from mmie.types import Post
 
 IDENTITY = {"source": ["posts.jsonl"], "window": 8}
 FOUND = make_extraction("a", [("Ann", "PER", 1.0), ("Rome", "LOC", 0.5)], [(0, "in", 1, 0.5)])
@@ -115,12 +123,86 @@ def test_targets_are_checked(tmp_path):
         check_targets(str(source), [other, source], overwrite=True)
 
 
-def test_a_source_that_changes_has_another_fingerprint(tmp_path):
-    file = tmp_path / "posts.jsonl"
-    file.write_text("{}")
-    before = fingerprint(str(file))
-    assert before == json.loads(json.dumps(before)) == fingerprint(str(file))
-    file.write_text("{}{}")
-    assert fingerprint(str(file)) != before
-    assert fingerprint("-") == ["-"]
-    assert fingerprint(str(tmp_path)) == [str(tmp_path.resolve())]
+def test_a_source_is_named_whatever_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "posts.jsonl").touch()
+    monkeypatch.chdir(tmp_path)
+    assert source_name("posts.jsonl") == str(tmp_path.resolve() / "posts.jsonl")
+    assert source_name("-") == "-"
+
+
+def digest_of(*items):
+    digest = InputDigest()
+    for item in items:
+        digest.add(item)
+    return digest.hexdigest()
+
+
+def test_the_digest_of_the_input_follows_posts_pictures_and_order(tmp_path):
+    picture = tmp_path / "a.jpg"
+    post = Post("a", text="Ann \ud800", words=("Ann",), image=picture)
+    bad = BadPost("3", "expected a text")
+    without_file = digest_of(post)
+    picture.write_bytes(b"one")
+    inputs = [
+        (post, bad),
+        (bad, post),
+        (post,),
+        (post, replace(bad, reason="")),
+        (replace(post, id="b"), bad),
+        (replace(post, text="Ann"), bad),
+        (replace(post, context="seen"), bad),
+        (replace(post, image=None), bad),
+        (replace(post, image=None, crops=(picture,)), bad),
+    ]
+    digests = [digest_of(*items) for items in inputs]
+    assert len({without_file, *digests}) == len(inputs) + 1
+    assert digest_of(post, bad) == digests[0]
+    picture.write_bytes(b"three")
+    assert digest_of(post, bad) != digests[0]
+
+
+def test_a_job_interrupted_between_its_renames_completes_them(files):
+    totals = files.read_progress()
+    write_window(files, totals)
+    assert files.complete() is None
+    totals.finished = True
+    files.record(totals)
+    for done in ([], [(files.partial_errors, files.errors)], [(files.partial_out, files.out)]):
+        for partial, final in done:
+            partial.replace(final)
+        files.record(totals)
+        assert files.complete() == totals
+        assert {path.name for path in files.out.parent.iterdir()} == {
+            "out.jsonl",
+            "out.errors.jsonl",
+        }
+        files.out.replace(files.partial_out)
+        files.errors.replace(files.partial_errors)
+
+
+def link(path, target):
+    path.symlink_to(target)
+
+
+def hard_link(path, target):
+    path.hardlink_to(target)
+
+
+@pytest.mark.parametrize("make_link", [link, hard_link])
+def test_nothing_is_written_through_a_link(files, tmp_path, make_link):
+    kept = tmp_path / "keep.txt"
+    kept.write_text("mine")
+    files.out.parent.mkdir()
+    for path in (files.partial_out, files.partial_errors, files.progress):
+        make_link(path, kept)
+    files.discard()
+    for path in (files.partial_out, files.partial_errors):
+        make_link(path, kept)
+    totals = files.read_progress()
+    write_window(files, totals)
+    assert not files.partial_out.is_symlink()
+    files.partial_out.unlink()
+    make_link(files.partial_out, kept)
+    with pytest.raises(JobError, match=r"out\.jsonl\.partial cannot be written"):
+        files.open(files.read_progress()).__enter__()
+    assert kept.read_text() == "mine"

@@ -1,10 +1,12 @@
 """A job over a source resumes after a kill, is atomic, and loses no post."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -15,6 +17,7 @@ from mmie.inference import Extractor
 from mmie.inference.formats.text import to_json
 from mmie.inference.jobs.job_files import JobError
 from mmie.inference.jobs.local import extract_to_file
+from mmie.utils.locks import LockError
 
 pytestmark = pytest.mark.slow
 
@@ -110,12 +113,97 @@ def test_a_job_continues_only_with_the_same_settings_and_source(
     with pytest.raises(JobError, match="begun with another batch_size"):
         extract_to_file(extractor, str(source), out, settings={"batch_size": 5})
     write_jsonl(source, records[:3])
-    with pytest.raises(JobError, match="begun with another source"):
+    with pytest.raises(JobError, match="has changed since"):
         extract_to_file(extractor, str(source), out, settings={"batch_size": 4})
+    other = source.with_name("other.jsonl")
+    write_jsonl(other, records)
+    with pytest.raises(JobError, match="begun with another source"):
+        extract_to_file(extractor, str(other), out, settings={"batch_size": 4})
     summary = extract_to_file(
         extractor, str(source), out, settings={"batch_size": 5}, overwrite=True
     )
     assert (summary.totals.read, summary.resumed) == (3, 0)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of thirty posts."""
+    folder = tmp_path / "posts"
+    folder.mkdir()
+    for number in range(30):
+        (folder / f"p{number:02}.txt").write_text(f"Jordan {number} lands in Rome")
+    return folder
+
+
+def test_a_folder_with_new_members_is_known_by_what_was_read(extractor, folder, tmp_path):
+    out = tmp_path / "out.jsonl"
+    with pytest.raises(Killed):
+        extract_to_file(MortalExtractor(extractor, 17), str(folder), out)
+    (folder / "a.txt").write_text("Jordan")
+    with pytest.raises(JobError, match=r"has changed since .*: the first 16 posts are not"):
+        extract_to_file(extractor, str(folder), out)
+    (folder / "a.txt").unlink()
+    (folder / "q.txt").write_text("Jordan")
+    summary = extract_to_file(extractor, str(folder), out)
+    assert (summary.resumed, summary.totals.read) == (16, 31)
+    expected = [*(f"p{number:02}" for number in range(30)), "q"]
+    assert [line["id"] for line in read_jsonl(out)] == expected
+
+
+def test_a_file_that_grows_is_read_on(extractor, source, records, tmp_path):
+    whole, out = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
+    extract_to_file(extractor, str(source), whole)
+    write_jsonl(source, records[:20])
+    with pytest.raises(Killed):
+        extract_to_file(MortalExtractor(extractor, 9), str(source), out)
+    write_jsonl(source, records)
+    assert extract_to_file(extractor, str(source), out).resumed == 8
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_standard_input_is_known_by_what_was_read(extractor, records, tmp_path, monkeypatch):
+    out = tmp_path / "out.jsonl"
+    texts = [{"id": record["id"], "text": record["text"]} for record in records[:20]]
+
+    def feed(posts):
+        lines = "".join(json.dumps(post) + "\n" for post in posts)
+        stream = io.TextIOWrapper(io.BytesIO(lines.encode()))
+        monkeypatch.setattr(sys, "stdin", stream)
+
+    feed(texts)
+    with pytest.raises(Killed):
+        extract_to_file(MortalExtractor(extractor, 9), "-", out)
+    for other in (texts[1:], texts[:5], [{**texts[0], "text": "Jordan"}, *texts[1:]]):
+        feed(other)
+        with pytest.raises(JobError, match="- has changed since"):
+            extract_to_file(extractor, "-", out)
+    feed(texts)
+    extract_to_file(extractor, "-", out)
+    assert [line["id"] for line in read_jsonl(out)] == [post["id"] for post in texts]
+
+
+def test_a_second_job_with_the_same_target_is_refused(extractor, source, tmp_path):
+    out = tmp_path / "out.jsonl"
+    refused = []
+
+    class SecondJob(MortalExtractor):
+        def stream(self, posts):
+            thread = threading.Thread(target=self.start_second)
+            thread.start()
+            thread.join()
+            return super().stream(posts)
+
+        def start_second(self):
+            for overwrite in (False, True):
+                with pytest.raises(LockError) as caught:
+                    extract_to_file(extractor, str(source), out, overwrite=overwrite)
+                refused.append(str(caught.value))
+
+    extract_to_file(SecondJob(extractor, 10**6), str(source), out)
+    assert all(f"is being written by process {os.getpid()} on " in reason for reason in refused)
+    assert len(refused) == 2
+    assert len(read_jsonl(out)) == len(list(read_source(str(source))))
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
 
 
 def test_the_source_is_never_overwritten(extractor, source):
