@@ -327,10 +327,20 @@ def features_command(arguments: Sequence[str]) -> None:
 
 
 def feature_folder(setting: str | None) -> Path | None:
-    """Return the folder that ``--feature_store`` names, or None for no cache."""
+    """Return the folder that ``--feature_store`` names, or None for no cache.
+
+    Raises:
+        CacheFolderUnknown: The setting is ``auto``, and the user has no home folder.
+        UsageError: The setting begins with a home folder that is unknown.
+    """
     if setting is None:
         return None
-    return default_feature_cache() if setting == "auto" else Path(setting).expanduser()
+    if setting == "auto":
+        return default_feature_cache()
+    try:
+        return Path(setting).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"feature_store is '{setting}': {error}: name another folder") from error
 
 
 def _start(cli: type[MmieCLI], arguments: Sequence[str], **settings: Any) -> MmieCLI:

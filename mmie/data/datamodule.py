@@ -32,8 +32,13 @@ from mmie.types import Batch, MmieError, Post, Schema, Split, TagScheme, Task
 
 Pictures = Literal["right", "shuffled", "none"]
 FeatureProviderFactory = Callable[[Sequence[Instance], bool], FeatureProvider]
-"""Builds the source of features for instances. The flag tells whether they are trained on."""
+"""Builds the source of features for the instances that are read.
 
+The flag tells whether they are trained on.
+"""
+
+_Stage = Literal["train", "val", "test", "predict"]
+"""Stages as Lightning names the limits of their batches."""
 _MAX_LISTED = 10
 """Unreadable pictures that a message lists."""
 _STAGES: dict[str, tuple[Split, ...]] = {
@@ -190,19 +195,19 @@ class MultimodalDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of shuffled batches of the training split."""
-        return self._loader("train", training=True)
+        return self._loader("train", "train")
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of the validation split."""
-        return self._loader("valid")
+        return self._loader("valid", "val")
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of the test split."""
-        return self._loader("test")
+        return self._loader("test", "test")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of the test split."""
-        return self._loader("test")
+        return self._loader("test", "predict")
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs to continue a fit and to read new posts.
@@ -330,19 +335,21 @@ class MultimodalDataModule(LightningDataModule):
             )
         rank_zero_warn(f"{message}. Their views are masked.")
 
-    def _loader(self, split: Split, training: bool = False) -> DataLoader[Batch]:
-        """Build the loader of a split."""
+    def _loader(self, split: Split, stage: _Stage) -> DataLoader[Batch]:
+        """Build the loader of a split for a stage of the trainer."""
         instances = self.instances[split]
-        provider = None
-        if self.feature_provider is not None:
-            provider = self.feature_provider(instances, training)
-        collator = Collator(self.schema, self.tokenizer.pad_id, self.transform, provider)
-        crop_seed = self.seed if self.random_crops and training else None
+        training = stage == "train"
         batch_size = self.batch_size if training else self.eval_batch_size
         lengths = [len(instance) for instance in instances]
         sampler = BucketSampler(lengths, batch_size, training, self.seed)
         # workers read ahead before Lightning sets the epoch of a continued fit
         sampler.set_epoch(self._epochs)
+        provider = None
+        if self.feature_provider is not None:
+            indices = self._indices_read(sampler, stage)
+            provider = self.feature_provider([instances[index] for index in indices], training)
+        collator = Collator(self.schema, self.tokenizer.pad_id, self.transform, provider)
+        crop_seed = self.seed if self.random_crops and training else None
         return DataLoader(
             InstanceDataset(instances, collator, crop_seed),
             sampler=sampler,
@@ -353,6 +360,23 @@ class MultimodalDataModule(LightningDataModule):
             pin_memory=self.pin_memory,
             persistent_workers=self.num_workers > 0,
         )
+
+    def _indices_read(self, sampler: BucketSampler, stage: _Stage) -> Sequence[int]:
+        """Return the indices of the instances that a stage reads, less than all in a trial."""
+        everything = range(len(sampler.lengths))
+        if self.trainer is None:
+            return everything
+        limit = getattr(self.trainer, f"limit_{stage}_batches")  # a number, or a share
+        num_batches = limit if isinstance(limit, int) else int(limit * len(sampler))
+        epochs = range(1)
+        if stage == "train":
+            max_epochs = self.trainer.max_epochs
+            if max_epochs is None or max_epochs < 0:  # training ends at a step or a time
+                return everything
+            epochs = range(self._epochs, max_epochs)
+        if num_batches >= len(sampler):
+            return everything
+        return sampler.first_indices(num_batches, epochs)
 
 
 def _check_choice(name: str, value: object, choices: object) -> None:

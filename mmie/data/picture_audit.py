@@ -1,14 +1,18 @@
 """Audit of picture files: each is decoded once, and the result is remembered between runs.
 
-Results lie in ``$MMIE_CACHE/pictures.json`` (or ``~/.cache/mmie/pictures.json``), by path. They
-hold as long as the size and the modification time of the file stay the same.
+Results lie in ``$MMIE_CACHE/pictures.json`` (or ``~/.cache/mmie/pictures.json``), by path, with the
+SHA-256 of the file. A file whose size, inode, modification time and change time stay the same is
+taken to be unchanged. A sample of such files is read in each run, and all of them if one has
+changed. Any other file is read, and is decoded if its SHA-256 is another one.
 """
 
 import contextlib
-import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import random
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -19,10 +23,13 @@ from mmie.data.pictures import (
     MAX_PIXELS,
     PictureError,
     PictureTooLarge,
+    PictureUnavailable,
+    check_regular,
     decode_frame,
     open_picture,
 )
-from mmie.utils.files import atomic_write_text
+from mmie.types import MmieError
+from mmie.utils.files import atomic_write_text, digest_file
 from mmie.utils.terminal import PlainConsole
 
 _MAX_THREADS = 8
@@ -32,21 +39,41 @@ _DRAFT_SIDE = 64
 """Side in pixels of the reduced picture that is enough to find damage in a JPEG file."""
 
 
+_LEAST_SAMPLE = 16
+_SAMPLED_SHARE = 0.01
+"""Share of the files taken to be unchanged that is read to check it, at least `_LEAST_SAMPLE`."""
+_ATTEMPTS = 3
+"""Number of times that a file is read that changes meanwhile."""
+_CLOCK_TICK_NS = 10**9
+"""Nanoseconds within which two changes of a file may show the same change time."""
+
+
+class CacheFolderUnknown(MmieError, RuntimeError):
+    """No folder for what is kept between runs: the user has no home folder."""
+
+
 class _FileKey(NamedTuple):
-    """State of a file, which changes when the file does."""
+    """Status of a file, which changes when the file does."""
 
     size: int
     mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        """Return the key of a file's status."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 class _Result(NamedTuple):
     """Result of decoding a picture file.
 
     Attributes:
-        key: State of the file; None for a result that must not be remembered.
+        key: Status of the file; None if it must not stand for the content.
         pixels: Pixels of a readable picture.
         reason: Why the picture is unreadable, or "".
-        digest: SHA-256 of a readable file.
+        digest: SHA-256 of the file, or "" for a result that must not be remembered.
     """
 
     key: _FileKey | None
@@ -56,20 +83,22 @@ class _Result(NamedTuple):
 
     @classmethod
     def from_json(cls, values: object) -> Self:
-        """Read the values that `to_json` returned.
+        """Read the values that `to_json` returned, or those that version 0.1 wrote.
 
         Raises:
             ValueError: The values are not those of a result.
         """
         match values:
-            case [int(size), int(mtime_ns), int(pixels), str(reason), str(digest)]:
-                return cls(_FileKey(size, mtime_ns), pixels, reason, digest)
+            case [list(status), int(pixels), str(reason), str(digest)]:
+                key = _FileKey(*map(int, status)) if len(status) == 4 else None
+                return cls(key, pixels, reason, digest)
+            case [int(), int(), int(pixels), str(reason), str(digest)]:
+                return cls(None, pixels, reason, digest)
         raise ValueError("not a remembered result")
 
-    def to_json(self) -> list[int | str]:
+    def to_json(self) -> list[list[int] | int | str]:
         """Convert to a list for JSON."""
-        assert self.key is not None
-        return [*self.key, self.pixels, self.reason, self.digest]
+        return [list(self.key or ()), self.pixels, self.reason, self.digest]
 
     def problem(self, max_pixels: int) -> str:
         """Return why the picture is unreadable under a limit, or "" if it is readable."""
@@ -83,8 +112,8 @@ def audit_pictures(
 ) -> dict[Path, str]:
     """Find the files that cannot be used as pictures.
 
-    Every distinct file is decoded fully once, unless an earlier run did so. A missing file is
-    searched for again each time.
+    Every distinct file is decoded fully once, unless an earlier run did so. A file that is missing
+    or cannot be read is tried again each time.
 
     Args:
         paths: Picture files.
@@ -105,7 +134,7 @@ def audit_pictures(
 def picture_digests(paths: Iterable[Path], max_pixels: int = MAX_PIXELS) -> dict[Path, str]:
     """Compute the SHA-256 of every file that can be used as a picture.
 
-    Files that an audit has decoded before are not read again.
+    Files that an audit has decoded before and that are unchanged are not read again.
 
     Args:
         paths: Picture files.
@@ -125,11 +154,27 @@ def cache_folder() -> Path:
     """Return the folder of everything that is kept between runs.
 
     It is ``$MMIE_CACHE``, or ``~/.cache/mmie``.
+
+    Raises:
+        CacheFolderUnknown: Neither ``$MMIE_CACHE`` nor the user's home folder is known.
     """
     folder = os.environ.get("MMIE_CACHE")
     if folder:
         return Path(folder)
-    return Path.home() / ".cache" / "mmie"
+    try:
+        return Path.home() / ".cache" / "mmie"
+    except RuntimeError as error:
+        raise CacheFolderUnknown(
+            "no home folder is known to keep results in: set MMIE_CACHE, or for fits and tests "
+            "name a folder by --feature_store"
+        ) from error
+
+
+def forget_picture(path: Path) -> None:
+    """Remove the remembered result of a file."""
+    results = _read_results()
+    if results.pop(os.path.abspath(path), None) is not None:
+        _write_results(results)
 
 
 def _check_all(
@@ -138,8 +183,18 @@ def _check_all(
     """Check every distinct file, in threads, and remember the results."""
     distinct = list(dict.fromkeys(paths))
     remembered = _read_results()
+    unchanged = _unchanged(distinct, remembered)
+    if not _confirm_sample(unchanged):
+        warnings.warn(
+            "pictures have changed without a change of their size, inode and times: all "
+            f"{len(unchanged)} that seemed unchanged are read again",
+            stacklevel=4,
+        )
+        unchanged = {}
 
     def check(path: Path) -> _Result:
+        if path in unchanged:
+            return unchanged[path]
         return _check(path, max_pixels, remembered.get(os.path.abspath(path)))
 
     with ThreadPoolExecutor(workers or min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
@@ -147,6 +202,30 @@ def _check_all(
         checked = dict(zip(distinct, results, strict=True))
     _remember(checked, remembered)
     return checked
+
+
+def _unchanged(paths: Sequence[Path], remembered: Mapping[str, _Result]) -> dict[Path, _Result]:
+    """Return the remembered results of the files whose status is the same as then."""
+    unchanged: dict[Path, _Result] = {}
+    for path in paths:
+        result = remembered.get(os.path.abspath(path))
+        if result is None or result.key is None:
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            if _FileKey.of(path.stat()) == result.key:
+                unchanged[path] = result
+    return unchanged
+
+
+def _confirm_sample(unchanged: Mapping[Path, _Result]) -> bool:
+    """Tell whether a sample of the files that seem unchanged has the remembered bytes."""
+    count = min(len(unchanged), max(_LEAST_SAMPLE, round(_SAMPLED_SHARE * len(unchanged))))
+    # a generator of its own: training draws from the global one
+    for path in random.Random().sample(list(unchanged), count):
+        with contextlib.suppress(OSError):  # it is reported where it is needed
+            if digest_file(path) != unchanged[path].digest:
+                return False
+    return True
 
 
 def _with_progress(results: Iterator[_Result], total: int) -> Iterable[_Result]:
@@ -163,7 +242,7 @@ def _with_progress(results: Iterator[_Result], total: int) -> Iterable[_Result]:
 
 
 def _check(path: Path, max_pixels: int, remembered: _Result | None) -> _Result:
-    """Decode a file, unless the remembered result still holds.
+    """Read a file, and decode it unless its bytes are those of the remembered result.
 
     Args:
         path: The file.
@@ -171,23 +250,43 @@ def _check(path: Path, max_pixels: int, remembered: _Result | None) -> _Result:
         remembered: Result of an earlier run.
     """
     try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return _Result(None, reason="missing")
-    key = _FileKey(status.st_size, status.st_mtime_ns)
-    if remembered is not None and remembered.key == key:
-        return remembered
-    try:
-        pixels = _decode(path, max_pixels)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except PictureTooLarge as error:
-        # not remembered, since under another limit the picture may be sound or damaged
-        return _Result(None, reason=str(error))
+        for _ in range(_ATTEMPTS):
+            before = check_regular(path)
+            digest = digest_file(path)
+            if remembered is not None and remembered.digest == digest:
+                result = remembered
+            else:
+                result = _decode_or_reject(path, max_pixels, digest)
+            key = _FileKey.of(before)
+            if _FileKey.of(path.stat()) == key:
+                return result._replace(key=None if _is_fresh(key) else key)
     except PictureError as error:
-        return _Result(key, reason=str(error))
-    except OSError:  # the file was removed in the meantime
-        return _Result(None, reason="missing")
-    return _Result(key, pixels, digest=digest)
+        # not remembered: another limit, or another user, may find the picture sound or damaged
+        return _Result(None, reason=str(error))
+    except OSError as error:
+        return _Result(None, reason=str(PictureUnavailable(error)))
+    return _Result(None, reason="changes while it is read")
+
+
+def _decode_or_reject(path: Path, max_pixels: int, digest: str) -> _Result:
+    """Decode a file, or return why its content is no usable picture.
+
+    Raises:
+        PictureTooLarge: The picture has more than ``max_pixels`` pixels.
+        PictureUnavailable: The file cannot be read.
+    """
+    try:
+        return _Result(None, _decode(path, max_pixels), digest=digest)
+    except (PictureTooLarge, PictureUnavailable):
+        raise
+    except PictureError as error:
+        return _Result(None, reason=str(error), digest=digest)
+
+
+def _is_fresh(key: _FileKey) -> bool:
+    """Tell whether a file changed a moment ago, so that its times may not show a second change."""
+    now = time.time_ns()
+    return min(abs(now - key.mtime_ns), abs(now - key.ctime_ns)) < _CLOCK_TICK_NS
 
 
 def _decode(path: Path, max_pixels: int) -> int:
@@ -227,11 +326,14 @@ def _remember(checked: Mapping[Path, _Result], remembered: Mapping[str, _Result]
     new: dict[str, _Result] = {}
     for path, result in checked.items():
         name = os.path.abspath(path)
-        if result.key is not None and remembered.get(name) != result:
+        if result.digest and remembered.get(name) != result:
             new[name] = result
-    if not new:
-        return
-    results = {**_read_results(), **new}
+    if new:
+        _write_results({**_read_results(), **new})
+
+
+def _write_results(results: Mapping[str, _Result]) -> None:
+    """Write the results, unless the file cannot be written."""
     content = {name: result.to_json() for name, result in results.items()}
     with contextlib.suppress(OSError, RuntimeError):
         atomic_write_text(_results_file(), json.dumps(content))

@@ -1,7 +1,9 @@
 """Decoding of pictures and their conversion to views, which are squares of RGB pixels."""
 
+import errno
 import io
 import os
+import stat
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +29,8 @@ FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "ICNS", "ICO", "JPEG", "JPEG2000
 Pillow supports others, of which EPS is a program that it would run.
 """
 
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+"""Errors of the operating system for a path under which there is no file."""
 _CROP_MARGIN = 256 / 224
 """Ratio of the resized short side to the view, as in the evaluation of ImageNet models."""
 
@@ -42,6 +46,23 @@ class PictureTooLarge(PictureError):
     def at(cls, max_pixels: int) -> Self:
         """Build the error for a limit in pixels."""
         return cls(f"more than {max_pixels} pixels")
+
+
+class PictureUnavailable(PictureError):
+    """Picture file that is missing or cannot be read, which tells nothing about its content.
+
+    Args:
+        error: Error of the operating system.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        if error.errno in _MISSING:
+            reason = "missing"
+        elif isinstance(error, PermissionError):
+            reason = "no permission to read it"
+        else:
+            reason = f"cannot be read: {error.strerror}"
+        super().__init__(reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +113,7 @@ def load_picture(source: Picture, max_pixels: int = MAX_PIXELS) -> Image.Image:
     Raises:
         PictureError: The reason is ``missing``, ``not a picture`` (or of none of `FORMATS`),
             ``truncated`` (or damaged otherwise), or ``more than <n> pixels``.
+        PictureUnavailable: The file is missing or cannot be read. It is a `PictureError`.
     """
     picture = open_picture(source, max_pixels)
     with nullcontext(picture) if picture is source else picture:
@@ -146,12 +168,13 @@ def decode_frame(picture: Image.Image, max_pixels: int) -> None:
 
     Raises:
         PictureError: The data is damaged.
+        PictureUnavailable: The file cannot be read.
         PictureTooLarge: The frame has more than ``max_pixels`` pixels.
     """
     try:
         picture.load()
-    except Exception:  # Pillow's plugins raise almost anything on damaged data
-        raise PictureError("truncated") from None
+    except Exception as error:  # Pillow's plugins raise almost anything on damaged data
+        raise _damage(error) from None
     if picture.width * picture.height > max_pixels:
         raise PictureTooLarge.at(max_pixels)
 
@@ -160,15 +183,16 @@ def _read_header(source: Path | str | bytes | np.ndarray[Any, Any], max_pixels: 
     """Open a file, the bytes of one or an array without decoding it.
 
     Raises:
-        PictureError: The source cannot be opened, or is not a picture.
+        PictureError: The source is not a picture.
+        PictureUnavailable: The file is missing or cannot be opened.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if not isinstance(source, Path | str | bytes):
         # Pillow would take a number for an open file
         raise PictureError(f"not a picture: {type(source).__name__}")
-    if not isinstance(source, bytes) and not os.path.isfile(source):
-        raise PictureError("not a picture" if os.path.exists(source) else "missing")
+    if not isinstance(source, bytes):
+        check_regular(source)
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         return Image.open(stream, formats=supported_formats())
@@ -178,10 +202,37 @@ def _read_header(source: Path | str | bytes | np.ndarray[Any, Any], max_pixels: 
         raise PictureTooLarge.at(min(max_pixels, limit)) from None
     except UnidentifiedImageError:
         raise PictureError("not a picture") from None
-    except PermissionError:
-        raise PictureError("no permission to read it") from None
-    except Exception:  # Pillow's plugins raise almost anything on a damaged header
-        raise PictureError("truncated") from None
+    except Exception as error:  # Pillow's plugins raise almost anything on a damaged header
+        raise _damage(error) from None
+
+
+def check_regular(path: Path | str) -> os.stat_result:
+    """Return the status of a picture file.
+
+    Raises:
+        PictureError: The path is that of a folder or a device.
+        PictureUnavailable: The file is missing, or its folder cannot be searched.
+    """
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise PictureUnavailable(error) from None
+    except ValueError:  # a path with a null character
+        raise PictureUnavailable(FileNotFoundError(errno.ENOENT, "")) from None
+    if not stat.S_ISREG(status.st_mode):
+        raise PictureError("not a picture")
+    return status
+
+
+def _damage(error: Exception) -> PictureError:
+    """Convert what Pillow raised while it read a picture.
+
+    An error of the operating system has a number. Pillow's own errors about damaged data have none,
+    and a damaged offset makes it seek where no file can have bytes.
+    """
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.EOVERFLOW):
+        return PictureUnavailable(error)
+    return PictureError("truncated")
 
 
 @cache

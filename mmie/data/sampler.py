@@ -1,6 +1,6 @@
 """Sampling of batches of similar length, the same for every number of ranks where it matters."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -71,22 +71,45 @@ class BucketSampler(DistributedSampler[Draw]):
         per_step = self.batch_size * self.num_replicas
         return -(-len(self.lengths) // per_step)
 
+    def first_indices(self, num_batches: int, epochs: Iterable[int]) -> list[int]:
+        """Return the indices of the instances that the ranks read at the start of some epochs.
+
+        Args:
+            num_batches: Number of batches that each rank reads in an epoch.
+            epochs: The epochs.
+        """
+        current = self.epoch
+        read: set[int] = set()
+        for epoch in epochs:
+            self.set_epoch(epoch)
+            indices = self._order_with_copies()
+            for step in self._steps(len(indices))[:num_batches]:
+                read.update(indices[step].tolist())
+            if len(read) == len(self.lengths):
+                break
+        self.set_epoch(current)
+        return sorted(read)
+
     def __iter__(self) -> Iterator[Draw]:
         """Yield the batches of this rank in the current epoch.
 
         The batches of all ranks in one step are consecutive in the order of instances, and the
         ranks take turns.
         """
+        indices = self._order_with_copies()
+        counted = torch.ones(len(indices), dtype=torch.bool)
+        counted[len(self.lengths) :] = self.shuffle
+        for step in self._steps(len(indices)):
+            own = step[self.rank :: self.num_replicas]
+            yield Draw(self.epoch, tuple(indices[own].tolist()), tuple(counted[own].tolist()))
+
+    def _order_with_copies(self) -> Tensor:
+        """Order all instances and the copies that fill the last step, (instances and copies,)."""
         order = self._order()
         num_copies = -len(order) % self.num_replicas
         # the last step is filled with copies of its own length
         copies = order.flip(0)[torch.arange(num_copies) % len(order)]
-        indices = torch.cat([order, copies])
-        counted = torch.ones(len(indices), dtype=torch.bool)
-        counted[len(order) :] = self.shuffle
-        for step in self._steps(len(indices)):
-            own = step[self.rank :: self.num_replicas]
-            yield Draw(self.epoch, tuple(indices[own].tolist()), tuple(counted[own].tolist()))
+        return torch.cat([order, copies])
 
     def _order(self) -> Tensor:
         """Order all instances, (instances,).

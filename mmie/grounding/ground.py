@@ -194,13 +194,18 @@ class _Grounder:
         return pictures
 
     def _detect(self, batch: Sequence[_Query], pictures: Mapping[str, Image.Image]) -> None:
-        """Detect in the pictures that have no cached detections, and cache the results."""
+        """Detect in the pictures that have no cached detections, and cache the results.
+
+        Raises:
+            GroundingError: The cache cannot be written, which is found before the detection.
+        """
         uncached = [query for query in batch if query.key not in self.cache]
         new = [query for query in uncached if query.key in pictures]
         self.result.cached += len(batch) - len(uncached)
         self.result.detected += len(new)
         if not new:
             return
+        self.cache.check_writable()
         new_pictures = [pictures[query.key] for query in new]
         all_detections = self.detector.detect(new_pictures, [query.phrases for query in new])
         results = {}

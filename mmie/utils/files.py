@@ -78,30 +78,6 @@ def open_to_append(file: Path, new: bool = False) -> BufferedWriter:
     return os.fdopen(descriptor, "ab")
 
 
-def atomic_write_by_digest(folder: Path, suffix: str, write: Callable[[Path], object]) -> Path:
-    """Write a file into a folder atomically, named by the SHA-256 of its bytes.
-
-    Args:
-        folder: The folder, which must exist.
-        suffix: Ending of the file's name.
-        write: Writes to the path that it receives.
-
-    Returns:
-        The file.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
-    partial = folder / f".{uuid.uuid4().hex}.partial"
-    try:
-        write(partial)
-        file = folder / f"{digest_file(partial)}{suffix}"
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
-    return file
-
-
 @contextlib.contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """Provide a temporary folder that replaces ``folder`` on success and is removed on failure.

@@ -245,3 +245,23 @@ def test_the_default_rank_is_that_of_torch_distributed():
     assert batches_of(sampler) == batches_of(
         BucketSampler(lengths_of(20), 4, False, rank=2, num_replicas=3)
     )
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("num_replicas", [1, 3])
+def test_first_indices_are_those_of_the_first_batches_of_all_ranks(shuffle, num_replicas):
+    lengths = [3, 9, 4, 4, 8, 1, 7, 5, 2, 6, 6, 3, 5]
+    samplers = []
+    for rank in range(num_replicas):
+        samplers.append(BucketSampler(lengths, 2, shuffle, 3, 2, rank, num_replicas))
+    for num_batches, epochs in ((0, [0]), (1, [0]), (2, [1, 2]), (100, [0]), (1, [])):
+        read = set()
+        for sampler in samplers:
+            for epoch in epochs:
+                sampler.set_epoch(epoch)
+                for draw in itertools.islice(sampler, num_batches):
+                    read.update(draw.indices)
+            sampler.set_epoch(7)
+        for sampler in samplers:
+            assert sampler.first_indices(num_batches, epochs) == sorted(read)
+            assert sampler.epoch == 7

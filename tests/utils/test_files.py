@@ -10,7 +10,6 @@ from mmie.utils.files import (
     YamlTooLarge,
     atomic_folder,
     atomic_write,
-    atomic_write_by_digest,
     atomic_write_text,
     digest_file,
     digest_path,
@@ -56,13 +55,6 @@ def test_the_temporary_name_keeps_the_suffix(tmp_path):
     atomic_write(tmp_path / "file.png", write)
     assert paths[0].suffix == ".png"
     assert paths[0].parent == tmp_path
-
-
-def test_a_file_is_named_by_its_digest(tmp_path):
-    file = atomic_write_by_digest(tmp_path, ".bin", lambda partial: partial.write_bytes(b"abc"))
-    assert file.name == f"{hashlib.sha256(b'abc').hexdigest()}.bin"
-    assert file.read_bytes() == b"abc"
-    assert names(tmp_path) == [file.name]
 
 
 def test_a_folder_is_written_atomically(tmp_path):

@@ -4,4 +4,5 @@ __all__ = [
     "cache",
     "callback",
     "provider",
+    "shards",
 ]

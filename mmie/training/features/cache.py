@@ -1,16 +1,19 @@
 """Content-addressed feature cache: rows on disk, by the content that they were computed from.
 
-A cache is a folder of shards. A shard is a safetensors file that holds the rows of some pictures or
-texts and, as metadata, the key of each row; its name is the SHA-256 of its bytes. It is written
-under a temporary name and renamed, so that an interrupted fill continues where it stopped, several
-processes can fill one cache, and a damaged shard is found, removed and computed again.
+A cache is a folder of shards: see `mmie.training.features.shards`. They are written atomically, so
+that an interrupted fill continues where it stopped, and several processes and users can fill one
+cache. A shard with wrong bytes is removed and computed again. A file that cannot be read, or that
+is no shard of the cache, is left as it is and named. A cache that holds all rows needs no right to
+write.
 """
 
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,13 +23,19 @@ import torch
 import torch.distributed as dist
 from rich.markup import escape
 from rich.progress import track
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from mmie.training.features.shards import (
+    SUFFIX,
+    DamagedShard,
+    ForeignShard,
+    Shard,
+    read_shard,
+    write_shard,
+)
 from mmie.types import MmieError
 from mmie.utils.distributed import rank_and_world_size
-from mmie.utils.files import atomic_write_by_digest, atomic_write_text, digest_file
+from mmie.utils.files import atomic_write_text
 from mmie.utils.prefetch import prefetch
 from mmie.utils.terminal import PlainConsole, printable
 
@@ -39,10 +48,13 @@ _SHARD_BYTES = 64 * 2**20
 _STALE_SECONDS = 24 * 3600
 _SPARE_BYTES = 2**30
 """Disk space that a cache leaves free."""
+_MAX_LISTED = 3
+"""Files that a warning lists."""
+_WAY_OUT = "name another folder by --feature_store, or set feature_store: null"
 
 
 class FeatureCacheError(MmieError, RuntimeError):
-    """Rows that do not fit the cache's type, or a disk that is too small for them."""
+    """Rows that do not fit the cache's type, or a folder that cannot be read or written."""
 
 
 class FeatureCache:
@@ -59,15 +71,13 @@ class FeatureCache:
         self, root: Path, name: str, identity: Mapping[str, Any], dtype: torch.dtype = torch.float16
     ) -> None:
         full_identity = {**identity, "dtype": str(dtype)}
-        settings = json.dumps(full_identity, indent=2, sort_keys=True, default=str)
-        digest = hashlib.sha256(settings.encode()).hexdigest()
-        self.folder = root / f"{name}-{digest[:16]}"
+        self._settings = json.dumps(full_identity, indent=2, sort_keys=True, default=str)
+        self._digest = hashlib.sha256(self._settings.encode()).hexdigest()
+        self.folder = root / f"{name}-{self._digest[:16]}"
         self.dtype = dtype
         self._shards: dict[str, Tensor] = {}  # (rows, width) each
         self._positions: dict[str, tuple[str, int]] = {}  # shard and row of each key
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._remove_partial_files()
-        atomic_write_text(self.folder / "identity.json", settings + "\n")
+        self._left: set[str] = set()  # names of files that are neither mapped nor removed
         self.refresh()
 
     def __contains__(self, key: str) -> bool:
@@ -77,16 +87,46 @@ class FeatureCache:
         return len(self._positions)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state without the rows: a worker process maps the files itself."""
-        return {**self.__dict__, "_shards": {}, "_positions": {}}
+        """Return the state with the names of the shards: a worker process maps them itself."""
+        return {**self.__dict__, "_shards": list(self._shards), "_positions": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._map_new_shards(verify=False)
+        self.__dict__.update({**state, "_shards": {}})
+        for name in state["_shards"]:
+            self._map_own(self.folder / name)
 
     def refresh(self) -> None:
-        """Map the shards that this process or others have written, and remove damaged ones."""
-        self._map_new_shards(verify=True)
+        """Map the shards that this process or others have written, and remove damaged ones.
+
+        Raises:
+            FeatureCacheError: The folder cannot be read.
+        """
+        left: dict[str, list[str]] = {}
+        for name in self._list_folder():
+            if not name.endswith(SUFFIX) or name.startswith("."):  # others may be writing it
+                continue
+            if name in self._shards or name in self._left:
+                continue
+            file = self.folder / name
+            try:
+                self._map(name, read_shard(file, self._digest, self.dtype, verify=True))
+            except FileNotFoundError:  # another process has removed it
+                continue
+            except DamagedShard as error:
+                warnings.warn(f"{file} is damaged ({error}) and is computed again", stacklevel=2)
+                with contextlib.suppress(OSError):
+                    file.unlink()
+            except (ForeignShard, OSError) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                left.setdefault(reason, []).append(name)
+        for reason, names in left.items():
+            self._left.update(names)
+            listed = ", ".join(names[:_MAX_LISTED]) + (", ..." if len(names) > _MAX_LISTED else "")
+            warnings.warn(
+                f"{self.folder}: {len(names)} files are left as they are and not used ({reason}): "
+                f"{listed}; rows that are missing are computed again",
+                stacklevel=2,
+            )
 
     def rows(self, keys: Sequence[str | None]) -> Tensor:
         """Return the rows of some keys, (keys, width). The rows of None are 0.
@@ -110,21 +150,20 @@ class FeatureCache:
         """Write the rows (keys, width) of some keys as one shard.
 
         Raises:
-            FeatureCacheError: A row is not finite in the cache's type, or the disk is too small.
+            FeatureCacheError: A row is not finite in the cache's type, the disk is too small, or
+                the folder cannot be written.
         """
         converted = rows.to(self.dtype).contiguous()
         if converted.is_floating_point() and not converted.isfinite().all():
             raise FeatureCacheError(
                 f"features of {self.folder.name} do not fit {self.dtype}: set feature_store: null"
             )
-        self._check_space(converted.nbytes)
-        metadata = {"keys": json.dumps(list(keys))}
-        atomic_write_by_digest(
-            self.folder,
-            ".safetensors",
-            lambda file: save_file({"rows": converted}, file, metadata),
-        )
-        self._map_new_shards(verify=False)
+        self._prepare(converted.nbytes)
+        try:
+            file = write_shard(self.folder, keys, converted, self._digest)
+        except OSError as error:
+            raise self._write_error(error) from error
+        self._map_own(file)
 
     def fill(
         self,
@@ -140,6 +179,10 @@ class FeatureCache:
             load: Reads several sources, in a thread beside the computation.
             compute: Returns the rows (sources, width) of what was read.
             batch_size: Number of sources that are computed together.
+
+        Raises:
+            FeatureCacheError: Rows are missing, and the folder cannot be written, which is found
+                before anything is computed.
         """
         rank, world_size = rank_and_world_size()
         # the share is one of all sources: others may have written since this process looked
@@ -164,6 +207,8 @@ class FeatureCache:
         batch_size: int,
     ) -> None:
         """Compute the rows of the missing keys and write them, a shard at a time."""
+        if missing:
+            self._prepare()
         starts = range(0, len(missing), batch_size)
         batches = [missing[start : start + batch_size] for start in starts]
         loaded = prefetch(lambda keys: load([sources[key] for key in keys]), batches)
@@ -197,28 +242,79 @@ class FeatureCache:
             disable=hidden,
         )
 
-    def _map_new_shards(self, verify: bool) -> None:
-        """Map the files that are not mapped yet, and remove damaged ones.
+    def _list_folder(self) -> list[str]:
+        """Return the sorted names in the folder, none if it does not exist.
+
+        Raises:
+            FeatureCacheError: The folder cannot be read.
+        """
+        try:
+            return sorted(os.listdir(self.folder))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            reason = error.strerror or error
+            raise FeatureCacheError(
+                f"{self.folder}: cannot be read ({reason}): {_WAY_OUT}"
+            ) from error
+
+    def _map(self, name: str, shard: Shard) -> None:
+        """Add the rows of a shard.
+
+        Raises:
+            ForeignShard: The rows have another width than those of other shards.
+        """
+        for rows in self._shards.values():
+            if rows.shape[1] != shard.rows.shape[1]:
+                raise ForeignShard(f"rows of {shard.rows.shape[1]} for {rows.shape[1]} numbers")
+            break
+        self._shards[name] = shard.rows
+        for row, key in enumerate(shard.keys):
+            self._positions[key] = (name, row)
+
+    def _map_own(self, file: Path) -> None:
+        """Map a shard whose bytes this run has written or verified.
+
+        Raises:
+            FeatureCacheError: The file has been removed, or cannot be read any more.
+        """
+        try:
+            self._map(file.name, read_shard(file, self._digest, self.dtype, verify=False))
+        except (ForeignShard, OSError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise FeatureCacheError(f"{file}: cannot be read any more ({reason})") from error
+
+    def _prepare(self, num_bytes: int = 0) -> None:
+        """Make the folder and check that it can be written.
 
         Args:
-            verify: Whether to compare the bytes of each file with its name.
+            num_bytes: Bytes that are going to be written.
+
+        Raises:
+            FeatureCacheError: The folder cannot be written, or the disk is too small.
         """
-        for file in sorted(self.folder.glob("*.safetensors")):
-            if file.name in self._shards:
-                continue
-            try:
-                if verify and digest_file(file) != file.stem:
-                    raise ValueError("its bytes are not what was written")
-                with safe_open(file, framework="pt") as shard:
-                    keys = json.loads(shard.metadata()["keys"])
-                    rows = shard.get_tensor("rows")  # (rows, width)
-            except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-                warnings.warn(f"{file} is damaged ({error}) and is computed again", stacklevel=2)
-                file.unlink(missing_ok=True)
-                continue
-            self._shards[file.name] = rows
-            for row, key in enumerate(keys):
-                self._positions[key] = (file.name, row)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._remove_partial_files()
+            identity = self.folder / "identity.json"
+            if not identity.exists():
+                atomic_write_text(identity, self._settings + "\n")
+            probe = self.folder / f".{uuid.uuid4().hex}.partial"
+            probe.touch()
+            probe.unlink()
+            free = shutil.disk_usage(self.folder).free
+        except OSError as error:
+            raise self._write_error(error) from error
+        if num_bytes + _SPARE_BYTES > free:
+            raise FeatureCacheError(
+                f"{self.folder}: {free / 2**30:.1f} GiB are free on the disk, too little for the "
+                f"store: {_WAY_OUT}"
+            )
+
+    def _write_error(self, error: OSError) -> FeatureCacheError:
+        """Build the error for a folder that cannot be written."""
+        reason = error.strerror or error
+        return FeatureCacheError(f"{self.folder}: cannot be written ({reason}): {_WAY_OUT}")
 
     def _remove_partial_files(self) -> None:
         """Remove files that processes left half written a day ago or earlier."""
@@ -226,16 +322,3 @@ class FeatureCache:
             with contextlib.suppress(OSError):  # another process has removed it
                 if time.time() - file.stat().st_mtime > _STALE_SECONDS:
                     file.unlink()
-
-    def _check_space(self, num_bytes: int) -> None:
-        """Raise if a shard would fill the disk.
-
-        Raises:
-            FeatureCacheError: The disk is too small.
-        """
-        free = shutil.disk_usage(self.folder).free
-        if num_bytes + _SPARE_BYTES > free:
-            raise FeatureCacheError(
-                f"{self.folder}: {free / 2**30:.1f} GiB are free on the disk, too little for the "
-                "store: name another folder by feature_store, or set feature_store: null"
-            )

@@ -108,8 +108,10 @@ class FeatureProviderFactory:
     def __call__(self, instances: Sequence[Instance], training: bool) -> CachedFeatureProvider:
         """Fill the caches for instances, and mask views whose files have vanished.
 
+        With random crops, all crops of the instances count as read.
+
         Args:
-            instances: A split.
+            instances: Those instances of a split that are read.
             training: Whether the instances are trained on.
         """
         specs = [spec for spec in self.module.feature_specs() if training or not spec.training_only]

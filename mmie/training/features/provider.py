@@ -13,8 +13,9 @@ from torch import Tensor
 from mmie.blocks.features import FeatureSpec, attach_features
 from mmie.data.batching import pad_tokens
 from mmie.data.instances import Instance
-from mmie.data.pictures import ImageTransform
-from mmie.training.features.cache import FILL_BATCH, FeatureCache
+from mmie.data.picture_audit import forget_picture
+from mmie.data.pictures import ImageTransform, PictureError
+from mmie.training.features.cache import FILL_BATCH, FeatureCache, FeatureCacheError
 from mmie.types import Batch
 
 
@@ -114,7 +115,7 @@ def fill_features(
     compute = _in_full_batches(spec.compute)
     cache.fill(
         files,
-        lambda some: decode_views(some, transform),
+        lambda some: decode_views(some, transform, picture_keys),
         _without_gradient(lambda pixels: compute(pixels.to(device))),
     )
     return cache
@@ -127,13 +128,43 @@ def fill_pixels(
     settings = {"resize": transform.resize, "image_size": transform.size}
     cache = FeatureCache(folder, f"pixels-{transform.size}", settings, torch.uint8)
     files = {key: path for path, key in picture_keys.items()}
-    cache.fill(files, lambda some: decode_views(some, transform), lambda pixels: pixels.flatten(1))
+    cache.fill(
+        files,
+        lambda some: decode_views(some, transform, picture_keys),
+        lambda pixels: pixels.flatten(1),
+    )
     return cache
 
 
-def decode_views(paths: Sequence[Path], transform: ImageTransform) -> Tensor:
-    """Decode picture files to views, (files, 3, size, size) uint8."""
-    return torch.stack(list(map(transform, paths)))
+def decode_views(
+    paths: Sequence[Path], transform: ImageTransform, picture_keys: Mapping[Path, str]
+) -> Tensor:
+    """Decode picture files to views, (files, 3, size, size) uint8.
+
+    Args:
+        paths: The files.
+        transform: Conversion of pictures to views.
+        picture_keys: Digest of the content of each file, under which its row will be kept.
+
+    Raises:
+        FeatureCacheError: A file cannot be read, or has changed since its digest was computed.
+    """
+    views: list[Tensor] = []
+    for path in paths:
+        try:
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() != picture_keys[path]:
+                forget_picture(path)
+                raise FeatureCacheError(
+                    f"{path} has changed since it was checked: run the same command again"
+                )
+            views.append(transform(content))
+        except (OSError, PictureError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise FeatureCacheError(
+                f"{path} cannot be read any more ({reason}): run the same command again"
+            ) from error
+    return torch.stack(views)
 
 
 def text_key(spec: FeatureSpec, instance: Instance) -> str:

@@ -1,13 +1,21 @@
 """The feature cache: its rows, and interruptions, damage and other processes."""
 
+import errno
 import itertools
+import json
 import multiprocessing
+import os
 import pickle
+import random
+import warnings
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save
 
 from mmie.training.features import cache as cache_module
+from mmie.training.features import shards as shards_module
 from mmie.training.features.cache import FeatureCache, FeatureCacheError
 
 WIDTH = 5
@@ -163,3 +171,206 @@ def test_a_cache_leaves_space_on_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(cache_module, "_SPARE_BYTES", 2**60)
     with pytest.raises(FeatureCacheError, match="GiB are free on the disk, too little"):
         FeatureCache(tmp_path, "rows", {}).add(["a"], torch.ones(1, 1))
+
+
+def shard_files(cache: FeatureCache) -> list[Path]:
+    """Return the shards of a cache in the order of their names."""
+    return sorted(cache.folder.glob("*.safetensors"))
+
+
+def rows_are_right(cache: FeatureCache) -> bool:
+    """Tell whether a cache returns the rows of the first ten numbers."""
+    return torch.equal(cache.rows(list(sources(10))), compute(range(10)).half())
+
+
+def test_a_flipped_bit_or_a_cut_is_detected_at_any_place(tmp_path, rounds):
+    cache = filled_cache(tmp_path)
+    (file,) = shard_files(cache)
+    content = file.read_bytes()
+    generator = random.Random(5)
+    for number in range(rounds(60, 5000)):
+        place = generator.randrange(len(content))
+        changed = bytearray(content)
+        changed[place] ^= 1 << generator.randrange(8)
+        file.write_bytes(content[:place] if number % 3 == 0 else changed)
+        with pytest.warns(UserWarning, match=f"{file.name} is damaged"):
+            assert len(FeatureCache(tmp_path, "rows", IDENTITY)) == 0
+        assert not file.exists()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.EIO])
+def test_a_shard_that_cannot_be_read_is_left_and_named(tmp_path, monkeypatch, number, small_shards):
+    files = shard_files(filled_cache(tmp_path))
+    unreadable = files[0]
+    content = unreadable.read_bytes()
+    status = unreadable.stat()
+    digest_file = shards_module.digest_file
+
+    def fail_for_one(file):
+        if file == unreadable:
+            raise OSError(number, os.strerror(number), str(file))
+        return digest_file(file)
+
+    monkeypatch.setattr(shards_module, "digest_file", fail_for_one)
+    with pytest.warns(
+        UserWarning, match=f"left as they are.*{os.strerror(number)}.*{files[0].name}"
+    ):
+        cache = FeatureCache(tmp_path, "rows", IDENTITY)
+    assert 0 < len(cache) < 10
+    cache.fill(sources(10), list, compute, batch_size=3)
+    assert rows_are_right(cache)
+    assert unreadable.read_bytes() == content
+    assert (unreadable.stat().st_ino, unreadable.stat().st_mtime_ns) == (
+        status.st_ino,
+        status.st_mtime_ns,
+    )
+    # the rows were computed beside it
+    with pytest.warns(UserWarning, match="left as they are"):
+        assert len(FeatureCache(tmp_path, "rows", IDENTITY)) == 10
+    monkeypatch.undo()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert rows_are_right(FeatureCache(tmp_path, "rows", IDENTITY))
+
+
+def test_too_many_open_files_are_no_damage(tmp_path, monkeypatch):
+    (file,) = shard_files(filled_cache(tmp_path))
+    # safetensors raises this for every file that it cannot open
+    monkeypatch.setattr(
+        shards_module,
+        "safe_open",
+        lambda *_, **__: (_ for _ in ()).throw(FileNotFoundError("No such file")),
+    )
+    with pytest.warns(UserWarning, match=f"cannot be opened.*{file.name}"):
+        assert len(FeatureCache(tmp_path, "rows", IDENTITY)) == 0
+    assert file.exists()
+
+
+def test_shards_of_version_0_1_are_read(tmp_path):
+    cache = filled_cache(tmp_path)
+    (file,) = shard_files(cache)
+    content = save(load_file(file), {"keys": json.dumps(list(sources(10)))})
+    file.unlink()
+    (cache.folder / f"{shards_module.hashlib.sha256(content).hexdigest()}.safetensors").write_bytes(
+        content
+    )
+    assert rows_are_right(FeatureCache(tmp_path, "rows", IDENTITY))
+
+
+def test_files_of_others_are_left_and_named(tmp_path):
+    cache = filled_cache(tmp_path)
+    (file,) = shard_files(cache)
+    other = FeatureCache(tmp_path, "rows", {"of": "letters"})
+    other.add(["key0"], torch.ones(1, WIDTH))
+    (foreign,) = shard_files(other)
+    foreign.rename(cache.folder / foreign.name)
+    copy = cache.folder / "a copy.safetensors"
+    copy.write_bytes(file.read_bytes())
+    (cache.folder / ".0.partial.safetensors").write_bytes(b"half")
+    with pytest.warns(UserWarning, match="left as they are") as caught:
+        again = FeatureCache(tmp_path, "rows", IDENTITY)
+    assert rows_are_right(again)
+    messages = sorted(str(warning.message) for warning in caught)
+    assert len(messages) == 2
+    assert all(name in "".join(messages) for name in (foreign.name, copy.name))
+    assert copy.exists()
+    assert (cache.folder / foreign.name).exists()
+
+
+def test_modes_follow_the_umask(tmp_path):
+    mask = os.umask(0o002)
+    try:
+        cache = filled_cache(tmp_path)
+    finally:
+        os.umask(mask)
+    assert {oct(file.stat().st_mode & 0o777) for file in cache.folder.iterdir()} == {"0o664"}
+    assert oct(cache.folder.stat().st_mode & 0o777) == "0o775"
+
+
+@pytest.fixture
+def forbid_writing(monkeypatch):
+    """Function after whose call no folder and no file can be written, as on a read-only disk."""
+
+    def fail(path, *_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    def forbid():
+        for name in ("mkdir", "touch", "write_text", "write_bytes", "unlink"):
+            monkeypatch.setattr(Path, name, fail)
+
+    return forbid
+
+
+def test_a_filled_cache_needs_no_right_to_write(tmp_path, forbid_writing):
+    filled_cache(tmp_path)
+    forbid_writing()
+    cache = FeatureCache(tmp_path, "rows", IDENTITY)
+    cache.fill(sources(10), list, lambda _: pytest.fail("a row was computed"))
+    assert rows_are_right(cache)
+
+
+@pytest.mark.parametrize("count", [0, 10])
+def test_missing_rows_of_a_read_only_cache_are_an_error_before_any_is_computed(
+    tmp_path, forbid_writing, count
+):
+    if count:
+        filled_cache(tmp_path, count)
+    forbid_writing()
+    cache = FeatureCache(tmp_path, "rows", IDENTITY)
+    message = r"cannot be written \(Read-only file system\): name another folder by --feature_store"
+    with pytest.raises(FeatureCacheError, match=message):
+        cache.fill(sources(11), list, lambda _: pytest.fail("a row was computed"))
+
+
+def test_a_damaged_shard_of_a_read_only_cache_is_not_used(tmp_path, forbid_writing):
+    (file,) = shard_files(filled_cache(tmp_path))
+    file.write_bytes(flip_bit(file.read_bytes()))
+    forbid_writing()
+    with pytest.warns(UserWarning, match="is damaged"):
+        cache = FeatureCache(tmp_path, "rows", IDENTITY)
+    assert len(cache) == 0
+
+
+def test_a_cache_below_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FeatureCacheError, match=r"Not a directory.*--feature_store"):
+        FeatureCache(tmp_path / "file" / "x", "rows", IDENTITY)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_an_error_of_the_disk_names_the_folder(tmp_path, monkeypatch, number):
+    cache = filled_cache(tmp_path)
+
+    def fail(path, content):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(FeatureCacheError, match=f"{cache.folder}: cannot be written"):
+        cache.add(["key10"], torch.ones(1, WIDTH))
+    assert len(shard_files(cache)) == 1
+    assert list(cache.folder.glob(".*")) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_rights_that_are_missing_are_no_damage(tmp_path):
+    cache = filled_cache(tmp_path)
+    (file,) = shard_files(cache)
+    file.chmod(0)
+    with pytest.warns(UserWarning, match="Permission denied"):
+        assert len(FeatureCache(tmp_path, "rows", IDENTITY)) == 0
+    file.chmod(0o600)
+    cache.folder.chmod(0o500)
+    assert rows_are_right(FeatureCache(tmp_path, "rows", IDENTITY))
+    cache.folder.chmod(0)
+    with pytest.raises(FeatureCacheError, match="cannot be read"):
+        FeatureCache(tmp_path, "rows", IDENTITY)
+    cache.folder.chmod(0o700)
+
+
+def test_a_worker_reports_a_store_that_was_removed(tmp_path):
+    cache = filled_cache(tmp_path)
+    content = pickle.dumps(cache)
+    for file in shard_files(cache):
+        file.unlink()
+    with pytest.raises(FeatureCacheError, match="cannot be read any more"):
+        pickle.loads(content)

@@ -1,11 +1,15 @@
 """Methods compute the same from cached features and pixels as from decoded pictures."""
 
+import hashlib
+import json
+
 import pytest
 import torch
 from helpers.command import run, succeed, tiny_options
 from helpers.fits import fit_result
 from helpers.methods import build_data, build_module, build_trainer, copy_state, equal_states
 from lightning.pytorch import Callback
+from safetensors import safe_open
 
 from mmie.blocks.vision import VisualBackbone
 from mmie.data.pictures import ImageTransform
@@ -29,6 +33,7 @@ class BatchRecorder(Callback):
 
     def __init__(self, module):
         self.batches = []
+        self.validated = []
         self.num_pictures = [0]
         for part in module.modules():
             if isinstance(part, VisualBackbone):
@@ -43,6 +48,9 @@ class BatchRecorder(Callback):
 
     def on_train_batch_start(self, trainer, module, batch, batch_index):
         self.batches.append(batch)
+
+    def on_validation_batch_start(self, trainer, module, batch, batch_index):
+        self.validated += batch.index.tolist()
 
 
 @pytest.fixture
@@ -149,6 +157,56 @@ def test_a_fast_dev_run_caches_no_features(demo_root, tiny_bert, tmp_path):
     callbacks = [FeatureCacheCallback(tmp_path / "cache"), recorder]
     build_trainer(tmp_path, fast_dev_run=True, callbacks=callbacks).fit(module, data)
     assert 0 < sum(recorder.num_pictures) <= 16 * 4
+
+
+def cached_keys(folder):
+    """Return the keys of all rows in a folder of caches."""
+    keys = set()
+    for file in folder.glob("*/*.safetensors"):
+        with safe_open(file, framework="pt") as shard:
+            keys.update(json.loads(shard.metadata()["keys"]))
+    return keys
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"limit_train_batches": 1, "limit_val_batches": 1, "max_epochs": 2},
+        {"limit_train_batches": 0.34, "limit_val_batches": 0, "max_epochs": 1},
+    ],
+)
+@pytest.mark.parametrize(("method", "arguments"), [(HVPNet, TINY), (DGHC, TINY_DGHC)])
+def test_a_trial_caches_what_it_reads_and_no_more(
+    demo_root, tiny_bert, tmp_path, method, arguments, limits
+):
+    data = build_data(demo_root, "ner", tiny_bert)
+    module = build_module(method, data.schema, tiny_bert, **arguments)
+    recorder = BatchRecorder(module)
+    callbacks = [FeatureCacheCallback(tmp_path / "cache"), recorder]
+    build_trainer(tmp_path, callbacks=callbacks, **limits).fit(module, data)
+    read = [(data.instances["train"], index) for batch in recorder.batches for index in batch.index]
+    read += [(data.instances["valid"], index) for index in recorder.validated]
+    contents = set()
+    for instances, index in read:
+        contents.update(path.read_bytes() for path in instances[index].views if path is not None)
+    assert cached_keys(tmp_path / "cache") == {
+        hashlib.sha256(content).hexdigest() for content in contents
+    }
+    every = data.instances["train"] + data.instances["valid"]
+    assert len(contents) < len({path.read_bytes() for i in every for path in i.views if path})
+
+
+def test_a_trial_of_a_method_that_needs_a_cache_fills_what_it_reads(
+    demo_root, tiny_bert, tmp_path, tiny_clip
+):
+    data = build_data(demo_root, "ner", tiny_bert)
+    module = build_module(IMM, data.schema, tiny_bert, patch_size=16, clip=str(tiny_clip))
+    recorder = BatchRecorder(module)
+    callbacks = [FeatureCacheCallback(tmp_path / "cache"), recorder]
+    build_trainer(tmp_path, fast_dev_run=2, callbacks=callbacks).fit(module, data)
+    posts = {int(index) for batch in recorder.batches for index in batch.index}
+    assert len(posts) == 16
+    assert 16 <= len(cached_keys(tmp_path / "cache")) <= 32
 
 
 def test_the_command_caches_features_unless_the_option_is_null(demo_root, tmp_path):

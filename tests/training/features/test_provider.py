@@ -8,7 +8,7 @@ from helpers.methods import distinct_instances, instance_without_views, make_bat
 
 from mmie.blocks.features import FeatureSpec
 from mmie.data.picture_audit import picture_digests
-from mmie.training.features.cache import FILL_BATCH
+from mmie.training.features.cache import FILL_BATCH, FeatureCacheError
 from mmie.training.features.provider import (
     CachedFeatureProvider,
     decode_views,
@@ -124,7 +124,7 @@ def test_cached_pixels_are_the_decoded_views(data, instances, picture_keys, tmp_
         for path, view in zip(instance.views, views, strict=True):
             expected = torch.zeros_like(view)
             if path is not None:
-                (expected,) = decode_views([path], data.transform)
+                expected = data.transform(path)
             assert torch.equal(view, expected)
     assert CachedFeatureProvider().pixels(instances, data.transform) is None
 
@@ -139,3 +139,25 @@ def test_a_text_has_one_key_whatever_its_post(instances):
         assert text_key(spec, renamed) == text_key(spec, first) != text_key(spec, second)
     assert text_key(words, other_context) == text_key(words, first)
     assert text_key(tokens, other_context) != text_key(tokens, first)
+
+
+def test_a_picture_that_changes_after_its_check_gets_no_row(
+    data, instances, picture_keys, tmp_path
+):
+    """No row is kept under the digest of other bytes, and the next run reads the picture again."""
+    source, other = sorted(picture_keys)[:2]
+    picture = tmp_path / "picture.jpg"
+    picture.write_bytes(source.read_bytes())
+    keys = picture_digests([picture])
+    picture.write_bytes(other.read_bytes())
+    with pytest.raises(FeatureCacheError, match="changed since it was checked: run the same"):
+        fill_pixels(tmp_path / "cache", keys, data.transform)
+    keys = picture_digests([picture])
+    assert keys[picture] == picture_keys[other]
+    rows = fill_pixels(tmp_path / "cache", keys, data.transform).rows([keys[picture]])
+    assert torch.equal(rows[0], data.transform(other).flatten())
+
+
+def test_a_picture_that_vanishes_after_its_check_is_named(data, tmp_path):
+    with pytest.raises(FeatureCacheError, match=r"gone.jpg cannot be read any more \(No such file"):
+        decode_views([tmp_path / "gone.jpg"], data.transform, {tmp_path / "gone.jpg": "0"})
