@@ -1,3 +1,3 @@
-"""Exclusion of programs that are run in processes of their own."""
+"""Exclusion of the program that a test runs in a process of its own."""
 
-collect_ignore = ["attack_server.py", "fuzz_readers.py"]
+collect_ignore = ["fuzz_readers.py"]
