@@ -221,10 +221,12 @@ class MmieCLI(LightningCLI):
         """
         settings = self.config_init[self.subcommand]
         run_dir = Path(settings.run_dir)
+        monitor, mode = self.model.monitor
+        predictions = PredictionWriter()
         callbacks = [
-            *build_checkpoints(run_dir, *self.model.monitor),
-            PredictionWriter(),
-            RunRecorder(*self.model.monitor),
+            *build_checkpoints(run_dir, monitor, mode),
+            predictions,
+            RunRecorder(monitor, mode, predictions),
             Dashboard(prediction_media),
             EpochSeed(self.datamodule.seed),
             EndTogether(),

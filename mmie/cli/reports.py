@@ -5,19 +5,22 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt, restricted_number_type
 
 from mmie.cli.lightning import STORE_HELP, feature_folder
 from mmie.cli.parsing import OneLineParser, usage_errors
 from mmie.data import Corpus
+from mmie.data.corpora.base import CorpusError
 from mmie.reports.certificate.answers import answer_lines
 from mmie.reports.certificate.certificate import certify
 from mmie.reports.certificate.page import summary_lines, write_certificate
 from mmie.reports.comparison.groups import comparison_groups
 from mmie.reports.comparison.insight import explain_run
 from mmie.reports.comparison.report import scores_table, write_report
+from mmie.reports.corpora import check_folder, find_corpus_class
 from mmie.reports.dashboard import log_comparison
 from mmie.reports.diagnosis.diagnosis import (
     diagnose_post,
@@ -74,6 +77,7 @@ def diagnose_command(arguments: Sequence[str]) -> None:
     data = _read_run_data(arguments)
     parser = _diagnose_parser()
     settings = parser.parse_args(_with_run_corpus(arguments, data))
+    _check_corpus_folder(settings)
     with usage_errors():
         chosen = parser.instantiate(settings)
         target = load_target(chosen.checkpoint, chosen.data.corpus, data, chosen.split)
@@ -99,6 +103,7 @@ def certify_command(arguments: Sequence[str]) -> None:
     parser = _certify_parser()
     settings = parser.parse_args(_with_run_corpus(arguments, data))
     data = {**data, "pictures": settings.pictures, "seed": settings.seed}
+    _check_corpus_folder(settings)
     with usage_errors():
         chosen = parser.instantiate(settings)
         target = load_target(chosen.checkpoint, chosen.data.corpus, data, chosen.split)
@@ -123,14 +128,37 @@ def _log_to_wandb(settings: WandbSettings, folder: Path) -> None:
         run.finish()
 
 
-def _with_run_corpus(arguments: Sequence[str], data: dict[str, object]) -> list[str]:
-    """Put the corpus of a run's ``data`` section before the options, if the section has one."""
+def _with_run_corpus(arguments: Sequence[str], data: dict[str, Any]) -> list[str]:
+    """Put the corpus of a run's ``data`` section before the options, if the section has one.
+
+    A class that is not imported is left out if the options name another one.
+
+    Raises:
+        CorpusError: The class is not imported, and the options name none.
+    """
     if "corpus" not in data:
         return list(arguments)
+    try:
+        find_corpus_class(data["corpus"])
+    except CorpusError as error:
+        names = {argument.partition("=")[0] for argument in arguments}
+        if names & {"--data.corpus", "--data.corpus.class_path"}:
+            return list(arguments)
+        raise CorpusError(f"{error}; name it with --data.corpus if you trust it") from error
     return [f"--data.corpus={json.dumps(data['corpus'])}", *arguments]
 
 
-def _read_run_data(arguments: Sequence[str]) -> dict[str, object]:
+def _check_corpus_folder(settings: Namespace) -> None:
+    """Raise if the folder of the corpus is missing, before a demo corpus would be written.
+
+    Raises:
+        CorpusError: There is no such folder.
+    """
+    corpus = settings.data.corpus
+    check_folder(corpus.class_path.rpartition(".")[2], corpus.init_args.get("root"))
+
+
+def _read_run_data(arguments: Sequence[str]) -> dict[str, Any]:
     """Read the ``data`` section of the run that options name, empty without ``--checkpoint``.
 
     Raises:

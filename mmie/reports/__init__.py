@@ -7,6 +7,7 @@ __all__ = [
     "corpora",
     "dashboard",
     "diagnosis",
+    "imported",
     "method_tables",
     "methods",
     "pictures",

@@ -16,6 +16,7 @@ from mmie.methods.init_args import constructor_defaults
 from mmie.methods.loading import known_methods
 from mmie.methods.papers import EDITIONS, Paper, Published
 from mmie.methods.published import Configuration, find_published
+from mmie.reports.imported import imported_object
 from mmie.runs import Run
 from mmie.types import MmieError
 
@@ -68,15 +69,28 @@ def find_method_class(name: str) -> MethodClass:
     Raises:
         MethodError: No method has this name.
     """
-    methods = listed_methods()
-    for method in methods:
+    method = find_imported_method(name)
+    if method is None:
+        imported = _import_object(name)
+        if _is_usable(imported):
+            method = imported
+    if method is not None:
+        return method
+    known = ", ".join(method.__name__ for method in listed_methods())
+    raise MethodError(f"no method '{name}': expected one of {known}, or the full path of a class")
+
+
+def find_imported_method(name: str) -> MethodClass | None:
+    """Return the method of a name, None if it is no method or has not been imported.
+
+    Args:
+        name: A class name in upper or lower case, or the full path of a class, which a run names.
+    """
+    for method in listed_methods():
         if name.lower() == method.__name__.lower():
             return method
-    imported = _import_object(name)
-    if _is_usable(imported):
-        return imported
-    known = ", ".join(method.__name__ for method in methods)
-    raise MethodError(f"no method '{name}': expected one of {known}, or the full path of a class")
+    imported = imported_object(name)
+    return imported if _is_usable(imported) else None
 
 
 def own_paper(method: MethodClass) -> Paper | None:
@@ -86,11 +100,9 @@ def own_paper(method: MethodClass) -> Paper | None:
 
 
 def find_paper(class_path: str) -> Paper | None:
-    """Return the paper of a class by its full path, None if the class or a paper does not exist."""
-    try:
-        return own_paper(find_method_class(class_path))
-    except MethodError:
-        return None
+    """Return the paper of a class by its full path, None if it is not imported or has no paper."""
+    method = find_imported_method(class_path)
+    return None if method is None else own_paper(method)
 
 
 def published_result(run: Run) -> tuple[Published | None, str]:
@@ -121,11 +133,10 @@ def published_result(run: Run) -> tuple[Published | None, str]:
 
 
 def _configuration(class_path: str, corpus: str, settings: Mapping[str, Any]) -> Configuration:
-    """Describe a fit, with the defaults of its method if the class can be imported."""
+    """Describe a fit, with the defaults of its method if the class has been imported."""
     defaults: dict[str, object] = {}
-    try:
-        method = find_method_class(class_path)
-    except MethodError:
+    method = find_imported_method(class_path)
+    if method is None:
         return Configuration(class_path, corpus, settings, defaults)
     for name, value in constructor_defaults(method).items():
         defaults[f"model.{name}"] = value

@@ -1,14 +1,12 @@
 """Templates of HTML and Markdown reports, and the number formats that they share."""
 
 import re
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mmie.reports.statistics import SCORE_NAMES, MeanAndDeviation
-from mmie.utils.files import atomic_write_text
 from mmie.utils.text import escape_markdown
 
 TASK_NAMES = {"ner": "entities", "re": "relations"}
@@ -83,26 +81,6 @@ def render_markdown_report(template: str, **values: Any) -> str:
     environment = _build_environment(autoescape=False, finalize=escape_markdown)
     text = environment.get_template(template).render(**values)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
-
-
-def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Write text files into a folder, which is made if it does not exist.
-
-    Args:
-        folder: The folder.
-        texts: Content of each file, by file name.
-
-    Returns:
-        The files, in the given order.
-
-    Raises:
-        OSError: A file cannot be written.
-    """
-    files = []
-    for name, text in texts.items():
-        atomic_write_text(folder / name, text)
-        files.append(folder / name)
-    return files
 
 
 def _build_environment(

@@ -12,17 +12,26 @@ file                        content
 ``wandb_id.txt``            with W&B: the id of the run there
 ==========================  =====================================================================
 
+The section of a test records how many instances of the split were tested, and the SHA-256 of their
+predictions: `mmie.runs.metrics.COUNT`, ``INSTANCES`` and ``DIGEST``.
+
 Tests with shuffled pictures or without any have sections and predictions of their own: see
 `mmie.runs.picture_tests`.
 """
 
 from mmie.runs.folder import RunError, RunFolderError
 from mmie.runs.metrics import read_metrics, update_metrics
-from mmie.runs.predictions import PredictionRecord, read_prediction_file, read_predictions
+from mmie.runs.predictions import (
+    PredictionMismatch,
+    PredictionRecord,
+    read_prediction_file,
+    read_predictions,
+)
 from mmie.runs.reading import Fit, Run, RunStart, find_runs, read_run
 
 __all__ = [
     "Fit",
+    "PredictionMismatch",
     "PredictionRecord",
     "Run",
     "RunError",

@@ -10,6 +10,9 @@ from mmie.utils.files import atomic_write_text, read_yaml
 
 CORPUS_NOTE = "corpus_note"
 """Key of the corpus's note in each section that holds scores."""
+COUNT, INSTANCES, DIGEST = "count", "instances", "predictions_sha256"
+"""Keys in the section of a test: tested instances, which have a line each in the predictions,
+instances of the split, and SHA-256 of the predictions."""
 
 
 def update_metrics(folder: Path, section: str, values: dict[str, Any]) -> None:
@@ -34,6 +37,17 @@ def read_metrics(folder: Path) -> dict[str, Any]:
         return {}
     sections: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return sections
+
+
+def is_partial(section: Mapping[str, Any]) -> bool:
+    """Tell whether the section of a test records that a part of the split was tested.
+
+    >>> is_partial({"count": 16, "instances": 48}), is_partial({"count": 48, "instances": 48})
+    (True, False)
+    >>> is_partial({"test/f1": 0.5})
+    False
+    """
+    return COUNT in section and bool(section[COUNT] != section.get(INSTANCES, section[COUNT]))
 
 
 def with_prefix(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from mmie.runs.folder import CONFIG, PREDICTIONS
-from mmie.runs.metrics import read_config, with_prefix
+from mmie.runs.metrics import is_partial, read_config, with_prefix
 
 RIGHT_PICTURES = "right"
 PICTURE_TESTS = {"shuffled": "test_shuffled", "none": "test_none"}
@@ -42,7 +42,8 @@ def join_shuffled_tests(section: Mapping[str, Any], outcome: Mapping[str, Any]) 
 
     Args:
         section: The section so far; empty if there is none. Tests of another checkpoint are
-            dropped, and so is an earlier one with the same seed.
+            dropped, and so is an earlier one with the same seed. Tests of a part of the split are
+            kept and do not enter the means, unless all are such.
         outcome: Scores of the new test, its ``checkpoint`` and ``seed``.
 
     Returns:
@@ -57,9 +58,10 @@ def join_shuffled_tests(section: Mapping[str, Any], outcome: Mapping[str, Any]) 
     for run in section.get("runs", []):
         if run["checkpoint"] == outcome["checkpoint"] and run["seed"] != outcome["seed"]:
             runs.insert(-1, run)
-    means = dict(outcome)
-    for name in with_prefix(outcome, "test/"):
-        means[name] = fmean(run[name] for run in runs)
+    averaged = [run for run in runs if not is_partial(run)] or [dict(outcome)]
+    means = dict(averaged[-1])
+    for name in with_prefix(means, "test/"):
+        means[name] = fmean(run[name] for run in averaged)
     return {**means, "runs": runs}
 
 

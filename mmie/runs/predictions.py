@@ -22,6 +22,11 @@ from mmie.data.records import entity_record, relation_record, span_record
 from mmie.runs.folder import PREDICTIONS, RunError
 from mmie.runs.reading import Run
 from mmie.types import NO_RELATION, Entity, Post, Prediction, Relation
+from mmie.utils.files import digest_file
+
+
+class PredictionMismatch(RunError):
+    """Predictions that are not those whose scores ``metrics.json`` holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +84,20 @@ def read_predictions(run: Run) -> list[PredictionRecord]:
     """Read the predictions of a run's main test in the order of the split, if it has any.
 
     Raises:
+        PredictionMismatch: The predictions are not those that the test wrote.
         RunError: A line is not what a test writes.
     """
     file = run.folder / PREDICTIONS
-    return read_prediction_file(file) if file.exists() else []
+    if not file.exists():
+        return []
+    records = read_prediction_file(file)
+    if run.count is not None and run.count != len(records):
+        raise PredictionMismatch(
+            f"{file} has {len(records)} predictions, its test counted {run.count}"
+        )
+    if run.predictions_digest is not None and run.predictions_digest != digest_file(file):
+        raise PredictionMismatch(f"{file} is another file than its test wrote")
+    return records
 
 
 def read_prediction_file(file: Path) -> list[PredictionRecord]:

@@ -10,7 +10,16 @@ from typing import Any
 import yaml
 
 from mmie.runs.folder import CONFIG, METRICS, RunError
-from mmie.runs.metrics import CORPUS_NOTE, read_config, read_metrics, with_prefix
+from mmie.runs.metrics import (
+    CORPUS_NOTE,
+    COUNT,
+    DIGEST,
+    INSTANCES,
+    is_partial,
+    read_config,
+    read_metrics,
+    with_prefix,
+)
 from mmie.runs.picture_tests import PICTURE_TESTS, RIGHT_PICTURES
 from mmie.types import Task
 
@@ -87,6 +96,9 @@ class Run:
         corpus_note: Note of the corpus that was tested on, empty if it has none.
         start: Fit that ``init_from`` names; None without one, or if its folder does not say.
         edition: Edition of the corpus that was tested on; None if the test did not record it.
+        count: Number of tested instances; None if the test did not record it.
+        instances: Number of instances of the test split; None if the test did not record it.
+        predictions_digest: SHA-256 of the predictions; None if the test did not record it.
     """
 
     folder: Path
@@ -106,6 +118,19 @@ class Run:
     corpus_note: str = ""
     start: RunStart | None = None
     edition: str | None = None
+    count: int | None = None
+    instances: int | None = None
+    predictions_digest: str | None = None
+
+    @property
+    def partial_note(self) -> str:
+        """Statement that a part of the test split was tested, empty if all of it was."""
+        if self.count is None or self.instances is None or self.count == self.instances:
+            return ""
+        return (
+            f"{self.folder} was tested on {self.count} of {self.instances} instances, which "
+            "enters no mean: test it again, without trainer.limit_test_batches"
+        )
 
 
 def find_runs(names: Iterable[str | Path]) -> tuple[list[Run], list[Path]]:
@@ -223,6 +248,9 @@ def _read_run(folder: Path) -> Run:
         corpus_note=_checked_string(test.get(CORPUS_NOTE, "")),
         start=_read_start(settings.get("model.init_from")),
         edition=test.get("edition"),
+        count=_optional_count(test, COUNT),
+        instances=_optional_count(test, INSTANCES),
+        predictions_digest=test.get(DIGEST),
     )
 
 
@@ -244,12 +272,24 @@ def _test_scores(section: dict[str, Any]) -> dict[str, float]:
 
 
 def _scores_with_other_pictures(metrics: dict[str, Any]) -> dict[str, float]:
-    """Return the F1 of tests with other pictures than the main one's."""
+    """Return the F1 of tests of the whole split with other pictures than the main one's."""
     scores = {}
     for pictures, section in PICTURE_TESTS.items():
-        if section in metrics:
+        if section in metrics and not is_partial(metrics[section]):
             scores[pictures] = _checked_number(metrics[section]["test/f1"])
     return scores
+
+
+def _optional_count(section: dict[str, Any], name: str) -> int | None:
+    """Return a count of a section, None if the section has none.
+
+    Raises:
+        TypeError: The value is not a whole number.
+    """
+    value = section.get(name)
+    if value is not None and type(value) is not int:
+        raise TypeError("expected a whole number")
+    return value
 
 
 def _checked_number(value: object) -> float:

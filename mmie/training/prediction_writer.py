@@ -1,26 +1,33 @@
 """The callback that writes predictions."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from mmie.runs.metrics import COUNT, DIGEST, INSTANCES
 from mmie.runs.picture_tests import picture_suffix, predictions_file
 from mmie.runs.predictions import prediction_line
 from mmie.training.trainers import is_writer, pictures_of
 from mmie.types import Batch, Prediction
 from mmie.utils.distributed import rank_and_world_size
-from mmie.utils.files import atomic_write_text
+from mmie.utils.files import atomic_write
 
 
 class PredictionWriter(Callback):
     """Writes ``predictions.jsonl`` after a test or predict.
 
     The file has a line for every instance of the split, in its order.
+
+    Attributes:
+        written: Number of predictions, number of instances of the split, and SHA-256 of the file,
+            by the names of `mmie.runs.metrics`. Empty before a file is written.
     """
 
     def __init__(self) -> None:
+        self.written: dict[str, Any] = {}
         self._predictions: dict[int, Prediction] = {}
 
     def on_test_batch_end(
@@ -75,7 +82,13 @@ class PredictionWriter(Callback):
             lines.append(prediction_line(instance.post, instance.relation, predictions[index]))
         folder = Path(trainer.default_root_dir)
         file = predictions_file(folder, picture_suffix(folder, pictures_of(trainer)))
-        atomic_write_text(file, "\n".join(lines) + "\n")
+        content = "".join(f"{line}\n" for line in lines).encode()
+        atomic_write(file, lambda partial: partial.write_bytes(content))
+        self.written = {
+            COUNT: len(lines),
+            INSTANCES: len(instances),
+            DIGEST: hashlib.sha256(content).hexdigest(),
+        }
 
 
 def _gather(predictions: dict[int, Prediction]) -> dict[int, Prediction]:

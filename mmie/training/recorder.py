@@ -13,8 +13,17 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from mmie.data.corpora.editions import find_edition
 from mmie.runs.folder import clear_run, lies_in
-from mmie.runs.metrics import CORPUS_NOTE, read_metrics, update_metrics, with_prefix
+from mmie.runs.metrics import (
+    CORPUS_NOTE,
+    COUNT,
+    INSTANCES,
+    is_partial,
+    read_metrics,
+    update_metrics,
+    with_prefix,
+)
 from mmie.runs.picture_tests import join_shuffled_tests, picture_suffix
+from mmie.training.prediction_writer import PredictionWriter
 from mmie.training.summary import print_summary
 from mmie.training.trainers import corpus_note, is_writer, logged_values, pictures_of
 from mmie.types import Batch, MmieError
@@ -26,11 +35,19 @@ class RunRecorder(Callback):
     Args:
         monitor: Logged value that tells the best epoch.
         mode: ``min`` or ``max``: which of it is best.
+        predictions: Callback before this one that writes the predictions. A test records what it
+            wrote.
     """
 
-    def __init__(self, monitor: str = "val/f1", mode: str = "max") -> None:
+    def __init__(
+        self,
+        monitor: str = "val/f1",
+        mode: str = "max",
+        predictions: PredictionWriter | None = None,
+    ) -> None:
         self.monitor = monitor
         self.mode = mode
+        self.predictions = predictions
         self.epochs: list[dict[str, float]] = []
         self._epoch_start = 0.0
         self._train_seconds = 0.0
@@ -104,6 +121,8 @@ class RunRecorder(Callback):
         suffix = picture_suffix(Path(trainer.default_root_dir), pictures)
         seed = getattr(trainer.datamodule, "seed", None)  # type: ignore[attr-defined]
         data = {"pictures": pictures, "seed": seed, "edition": _edition_of(trainer)}
+        if self.predictions is not None:
+            data |= self.predictions.written
         self._record_scores(trainer, f"test{suffix}", "test/", data)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -144,7 +163,13 @@ class RunRecorder(Callback):
             outcome = join_shuffled_tests(read_metrics(folder).get(section, {}), outcome)
         self._write(trainer, section, outcome)
         if trainer.is_global_zero:
-            print_summary(folder, section, scores, prefix, corpus_note(trainer))
+            notes = [corpus_note(trainer)]
+            if data and is_partial(data):
+                notes.append(
+                    f"{data[COUNT]} of {data[INSTANCES]} instances were tested: reports leave out "
+                    "such a test"
+                )
+            print_summary(folder, section, scores, prefix, "\n".join(filter(None, notes)))
 
     def _write(self, trainer: Trainer, section: str, values: dict[str, Any]) -> None:
         """Replace a section of ``metrics.json``, once for all processes.

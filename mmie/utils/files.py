@@ -4,10 +4,11 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from io import BufferedWriter
 from itertools import chain
 from pathlib import Path
@@ -36,11 +37,12 @@ def atomic_write(file: Path, write: Callable[[Path], object], durable: bool = Fa
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{uuid.uuid4().hex}.partial{file.suffix}")
     try:
-        write(partial)
-        if durable:
-            with partial.open("rb") as stream:
-                os.fsync(stream.fileno())
-        os.replace(partial, file)
+        with _named_errors(file, partial):
+            write(partial)
+            if durable:
+                with partial.open("rb") as stream:
+                    os.fsync(stream.fileno())
+            os.replace(partial, file)
     except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink()
@@ -54,6 +56,95 @@ def atomic_write_text(file: Path, text: str) -> None:
         OSError: The file cannot be written; an older one stays as it is.
     """
     atomic_write(file, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def atomic_write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
+    """Write text files into a folder as UTF-8, all of them or none.
+
+    All texts are on the disk before the first file is replaced. If a file cannot be replaced, those
+    before it get their old content back. A link under a file's name is replaced and not followed.
+
+    Args:
+        folder: The folder, made if it does not exist.
+        texts: Content of each file, by file name.
+
+    Returns:
+        The files, in the given order.
+
+    Raises:
+        OSError: A file cannot be written. Older files stay as they are.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / name for name in texts]
+    with tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=folder) as temporary:
+        new, old = Path(temporary, "new"), Path(temporary, "old")
+        new.mkdir()
+        old.mkdir()
+        for file, text in zip(files, texts.values(), strict=True):
+            with _named_errors(file, new / file.name):
+                _write_to_disk(new / file.name, text)
+            if file.is_dir() and not file.is_symlink():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
+            if os.path.lexists(file):
+                with _named_errors(file, old / file.name):
+                    _link_or_copy(file, old / file.name)
+        replaced: list[Path] = []
+        try:
+            for file in files:
+                replaced.append(file)
+                with _named_errors(file, new / file.name):
+                    os.replace(new / file.name, file)
+        except BaseException:
+            for file in replaced:
+                _restore(file, old / file.name, new / file.name)
+            raise
+    return files
+
+
+def _write_to_disk(file: Path, text: str) -> None:
+    """Write a text file and wait until the disk holds it, so that a full disk is noticed."""
+    with file.open("x", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _link_or_copy(file: Path, copy: Path) -> None:
+    """Give a file a second name, or copy it where the file system has no links."""
+    try:
+        os.link(file, copy, follow_symlinks=False)
+    except (OSError, NotImplementedError):
+        shutil.copy2(file, copy, follow_symlinks=False)
+
+
+def _restore(file: Path, old: Path, new: Path) -> None:
+    """Put an old file back, or remove the new one if there was none.
+
+    Args:
+        file: The file.
+        old: The old file, if there was one.
+        new: The new file, still there if the file was not replaced.
+    """
+    with contextlib.suppress(OSError):
+        if os.path.lexists(old):
+            os.replace(old, file)
+        elif not new.exists():
+            file.unlink()
+
+
+@contextlib.contextmanager
+def _named_errors(file: Path, temporary: Path) -> Iterator[None]:
+    """Name a file in errors that name nothing, such as a full disk's, or its temporary file.
+
+    Raises:
+        OSError: The body raised one.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, temporary, str(temporary)):
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(file)) from error
 
 
 def open_to_append(file: Path, new: bool = False) -> BufferedWriter:

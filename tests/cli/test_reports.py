@@ -106,7 +106,7 @@ def test_the_page_of_a_comparison_opens_in_a_browser(compared, tmp_path, scheme)
         assert len(shown.convert("RGB").getcolors(2**24)) > 100
 
 
-def test_diagnose_writes_pages_of_a_run(demo_root, tmp_path):
+def test_diagnose_writes_pages_of_a_run(demo_root, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     succeed("fit", *tiny_options("rap", demo_root, folder), "--trainer.limit_train_batches=2")
     checkpoint = f"--checkpoint={folder / 'best.ckpt'}"
@@ -135,6 +135,23 @@ def test_diagnose_writes_pages_of_a_run(demo_root, tmp_path):
     check_one_line(run("diagnose", "--checkpoint"), "checkpoint")
     no_folder = f"--out={folder / 'best.ckpt' / 'page.html'}"
     check_one_line(run("diagnose", checkpoint, "--sample=10", no_folder), "best.ckpt")
+    config = (folder / "config.yaml").read_text(encoding="utf-8")
+    outsider = "foreign_module.Corpus"
+    changed = re.sub(r"(corpus:\s+class_path: )\S+", rf"\1{outsider}", config)
+    assert outsider in changed
+    (folder / "config.yaml").write_text(changed, encoding="utf-8")
+    (tmp_path / "foreign_module.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for command in ("diagnose", "certify"):
+        check_one_line(run(command, checkpoint), outsider, "imports nothing", "--data.corpus")
+    own = ["--data.corpus=mmie.data.DemoCorpus", f"--data.corpus.root={demo_root}"]
+    succeed("diagnose", checkpoint, "--sample=10", *own, f"--out={split}")
+    (folder / "config.yaml").write_text(
+        re.sub(r"(corpus:\s+class_path: )\S+", r"\1mmie.data.DemoCorpus", config)
+    )
+    for command in ("diagnose", "certify"):
+        check_one_line(run(command, checkpoint, no_root), "gone", "writes no corpus")
+    assert not (tmp_path / "gone").exists()
     (folder / "config.yaml").unlink()
     check_one_line(run("diagnose", checkpoint), "config.yaml", "--config")
     check_one_line(run("diagnose"), "checkpoint")

@@ -112,6 +112,24 @@ def write_run(
     return folder
 
 
+def write_picture_corpus(root: Path, pictures: Iterable[str], picture_file: Path) -> Path:
+    """Write a corpus in JSON lines whose test posts have the ids 1, 2, ... and a picture each.
+
+    Args:
+        root: Folder of the corpus.
+        pictures: File names of the pictures.
+        picture_file: Picture that is copied under each name.
+    """
+    posts = []
+    for number, name in enumerate(pictures, start=1):
+        posts.append({"id": str(number), "words": ["a"], "image": name})
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(picture_file.read_bytes())
+    for split in ("train", "test"):
+        write_jsonl(root / f"{split}.jsonl", posts)
+    return root
+
+
 def change_metrics(folder: Path, **sections: Any) -> None:
     """Replace sections of ``metrics.json``; None removes one."""
     file = folder / "metrics.json"

@@ -1,7 +1,5 @@
 """Number formats, templates and files of reports."""
 
-import pytest
-
 from mmie.reports.rendering import (
     escape_markdown,
     html_environment,
@@ -10,7 +8,6 @@ from mmie.reports.rendering import (
     percent,
     render_markdown_report,
     signed,
-    write_texts,
 )
 from mmie.reports.statistics import mean_and_deviation
 from mmie.reports.study.page import TEXTS
@@ -44,11 +41,3 @@ def test_markdown_reports_have_single_blank_lines_and_one_at_the_end():
     assert r"A\|B" in text
     assert "\n\n\n" not in text
     assert text.endswith("|\n")
-
-
-def test_texts_are_written_into_a_new_folder(tmp_path):
-    files = write_texts(tmp_path / "new" / "out", {"a.txt": "ä", "b.txt": "b"})
-    assert files == [tmp_path / "new" / "out" / name for name in ("a.txt", "b.txt")]
-    assert [file.read_text(encoding="utf-8") for file in files] == ["ä", "b"]
-    with pytest.raises(OSError, match=r"a\.txt"):
-        write_texts(files[0], {"c.txt": ""})

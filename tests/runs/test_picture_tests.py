@@ -100,3 +100,15 @@ def test_tests_of_another_checkpoint_or_the_same_seed_are_dropped():
     assert (repeated["test/f1"], len(repeated["runs"])) == (0.25, 1)
     other = join_shuffled_tests(repeated, shuffled_test(0.75, "b", 2))
     assert (other["test/f1"], len(other["runs"])) == (0.75, 1)
+
+
+def test_a_test_of_a_part_of_the_split_enters_no_mean():
+    checkpoint = {"checkpoint": "best.ckpt", "instances": 48}
+    whole = {"test/f1": 0.5, "seed": 1, "count": 48, **checkpoint}
+    partial = {"test/f1": 1.0, "seed": 2, "count": 16, **checkpoint}
+    joined = join_shuffled_tests(join_shuffled_tests({}, whole), partial)
+    assert (joined["test/f1"], joined["count"]) == (0.5, 48)
+    assert [run["seed"] for run in joined["runs"]] == [1, 2]
+    joined = join_shuffled_tests(join_shuffled_tests({}, partial), {**partial, "seed": 3})
+    assert (joined["test/f1"], joined["count"]) == (1.0, 16)
+    assert join_shuffled_tests(joined, whole)["test/f1"] == 0.5

@@ -5,12 +5,22 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers.command import gold, metrics, predicted, predictions, read_jsonl, spans, succeed
+from helpers.command import (
+    gold,
+    metrics,
+    predicted,
+    predictions,
+    read_jsonl,
+    run,
+    spans,
+    succeed,
+)
 from helpers.fitted_runs import fit_options
 from helpers.methods import make_batch
 
 from mmie.training.prediction_writer import PredictionWriter
 from mmie.types import Entity, Prediction
+from mmie.utils.files import digest_file
 
 
 def gold_of_corpus(corpus, task):
@@ -64,6 +74,24 @@ def test_the_test_score_follows_from_the_predictions(fitted_runs, demo_root, tmp
     assert f"{100 * section['test/f1']:.2f}" in outcome.out
     assert {name: (folder / name).read_bytes() for name in names} == before
     assert metrics(folder)["fit"] == metrics(fitted_runs / task)["fit"]
+    assert section["count"] == section["instances"] == len(lines)
+    assert section["predictions_sha256"] == digest_file(folder / "predictions.jsonl")
+
+
+@pytest.mark.slow
+def test_a_test_of_a_part_of_the_split_records_it(fitted_run, demo_root):
+    part = "--trainer.limit_test_batches=1"
+    outcome = succeed("test", *fit_options(demo_root, fitted_run), part)
+    section, lines = metrics(fitted_run)["test"], predictions(fitted_run)
+    num_instances = len(gold_of_corpus(demo_root, "ner"))
+    assert section["count"] == len(lines) < section["instances"] == num_instances
+    counts = f"{len(lines)} of {num_instances} instances were tested"
+    assert counts in " ".join(outcome.out.split())
+    outcome = run("compare", fitted_run, f"--out={fitted_run / 'comparison'}")
+    assert outcome.status == 1
+    assert f"was tested on {len(lines)} of {num_instances} instances" in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not (fitted_run / "comparison").exists()
 
 
 def test_predict_writes_the_same_as_test_and_keeps_the_scores(fitted_run, demo_root):
@@ -105,3 +133,7 @@ def test_copies_that_do_not_count_are_left_out(demo_data, tiny_bert, tmp_path):
     lines = predictions(tmp_path)
     assert [line["id"] for line in lines] == [instances[row].post.id for row in (0, 2)]
     assert [spans(predicted(line)) for line in lines] == [set(), {(0, 1, "PER")}]
+    num_instances = len(data.instances["test"])
+    digest = digest_file(tmp_path / "predictions.jsonl")
+    recorded = {"count": 2, "instances": num_instances, "predictions_sha256": digest}
+    assert writer.written == recorded

@@ -11,8 +11,8 @@ from mmie.reports.rendering import (
     percent,
     render_markdown_report,
     signed,
-    write_texts,
 )
+from mmie.utils.files import atomic_write_texts
 
 
 def summary_lines(certificate: Certificate) -> list[str]:
@@ -70,7 +70,7 @@ def write_certificate(certificate: Certificate, answers: str, folder: Path) -> l
         folder: Folder of the three files.
 
     Raises:
-        OSError: A file cannot be written.
+        OSError: A file cannot be written. Older files stay as they are.
     """
     content = {**asdict(certificate), "significant": certificate.is_significant}
     texts = {
@@ -78,4 +78,4 @@ def write_certificate(certificate: Certificate, answers: str, folder: Path) -> l
         "certificate.json": json.dumps(content, indent=2) + "\n",
         "answers.jsonl": answers,
     }
-    return write_texts(folder, texts)
+    return atomic_write_texts(folder, texts)

@@ -30,7 +30,7 @@ class Disagreement:
     Attributes:
         id: Id of the post.
         text: Text of the post.
-        image: Picture of the post; None if it has none.
+        image: Picture of the post; None if it has none, empty if it is left out.
         gold: Gold entities, or the gold relation.
         found: Predictions of each system.
         missed: Number of gold entities that each system did not predict.

@@ -1,14 +1,21 @@
 """Runs sorted into groups by corpus and task, and into systems by method and settings."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from mmie.runs import PredictionRecord, Run, read_predictions
+from mmie.data.parsing import expand_user
+from mmie.reports.corpora import named_pictures
+from mmie.runs import PredictionMismatch, PredictionRecord, Run, RunError, read_predictions
 from mmie.runs.picture_tests import RIGHT_PICTURES
-from mmie.types import Task
+from mmie.types import MmieError, Task
+
+LEFT_OUT = ""
+"""Picture of a post whose file is not one that the corpus names, or whose corpus is not here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +55,16 @@ class ComparisonGroup:
 
 
 def comparison_groups(runs: Sequence[Run]) -> list[ComparisonGroup]:
-    """Sort runs into groups by corpus, task and folder of the corpus."""
-    members: dict[tuple[str, str, Path], list[Run]] = {}
+    """Sort runs into groups by corpus, task and folder of the corpus.
+
+    Runs that were tested on a part of the split are left out, with a note.
+
+    Raises:
+        RunError: Of a corpus and task, no run was tested on the whole split.
+    """
+    members: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
-        key = (run.corpus, run.task, run.root.expanduser().resolve())
+        key = (run.corpus, run.task, os.path.realpath(expand_user(run.root)))
         members.setdefault(key, []).append(run)
     return [_build_group(members[key]) for key in sorted(members)]
 
@@ -80,7 +93,8 @@ def pictures_of_posts(systems: Sequence[System]) -> dict[str, str | None]:
         systems: Systems with predictions for the same posts, at least one.
 
     Returns:
-        Files by the id of the post; None for every post if no run had the right pictures.
+        Files by the id of the post, or `LEFT_OUT`. None for a post without one, and for every post
+        if no run had the right pictures.
     """
     for system in systems:
         for run in system.runs:
@@ -92,9 +106,16 @@ def pictures_of_posts(systems: Sequence[System]) -> dict[str, str | None]:
 
 
 def _build_group(runs: Sequence[Run]) -> ComparisonGroup:
-    """Sort the runs on one corpus and task into systems."""
+    """Sort the runs on one corpus and task into systems.
+
+    Raises:
+        RunError: No run was tested on the whole split.
+    """
     runs_by_system: dict[str, dict[int, Run]] = {}
-    notes = []
+    notes = [run.partial_note for run in runs if run.partial_note]
+    if len(notes) == len(runs):
+        raise RunError("; ".join(notes))
+    runs = [run for run in runs if not run.partial_note]
     for name, run in zip(system_names(runs), runs, strict=True):
         runs_by_seed = runs_by_system.setdefault(name, {})
         first = runs_by_seed.setdefault(run.seed, run)
@@ -124,34 +145,83 @@ def _build_group(runs: Sequence[Run]) -> ComparisonGroup:
 def _read_comparable_predictions(
     runs: Sequence[Run],
 ) -> tuple[dict[Path, list[PredictionRecord]], list[str]]:
-    """Read the predictions of runs that were tested on the same instances as the first of them.
+    """Read the predictions of runs that were tested on the same instances as most of them.
 
     Returns:
         Predictions by run folder, and the reasons why those of other runs are left out.
     """
-    usable: dict[Path, list[PredictionRecord]] = {}
+    predictions: dict[Path, list[PredictionRecord]] = {}
     notes = []
-    first_instances = None
     for run in runs:
-        predictions = read_predictions(run)
-        if not predictions:
+        try:
+            records = read_predictions(run)
+        except PredictionMismatch as error:
+            notes.append(f"{error}: only the scores of {run.folder} are shown; test it again.")
+            continue
+        if records:
+            predictions[run.folder] = records
+        else:
             notes.append(
                 f"{run.folder} has no predictions.jsonl: only its scores are shown; test it again."
             )
-            continue
-        instances = [
-            (record.id, record.words, frozenset(record.gold), record.arguments)
-            for record in predictions
-        ]
-        if first_instances is None:
-            first_instances = instances
-        if instances == first_instances:
-            usable[run.folder] = predictions
+    instances = {folder: _tested_instances(records) for folder, records in predictions.items()}
+    numbers = Counter(instances.values())
+    # Where runs differ, those of the most runs stay, and of equally many the most instances.
+    compared = max(numbers, key=lambda tested: (numbers[tested], len(tested)), default=())
+    usable = {}
+    for folder, records in predictions.items():
+        if instances[folder] == compared:
+            usable[folder] = records
         else:
             notes.append(
-                f"{run.folder} was tested on other posts or gold: only its scores are shown."
+                f"{folder} was tested on other posts or gold ({len(records)} instances, not the "
+                f"{len(compared)} of the others): only its scores are shown."
             )
-    return usable, notes
+    for run in runs:
+        if run.folder in usable:
+            usable[run.folder], note = _keep_corpus_pictures(run, usable[run.folder])
+            notes += [note] if note else []
+    return usable, list(dict.fromkeys(notes))
+
+
+def _tested_instances(records: Sequence[PredictionRecord]) -> tuple[Hashable, ...]:
+    """Return what tells the instances of a test from those of another one."""
+    instances = []
+    for record in records:
+        instances.append((record.id, record.words, frozenset(record.gold), record.arguments))
+    return tuple(instances)
+
+
+def _keep_corpus_pictures(
+    run: Run, records: Sequence[PredictionRecord]
+) -> tuple[list[PredictionRecord], str]:
+    """Replace pictures that the run's corpus does not name by `LEFT_OUT`.
+
+    Returns:
+        The records, and the reason why pictures are left out, empty if none is.
+    """
+    if all(record.image is None for record in records):
+        return list(records), ""
+    pictures: dict[str, str] = {}
+    reason = ""
+    try:
+        pictures = named_pictures(run.corpus_config)
+    except MmieError as error:
+        reason = f"Pictures of {run.root} are left out, the corpus cannot be read here: {error}"
+    kept = []
+    num_left_out = 0
+    for record in records:
+        image = record.image
+        if image is not None:
+            image = pictures.get(os.path.abspath(image), LEFT_OUT)
+            num_left_out += image == LEFT_OUT
+        kept.append(replace(record, image=image))
+    if num_left_out and not reason:
+        reason = (
+            f"{num_left_out} pictures of {run.folder} are left out: the corpus in {run.root} does "
+            "not name them."
+        )
+    return kept, reason
 
 
 def _system_settings(run: Run) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def explain_run(run: Run, count: int) -> Insight | str | None:
         if not target.module.uses_images:
             return None
         diagnoses, swapped = diagnose_split(target, count)
-    except (MmieError, ImportError, AttributeError, TypeError) as error:
+    except (MmieError, AttributeError, TypeError) as error:
         return f"{run.folder} cannot be diagnosed: {error}"
     page = render_split(target, diagnoses, swapped)
     return Insight(run.seed, len(diagnoses), tuple(view_rows(diagnoses)), page)

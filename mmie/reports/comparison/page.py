@@ -12,8 +12,9 @@ from mmie.methods.papers import Published
 from mmie.reports.charts import can_draw, learning_curves
 from mmie.reports.comparison.summary import Summary
 from mmie.reports.pictures import picture_data_uri
-from mmie.reports.rendering import html_environment, render_markdown_report, write_texts
+from mmie.reports.rendering import html_environment, render_markdown_report
 from mmie.reports.statistics import MeanAndDeviation
+from mmie.utils.files import atomic_write_texts
 
 
 def write_comparison(summaries: Sequence[Summary], untested: Sequence[Path], folder: Path) -> Path:
@@ -36,7 +37,7 @@ def write_comparison(summaries: Sequence[Summary], untested: Sequence[Path], fol
         "comparison.md": to_markdown(summaries, untested_names),
         "comparison.html": to_html(summaries, untested_names),
     }
-    return write_texts(folder, texts)[-1]
+    return atomic_write_texts(folder, texts)[-1]
 
 
 def to_json(summaries: Sequence[Summary], untested: Sequence[str] = ()) -> str:

@@ -1,5 +1,6 @@
 """Comparison of runs as a table for the terminal, and as files in a folder."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,14 +15,19 @@ from mmie.reports.statistics import scores_of_runs
 
 
 def scores_table(groups: Sequence[ComparisonGroup]) -> Table:
-    """Build a table with a row for each system, and one for the bound of a demo corpus."""
+    """Build a table with a row for each system, and one for the bound of a demo corpus.
+
+    Notes of corpora, and reasons why runs or predictions are left out, stand below.
+    """
     table = Table(title="Test scores")
     for name in ("method", "corpus", "task"):
         table.add_column(name, overflow="fold")
     for name in ("seeds", "P", "R", "F1"):
         table.add_column(name, justify="right")
     notes = dict.fromkeys(group.corpus_note for group in groups)
-    table.caption = "\n".join(notes).strip()
+    for group in groups:
+        notes |= dict.fromkeys(group.notes)
+    table.caption = "\n".join(filter(None, notes))
     for group in groups:
         for system in group.systems:
             scores = map(percent, scores_of_runs(system.runs).values())
@@ -45,6 +51,8 @@ def write_report(
 ) -> Path:
     """Write the comparison of runs as HTML, Markdown and JSON.
 
+    Reasons why parts of the report are left out are given as warnings.
+
     Args:
         groups: Tested runs by corpus and task.
         untested: Folders of runs that were not tested, which the page lists.
@@ -61,4 +69,8 @@ def write_report(
         OSError: A file cannot be written.
     """
     summaries = [summarise(group, resamples, disagreements, explain) for group in groups]
+    for group, summary in zip(groups, summaries, strict=True):
+        for note in summary.notes:
+            if note not in group.notes:
+                warnings.warn(note, stacklevel=2)
     return write_comparison(summaries, untested, out)

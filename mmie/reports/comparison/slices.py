@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmie.reports.comparison.groups import System, pictures_of_posts
+from mmie.reports.comparison.groups import LEFT_OUT, System, pictures_of_posts
 from mmie.reports.statistics import MeanAndDeviation, mean_and_deviation, scores_by_bucket
 from mmie.reports.training_mentions import (
     FREQUENCIES,
@@ -84,9 +84,9 @@ def _slice_by_picture(systems: Sequence[System]) -> Slice:
     """Compute F1 on posts with a picture, without one, and with one that is not found."""
     buckets = {}
     for post, picture in pictures_of_posts(systems).items():
-        if not picture:
+        if picture is None:
             buckets[post] = _NO_PICTURE
-        elif Path(picture).is_file():
+        elif picture != LEFT_OUT and Path(picture).is_file():
             buckets[post] = _READABLE
         else:
             buckets[post] = _NOT_FOUND

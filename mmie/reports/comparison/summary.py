@@ -1,18 +1,20 @@
 """Content of a comparison as plain data: the source of its HTML, Markdown and JSON."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
 from mmie.data import DemoCorpus
 from mmie.data.demo import DemoBounds
+from mmie.data.parsing import expand_user
 from mmie.reports.comparison.disagreements import Disagreement, find_disagreements
 from mmie.reports.comparison.groups import ComparisonGroup, System
 from mmie.reports.comparison.insight import Explainer, Insight
 from mmie.reports.comparison.method_row import MethodRow, build_method_row
 from mmie.reports.comparison.slices import Slice, slice_scores
+from mmie.reports.methods import find_imported_method
 from mmie.reports.significance import (
     Difference,
     SystemCounts,
@@ -107,7 +109,7 @@ def summarise(
         slices=slices,
         confusions=confusions,
         disagreements=find_disagreements(systems, disagreements),
-        notes=(*group.notes, *slice_notes, *insight_notes),
+        notes=(*group.notes, *_unknown_methods(group.systems), *slice_notes, *insight_notes),
         insights=insights,
         corpus_note=group.corpus_note,
     )
@@ -115,7 +117,7 @@ def summarise(
 
 def text_bound(corpus: str, root: Path, task: Task) -> float | None:
     """Return the best F1 that text alone can reach, if the corpus is a demo corpus that exists."""
-    file = root.expanduser() / "bounds.json"
+    file = expand_user(root) / "bounds.json"
     if corpus != DemoCorpus.__name__ or not file.exists():
         return None
     return DemoBounds.read(file).score(task)
@@ -130,6 +132,16 @@ def pairwise_differences(systems: Sequence[System], resamples: int) -> tuple[Dif
     for first, second in combinations(counts, 2):
         differences.append(compare_systems(first, second, resamples))
     return tuple(adjust_p_values(differences))
+
+
+def _unknown_methods(systems: Sequence[System]) -> Iterator[str]:
+    """Yield a note for each class of a method that has not been imported."""
+    for class_path in dict.fromkeys(system.runs[0].class_path for system in systems):
+        if find_imported_method(class_path) is None:
+            yield (
+                f"{class_path} is no method that has been imported: published scores of it are "
+                "left out."
+            )
 
 
 def _explain_systems(

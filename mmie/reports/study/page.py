@@ -22,10 +22,10 @@ from mmie.reports.rendering import (
     percent,
     render_markdown_report,
     signed,
-    write_texts,
 )
 from mmie.reports.study.points import StudyKind
 from mmie.reports.study.study import Study, StudyRow
+from mmie.utils.files import atomic_write_texts
 
 
 class StudyTexts(NamedTuple):
@@ -143,7 +143,7 @@ def write_study(study: Study, folder: Path) -> list[Path]:
     """
     record = json.dumps(asdict(study), indent=2, ensure_ascii=False) + "\n"
     texts = {"study.html": to_html(study), "study.md": to_markdown(study), "study.json": record}
-    return write_texts(folder, texts)
+    return atomic_write_texts(folder, texts)
 
 
 def to_html(study: Study) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mmie.reports.rendering import TASK_NAMES
-from mmie.runs import Run, read_run
+from mmie.runs import Run, RunError, read_run
 
 StudyKind = Literal[
     "low-resource",
@@ -73,9 +73,12 @@ def build_points(
         The points; those of one corpus, and in low resource of one system, stand together.
 
     Raises:
-        RunError: A folder holds no tested run.
+        RunError: A folder holds no tested run, or one that was tested on a part of the split.
     """
     runs = {folder: read_run(folder) for folder in sources}
+    notes = [run.partial_note for run in runs.values() if run.partial_note]
+    if notes:
+        raise RunError("; ".join(notes))
     labels = corpus_labels(runs.values())
     folders_by_parent: dict[Path, list[Path]] = {}
     for folder in sources:

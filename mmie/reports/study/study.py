@@ -4,6 +4,7 @@ A study is one of the papers' experiments over many runs: low resource, cross-ta
 one that varies a configuration (ablations, pretraining, a number, crops).
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from mmie.reports.study.points import (
     build_points,
     find_reference,
 )
-from mmie.runs import read_predictions
+from mmie.runs import PredictionMismatch, read_predictions
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +167,16 @@ def _published_f1(point: StudyPoint) -> float | None:
 
 
 def _compare_points(point: StudyPoint, reference: StudyPoint, resamples: int) -> Difference | None:
-    """Compare two points, unless their runs lack predictions or have them for other instances."""
-    first = {run.seed: read_predictions(run) for run in point.runs}
-    second = {run.seed: read_predictions(run) for run in reference.runs}
+    """Compare two points, unless their runs lack predictions or have them for other instances.
+
+    Predictions that are not those that the test wrote are named in a warning.
+    """
+    try:
+        first = {run.seed: read_predictions(run) for run in point.runs}
+        second = {run.seed: read_predictions(run) for run in reference.runs}
+    except PredictionMismatch as error:
+        warnings.warn(f"{error}: '{point.setting}' is not compared", stacklevel=2)
+        return None
     runs = [*first.values(), *second.values()]
     tested = set()
     for records in runs:

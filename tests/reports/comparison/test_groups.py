@@ -1,9 +1,20 @@
 """Runs sorted into groups and systems."""
 
+import json
 from dataclasses import replace
 
+import pytest
+from helpers.command import write_jsonl
+from helpers.comparison import groups_of
 from helpers.records import build_record
-from helpers.run_folders import GOLD, prediction_line, write_run
+from helpers.run_folders import (
+    BAD_LINES,
+    GOLD,
+    GOOD_LINES,
+    change_metrics,
+    prediction_line,
+    write_run,
+)
 
 from mmie.reports.comparison.groups import (
     System,
@@ -11,7 +22,9 @@ from mmie.reports.comparison.groups import (
     pictures_of_posts,
     system_names,
 )
-from mmie.runs import read_run
+from mmie.reports.comparison.report import scores_table
+from mmie.runs import RunError, read_run
+from mmie.utils.files import digest_file
 
 
 def test_systems_are_named_by_the_settings_that_differ(tmp_path):
@@ -68,3 +81,64 @@ def test_pictures_are_those_of_a_run_with_the_right_ones(tmp_path):
     with_right = System("y", (right,), {1: [build_record([], [], image="right.jpg")]})
     assert pictures_of_posts([with_shuffled, with_right]) == {"1": "right.jpg"}
     assert pictures_of_posts([with_shuffled]) == {"1": None}
+
+
+COUNTED = {"count": 2, "instances": 2}
+
+
+def change_test(folder, **values):
+    """Change values in the section of the test and return the folder."""
+    test = json.loads((folder / "metrics.json").read_text())["test"]
+    change_metrics(folder, test={**test, **values})
+    return folder
+
+
+def test_a_test_of_a_part_of_the_split_enters_no_mean(tmp_path):
+    whole = change_test(write_run(tmp_path / "a", f1=0.5), **COUNTED)
+    partial = change_test(write_run(tmp_path / "b", f1=1.0, seed=2), count=2, instances=48)
+    for folders in ((whole, partial), (partial, whole)):
+        groups = groups_of(*folders)
+        (system,) = groups[0].systems
+        assert [run.folder for run in system.runs] == [whole]
+        assert f"{partial} was tested on 2 of 48 instances" in groups[0].notes[0]
+        assert "b was tested on 2 of 48 instances" in str(scores_table(groups).caption)
+    with pytest.raises(RunError, match="b was tested on 2 of 48 instances"):
+        groups_of(partial)
+
+
+def test_a_partial_test_with_other_pictures_is_left_out(tmp_path):
+    shuffled = {"test/f1": 0.25, "count": 1, "instances": 2}
+    run = read_run(write_run(tmp_path / "a", sections={"test_shuffled": shuffled}))
+    assert run.other_pictures == {}
+    change_metrics(tmp_path / "a", test_shuffled={**shuffled, "count": 2})
+    assert read_run(tmp_path / "a").other_pictures == {"shuffled": 0.25}
+
+
+@pytest.mark.parametrize("counted", [COUNTED, {}])
+def test_predictions_that_are_too_few_are_named(tmp_path, counted):
+    short = change_test(write_run(tmp_path / "a", GOOD_LINES[:1]), **counted)
+    second = change_test(write_run(tmp_path / "b", seed=2), **counted)
+    for folders in ((short, second), (second, short)):
+        (group,) = groups_of(*folders)
+        (system,) = group.systems
+        assert [run.seed for run in system.runs] == [1, 2]
+        assert list(system.predictions) == [2]
+        (note,) = group.notes
+        assert str(short) in note
+        assert str(second) not in note
+    if counted:
+        assert "a/predictions.jsonl has 1 predictions, its test counted 2" in note
+        (alone,) = groups_of(short)
+        assert "its test counted 2" in alone.notes[0]
+
+
+def test_predictions_of_another_digest_are_named(tmp_path):
+    folder = write_run(tmp_path / "a")
+    digest = digest_file(folder / "predictions.jsonl")
+    change_test(folder, **COUNTED, predictions_sha256=digest)
+    (group,) = groups_of(folder)
+    assert group.notes == ()
+    write_jsonl(folder / "predictions.jsonl", BAD_LINES)
+    (group,) = groups_of(folder)
+    assert "another file than its test wrote" in group.notes[0]
+    assert group.systems[0].predictions == {}

@@ -6,7 +6,13 @@ import re
 import pytest
 from helpers.comparison import summary_of
 from helpers.html import ParsedPage
-from helpers.run_folders import change_metrics, entity, prediction_line, write_run
+from helpers.run_folders import (
+    change_metrics,
+    entity,
+    prediction_line,
+    write_picture_corpus,
+    write_run,
+)
 from PIL import Image
 
 from mmie.methods.papers import TEXT_ONLY
@@ -22,7 +28,9 @@ def hostile_summary(tmp_path):
     """A summary in which every text from data is hostile, and one post has a picture."""
     Image.new("RGB", (900, 300), "teal").save(tmp_path / "there.png")
     gold = [entity(0, f"PER{HOSTILE}")]
-    words, image = [HOSTILE, "b", "c", "d"], str(tmp_path / "there.png")
+    root = write_picture_corpus(tmp_path / "corpus", ["there.png"], tmp_path / "there.png")
+    words, image = [HOSTILE, "b", "c", "d"], str(root / "there.png")
+    on_corpus = {"corpus": "mmie.data.JsonlCorpus", "root": root}
     name = f"id{HOSTILE}"
     good = [
         prediction_line(name, gold, gold, words, image),
@@ -33,10 +41,11 @@ def hostile_summary(tmp_path):
         prediction_line("2", gold, gold, words),
     ]
     shuffled = {"test_shuffled": {"test/f1": 0.25}}
-    first = write_run(tmp_path / "a", good, text_lr=HOSTILE)
+    first = write_run(tmp_path / "a", good, text_lr=HOSTILE, **on_corpus)
     test = json.loads((first / "metrics.json").read_text())["test"]
     change_metrics(first, test={**test, "corpus_note": f"note{HOSTILE}"})
-    return summary_of(first, write_run(tmp_path / "b", bad, text_lr=0.2, sections=shuffled))
+    second = write_run(tmp_path / "b", bad, text_lr=0.2, sections=shuffled, **on_corpus)
+    return summary_of(first, second)
 
 
 def test_the_page_is_well_formed_and_loads_nothing(hostile_summary):
@@ -52,6 +61,32 @@ def test_the_page_is_well_formed_and_loads_nothing(hostile_summary):
     assert len(page.ids) == len(set(page.ids))
     assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
     assert len(max(page.loads, key=len)) < 20_000
+
+
+@pytest.mark.parametrize("corpus", ["mmie.data.JsonlCorpus", "mmie.data.DemoCorpus", "other.X"])
+def test_pictures_that_the_corpus_does_not_name_are_left_out(tmp_path, corpus):
+    Image.new("RGB", (90, 30), "teal").save(tmp_path / "private.png")
+    root = write_picture_corpus(tmp_path / "corpus", ["a.png"], tmp_path / "private.png")
+    (root / "link").symlink_to(tmp_path)
+    (root / "unnamed.png").symlink_to(tmp_path / "private.png")
+    gold = [entity(0, "PER")]
+    names = ["../private.png", str(tmp_path / "private.png"), "link/private.png", "unnamed.png"]
+    good, bad = [], []
+    for number, name in enumerate([*names, "link/../private.png", "nul\0", "x" * 5000]):
+        image = str(root / name)
+        good.append(prediction_line(str(number), gold, gold, image=image))
+        bad.append(prediction_line(str(number), gold, [], image=image))
+    on_corpus = {"corpus": corpus, "root": root}
+    first = write_run(tmp_path / "a", good, text_lr=0.1, **on_corpus)
+    summary = summary_of(first, write_run(tmp_path / "b", bad, text_lr=0.2, **on_corpus))
+    html = to_html([summary])
+    assert ParsedPage(html).images == []
+    assert html.count("picture left out") == len(good)
+    for text in (html, to_json([summary]), to_markdown([summary])):
+        assert "private" not in text
+    assert any("left out" in note for note in summary.notes)
+    (picture,) = (part for part in summary.slices if part.title.startswith("Picture"))
+    assert picture.parts == ("picture file not found",)
 
 
 def test_every_text_from_data_is_escaped(hostile_summary):

@@ -3,7 +3,7 @@
 import pytest
 from helpers.command import write_jsonl
 from helpers.comparison import groups_of
-from helpers.run_folders import GOLD, entity, prediction_line, write_run
+from helpers.run_folders import GOLD, entity, prediction_line, write_picture_corpus, write_run
 from PIL import Image
 
 from mmie.reports.comparison.slices import slice_scores
@@ -16,12 +16,14 @@ def systems_of(folder):
 
 def test_entities_are_sliced_by_occurrences_in_training_and_by_picture(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "there.png")
+    root, names = tmp_path / "corpus", ("there.png", "gone.png")
+    write_picture_corpus(root, names, tmp_path / "there.png")
+    (root / "gone.png").unlink()
     posts = [{"id": "1", "words": ["JORDAN", "rests"], "entities": [entity(0, "LOC")]}]
-    for split in ("train", "test"):
-        write_jsonl(tmp_path / "corpus" / f"{split}.jsonl", posts)
+    write_jsonl(root / "train.jsonl", posts)
     lines = [
-        prediction_line("1", GOLD, GOLD, image=str(tmp_path / "there.png")),
-        prediction_line("2", GOLD[:1], [], image=str(tmp_path / "gone.png")),
+        prediction_line("1", GOLD, GOLD, image=str(root / "there.png")),
+        prediction_line("2", GOLD[:1], [], image=str(root / "gone.png")),
         prediction_line("3", GOLD[1:], [entity(3, "PER")]),
     ]
     run = write_run(
