@@ -11,7 +11,8 @@ from rich.table import Table
 from mmie.data.demo.posts import GROUP
 from mmie.reports.certificate.certificate import Certificate
 from mmie.reports.certificate.outcomes import ExchangeRecords
-from mmie.reports.rendering import percent, write_texts
+from mmie.reports.rendering import percent
+from mmie.utils.files import atomic_write_texts
 
 NEEDS_PICTURE = "-picture"
 """Ending of the ids of the demo corpus's posts that the picture alone decides."""
@@ -110,5 +111,5 @@ def write_calibration(rows: Sequence[CalibrationRow], folder: Path) -> Path:
         OSError: The file cannot be written.
     """
     content = [asdict(row) for row in rows]
-    (file,) = write_texts(folder, {"calibration.json": json.dumps(content, indent=2) + "\n"})
+    (file,) = atomic_write_texts(folder, {"calibration.json": json.dumps(content, indent=2) + "\n"})
     return file
