@@ -152,7 +152,7 @@ def _check_corpus_folder(settings: Namespace) -> None:
     """Raise if the folder of the corpus is missing, before a demo corpus would be written.
 
     Raises:
-        CorpusError: There is no such folder.
+        CorpusError: The folder is missing.
     """
     corpus = settings.data.corpus
     check_folder(corpus.class_path.rpartition(".")[2], corpus.init_args.get("root"))

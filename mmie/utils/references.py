@@ -55,7 +55,8 @@ def find_file_reference(settings: object) -> str | None:
         settings: Settings of a tokenizer, in plain values.
     """
     for key, value in _walk(settings, ""):
-        if value and (key in _CODE_KEYS or (key.endswith(_PATH_ENDINGS) and _is_text(value))):
+        is_text = isinstance(value, str | list | tuple | Mapping)
+        if value and (key in _CODE_KEYS or (key.endswith(_PATH_ENDINGS) and is_text)):
             return _describe(key, value)
     return None
 
@@ -80,11 +81,6 @@ def _walk(value: object, key: str) -> Iterator[tuple[str, object]]:
     elif isinstance(value, list | tuple):
         for child in value:
             yield from _walk(child, key)
-
-
-def _is_text(value: object) -> bool:
-    """Tell whether a value is a text or holds texts."""
-    return isinstance(value, str | list | tuple | Mapping)
 
 
 def _describe(key: str, value: object) -> str:
