@@ -53,7 +53,7 @@ def _is_foreign(headers: Headers) -> bool:
 
 
 def _host(origin: str) -> str | None:
-    """Return the host and port of an origin, or None for an origin without one, such as ``null``."""
+    """Return the host and port of an origin, or None for one without, such as ``null``."""
     try:
         return urlsplit(origin).netloc.lower() or None
     except ValueError:
