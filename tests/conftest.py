@@ -2,6 +2,7 @@ import functools
 import json
 import logging
 import os
+import signal
 import string
 from pathlib import Path
 
@@ -26,6 +27,10 @@ collect_ignore_glob = ["*conftest.py"]  # they have no doctests, and share a nam
 pytest_plugins = ["helpers.detectors", "helpers.fitted_runs"]
 
 torch.set_num_threads(1)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # a shell ignores it in jobs in the background, and so would the processes that tests start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Lightning decides at import whether its loggers propagate, which caplog needs
 for name in ("lightning.pytorch", "lightning.fabric"):

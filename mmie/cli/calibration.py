@@ -7,7 +7,6 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt
-from rich.console import Console
 
 from mmie.cli.lightning import feature_folder, lightning_command
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
@@ -25,6 +24,7 @@ from mmie.reports.certificate.certificate import Certificate, certify
 from mmie.reports.certificate.outcomes import ExchangeRecords
 from mmie.reports.diagnosis.target import load_target, read_data_settings
 from mmie.runs.folder import BEST
+from mmie.utils.terminal import PlainConsole
 
 _POSTS = {"train": 320, "valid": 40, "test": 200}
 """Posts of each corpus."""
@@ -68,7 +68,7 @@ def run_calibration(settings: Namespace) -> None:
     if not settings.shares or not all(0 <= share <= 1 for share in settings.shares):
         raise UsageError(f"shares is {settings.shares}: expected shares from 0 to 1")
     rows = list(_rows(settings))
-    Console().print(calibration_table(rows))
+    PlainConsole().print(calibration_table(rows))
     with usage_errors():
         print(write_calibration(rows, settings.out))
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from helpers.paths import SHARED_DATA
 from mmie.data.corpora.base import Corpus
 from mmie.data.corpora.jsonl import JsonlCorpus
 from mmie.data.corpora.mnre import MNRE
 from mmie.data.corpora.twitter import Twitter2017
+from mmie.utils.terminal import PlainConsole
 
 TWEETS = (
     "IMGID:7\nJordan\tB-PER\nlands\tO\n\n"
@@ -89,7 +89,7 @@ def write_own_corpus(folder: Path, **splits: list[dict]) -> JsonlCorpus:
 
 
 def render(renderable: object) -> str:
-    """What rich prints on a wide terminal."""
+    """Render a table as the command prints it on a wide terminal."""
     stream = io.StringIO()
-    Console(width=200, file=stream).print(renderable)
+    PlainConsole(width=200, file=stream).print(renderable)
     return stream.getvalue()

@@ -14,6 +14,17 @@ from mmie.utils.signals import (
 )
 
 
+@pytest.fixture(autouse=True)
+def _default_handlers():
+    """Default handlers, since Ray leaves one of its own in a process that has used it."""
+    previous = {}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        previous[number] = signal.signal(number, signal.SIG_DFL)
+    yield
+    for number, handler in previous.items():
+        signal.signal(number, handler)
+
+
 def send(number):
     os.kill(os.getpid(), number)
 

@@ -45,7 +45,7 @@ def test_without_a_terminal_the_log_goes_to_standard_error(clock, capsys):
 def test_a_terminal_shows_a_bar(monkeypatch):
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=80)
-    monkeypatch.setattr(progress, "Console", lambda stderr: console)
+    monkeypatch.setattr(progress, "PlainConsole", lambda stderr: console)
     with show_progress(total=10, done=2) as advance:
         advance(3)
     assert "5/10" in output.getvalue()
