@@ -5,7 +5,6 @@ it. Until the command itself runs, nothing has been written, and the process end
 the signal is raised as `Interruption`, wherever the main thread is.
 """
 
-import _thread
 import os
 import signal
 import sys
@@ -82,6 +81,7 @@ class InterruptionHandler:
             sys.__unraisablehook__(unraisable)
             return
         self.number = None
-        timer = threading.Timer(_RESEND_AFTER, _thread.interrupt_main)
+        main_thread = threading.main_thread().ident
+        timer = threading.Timer(_RESEND_AFTER, signal.pthread_kill, (main_thread, signal.SIGINT))
         timer.daemon = True
         timer.start()

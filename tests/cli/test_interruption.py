@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from helpers.command import finish, start, tiny_options, write_jsonl
@@ -73,9 +74,11 @@ def test_an_interrupt_in_a_destructor_is_not_lost():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("delay", [0.3, 2, 5])
+@pytest.mark.parametrize("delay", [0, 1])
 def test_an_interrupt_while_a_fit_starts_is_one_line(demo_root, tmp_path, delay):
     process = start(["fit", *tiny_options("hvpnet", demo_root, tmp_path / "run")])
+    while "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text():
+        time.sleep(0.01)
     time.sleep(delay)
     process.send_signal(signal.SIGINT)
     outcome = finish(process)
