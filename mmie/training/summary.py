@@ -25,7 +25,7 @@ def print_summary(
         prefix: Beginning of the names of the scores to print.
         note: Note of the corpus, printed below the table.
     """
-    table = Table(title=f"{title} of {folder}", caption=note, show_header=False)
+    table = Table(title=f"{title} of {folder}", show_header=False)
     table.add_column()
     table.add_column(overflow="fold")  # a path must not be cut
     for name in _SCORES:
@@ -41,3 +41,5 @@ def print_summary(
     if not console.is_terminal:
         console.width = _FILE_WIDTH
     console.print(table)
+    if note:
+        console.print(note)
