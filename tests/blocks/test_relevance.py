@@ -343,6 +343,7 @@ def normalise_in_one_process(rank, folder):
     distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_normalise_as_one(tmp_path):
     multiprocessing.spawn(normalise_in_one_process, args=(tmp_path,), nprocs=PROCESSES)
     results = [torch.load(tmp_path / f"{rank}.pt") for rank in range(PROCESSES)]

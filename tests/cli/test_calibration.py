@@ -2,8 +2,11 @@
 
 import json
 
+import pytest
 from helpers.command import check_refused, run, succeed
 from helpers.paths import CONFIGS
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_calibration_is_run_and_continued(tmp_path):

@@ -15,6 +15,8 @@ from mmie.data.encoding import WordTokenizer
 from mmie.methods import HVPNet
 from mmie.methods.loading import load_method
 
+pytestmark = pytest.mark.slow
+
 BACKBONE = "resnet18"
 
 

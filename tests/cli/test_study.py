@@ -7,6 +7,8 @@ import yaml
 from helpers.command import run, succeed
 from helpers.paths import CONFIGS
 
+pytestmark = pytest.mark.slow
+
 
 def small_config(method, corpus):
     """A demo configuration of one training step on a corpus."""

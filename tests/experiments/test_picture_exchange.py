@@ -17,6 +17,8 @@ from mmie.experiments.picture_exchange import (
 from mmie.methods import HVPNet, TextOnly
 from mmie.metrics import ExchangeBlocks
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def data(demo_root, tiny_bert) -> MultimodalDataModule:

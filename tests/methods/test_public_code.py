@@ -24,9 +24,12 @@ BACKBONES = {"hvpnet": "resnet50.tv_in1k", "rsrnet": "resnest50d"}
 TYPES = ("LOC", "MISC", "ORG", "PER")
 TOLERANCE = 1e-9
 
-pytestmark = pytest.mark.skipif(
-    not (CASES.is_dir() and RECIPE.is_file()), reason=f"no parity fixtures in {CASES}"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (CASES.is_dir() and RECIPE.is_file()), reason=f"no parity fixtures in {CASES}"
+    ),
+]
 
 
 @pytest.fixture(scope="module", params=["hvpnet_ner", "hvpnet_re", "rsrnet_ner", "rsrnet_re"])

@@ -12,6 +12,8 @@ from mmie.reports.certificate.certificate import answer_axes, certify, measure_u
 from mmie.reports.certificate.outcomes import PictureOutcomes, exchange_records
 from mmie.types import Entity
 
+pytestmark = pytest.mark.slow
+
 TYPES = ("PER", "LOC", "ORG", "MISC")
 
 
