@@ -55,6 +55,15 @@ def rounds(request):
     return lambda short, long: long if request.config.getoption("--soak") else short
 
 
+@pytest.fixture
+def _double_precision():
+    """Float64 as the default type, and a fixed seed."""
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory):
     os.environ["MMIE_CACHE"] = str(tmp_path_factory.mktemp("cache"))

@@ -12,6 +12,7 @@ from helpers.literal import (
     add,
     affine,
     dot,
+    gelu,
     layer_norm,
     masked_rows,
     relu,
@@ -28,13 +29,7 @@ VIEW_MASK = torch.tensor([[0, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 0]]).bool()
 BETA = torch.tensor([0.9, -0.4, 2.0], dtype=torch.float64)
 UNITS = ("rau", "fsru", "cfu")
 
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("_double_precision")
 
 
 @pytest.fixture
@@ -76,8 +71,7 @@ def attend(attention, queries: list[Vector], memory: list[Vector]) -> list[Vecto
 def feed_forward(layers, vector):
     """Compute two linear maps with GELU between them."""
     inner = affine(layers[0], vector)
-    gelu = [0.5 * value * (1 + math.erf(value / math.sqrt(2))) for value in inner]
-    return affine(layers[2], gelu)
+    return affine(layers[2], [gelu(value) for value in inner])
 
 
 def equation_10(x):

@@ -9,13 +9,7 @@ from mmie.blocks.recurrent import BiLSTM, CharacterEncoder
 WORDS = ("a", "Jordan", "", "né")
 HIDDEN = 5
 
-
-@pytest.fixture(autouse=True)
-def _in_double_precision():
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("_double_precision")
 
 
 def spell(words, width):

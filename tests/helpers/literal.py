@@ -47,18 +47,25 @@ def cosine(left: Vector, right: Vector) -> float:
 
 
 def softmax(scores: Vector) -> Vector:
-    """Compute exp(s_i) / sum_q exp(s_q)."""
+    """Compute exp(s_i) / sum_q exp(s_q), with both multiplied by exp(-max s) for large scores."""
+    highest = max(scores, default=0.0)
     total = 0.0
     for score in scores:
-        total += math.exp(score)
-    return [math.exp(score) / total for score in scores]
+        total += math.exp(score - highest)
+    return [math.exp(score - highest) / total for score in scores]
 
 
-def weighted_sum(weights: Vector, vectors: list[Vector], size: int) -> Vector:
-    """Compute y_d = sum_j w_j x_jd, 0 for no vectors."""
-    result = [0.0] * size
+def weighted_sum(weights: Vector, vectors: list[Vector], size: int | None = None) -> Vector:
+    """Compute y_d = sum_j w_j x_jd.
+
+    Args:
+        weights: w, one for each vector.
+        vectors: x.
+        size: Width of the result, which is 0 for no vectors; by default that of the vectors.
+    """
+    result = [0.0] * (len(vectors[0]) if size is None else size)
     for j in range(len(vectors)):
-        for d in range(size):
+        for d in range(len(result)):
             result[d] += weights[j] * vectors[j][d]
     return result
 
@@ -78,6 +85,11 @@ def layer_norm(norm: nn.LayerNorm, vector: Vector) -> Vector:
 def add(left: Vector, right: Vector) -> Vector:
     """Compute a_d + b_d."""
     return [left[d] + right[d] for d in range(len(left))]
+
+
+def gelu(value: float) -> float:
+    """Compute x Phi(x), Phi being the distribution function of the normal distribution."""
+    return value * (1 + math.erf(value / math.sqrt(2))) / 2
 
 
 def relu(vector: Vector) -> Vector:

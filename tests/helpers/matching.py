@@ -6,19 +6,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from helpers.literal import softmax
+
 TEMPERATURE = 0.07
 
 
 def cosine(left: Tensor, right: Tensor) -> float:
     """Compute the cosine of two vectors."""
     return (left @ right / (left.norm() * right.norm())).item()
-
-
-def softmax(scores: Sequence[float]) -> list[float]:
-    """Compute a softmax."""
-    highest = max(scores)
-    total = sum(math.exp(score - highest) for score in scores)
-    return [math.exp(score - highest) / total for score in scores]
 
 
 def literal_divergence(

@@ -9,9 +9,8 @@ import math
 
 import pytest
 import torch
-from helpers.matching import softmax
+from helpers.literal import affine, dot, matvec, softmax, weighted_sum
 from helpers.methods import build_data, build_module, distinct_instances, make_batch, perturb
-from helpers.scalars import dot, linear, times, weighted_sum
 
 from mmie.methods.dghc import DGHC, Correlation, ViewGates
 
@@ -71,8 +70,8 @@ def literal_correlation(parts, h, v_i):
         for j in width:
             product += h[i] * w_ti[i][j] * v_i[j]
     m = math.tanh(product)
-    w_t_h = times(parts.from_text.weight.tolist(), h)
-    w_i_v = times(parts.from_picture.weight.tolist(), v_i)
+    w_t_h = matvec(parts.from_text.weight.tolist(), h)
+    w_i_v = matvec(parts.from_picture.weight.tolist(), v_i)
     return [math.tanh(w_t_h[i] + w_i_v[i] * m) for i in width]
 
 
@@ -83,7 +82,7 @@ def literal_views(parts, h, views):
     (5) V^C = [v_i, v_o1, v_o2, v_o3] * v_i^C
     """
     c = literal_correlation(parts, h, views[0])
-    v_c = linear(parts.output, [c[i] * views[0][i] for i in range(len(h))])
+    v_c = affine(parts.output, [c[i] * views[0][i] for i in range(len(h))])
     correlated = []
     for view in views:
         correlated.append([view[i] * v_c[i] for i in range(len(h))])
@@ -100,7 +99,7 @@ def literal_gates(w_l, views, mask):
     if not readable:
         return [0.0] * len(views)
     mean = weighted_sum([1 / len(readable)] * len(readable), [views[k] for k in readable])
-    signal = linear(w_l, mean)
+    signal = affine(w_l, mean)
     activated = [signal[k] if signal[k] > 0 else 0.01 * signal[k] for k in readable]
     gates = dict(zip(readable, softmax(activated), strict=True))
     return [gates.get(k, 0.0) for k in range(len(views))]
@@ -174,10 +173,10 @@ def test_equation_1(build, batch, backbone, projection):
 def literal_view_map(view_map, pooled, projection):
     """Compute Linear(x), x where widths agree, or Linear(tanh(Linear(x)))."""
     if projection == "mlp":
-        inner = linear(view_map[0], pooled)
-        return linear(view_map[2], [math.tanh(value) for value in inner])
+        inner = affine(view_map[0], pooled)
+        return affine(view_map[2], [math.tanh(value) for value in inner])
     is_left_out = isinstance(view_map, torch.nn.Identity)
-    return pooled if is_left_out else linear(view_map, pooled)
+    return pooled if is_left_out else affine(view_map, pooled)
 
 
 @torch.no_grad()
@@ -212,7 +211,7 @@ def test_equations_9_to_14(build, batch, cls_source):
             for view in range(C):
                 if mask[view]:
                     gated = [gates[view] * value for value in correlated[view]]
-                    prefix.append(linear(module.projections[index], gated))
+                    prefix.append(affine(module.projections[index], gated))
             length = int(batch.attention_mask[post].sum())
             states, context = (part[post, :length] for part in attended[index])
             expected = literal_attention(layer.attention.self, states.tolist(), prefix)
@@ -222,10 +221,10 @@ def test_equations_9_to_14(build, batch, cls_source):
 def literal_attention(attention, states, prefix):
     """Compute Equations 10 to 14 for one post, with prefix [phi_k ; phi_V] of each position."""
     size, width = attention.attention_head_size, len(states[0])
-    queries = [linear(attention.query, state) for state in states]
-    keys = [pair[:width] for pair in prefix] + [linear(attention.key, state) for state in states]
+    queries = [affine(attention.query, state) for state in states]
+    keys = [pair[:width] for pair in prefix] + [affine(attention.key, state) for state in states]
     values = [pair[width:] for pair in prefix]
-    values += [linear(attention.value, state) for state in states]
+    values += [affine(attention.value, state) for state in states]
     results = []
     for query in queries:
         result = []
@@ -251,7 +250,7 @@ def test_equations_15_to_17(build, batch):
     states = module.encode(batch).states
     losses, decoded = [], head.decode(states, batch)
     for post in range(len(batch)):
-        scores = [linear(head.emission, states[post, i].tolist()) for i in batch.word_starts[post]]
+        scores = [affine(head.emission, states[post, i].tolist()) for i in batch.word_starts[post]]
         potentials = {}
         for labels in itertools.product(range(num_tags), repeat=2):
             potentials[labels] = literal_potential(head.crf, scores, labels)

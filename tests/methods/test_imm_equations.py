@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers.matching import softmax
+from helpers.literal import add, affine, dot, gelu, layer_norm, matvec, softmax, weighted_sum
 from helpers.methods import (
     build_module,
     distinct_instances,
@@ -20,7 +20,6 @@ from helpers.methods import (
     perturb,
     training_loss,
 )
-from helpers.scalars import add, dot, gelu, layer_norm, linear, times, weighted_sum
 from torch import nn
 
 from mmie.blocks.matching import matching_loss
@@ -79,7 +78,7 @@ def literal_patches(patches, picture):
         for left in range(0, size, side):
             patch = picture[:, top : top + side, left : left + side].double()
             pixels = ((patch - patches.mean) / patches.std).flatten().tolist()
-            vectors.append(add(times(weight.flatten(1).tolist(), pixels), bias.tolist()))
+            vectors.append(add(matvec(weight.flatten(1).tolist(), pixels), bias.tolist()))
     kind, places = patches.kind.weight[0].tolist(), patches.positions.weight
     embedded = []
     for position, vector in enumerate(vectors):
@@ -92,7 +91,7 @@ def literal_mha(attention, states):
     """Compute multi-head attention over the vectors of one sequence."""
     layer = attention.self
     queries, keys, values = (
-        [linear(part, state) for state in states] for part in (layer.query, layer.key, layer.value)
+        [affine(part, state) for state in states] for part in (layer.query, layer.key, layer.value)
     )
     size = layer.attention_head_size
     results = []
@@ -102,7 +101,7 @@ def literal_mha(attention, states):
             head = slice(start, start + size)
             scores = [dot(query[head], key[head]) / math.sqrt(size) for key in keys]
             joined += weighted_sum(softmax(scores), [value[head] for value in values])
-        results.append(linear(attention.output.dense, joined))
+        results.append(affine(attention.output.dense, joined))
     return results
 
 
@@ -131,8 +130,8 @@ def literal_knowledge(slots, h_t, h_v, scaled=False):
     for i in range(len(h_t)):
         s_i = [dot(h_t[i], h_v[j]) / scale for j in range(len(h_v))]
         k.append(weighted_sum(softmax(s_i), h_v))
-    phi_k = [times(slots.key.weight.tolist(), selected) for selected in k]
-    phi_v = [times(slots.value.weight.tolist(), selected) for selected in k]
+    phi_k = [matvec(slots.key.weight.tolist(), selected) for selected in k]
+    phi_v = [matvec(slots.value.weight.tolist(), selected) for selected in k]
     return phi_k, phi_v
 
 
@@ -327,7 +326,7 @@ def test_equations_24_and_26(demo_data, build, tiny_bert):
             part.p = 0.0
     states, losses = encode(module, batch), []
     for post in range(len(batch)):
-        scores = linear(module.head.classifier, states[post, 0].tolist())
+        scores = affine(module.head.classifier, states[post, 0].tolist())
         losses.append(-math.log(softmax(scores)[batch.labels[post]]))
     loss = training_loss(module, batch)
     torch.manual_seed(0)  # the same augmented views

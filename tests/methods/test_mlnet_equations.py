@@ -9,8 +9,8 @@ from itertools import product
 
 import pytest
 import torch
+from helpers.literal import add, affine, dot, layer_norm, softmax
 from helpers.methods import build_module, distinct_instances, make_batch, perturb
-from helpers.scalars import add, dot, layer_norm, linear
 from torch import nn
 
 from mmie.blocks.attention import MultiHeadAttention
@@ -23,13 +23,7 @@ TOKENS, REGIONS, HIDDEN, HEADS = 3, 4, 6, 2
 TAGS = ("O", "B-PER", "I-PER")
 TINY = {"vision_backbone": "test_resnet", "fusion_layers": 1}
 
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("_double_precision")
 
 
 @pytest.fixture
@@ -44,14 +38,6 @@ def batch(data):
 
 def close(tensor, expected):
     torch.testing.assert_close(tensor.detach(), torch.tensor(expected), rtol=1e-9, atol=1e-11)
-
-
-def softmax(scores):
-    """Compute exp(s_i) / sum_j exp(s_j)."""
-    total = 0.0
-    for score in scores:
-        total += math.exp(score)
-    return [math.exp(score) / total for score in scores]
 
 
 def sigmoid(score):
@@ -92,7 +78,7 @@ def multi_head(queries, keys, values, output):
                 for k in range(len(keys)):
                     total += weights[k] * values[k][j]
                 joined.append(total)
-        results.append(linear(output, joined))
+        results.append(affine(output, joined))
     return results
 
 
@@ -100,7 +86,7 @@ def fuse_keys(layer, memory, summary):
     """Compute K = tanh(W_K m + U_K s) and V = tanh(W_V m + U_V s) for every m."""
     keys, values = [], []
     for state in memory:
-        joined = tanh(add(linear(layer.pair, state), linear(layer.pair_summary, summary)))
+        joined = tanh(add(affine(layer.pair, state), affine(layer.pair_summary, summary)))
         keys.append(joined[:HIDDEN])
         values.append(joined[HIDDEN:])
     return keys, values
@@ -132,9 +118,9 @@ def test_equations_2_and_3():
     layer = MultiHeadAttention(HIDDEN, HEADS)
     regions = torch.randn(1, REGIONS, HIDDEN)
     rows = regions[0].tolist()
-    queries = [linear(layer.query, row) for row in rows]
-    keys = [linear(layer.key, row) for row in rows]
-    values = [linear(layer.value, row) for row in rows]
+    queries = [affine(layer.query, row) for row in rows]
+    keys = [affine(layer.key, row) for row in rows]
+    values = [affine(layer.value, row) for row in rows]
     attended = layer(regions, regions, torch.ones(1, REGIONS).bool())
     close(attended[0], multi_head(queries, keys, values, layer.output))
 
@@ -147,7 +133,7 @@ def test_equations_2_and_3_with_fused_keys_and_values():
     attended, _ = layer(text, masks[0], regions, masks[1])
     rows = text[0].tolist()
     keys, values = fuse_keys(layer, regions[0].tolist(), mean(rows))
-    queries = [linear(layer.query, row) for row in rows]
+    queries = [affine(layer.query, row) for row in rows]
     close(attended[0], multi_head(queries, keys, values, layer.output))
 
 
@@ -164,7 +150,7 @@ def test_equation_8(bias):
     words, views = text[0].tolist(), regions[0].tolist()
     towards_text, towards_regions = layer.regions_to_text, layer.text_to_regions
     text_keys, text_values = fuse_keys(towards_text, words, mean(views))
-    queries = [linear(towards_text.query, view) for view in views]
+    queries = [affine(towards_text.query, view) for view in views]
     attended = multi_head(queries, text_keys, text_values, towards_text.output)
     views = [layer_norm(layer.norm, add(views[k], attended[k])) for k in range(REGIONS)]
     close(updated[0], views)
@@ -174,7 +160,7 @@ def test_equation_8(bias):
     close(score[0], literal_score)
     gate = 1.0 if sigmoid(literal_score) > 0.5 else 0.0
     assert hard_gate(score).item() == gate
-    queries = [linear(towards_regions.query, word) for word in words]
+    queries = [affine(towards_regions.query, word) for word in words]
     visual = multi_head(queries, keys, values, towards_regions.output)
     scale = layer.scale.tolist()
     for t in range(TOKENS):
@@ -216,7 +202,7 @@ def test_equation_4(pretraining, batch):
     pieces, embeddings = module.pieces, module.embeddings.tolist()
     bias, total, count = pieces.bias.tolist(), 0.0, 0
     for post, token in chosen.nonzero().tolist():
-        mapped = linear(pieces.transform, states[post, token].tolist())
+        mapped = affine(pieces.transform, states[post, token].tolist())
         activated = [x * (1 + math.erf(x / math.sqrt(2))) / 2 for x in mapped]
         vector = layer_norm(pieces.norm, activated)
         scores = [dot(embeddings[w], vector) + bias[w] for w in range(len(bias))]
@@ -252,7 +238,7 @@ def test_equations_5_to_7(pretraining, batch, mvm_mask, equation):
         view = batch.pixels[post, region // per_view].double()
         (logits,) = module.classifier(view.unsqueeze(0))
         detected = softmax(logits[0].tolist())
-        scores = linear(module.objects, regions[post, region].tolist())
+        scores = affine(module.objects, regions[post, region].tolist())
         if equation == 6:
             total -= log_softmax(scores, detected.index(max(detected)))
         else:

@@ -17,15 +17,10 @@ from helpers.methods import (
 
 from mmie.methods import RAP
 
-pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
-
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = [
+    pytest.mark.usefixtures("_double_precision"),
+    pytest.mark.filterwarnings("ignore:You are trying to `self.log"),
+]
 
 
 @pytest.fixture
