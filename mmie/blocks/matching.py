@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mmie.blocks.precision import at_least_float32
+
 Matching = Literal["cosine", "dot", "projection"]
 _EPSILON = 1e-8
 """eps of Equation 6."""
@@ -42,9 +44,8 @@ def matching_loss(
     Returns:
         A scalar.
     """
-    dtype = torch.promote_types(text.dtype, torch.float32)
     with torch.autocast(text.device.type, enabled=False):
-        text, pictures = text.to(dtype), pictures.to(dtype)  # (posts, hidden) each
+        text, pictures = at_least_float32(text), at_least_float32(pictures)  # (posts, hidden) each
         text_scores = matching_scores(text, pictures, matching, temperature)  # (posts, posts)
         picture_scores = matching_scores(pictures, text, matching, temperature)  # (posts, posts)
         text_to_picture = divergence(text_scores, similarity, mask)

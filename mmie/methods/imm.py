@@ -104,6 +104,7 @@ from mmie.blocks.clip import ClipVectors, clip_identity
 from mmie.blocks.features import FeatureSpec
 from mmie.blocks.matching import Matching, matching_loss, matching_scores
 from mmie.blocks.patch_embedding import PatchEmbedding
+from mmie.blocks.precision import at_least_float32
 from mmie.blocks.text_layers import embed_text, layer_mask, text_layers
 from mmie.blocks.weights import trainable_copy, zero_for_unused
 from mmie.methods import papers
@@ -360,8 +361,7 @@ class IMM(ExtractionModule):
         """
         if pictures is None:
             pictures = text.new_zeros(2 * len(batch), 2, text.shape[-1])
-        dtype = torch.promote_types(text.dtype, torch.float32)
-        text, pictures = text.to(dtype), pictures.to(dtype)
+        text, pictures = at_least_float32(text), at_least_float32(pictures)
         original, augmented = pictures.chunk(2)  # (batch, 1 + patches, hidden) each
         words = masked_mean(text, batch.text_mask)  # (batch, hidden)
         patches = augmented[:, 1:].mean(1)  # (batch, hidden)
@@ -441,8 +441,8 @@ class IMM(ExtractionModule):
         mask = layer_mask(self.text, text, batch.attention_mask)
         for index in range(self.num_shared_layers):
             text, pictures = self.align(index, text, pictures, mask)
-        dtype = torch.promote_types(text.dtype, torch.float32)
-        texts, pictures = text[:, 0].to(dtype), pictures[:, 0].to(dtype)  # (batch, hidden) each
+        texts = at_least_float32(text[:, 0])  # (batch, hidden)
+        pictures = at_least_float32(pictures[:, 0])  # (batch, hidden)
         with torch.autocast(text.device.type, enabled=False):
             return matching_scores(texts, pictures, "cosine", 1.0)
 
@@ -583,10 +583,9 @@ class KnowledgeSlots(nn.Module):
         Returns:
             (batch, tokens, hidden)
         """
-        dtype = torch.promote_types(text.dtype, torch.float32)
         with torch.autocast(text.device.type, enabled=False):
-            keys = pictures.to(dtype).transpose(1, 2)  # (batch, hidden, 1 + patches)
-            similarities = text.to(dtype) @ keys  # (batch, tokens, 1 + patches)
+            keys = at_least_float32(pictures).transpose(1, 2)  # (batch, hidden, 1 + patches)
+            similarities = at_least_float32(text) @ keys  # (batch, tokens, 1 + patches)
             if self.scaled:
                 similarities = similarities / text.shape[-1] ** 0.5
             weights = similarities.softmax(-1).to(pictures.dtype)  # (batch, tokens, 1 + patches)
@@ -633,8 +632,7 @@ def _gather_unit_vectors(vectors: Tensor) -> Tensor:
     Returns:
         (posts, width)
     """
-    vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
-    return functional.normalize(all_gather_rows(vectors), dim=-1)
+    return functional.normalize(all_gather_rows(at_least_float32(vectors)), dim=-1)
 
 
 def _count_shared(num_shared_layers: int | None, num_layers: int) -> int:

@@ -118,6 +118,7 @@ from torch.nn import functional
 
 from mmie.blocks.dynamic_fusion import DynamicFusion, UnitName
 from mmie.blocks.features import FeatureSpec, text_feature_spec
+from mmie.blocks.precision import at_least_float32
 from mmie.blocks.prefix_attention import Prefix, split_heads
 from mmie.blocks.relevance import CosineNorm, GateNormName, Relevance
 from mmie.blocks.vision import VisualOutput
@@ -393,8 +394,7 @@ class RAP(MultimodalModule):
 
 def _cosines(vectors: Tensor) -> Tensor:
     """Compute the cosine of every pair of rows, (batch, batch), in float32 at least."""
-    precise = vectors.to(torch.promote_types(vectors.dtype, torch.float32))  # (batch, width)
-    unit = functional.normalize(precise, dim=-1)  # (batch, width)
+    unit = functional.normalize(at_least_float32(vectors), dim=-1)  # (batch, width)
     return unit @ unit.T
 
 
