@@ -24,7 +24,7 @@ from mmie.reports.certificate.certificate import Certificate, certify
 from mmie.reports.certificate.outcomes import ExchangeRecords
 from mmie.reports.diagnosis.target import load_target, read_data_settings
 from mmie.runs.folder import BEST
-from mmie.utils.terminal import PlainConsole
+from mmie.utils.terminal import PlainConsole, print_lines
 
 _POSTS = {"train": 320, "valid": 40, "test": 200}
 """Posts of each corpus."""
@@ -70,7 +70,7 @@ def run_calibration(settings: Namespace) -> None:
     rows = list(_rows(settings))
     PlainConsole().print(calibration_table(rows))
     with usage_errors():
-        print(write_calibration(rows, settings.out))
+        print_lines(write_calibration(rows, settings.out))
 
 
 def _rows(settings: Namespace) -> Iterator[CalibrationRow]:

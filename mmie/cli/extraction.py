@@ -20,7 +20,7 @@ from mmie.inference.jobs.ray_engine import RayOptions, extract_with_ray
 from mmie.inference.predictor import Precision
 from mmie.utils.files import digest_path
 from mmie.utils.locks import file_lock
-from mmie.utils.signals import GOES_ON, continued_by, termination_interrupts
+from mmie.utils.signals import AGAIN, GOES_ON, continued_by, termination_interrupts
 from mmie.utils.terminal import PlainConsole, print_lines
 
 Engine = Literal["local", "ray"]
@@ -188,7 +188,7 @@ def _extract_with_ray(settings: Namespace) -> None:
     )
     images = None if settings.pictures is None else str(settings.pictures)
     with (
-        continued_by(f"remove {out} and give the same command again"),
+        continued_by(f"remove {out} and {AGAIN}"),
         file_lock(out),
         termination_interrupts(),
     ):

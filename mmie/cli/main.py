@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mmie.cli.interruption import InterruptionHandler
-from mmie.utils.signals import GOES_ON, Interruption
+from mmie.utils.signals import AGAIN, GOES_ON, Interruption
 
 
 class Command(NamedTuple):
@@ -118,7 +118,7 @@ def run_command(arguments: Sequence[str], interruption: InterruptionHandler) -> 
     command = COMMANDS[name]
     module, function_name = command.function.split(":")
     function = getattr(importlib.import_module(module), function_name)
-    interruption.start_command(GOES_ON if command.goes_on else "give the same command again")
+    interruption.start_command(GOES_ON if command.goes_on else AGAIN)
     function([name, *options] if command.receives_name else options)
 
 

@@ -37,8 +37,6 @@ _PROGRESS_FROM = 500
 """Number of pictures from which a progress bar is shown."""
 _DRAFT_SIDE = 64
 """Side in pixels of the reduced picture that is enough to find damage in a JPEG file."""
-
-
 _LEAST_SAMPLE = 16
 _SAMPLED_SHARE = 0.01
 """Share of the files taken to be unchanged that is read to check it, at least `_LEAST_SAMPLE`."""

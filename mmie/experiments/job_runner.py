@@ -13,12 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from mmie.experiments.processes import RunProcesses
 from mmie.experiments.sweep import SweepError, SweepJob
 from mmie.runs.folder import BEST, CONFIG, LAST
-from mmie.runs.metrics import read_metrics
+from mmie.runs.metrics import read_config, read_metrics
 from mmie.utils.files import atomic_write_text, open_to_append
 
 LOG = "sweep.log"
@@ -104,7 +102,7 @@ class JobRunner:
         if not job.tests:
             return {}
         tests: dict[str, list[str]] = {"test": []}
-        config = _read_config(job if job.fits else job.after[0])
+        config = read_config((job if job.fits else job.after[0]).folder)
         fitted_pictures = config["data"].get("pictures", "right")
         if self.test_pictures and fitted_pictures != "none":
             for pictures in ("shuffled", "none"):
@@ -154,19 +152,13 @@ def _checkpoint_options(job: SweepJob) -> list[str]:
     if job.fits:
         return [f"--config={job.folder / CONFIG}"]
     source, other = job.after[0], job.after[-1]
-    data = _read_config(other)["data"]
+    data = read_config(other.folder)["data"]
     return [
         f"--config={source.folder / CONFIG}",
         f"--ckpt_path={source.folder / BEST}",
         f"--data.corpus={json.dumps(data['corpus'])}",
         f"--data.context_file={data.get('context_file') or 'null'}",
     ]
-
-
-def _read_config(job: SweepJob) -> dict[str, Any]:
-    """Read the complete configuration of a fitted job."""
-    config: dict[str, Any] = yaml.safe_load((job.folder / CONFIG).read_text(encoding="utf-8"))
-    return config
 
 
 def _read_record(job: SweepJob) -> dict[str, Any]:

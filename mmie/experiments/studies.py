@@ -14,6 +14,7 @@ import yaml
 
 from mmie.experiments.sweep import SweepError, SweepJob, plan_sweep, split_setting, split_values
 from mmie.runs.folder import BEST
+from mmie.utils.files import read_yaml
 
 FRACTIONS = "0.05,0.1,0.2,0.5,1"
 """Fractions of the papers' figures, and the whole training split."""
@@ -210,7 +211,7 @@ def _data_settings(job: SweepJob, name: str) -> list[Any]:
     values = []
     for file in job.configs:
         try:
-            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+            content = read_yaml(file)
         except yaml.YAMLError as error:
             raise SweepError(f"{file}: expected YAML, {' '.join(str(error).split())}") from error
         data = content.get("data") if isinstance(content, dict) else None

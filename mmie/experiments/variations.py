@@ -15,6 +15,7 @@ import yaml
 from mmie.experiments.sweep import Setting, SweepError, SweepJob, plan_sweep, split_setting
 from mmie.methods.papers import CORPORA, Paper, Settings
 from mmie.runs.folder import BEST
+from mmie.utils.files import read_yaml
 
 FULL = "full"
 """Folder of the runs of the configuration itself."""
@@ -85,7 +86,7 @@ def read_base(config: str, out: Path) -> BaseConfiguration:
     merged: dict[str, Any] = {}
     for file in jobs[0].configs:
         try:
-            _merge(merged, yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+            _merge(merged, read_yaml(file) or {})
         except (yaml.YAMLError, AttributeError) as error:
             message = " ".join(str(error).split())
             raise SweepError(f"{file}: expected settings in YAML, {message}") from error

@@ -13,9 +13,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from mmie.runs.folder import LAST
 from mmie.types import MmieError
-from mmie.utils.signals import GOES_ON
-
-_SAME_COMMAND = "give the same command again"
+from mmie.utils.signals import AGAIN, GOES_ON
 
 
 class RunEnded(MmieError, RuntimeError):
@@ -99,7 +97,7 @@ def _describe_signal(trainer: Trainer, system_exit: SystemExit) -> str:
     advice = _how_to_continue(trainer)
     if isinstance(system_exit, SIGTERMException):
         return f"ended by SIGTERM; {advice}"
-    if advice == _SAME_COMMAND:
+    if advice == AGAIN:
         return f"interrupted, {GOES_ON}"
     return f"ended by an interrupt; {advice}"
 
@@ -109,4 +107,4 @@ def _how_to_continue(trainer: Trainer) -> str:
     last = Path(trainer.default_root_dir) / LAST
     if trainer.state.fn == TrainerFn.FITTING and trainer.global_step and last.exists():
         return f"--ckpt_path {last} continues it"
-    return _SAME_COMMAND
+    return AGAIN

@@ -14,6 +14,8 @@ ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that ask a process to end."""
 GOES_ON = "the same command goes on"
 """Advice after an interruption that loses nothing."""
+AGAIN = "give the same command again"
+"""Advice after an interruption of a command that begins anew."""
 
 
 class Interruption(KeyboardInterrupt):
