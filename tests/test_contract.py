@@ -30,9 +30,10 @@ from mmie.methods import DGHC, IMM, RAP, HVPNet, MLNet, RSRNeT, TextOnly
 from mmie.methods.loading import load_method
 from mmie.types import Encoding
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:You are trying to `self.log", "ignore:.*in eval mode"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:You are trying to `self.log", "ignore:.*in eval mode"),
+]
 
 TINY = {"vision_backbone": "test_resnet"}
 
@@ -329,7 +330,6 @@ def test_batch_of_one(setting):
     assert len(module(batch)) == 1
 
 
-@pytest.mark.slow
 def test_overfits_eight_posts(setting):
     module = setting.build(perturbed=False, text_lr=2e-3, fusion_lr=2e-3, head_lr=2e-2, dropout=0.0)
     start = task_loss(module, setting.batch)
@@ -343,7 +343,6 @@ def test_overfits_eight_posts(setting):
             assert prediction.relations[0] == post.relation
 
 
-@pytest.mark.slow
 def test_same_seed_gives_the_same_module(setting):
     first, second, other = (setting.build(seed=seed, **RATES) for seed in (1, 1, 2))
     for module in (first, second, other):
@@ -352,7 +351,6 @@ def test_same_seed_gives_the_same_module(setting):
     assert not equal_states(copy_state(first), copy_state(other))
 
 
-@pytest.mark.slow
 def test_gradient_checkpointing_changes_no_loss_or_gradient(setting):
     plain, checkpointed = setting.build(), setting.build(gradient_checkpointing=True)
     parts = checkpointed.text.model.modules()
@@ -368,7 +366,6 @@ def test_gradient_checkpointing_changes_no_loss_or_gradient(setting):
             torch.testing.assert_close(expected[name].grad, parameter.grad, msg=name)
 
 
-@pytest.mark.slow
 def test_loaded_checkpoint_gives_the_same_predictions(setting, demo_root, tmp_path):
     encoder = tmp_path / "encoder"
     shutil.copytree(setting.encoder, encoder)

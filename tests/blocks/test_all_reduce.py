@@ -1,5 +1,6 @@
 """Sums over two processes and their gradients against one process with the joint batch."""
 
+import pytest
 import torch
 from torch import distributed, multiprocessing
 
@@ -32,6 +33,7 @@ def sum_in_one_process(rank, folder):
     distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_sum_and_mean_gradient_equal_those_of_one_process(tmp_path):
     multiprocessing.spawn(sum_in_one_process, args=(tmp_path,), nprocs=PROCESSES)
     results = [torch.load(tmp_path / f"{rank}.pt") for rank in range(PROCESSES)]

@@ -12,9 +12,10 @@ from mmie.data.demo import write_demo
 from mmie.data.demo.tiny_encoders import write_tiny_roberta
 from mmie.methods import DGHC, IMM, RAP, HVPNet, MLNet, RSRNeT, TextOnly
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:You are trying to `self.log", "ignore:.*in eval mode"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:You are trying to `self.log", "ignore:.*in eval mode"),
+]
 
 TINY = {"vision_backbone": "test_resnet"}
 METHODS = {

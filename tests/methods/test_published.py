@@ -223,6 +223,7 @@ def parse_settings(*names):
     return settings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_configurations_of_the_corpora_are_the_papers_methods(method):
     stem = "text_only" if method == "TextOnly" else method.lower()
@@ -234,6 +235,7 @@ def test_configurations_of_the_corpora_are_the_papers_methods(method):
         assert differing_settings(METHODS[method], configuration) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "TextOnly"])
 def test_overlays_have_the_settings_of_their_rows(method):
     stem = method.lower()

@@ -227,6 +227,7 @@ def other_pictures(batch):
     return replace(batch, pixels=pixels, view_mask=mask, view_index=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["re"], indirect=True)
 def test_the_gate_of_a_trained_model_depends_on_the_picture(build, data):
     module = build(path_reduction="mean", dropout=0.0)

@@ -7,6 +7,7 @@ from helpers.command import metrics, succeed, without_times
 from helpers.fitted_runs import fit_options
 
 
+@pytest.mark.slow
 def test_the_configuration_is_complete_and_as_given(fitted_runs):
     config = yaml.safe_load((fitted_runs / "re" / "config.yaml").read_text())
     assert config["data"]["task"] == "re"

@@ -229,6 +229,7 @@ def test_a_photograph_that_cannot_be_linked_is_reported(photographs, tmp_path, m
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("corpus_class", "task"), [(Twitter2017, "ner"), (MNRE, "re")])
 def test_published_texts_with_photographs(shared_data, tmp_path, corpus_class, task):
     folder = shared_data / "photos"
