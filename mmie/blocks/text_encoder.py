@@ -11,6 +11,10 @@ from mmie.blocks.dropout import use_cheap_dropout
 from mmie.blocks.errors import EncoderUnsuited
 from mmie.blocks.prefix_attention import Prefix
 from mmie.blocks.text_model_loading import load_text_model
+from mmie.blocks.weights import digest_tensors
+
+_CONFIG_OF_FILE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
+"""Settings of a configuration that describe the file and not the encoder."""
 
 
 class TextEncoder(nn.Module):
@@ -49,6 +53,7 @@ class TextEncoder(nn.Module):
             # Nothing uses the pooler, and DDP waits for the gradient of every weight.
             self.model.pooler = None  # type: ignore[assignment]
         use_cheap_dropout(self.model)
+        self._num_loaded_words = int(self.config.vocab_size)
         if vocab_size is not None and vocab_size > int(self.config.vocab_size):
             self.model.resize_token_embeddings(vocab_size, mean_resizing=False)
         if gradient_checkpointing:
@@ -66,6 +71,21 @@ class TextEncoder(nn.Module):
                 "activations: set gradient_checkpointing: false"
             )
         self.model.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that its states depend on beside the text.
+
+        Word embeddings that were added to the loaded ones do not count, since they are random.
+        """
+        weights = dict(self.model.state_dict())
+        embeddings: Any = self.model.get_input_embeddings()
+        for name, value in weights.items():
+            if value.data_ptr() == embeddings.weight.data_ptr():
+                weights[name] = value[: self._num_loaded_words]
+        config = self.config.to_dict()
+        for name in _CONFIG_OF_FILE:
+            config.pop(name, None)
+        return {"config": config, "weights": digest_tensors(weights)}
 
     @property
     def config(self) -> PretrainedConfig:

@@ -2,7 +2,8 @@
 
 import copy
 import hashlib
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +13,16 @@ _Module = TypeVar("_Module", bound=nn.Module)
 
 def digest_weights(module: nn.Module) -> str:
     """Compute the SHA-256 of all weights and buffers and their names."""
+    return digest_tensors(module.state_dict())
+
+
+def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Compute the SHA-256 of tensors and their names."""
     digest = hashlib.sha256()
-    for name, value in module.state_dict().items():
+    for name, value in tensors.items():
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        content: Any = value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
+        digest.update(content)
     return digest.hexdigest()
 
 

@@ -12,6 +12,7 @@ from mmie.data.pictures import ImageTransform
 from mmie.data.state import DataState, DataStateError, read_schema
 from mmie.types import MmieError, Schema
 from mmie.utils.text import first_line
+from mmie.utils.version import VERSION
 
 METHOD_KEY, DATA_KEY, WEIGHTS_KEY = "mmie", "MultimodalDataModule", "state_dict"
 """Keys of a checkpoint file: the method's description, the data module's state, the weights.
@@ -37,6 +38,8 @@ class Checkpoint:
         tokenizer: Files of the tokenizer, name to text; None without a data module's state.
         image_transform: Conversion of pictures to views; None without a data module's state.
         use_context: Whether posts' contexts follow their words.
+        version: Version of the package that wrote it; empty if it does not say.
+        corpus: SHA-256 of each split of the fit's corpus, by split; empty if it does not say.
         training: The rest of a checkpoint file: the trainer's step, callbacks, optimisers.
     """
 
@@ -48,6 +51,8 @@ class Checkpoint:
     tokenizer: dict[str, str] | None = field(default=None, repr=False)
     image_transform: ImageTransform | None = None
     use_context: bool = False
+    version: str = ""
+    corpus: Mapping[str, str] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -66,8 +71,9 @@ class Checkpoint:
             raise CheckpointError(
                 f"'{source}' is no checkpoint of mmie: it says nothing of a method"
             )
+        description = content[METHOD_KEY]
+        version = str(description.get("version", "")) if isinstance(description, Mapping) else ""
         try:
-            description = content[METHOD_KEY]
             schema = read_schema(description["schema"])
             init_args, method = self_contained(description["init_args"]), str(description["method"])
             weights = dict(content[WEIGHTS_KEY])
@@ -81,10 +87,13 @@ class Checkpoint:
             IndexError,
             RecursionError,
         ) as error:
-            raise CheckpointError(unfit_message(source, error)) from error
+            raise CheckpointError(unfit_message(source, version, error)) from error
+        check_finite(weights, source)
         keys = (METHOD_KEY, DATA_KEY, WEIGHTS_KEY)
         training = {name: value for name, value in content.items() if name not in keys}
-        checkpoint = cls(str(source), method, init_args, schema, weights, training=training)
+        checkpoint = cls(
+            str(source), method, init_args, schema, weights, version=version, training=training
+        )
         return checkpoint._with_data(content[DATA_KEY]) if DATA_KEY in content else checkpoint
 
     def _with_data(self, values: Mapping[str, Any]) -> Self:
@@ -105,6 +114,7 @@ class Checkpoint:
             tokenizer=data.tokenizer,
             image_transform=data.transform,
             use_context=data.use_context,
+            corpus=data.corpus,
         )
 
     def data_state(self) -> DataState:
@@ -117,23 +127,64 @@ class Checkpoint:
             raise CheckpointError(
                 f"'{self.source}' says nothing of its data: it was not written by `mmie fit`"
             )
-        return DataState(self.schema, self.tokenizer, self.image_transform, self.use_context)
+        return DataState(
+            self.schema,
+            self.tokenizer,
+            self.image_transform,
+            self.use_context,
+            corpus=self.corpus,
+        )
 
 
-def describe_method(method: str, schema: Schema, init_args: Mapping[str, Any]) -> dict[str, Any]:
+def describe_method(
+    method: str, schema: Schema, init_args: Mapping[str, Any], version: str = VERSION
+) -> dict[str, Any]:
     """Describe a method in the plain values that a checkpoint file holds.
 
     Args:
         method: Full name of the method's class.
         schema: Task, labels and sizes.
         init_args: Arguments of the constructor that build the same network from the file alone.
+        version: Version of the package that trained it.
     """
-    return {METHOD_KEY: {"method": method, "schema": asdict(schema), "init_args": dict(init_args)}}
+    description = {
+        "method": method,
+        "schema": asdict(schema),
+        "init_args": dict(init_args),
+        "version": version,
+    }
+    return {METHOD_KEY: description}
 
 
-def unfit_message(source: str | Path, error: BaseException) -> str:
-    """Say that a checkpoint belongs to another version of the package or of the method."""
+def check_finite(weights: Mapping[str, Tensor], source: str | Path) -> None:
+    """Raise if a weight is not a number.
+
+    Args:
+        weights: Weights and buffers by name.
+        source: Where they were read from.
+
+    Raises:
+        CheckpointError: A value is NaN or infinite.
+    """
+    for name, values in weights.items():
+        is_number = isinstance(values, Tensor) and values.is_floating_point()
+        if is_number and not bool(values.isfinite().all()):
+            raise CheckpointError(
+                f"'{source}' holds weights that are no finite numbers ({name}): its fit diverged"
+            )
+
+
+def unfit_message(source: str | Path, version: str, error: BaseException) -> str:
+    """Describe a checkpoint of another version of the package or of the method.
+
+    Args:
+        source: Where it was read from.
+        version: Version of the package that wrote it; empty if it is not known.
+        error: What does not fit.
+    """
+    written_by = f"mmie {version}" if version else "an unknown version of mmie"
     return (
-        f"'{source}' does not fit the method known here ({first_line(error)}): "
-        "load it with the version of the package, or of the method, that wrote it"
+        f"'{source}' does not fit the method known here ({first_line(error)}). It was written by "
+        f"{written_by}, this is mmie {VERSION}: load it with the version of the package, or of "
+        "the method, that wrote it"
     )

@@ -2,11 +2,24 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmie.checkpoints.checkpoint import Checkpoint
 from mmie.data.state import schema_difference
+from mmie.runs.facts import changed_splits
 from mmie.types import MmieError, Schema
 
+_IRRELEVANT_SETTINGS = (
+    "_name_or_path",
+    "architectures",
+    "dtype",
+    "gradient_checkpointing",
+    "torch_dtype",
+    "transformers_version",
+    "use_cache",
+    "vocab_size",
+)
+"""Settings of a text encoder that change no states, and the vocabulary's size, which grows."""
 FITTED_ATTRIBUTES = ("task", "labels", "tag_scheme", "vocab_size")
 """Attributes of a schema that the weights were trained for."""
 
@@ -33,6 +46,52 @@ def check_fits(checkpoint: Checkpoint, method: str, schema: Schema) -> None:
     if name is not None:
         theirs, ours = getattr(checkpoint.schema, name), getattr(schema, name)
         raise CheckpointMismatch(_mismatch(name, theirs, ours))
+
+
+def check_encoder(checkpoint: Checkpoint, config: Mapping[str, Any]) -> None:
+    """Raise if a text encoder would compute other states than the one of the checkpoint's fit.
+
+    Settings that only one of the versions of transformers has are not compared, nor is dropout.
+
+    Args:
+        checkpoint: The checkpoint.
+        config: Configuration of the text encoder that is to take the weights.
+
+    Raises:
+        CheckpointMismatch: A setting of the text encoder differs.
+    """
+    trained: Any = checkpoint.init_args.get("text_encoder")
+    if not isinstance(trained, Mapping):
+        return
+    for name in sorted(trained.keys() & config.keys()):
+        if name in _IRRELEVANT_SETTINGS or "dropout" in name:
+            continue
+        if trained[name] != config[name]:
+            raise CheckpointMismatch(
+                _mismatch(f"a text encoder of {name}", trained[name], config[name])
+            )
+
+
+def describe_changed_splits(
+    checkpoint: Checkpoint, digests: Mapping[str, str], splits: Sequence[str]
+) -> str:
+    """Say which splits are others than those of the checkpoint's fit.
+
+    Args:
+        checkpoint: The checkpoint.
+        digests: SHA-256 of each split of the corpus that is read.
+        splits: Splits that are read.
+
+    Returns:
+        A sentence, empty if no recorded split has changed.
+    """
+    changed = changed_splits(checkpoint.corpus, digests, splits)
+    if not changed:
+        return ""
+    return (
+        f"the {' and '.join(changed)} split is not the one that the fit of {checkpoint.source} "
+        "had: its texts, labels or pictures are others"
+    )
 
 
 def find_difference(checkpoint: Checkpoint, schema: Schema, names: Sequence[str]) -> str | None:

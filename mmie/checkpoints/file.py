@@ -1,5 +1,6 @@
 """Reading of checkpoint files (``.ckpt``)."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,10 @@ import torch
 
 from mmie.checkpoints.checkpoint import Checkpoint, CheckpointError
 from mmie.checkpoints.folder import read_pretrained
+from mmie.runs.checkpoint_digests import recorded_digests
+from mmie.types import MmieError
+from mmie.utils.files import digest_file
+from mmie.utils.text import describe_os_error
 
 
 def read_checkpoint(source: str | Path, revision: str | None = None) -> Checkpoint:
@@ -17,7 +22,7 @@ def read_checkpoint(source: str | Path, revision: str | None = None) -> Checkpoi
         revision: Branch, tag or commit, where the source is a repository on the hub.
 
     Raises:
-        CheckpointError: The source is neither, or is not of this package.
+        CheckpointError: The source is neither, is damaged, or is not of this package.
     """
     if Path(source).is_dir():
         return read_pretrained(source, revision)
@@ -25,17 +30,62 @@ def read_checkpoint(source: str | Path, revision: str | None = None) -> Checkpoi
 
 
 def read_checkpoint_file(path: str | Path) -> dict[str, Any]:
-    """Load a checkpoint file on the CPU, with ``weights_only=True``.
+    """Load a checkpoint file on the CPU, with ``weights_only=True``, after a check of its bytes.
 
     Raises:
-        CheckpointError: The file does not exist, or holds more than plain values and tensors.
+        CheckpointError: The file does not exist, cannot be read, is damaged, is not the one that
+            its run folder records, or holds more than plain values and tensors.
+        RunError: ``metrics.json`` beside it is damaged.
     """
     if not Path(path).is_file():
         raise CheckpointError(f"checkpoint '{path}' does not exist")
     try:
+        check_checkpoint_file(Path(path))
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"checkpoint '{path}' cannot be read: {describe_os_error(error)}"
+        ) from error
+    except MmieError:
+        raise
     except Exception as error:  # torch raises whatever the bytes of a foreign file lead it to
         raise CheckpointError(
             f"'{path}' is no checkpoint, or holds more than plain values and tensors"
         ) from error
     return content
+
+
+def check_checkpoint_file(path: Path) -> None:
+    """Raise if the bytes of a checkpoint file are not those that were written.
+
+    The SHA-256 that its run folder records decides. Without a record, the checksums of the zip
+    archive that torch writes do.
+
+    Raises:
+        CheckpointError: The file is damaged, or is not the one that its run folder records.
+        RunError: ``metrics.json`` beside it is damaged.
+        OSError: The file cannot be read.
+    """
+    digests = recorded_digests(path)
+    if digest_file(path) in digests:
+        return
+    if _is_damaged(path):
+        raise CheckpointError(f"checkpoint '{path}' is damaged: its checksums do not match")
+    if digests:
+        raise CheckpointError(
+            f"checkpoint '{path}' is not the one that its run wrote: the digest in metrics.json is "
+            "another one. Move it to another folder to use it"
+        )
+
+
+def _is_damaged(path: Path) -> bool:
+    """Tell whether the checksum of a part of a zip archive is wrong. Other files have none."""
+    if not zipfile.is_zipfile(path):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is not None
+    except OSError:
+        raise
+    except Exception:  # zipfile raises whatever the damage leads it to
+        return True

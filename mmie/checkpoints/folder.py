@@ -31,10 +31,12 @@ from mmie.checkpoints.checkpoint import (
 )
 from mmie.checkpoints.foreign import ForeignReference, self_contained
 from mmie.types import MmieError
-from mmie.utils.text import describe_error
+from mmie.utils.files import digest_file
+from mmie.utils.text import describe_error, first_line
 from mmie.utils.version import VERSION
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+WEIGHTS_DIGEST = "weights_sha256"
 MAX_JSON_BYTES = 100 * 2**20
 """Size of the largest JSON file that is read; large tokenizers take a fifth of it."""
 
@@ -63,7 +65,7 @@ def read_pretrained(
         description, data = config[METHOD_KEY], dict(config[DATA_KEY])
         data["tokenizer"] = {name: _read_text(folder, name) for name in data["tokenizer"]}
         description["init_args"] = self_contained(description["init_args"])
-        weights = _read_weights(folder)
+        weights = _read_weights(folder, config.get(WEIGHTS_DIGEST))
         for name, owner in dict(config["aliases"]).items():
             weights[name] = weights[owner]
     except ForeignReference as error:
@@ -82,7 +84,8 @@ def write_weights(state_dict: Mapping[str, Tensor], path: Path) -> None:
     """Write tensors as safetensors. Of tensors that share memory, one is written.
 
     Raises:
-        OSError: The file cannot be written.
+        CheckpointError: The weights cannot be written.
+        OSError: The file cannot be made.
     """
     aliases = find_aliases(state_dict)
     distinct = {
@@ -90,7 +93,10 @@ def write_weights(state_dict: Mapping[str, Tensor], path: Path) -> None:
     }
     path.touch()
     mode = path.stat().st_mode
-    save_file(distinct, path, metadata={"format": "pt"})
+    try:
+        save_file(distinct, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise CheckpointError(f"{path.name} cannot be written: {first_line(error)}") from error
     path.chmod(mode)  # safetensors would leave the file readable by its owner alone
 
 
@@ -111,6 +117,8 @@ def find_aliases(state_dict: Mapping[str, Tensor]) -> dict[str, str]:
 def write_config(checkpoint: Checkpoint, folder: Path) -> None:
     """Write the tokenizer's files, and ``config.json`` with everything but the weights.
 
+    The weights must have been written, since the configuration holds their SHA-256.
+
     Raises:
         CheckpointError: The checkpoint holds no state of a data module.
         ValueError: The configuration holds a value that JSON cannot express.
@@ -122,11 +130,15 @@ def write_config(checkpoint: Checkpoint, folder: Path) -> None:
     for name, text in tokenizer.items():
         (folder / _check_json_name(name)).write_text(text, encoding="utf-8")
     data["tokenizer"] = sorted(tokenizer)  # the configuration lists the names alone
+    description = describe_method(
+        checkpoint.method, checkpoint.schema, checkpoint.init_args, checkpoint.version
+    )
     config = {
         "version": VERSION,
-        **describe_method(checkpoint.method, checkpoint.schema, checkpoint.init_args),
+        **description,
         DATA_KEY: data,
         "aliases": find_aliases(checkpoint.state_dict),  # tensors that are stored once
+        WEIGHTS_DIGEST: digest_file(folder / WEIGHTS),
     }
     text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
@@ -220,13 +232,22 @@ def _check_json_name(name: str) -> str:
     return name
 
 
-def _read_weights(folder: Path) -> dict[str, Tensor]:
+def _read_weights(folder: Path, digest: str | None) -> dict[str, Tensor]:
     """Load all tensors on the CPU.
+
+    Args:
+        folder: The folder.
+        digest: SHA-256 of the file; None for a folder of versions before 0.2, which lacks it.
 
     Raises:
         CheckpointError: The weights are missing or damaged.
     """
     try:
+        if digest is not None and digest_file(folder / WEIGHTS) != digest:
+            raise CheckpointError(
+                f"{WEIGHTS} of '{folder}' is damaged, or belongs to another folder: its digest is "
+                f"not the one in {CONFIG}"
+            )
         return load_file(folder / WEIGHTS)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(

@@ -9,19 +9,32 @@ from pathlib import Path
 from pydoc import locate
 from typing import Any
 
+import yaml
 from jsonargparse import Namespace, set_parsing_settings
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from mmie.checkpoints import Checkpoint, check_fits, read_checkpoint_file
+from mmie.checkpoints.compatibility import check_encoder, describe_changed_splits
 from mmie.cli.parsing import OneLineParser, UsageError, refuse_nulls, usage_errors
 from mmie.data import MultimodalDataModule
+from mmie.data.datamodule import STAGES
 from mmie.methods import ExtractionModule
 from mmie.methods.base import full_name
 from mmie.reports.dashboard import prediction_media
-from mmie.runs.folder import best_checkpoint, check_free, lies_in, own_checkpoint
+from mmie.runs.folder import CONFIG, best_checkpoint, check_free, lies_in, own_checkpoint
+from mmie.runs.metrics import read_config, read_metrics
+from mmie.runs.settings import (
+    SETTINGS,
+    WITHOUT_EFFECT,
+    describe_differences,
+    flatten_settings,
+    setting_differences,
+)
 from mmie.training.checkpointing import AtomicCheckpointIO, build_checkpoints
 from mmie.training.config_writer import SaveRunConfig
 from mmie.training.dashboard import Dashboard
@@ -30,10 +43,11 @@ from mmie.training.features.callback import (
     default_feature_cache,
     fill_feature_caches,
 )
+from mmie.training.finite import StopAtNotFinite
 from mmie.training.interruptions import EndTogether, ended_from_outside
 from mmie.training.loggers import RunCSVLogger, named_loggers
 from mmie.training.prediction_writer import PredictionWriter
-from mmie.training.recorder import RunRecorder, epochs_of_checkpoint
+from mmie.training.recorder import RunRecorder, training_progress
 from mmie.training.seeding import EpochSeed
 from mmie.training.sync_batch_norm import SyncBatchNorm
 from mmie.training.wandb_logger import RunFolderWandbLogger, WandbSettings, build_wandb_logger
@@ -41,7 +55,10 @@ from mmie.types import Schema
 from mmie.utils.locks import folder_lock
 from mmie.utils.processes import is_first_process
 from mmie.utils.terminal import print_lines
+from mmie.utils.text import first_line
 
+_PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+"""Precisions of the trainer that the methods are built and tested for."""
 _HIDDEN_LOG_LINES = (
     "Tip:",
     "GPU available",
@@ -118,8 +135,13 @@ class MmieCLI(LightningCLI):
             config["plugins"] = [*plugins, SyncBatchNorm()]
         try:
             trainer: Trainer = super()._instantiate_trainer(config, callbacks)
-        except (TypeError, OverflowError) as error:
+        except (TypeError, OverflowError, ModuleNotFoundError) as error:
             raise UsageError(f"trainer: {error}") from error
+        if trainer.precision not in _PRECISIONS:
+            expected = ", ".join(_PRECISIONS)
+            raise UsageError(
+                f"trainer.precision is {trainer.precision}: expected one of {expected}"
+            )
         if synchronised and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
             raise UsageError(
                 "trainer.sync_batchnorm is true, but torch synchronises batch norms on GPUs only"
@@ -147,7 +169,9 @@ class MmieCLI(LightningCLI):
             settings.ckpt_path = own_checkpoint(folder, settings.ckpt_path)
         if self.subcommand == "fit":
             check_free(folder, settings.overwrite, settings.ckpt_path)
-        elif settings.ckpt_path is None:
+            return
+        read_metrics(folder)  # a damaged record is reported before anything is computed
+        if settings.ckpt_path is None:
             settings.ckpt_path = str(best_checkpoint(folder))
 
     def _read_checkpoint(self, settings: Namespace, folder: Path) -> None:
@@ -162,9 +186,36 @@ class MmieCLI(LightningCLI):
         schema, data = self._checkpoint.schema, settings.data
         if self.subcommand != "fit" and data.labels is None and data.task == schema.task:
             data.labels = list(schema.labels)
-        if lies_in(settings.ckpt_path, folder):
-            self._previous_steps = self._checkpoint.training["global_step"]
-            self._previous_epochs = epochs_of_checkpoint(self._checkpoint.training)
+        if self.subcommand == "fit":
+            steps, epochs = training_progress(self._checkpoint)
+            if lies_in(settings.ckpt_path, folder):
+                self._previous_steps, self._previous_epochs = steps, epochs
+            self._compare_settings(Path(settings.ckpt_path).parent)
+
+    def _compare_settings(self, folder: Path) -> None:
+        """Print how the settings of a continued fit differ from those of the fit so far.
+
+        Args:
+            folder: Folder of the checkpoint that is continued.
+
+        Raises:
+            UsageError: A setting differs that cannot take effect.
+        """
+        previous = read_metrics(folder).get(SETTINGS)
+        if previous is None and (folder / CONFIG).exists():
+            previous = flatten_settings(read_config(folder))
+        text = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_unset=False)
+        differences = setting_differences(previous or {}, flatten_settings(yaml.safe_load(text)))
+        refused = {name: differences[name] for name in WITHOUT_EFFECT if name in differences}
+        if refused:
+            raise UsageError(
+                f"a continued fit cannot change {describe_differences(refused)}: leave it as it "
+                "was, or begin another fit with --model.init_args.init_from"
+            )
+        if differences and is_first_process():
+            print_lines(
+                f"other settings than in the fit so far: {describe_differences(differences)}"
+            )
 
     def instantiate_classes(self) -> None:
         """Build data, method and trainer. An invalid setting is reported in one line."""
@@ -176,10 +227,16 @@ class MmieCLI(LightningCLI):
             super().instantiate_classes()
 
     def after_instantiate_classes(self) -> None:
-        """Raise if the checkpoint does not fit the method."""
-        if self._checkpoint is not None:
-            check_fits(self._checkpoint, full_name(type(self.model)), self.model.schema)
-            self._checkpoint = None
+        """Raise if the checkpoint does not fit the method, and warn of another corpus."""
+        if self._checkpoint is None:
+            return
+        checkpoint, self._checkpoint = self._checkpoint, None
+        check_fits(checkpoint, full_name(type(self.model)), self.model.schema)
+        check_encoder(checkpoint, self.model.text.config.to_dict())
+        splits = STAGES[str(self.subcommand)]
+        changed = describe_changed_splits(checkpoint, self.datamodule.digests, splits)
+        if changed:
+            rank_zero_warn(changed)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -196,23 +253,40 @@ class MmieCLI(LightningCLI):
 
     def fit(self, **kwargs: Any) -> None:
         """Train on the training split."""
+        self._refuse_zero("max_epochs", "max_steps", "limit_train_batches")
         with ended_from_outside(self.trainer):
-            self.trainer.fit(**kwargs)
+            try:
+                self.trainer.fit(**kwargs)
+            except MisconfigurationException as error:  # fewer epochs than the checkpoint has
+                raise UsageError(f"trainer: {first_line(error)}") from error
 
     def validate(self, **kwargs: Any) -> None:
         """Score the validation split."""
+        self._refuse_zero("limit_val_batches")
         with ended_from_outside(self.trainer):
             self.trainer.validate(verbose=False, **kwargs)
 
     def test(self, **kwargs: Any) -> None:
         """Score the test split."""
+        self._refuse_zero("limit_test_batches")
         with ended_from_outside(self.trainer):
             self.trainer.test(verbose=False, **kwargs)
 
     def predict(self, **kwargs: Any) -> None:
         """Write predictions for the test split."""
+        self._refuse_zero("limit_predict_batches")
         with ended_from_outside(self.trainer):
             self.trainer.predict(return_predictions=False, **kwargs)
+
+    def _refuse_zero(self, *names: str) -> None:
+        """Raise if a setting of the trainer leaves nothing to do.
+
+        Raises:
+            UsageError: One of the settings is 0.
+        """
+        for name in names:
+            if getattr(self.trainer, name) == 0:
+                raise UsageError(f"trainer.{name} is 0: nothing is left to {self.subcommand}")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build a trainer that writes a run folder.
@@ -227,6 +301,7 @@ class MmieCLI(LightningCLI):
             *build_checkpoints(run_dir, monitor, mode),
             predictions,
             RunRecorder(monitor, mode, predictions),
+            StopAtNotFinite(),
             Dashboard(prediction_media),
             EpochSeed(self.datamodule.seed),
             EndTogether(),
@@ -240,7 +315,8 @@ class MmieCLI(LightningCLI):
         loggers = self._loggers(settings, run_dir)
         trainer = super().instantiate_trainer(logger=loggers or False, **kwargs)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # none is configured
-            trainer.strategy.checkpoint_io = AtomicCheckpointIO(self._loaded_checkpoint(trainer))
+            loaded = self._loaded_checkpoint(trainer)
+            trainer.strategy.checkpoint_io = AtomicCheckpointIO(loaded, run_dir)
         return trainer
 
     def _loggers(self, settings: Namespace, run_dir: Path) -> list[Any]:

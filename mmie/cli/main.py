@@ -138,6 +138,7 @@ def main() -> None:
     from mmie.cli.parsing import UsageError
     from mmie.types import MmieError
     from mmie.utils.terminal import print_lines
+    from mmie.utils.text import describe_os_error
 
     try:
         run_command(arguments, interruption)
@@ -146,6 +147,14 @@ def main() -> None:
             raise
         print_lines(f"mmie: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else interruption.status(failed=1))
+    except BrokenPipeError:  # `mmie ... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        if os.environ.get("MMIE_DEBUG"):
+            raise
+        print_lines(f"mmie: {describe_os_error(error)}", file=sys.stderr)
+        sys.exit(interruption.status(failed=1))
     except Interruption as error:
         if os.environ.get("MMIE_DEBUG"):
             raise

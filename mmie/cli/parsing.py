@@ -16,6 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from mmie.types import MmieError, Schema
 from mmie.utils.files import YamlTooLarge, read_yaml
 from mmie.utils.terminal import printable
+from mmie.utils.text import describe_os_error
 
 _PARSER_NOISE = re.compile(
     r"Does not validate against|Subtypes:|Errors:|Given value type:|got (NestedArg|Namespace)\("
@@ -97,6 +98,8 @@ class OneLineParser(LightningArgumentParser):
         """Raise a `UsageError`, or leave the report to the parser that this one is part of."""
         if not self.exit_on_error:
             super().error(message, ex)
+        if message == "Unexpected config: ":
+            message = "expected settings, found nothing"
         if self._file is not None:
             message = f"{self._file}: {message}"
         raise UsageError(shorten_message(message)) from ex
@@ -229,4 +232,6 @@ def usage_errors() -> Iterator[None]:
             cause = cause.__cause__  # jsonargparse wraps errors of optional classes
         if isinstance(cause, MmieError):
             raise cause from error
+        if isinstance(cause, OSError):
+            raise UsageError(describe_os_error(cause)) from error
         raise UsageError(str(cause) or type(cause).__name__) from error

@@ -1,6 +1,7 @@
 """Lightning data module of all methods."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader
 from mmie.data.batching import Collator, FeatureProvider, InstanceDataset
 from mmie.data.corpora.base import Corpus, CorpusError
 from mmie.data.corpora.contexts import ContextFile
+from mmie.data.corpora.digest import digest_posts
 from mmie.data.corpora.labels import check_labels, count_unknown, labels_of
 from mmie.data.encoding import WordTokenizer
 from mmie.data.instances import (
@@ -41,7 +43,7 @@ _Stage = Literal["train", "val", "test", "predict"]
 """Stages as Lightning names the limits of their batches."""
 _MAX_LISTED = 10
 """Unreadable pictures that a message lists."""
-_STAGES: dict[str, tuple[Split, ...]] = {
+STAGES: dict[str, tuple[Split, ...]] = {
     "fit": ("train", "valid"),
     "validate": ("valid",),
     "test": ("test",),
@@ -182,6 +184,16 @@ class MultimodalDataModule(LightningDataModule):
             mask_id=self.tokenizer.mask_id,
         )
 
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each split of the corpus that can be read, contexts included."""
+        source = self.corpus if self.context_file is None else self.context_file
+        digests: dict[str, str] = {}
+        for split in self.corpus.splits:
+            with suppress(CorpusError):  # a fit does not need the test split
+                digests[split] = digest_posts(source.posts(split), self.corpus.root)
+        return digests
+
     def setup(self, stage: str) -> None:
         """Read and tokenise the splits of a stage, and check their pictures.
 
@@ -189,7 +201,7 @@ class MultimodalDataModule(LightningDataModule):
             CorpusError: A split cannot be read, has no instance for the task, or too many of its
                 pictures cannot be read.
         """
-        new = {split: self._read(split) for split in _STAGES[stage] if split not in self.instances}
+        new = {split: self._read(split) for split in STAGES[stage] if split not in self.instances}
         self._mask_unreadable(list(chain(*new.values())))
         self.instances.update(new)
 
@@ -219,7 +231,9 @@ class MultimodalDataModule(LightningDataModule):
             progress = self.trainer.fit_loop.epoch_progress.current
             epochs = progress.processed  # type: ignore[attr-defined]
         files = self.tokenizer.to_files()
-        state = DataState(self.schema, files, self.transform, self.use_context, epochs)
+        state = DataState(
+            self.schema, files, self.transform, self.use_context, epochs, self.digests
+        )
         return state.to_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

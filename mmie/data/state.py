@@ -22,6 +22,7 @@ class DataState:
         transform: Conversion of pictures to views.
         use_context: Whether posts' contexts follow their words.
         epochs: Epochs that the fit had processed.
+        corpus: SHA-256 of each split of the fit's corpus, by split; empty if it is not known.
     """
 
     schema: Schema
@@ -29,10 +30,12 @@ class DataState:
     transform: ImageTransform
     use_context: bool
     epochs: int = 0
+    corpus: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values that a checkpoint can hold."""
         return {
+            "corpus": dict(self.corpus),
             "epochs": self.epochs,
             "schema": asdict(self.schema),
             "tokenizer": self.tokenizer,
@@ -57,6 +60,7 @@ class DataState:
             tokenizer = dict(values["tokenizer"])
             use_context = values["use_context"]
             epochs = values.get("epochs", 0)
+            corpus = {str(split): str(digest) for split, digest in values.get("corpus", {}).items()}
         except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
             raise DataStateError(f"{type(error).__name__}: {error}") from error
         if resize not in get_args(ResizeMode) or type(max_pixels) is not int:
@@ -64,7 +68,7 @@ class DataState:
         if type(use_context) is not bool:
             raise DataStateError(f"use_context is {use_context!r}")
         transform = ImageTransform(schema.image_size, resize, max_pixels)
-        return cls(schema, tokenizer, transform, use_context, epochs)
+        return cls(schema, tokenizer, transform, use_context, epochs, corpus)
 
 
 def read_schema(values: Mapping[str, Any]) -> Schema:

@@ -15,14 +15,17 @@ from typing import Any
 
 from mmie.experiments.processes import RunProcesses
 from mmie.experiments.sweep import SweepError, SweepJob
-from mmie.runs.folder import BEST, CONFIG, LAST
-from mmie.runs.metrics import read_config, read_metrics
+from mmie.runs.folder import BEST, CONFIG, LAST, RunError
+from mmie.runs.metrics import is_partial, read_config, read_metrics
 from mmie.utils.files import atomic_write_text, open_to_append
+from mmie.utils.text import describe_os_error
 
 LOG = "sweep.log"
 COMMAND = (sys.executable, "-m", "mmie.cli")
 """The ``mmie`` command in this Python."""
 _RECORD = "sweep.json"
+_DAMAGED = "folder"
+"""Value of `RunOutcome.failed` of a job whose folder is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,13 @@ class RunOutcome:
         failed: The step that failed (``fit`` or the section of a test), or why the job was not
             started; empty if it succeeded.
         steps: Steps that this call has run.
+        reason: What is wrong with the job's folder, for a job that was not started.
     """
 
     job: SweepJob
     failed: str
     steps: tuple[str, ...]
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +65,26 @@ class JobRunner:
     def run(self, job: SweepJob) -> RunOutcome:
         """Run the steps of a job that are not done yet.
 
-        A fit that was interrupted continues from ``last.ckpt``.
+        A fit that was interrupted continues from ``last.ckpt``. A test of a part of the split is
+        not done.
 
         Raises:
             SweepError: The folder holds another run.
+        """
+        try:
+            return self._run(job)
+        except RunError as error:
+            return RunOutcome(job, _DAMAGED, (), str(error))
+        except OSError as error:
+            return RunOutcome(job, _DAMAGED, (), describe_os_error(error))
+
+    def _run(self, job: SweepJob) -> RunOutcome:
+        """Run the steps of a job that are not done yet.
+
+        Raises:
+            SweepError: The folder holds another run.
+            RunError: A file of the folder is damaged, or the checkpoint is gone.
+            OSError: A file of the folder is gone or cannot be read.
         """
         check_folder(job)
         steps = []
@@ -74,8 +95,11 @@ class JobRunner:
             if not self._fit(job):
                 return RunOutcome(job, "fit", tuple(steps))
         for section, options in self._tests(job).items():
-            if section in read_metrics(job.folder):
+            done = read_metrics(job.folder).get(section)
+            if done is not None and not is_partial(done):
                 continue
+            if job.fits and not (job.folder / BEST).exists():
+                raise RunError(f"{job.folder / BEST} is gone: remove the folder to fit again")
             steps.append(section)
             line = [*self.command, "test", *_checkpoint_options(job), f"--run_dir={job.folder}"]
             if not self._execute(job, [*line, *options]):
@@ -135,7 +159,10 @@ def check_folder(job: SweepJob) -> None:
     Raises:
         SweepError: The recorded job is another one, or the run has no record.
     """
-    recorded = _read_record(job).get("job")
+    try:
+        recorded = _read_record(job).get("job")
+    except RunError:
+        return  # the outcome of this job says so, and the others go on
     if recorded is None:
         is_other = any((job.folder / name).exists() for name in (LAST, CONFIG))
     else:
@@ -162,11 +189,18 @@ def _checkpoint_options(job: SweepJob) -> list[str]:
 
 
 def _read_record(job: SweepJob) -> dict[str, Any]:
-    """Read the record of a job's folder, which is empty if no sweep has used the folder."""
+    """Read the record of a job's folder, which is empty if no sweep has used the folder.
+
+    Raises:
+        RunError: The record is damaged.
+    """
     file = job.folder / _RECORD
-    record: dict[str, Any] = {}
-    if file.exists():
-        record = json.loads(file.read_text(encoding="utf-8"))
+    if not file.exists():
+        return {}
+    try:
+        record: dict[str, Any] = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{file} is damaged: remove the folder to fit again") from error
     return record
 
 

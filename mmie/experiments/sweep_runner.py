@@ -9,8 +9,9 @@ from pathlib import Path
 
 from mmie.experiments.job_runner import COMMAND, LOG, JobRunner, RunOutcome, check_folder
 from mmie.experiments.sweep import SweepError, SweepJob
+from mmie.runs.facts import CORPUS_KEY, RUN, SPLIT_DIGEST
 from mmie.runs.folder import BEST, CONFIG
-from mmie.runs.metrics import read_metrics
+from mmie.runs.metrics import COUNT, INSTANCES, is_partial, read_metrics
 from mmie.utils.locks import folder_lock
 from mmie.utils.signals import signals_ignored, termination_interrupts
 
@@ -38,7 +39,8 @@ def run_sweep(
         command: Command that runs ``mmie``.
 
     Raises:
-        SweepError: A folder holds another run, or jobs have failed; the message names their logs.
+        SweepError: A folder holds another run, jobs have failed, or the corpus has changed between
+            runs; the message names logs or folders.
         LockError: Another sweep has one of the jobs, or a process fits or tests in its folder.
     """
     cores = os.cpu_count() or 1
@@ -58,6 +60,7 @@ def run_sweep(
                 runner.processes.end()
             raise
     _raise_for_failures(outcomes)
+    _raise_for_editions(jobs)
 
 
 @contextmanager
@@ -81,12 +84,16 @@ def describe_outcome(outcome: RunOutcome) -> str:
     folder = outcome.job.folder
     if outcome.failed == _NOT_STARTED:
         return f"{folder}: not started, {_NOT_STARTED} failed"
+    if outcome.reason:
+        return f"{folder}: {outcome.reason}"
     if outcome.failed:
         return f"{folder}: {outcome.failed} failed, see {folder / LOG}"
     line = f"{folder}: {', '.join(outcome.steps) or 'was finished'}"
-    f1 = read_metrics(folder).get("test", {}).get("test/f1")
-    if f1 is not None:
-        line += f", test F1 {100 * f1:.2f}"
+    test = read_metrics(folder).get("test", {})
+    if test.get("test/f1") is not None:
+        line += f", test F1 {100 * test['test/f1']:.2f}"
+    if is_partial(test):
+        line += f" of {test[COUNT]} of {test[INSTANCES]} instances, which enters no mean"
     return line
 
 
@@ -127,6 +134,28 @@ def _run_after(
     return runner.run(job)
 
 
+def _raise_for_editions(jobs: Sequence[SweepJob]) -> None:
+    """Raise if seeds of one system were fitted or tested on other editions of the corpus.
+
+    Raises:
+        SweepError: The digests of the corpus differ; the message names a folder of each edition.
+    """
+    editions: dict[object, dict[object, Path]] = {}
+    for job in jobs:
+        metrics = read_metrics(job.folder)
+        digests = metrics.get(RUN, {}).get(CORPUS_KEY, {})
+        split = metrics.get("test", {}).get(SPLIT_DIGEST)
+        edition = (*sorted(digests.items()), split)
+        editions.setdefault((job.configs, job.settings), {}).setdefault(edition, job.folder)
+    for folders in editions.values():
+        if len(folders) > 1:
+            raise SweepError(
+                f"the corpus has changed between {' and '.join(map(str, folders.values()))}: "
+                "reports show them as different systems. Remove the older ones, and run the same "
+                "command again"
+            )
+
+
 def _raise_for_failures(outcomes: Sequence[RunOutcome]) -> None:
     """Raise if jobs have failed.
 
@@ -138,6 +167,8 @@ def _raise_for_failures(outcomes: Sequence[RunOutcome]) -> None:
     for outcome in outcomes:
         if outcome.failed == _NOT_STARTED:
             num_waiting += 1
+        elif outcome.reason:
+            logs.append(outcome.reason)
         elif outcome.failed:
             logs.append(f"{outcome.job.folder / LOG} ({outcome.failed})")
     if not logs:

@@ -32,7 +32,9 @@ def build_method(checkpoint: Checkpoint) -> ExtractionModule:
         module = method(checkpoint.schema, **init_args)
         module.load_state_dict(checkpoint.state_dict)
     except (KeyError, TypeError, RuntimeError) as error:
-        raise CheckpointError(unfit_message(checkpoint.source, error)) from error
+        raise CheckpointError(
+            unfit_message(checkpoint.source, checkpoint.version, error)
+        ) from error
     return module.eval()
 
 

@@ -7,13 +7,15 @@ file                        content
 ``best.ckpt``               checkpoint of the best epoch in validation
 ``last.ckpt``               checkpoint of the last epoch
 ``metrics.csv``             scores by epoch
-``metrics.json``            a section each for fit, validate and test
-``predictions.jsonl``       after a test or predict: a line for each instance of the split
+``metrics.json``            the record: a section each for fit, validate and test, and facts of them
+``predictions.jsonl``       after a test: a line for each instance of the split
+``unscored.jsonl``          after a predict: the same
 ``wandb_id.txt``            with W&B: the id of the run there
 ==========================  =====================================================================
 
 The section of a test records how many instances of the split were tested, and the SHA-256 of their
-predictions: `mmie.runs.metrics.COUNT`, ``INSTANCES`` and ``DIGEST``.
+predictions: `mmie.runs.metrics.COUNT`, ``INSTANCES`` and ``DIGEST``. `mmie.runs.facts` lists what
+else tells whether sections and files belong together.
 
 Tests with shuffled pictures or without any have sections and predictions of their own: see
 `mmie.runs.picture_tests`.

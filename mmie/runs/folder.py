@@ -6,7 +6,8 @@ from mmie.types import MmieError
 
 CONFIG, METRICS, HISTORY = "config.yaml", "metrics.json", "metrics.csv"
 BEST, LAST = "best.ckpt", "last.ckpt"
-PREDICTIONS, WANDB_ID = "predictions.jsonl", "wandb_id.txt"
+PREDICTIONS, UNSCORED = "predictions.jsonl", "unscored.jsonl"
+WANDB_ID = "wandb_id.txt"
 
 
 class RunError(MmieError, ValueError):
@@ -72,18 +73,20 @@ def lies_in(checkpoint: str | Path | None, folder: Path) -> bool:
 
 def prediction_files(folder: Path) -> list[Path]:
     """List a run folder's files of predictions, those of the main test first."""
-    files = folder.glob("predictions*.jsonl")
+    files = [*folder.glob("predictions*.jsonl"), *folder.glob("unscored*.jsonl")]
     return sorted(files, key=lambda file: (file.name != PREDICTIONS, file.name))
 
 
 def clear_run(folder: Path, continued: bool) -> None:
-    """Remove what an earlier fit left and a new one makes untrue, and files half written.
+    """Remove files that an earlier fit left and a new one makes untrue, and files half written.
+
+    ``metrics.json`` stays: the new fit replaces it.
 
     Args:
         folder: The run folder.
         continued: Whether the new fit continues the earlier one, whose checkpoints stay.
     """
-    outdated = [folder / METRICS, *prediction_files(folder), *folder.glob(".*.partial*")]
+    outdated = [*prediction_files(folder), *folder.glob(".*.partial*")]
     if not continued:
         outdated += [folder / LAST, folder / BEST, folder / WANDB_ID]
     for file in outdated:

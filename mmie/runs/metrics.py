@@ -1,41 +1,73 @@
-"""The sections of ``metrics.json``, and the configuration of a run."""
+"""``metrics.json``, the record of a run, and the configuration of a run.
 
+The record has a section for each part of a run, and is written whole. Its sections say what belongs
+together: see `mmie.runs.facts`. ``sha256`` is the checksum of all sections. A file of versions
+before 0.2 has none.
+"""
+
+import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmie.runs.folder import CONFIG, METRICS
+import yaml
+
+from mmie.runs.folder import CONFIG, METRICS, RunError
 from mmie.utils.files import atomic_write_text, read_yaml
+from mmie.utils.text import first_line
 
 CORPUS_NOTE = "corpus_note"
 """Key of the corpus's note in each section that holds scores."""
 COUNT, INSTANCES, DIGEST = "count", "instances", "predictions_sha256"
 """Keys in the section of a test: tested instances, which have a line each in the predictions,
 instances of the split, and SHA-256 of the predictions."""
+_CHECKSUM = "sha256"
 
 
-def update_metrics(folder: Path, section: str, values: dict[str, Any]) -> None:
+def update_metrics(folder: Path, section: str, values: Mapping[str, Any]) -> None:
     """Replace one section of ``metrics.json``, atomically.
+
+    Raises:
+        RunError: The file is damaged.
+        OSError: The file cannot be read or written.
+    """
+    write_metrics(folder, {**read_metrics(folder), section: values})
+
+
+def write_metrics(folder: Path, sections: Mapping[str, Any]) -> None:
+    """Write all sections of ``metrics.json``, atomically. Numbers that are not finite become null.
 
     Raises:
         OSError: The file cannot be written.
     """
-    sections = {**read_metrics(folder), section: values}
-    text = json.dumps(sections, indent=2, sort_keys=True)
-    atomic_write_text(folder / METRICS, text + "\n")
+    finite = _without_infinities(sections)
+    content = {**finite, _CHECKSUM: _checksum(finite)}
+    atomic_write_text(folder / METRICS, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
     """Read the sections of ``metrics.json``. Without the file there are none.
 
     Raises:
-        ValueError: The file is not JSON.
+        RunError: The file is damaged.
+        OSError: The file cannot be read.
     """
     path = folder / METRICS
     if not path.exists():
         return {}
-    sections: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        sections = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(sections, dict):
+            raise ValueError("expected an object")
+        checksum = sections.pop(_CHECKSUM, None)
+        if checksum not in (None, _checksum(sections)):
+            raise ValueError("its content does not match its checksum")
+    except (ValueError, RecursionError) as error:
+        raise RunError(
+            f"{path} is damaged ({first_line(error)}): remove it, and test the run again"
+        ) from error
     return sections
 
 
@@ -59,9 +91,30 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Read the whole configuration of a run.
 
     Raises:
-        OSError: The folder has no configuration.
-        ValueError: The file is not UTF-8.
-        yaml.YAMLError: The file is not YAML, or too large.
+        RunError: The file is damaged.
+        OSError: The folder has no configuration, or it cannot be read.
     """
-    config: dict[str, Any] = read_yaml(folder / CONFIG)
+    path = folder / CONFIG
+    try:
+        config = read_yaml(path)
+        if not isinstance(config, dict):
+            raise ValueError("expected settings")
+    except (ValueError, yaml.YAMLError) as error:
+        raise RunError(f"{path} is damaged: {first_line(error)}") from error
     return config
+
+
+def _checksum(sections: Mapping[str, Any]) -> str:
+    """Compute the SHA-256 of sections, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
+
+
+def _without_infinities(value: Any) -> Any:
+    """Copy plain values with None in place of numbers that JSON cannot hold."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _without_infinities(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return list(map(_without_infinities, value))
+    return value

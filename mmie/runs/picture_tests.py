@@ -11,7 +11,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from mmie.runs.folder import CONFIG, PREDICTIONS
+from mmie.runs.facts import belong_together
+from mmie.runs.folder import CONFIG, PREDICTIONS, UNSCORED
 from mmie.runs.metrics import is_partial, read_config, with_prefix
 
 RIGHT_PICTURES = "right"
@@ -31,9 +32,15 @@ def picture_suffix(folder: Path, pictures: str) -> str:
     return f"_{pictures}"
 
 
-def predictions_file(folder: Path, suffix: str) -> Path:
-    """Return the file of a test's predictions, given the ending of its name."""
-    path = folder / PREDICTIONS
+def predictions_file(folder: Path, suffix: str, scored: bool = True) -> Path:
+    """Return the file of predictions.
+
+    Args:
+        folder: Run folder.
+        suffix: Ending of the name: see `picture_suffix`.
+        scored: Whether they are those of a test, and not of a predict.
+    """
+    path = folder / (PREDICTIONS if scored else UNSCORED)
     return path.with_stem(f"{path.stem}{suffix}")
 
 
@@ -41,9 +48,9 @@ def join_shuffled_tests(section: Mapping[str, Any], outcome: Mapping[str, Any]) 
     """Average tests of one checkpoint with differently shuffled pictures.
 
     Args:
-        section: The section so far; empty if there is none. Tests of another checkpoint are
-            dropped, and so is an earlier one with the same seed. Tests of a part of the split are
-            kept and do not enter the means, unless all are such.
+        section: The section so far; empty if there is none. Tests of another checkpoint or other
+            posts are dropped, and so is an earlier one with the same seed. Tests of a part of the
+            split are kept and do not enter the means, unless all are such.
         outcome: Scores of the new test, its ``checkpoint`` and ``seed``.
 
     Returns:
@@ -56,7 +63,8 @@ def join_shuffled_tests(section: Mapping[str, Any], outcome: Mapping[str, Any]) 
     """
     runs = [dict(outcome)]
     for run in section.get("runs", []):
-        if run["checkpoint"] == outcome["checkpoint"] and run["seed"] != outcome["seed"]:
+        is_same = run["checkpoint"] == outcome["checkpoint"] and belong_together(run, outcome)
+        if is_same and run["seed"] != outcome["seed"]:
             runs.insert(-1, run)
     averaged = [run for run in runs if not is_partial(run)] or [dict(outcome)]
     means = dict(averaged[-1])

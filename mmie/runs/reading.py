@@ -1,14 +1,19 @@
 """Reading of run folders: what was run, and how well it did."""
 
 import glob
-import json
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from mmie.runs.facts import (
+    CORPUS_KEY,
+    ENCODERS_KEY,
+    RUN,
+    SPLIT_DIGEST,
+    belong_together,
+)
 from mmie.runs.folder import CONFIG, METRICS, RunError
 from mmie.runs.metrics import (
     CORPUS_NOTE,
@@ -21,7 +26,9 @@ from mmie.runs.metrics import (
     with_prefix,
 )
 from mmie.runs.picture_tests import PICTURE_TESTS, RIGHT_PICTURES
+from mmie.runs.settings import SETTINGS, flatten_settings, setting_differences
 from mmie.types import Task
+from mmie.utils.text import describe_os_error
 
 _MACHINE_SETTINGS = (
     "data.corpus.",
@@ -32,6 +39,20 @@ _MACHINE_SETTINGS = (
     "data.max_pixels",
 )
 """Settings in which runs of one system may differ: they name machines or data."""
+_TRAINER_SETTINGS = (
+    "max_epochs",
+    "max_steps",
+    "precision",
+    "limit_train_batches",
+    "limit_val_batches",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+)
+"""Settings of the trainer in which runs of one system are equal."""
+
+
+class NotTested(RunError):
+    """A folder that holds no run, or one that was not tested yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +110,7 @@ class Run:
         seed: Seed of all random numbers.
         pictures: Pictures of the main test: ``right``, ``shuffled`` or ``none``.
         other_pictures: F1 of tests with other pictures, by ``shuffled`` and ``none``.
-        settings: What makes the system, by dotted name: method, data, and the trainer's epochs and
-            precision.
+        settings: What makes the system, by dotted name: method, data, and what the trainer does.
         trained_on: Class name of the corpus of the training if it is another one; else None.
         fit: Cost and course of the training; None if the checkpoint's folder does not say.
         corpus_note: Note of the corpus that was tested on, empty if it has none.
@@ -99,6 +119,12 @@ class Run:
         count: Number of tested instances; None if the test did not record it.
         instances: Number of instances of the test split; None if the test did not record it.
         predictions_digest: SHA-256 of the predictions; None if the test did not record it.
+        checkpoint: File name of the tested checkpoint; empty if the test did not record it.
+        split_digest: SHA-256 of the test split; None if the test did not record it.
+        training_digest: Digest of the training and validation splits; None if the fit did not
+            record it.
+        encoder_digest: Digest of the pretrained encoders; None if the fit did not record it.
+        notes: What does not belong together in the folder, a sentence each.
     """
 
     folder: Path
@@ -121,6 +147,11 @@ class Run:
     count: int | None = None
     instances: int | None = None
     predictions_digest: str | None = None
+    checkpoint: str = ""
+    split_digest: str | None = None
+    training_digest: str | None = None
+    encoder_digest: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def partial_note(self) -> str:
@@ -163,23 +194,29 @@ def read_run(folder: str | Path) -> Run:
     """Read a run from its folder.
 
     Raises:
-        RunError: ``config.yaml`` or the test section of ``metrics.json`` is missing, or they hold
+        NotTested: ``config.yaml`` or the test section of ``metrics.json`` is missing, or they hold
             something else.
+        RunError: A file is damaged or cannot be read.
     """
     folder = Path(folder)
+    for name in (CONFIG, METRICS):
+        if not os.path.lexists(folder / name):
+            raise NotTested(f"{folder} holds no tested run: fit and test it first")
     try:
         return _read_run(folder)
+    except RunError:
+        raise
+    except OSError as error:
+        raise RunError(f"the run in {folder} cannot be read: {describe_os_error(error)}") from error
     except (
-        OSError,
         LookupError,
         TypeError,
         AttributeError,
         ValueError,
         ArithmeticError,
         RecursionError,
-        yaml.YAMLError,
     ) as error:
-        raise RunError(f"{folder} holds no tested run: fit and test it first") from error
+        raise NotTested(f"{folder} holds no tested run: fit and test it first") from error
 
 
 def _matches(name: str) -> list[Path]:
@@ -193,7 +230,7 @@ def _matches(name: str) -> list[Path]:
     paths = map(Path, sorted(glob.glob(name, recursive=True)))
     folders = list(filter(Path.is_dir, paths))
     if not folders:
-        raise RunError(f"{name} holds no tested run: there is no such folder")
+        raise NotTested(f"{name} holds no tested run: there is no such folder")
     return folders
 
 
@@ -201,24 +238,25 @@ def _runs_below(folder: Path) -> tuple[list[Run], list[Path]]:
     """Find the tested runs below a folder, and the folders of runs that were not tested.
 
     Raises:
-        RunError: No run below the folder was tested.
+        NotTested: No run below the folder was tested.
+        RunError: A run is damaged or cannot be read.
     """
     runs: list[Run] = []
     untested: list[Path] = []
     for config in sorted(folder.rglob(CONFIG)):
         try:
             runs.append(read_run(config.parent))
-        except RunError:
+        except NotTested:
             untested.append(config.parent)
     if not runs:
-        raise RunError(f"{folder} holds no tested run: fit and test it first")
+        raise NotTested(f"{folder} holds no tested run: fit and test it first")
     return runs, untested
 
 
 def _read_run(folder: Path) -> Run:
     """Read a run. A folder that holds none raises almost any exception."""
     config = read_config(folder)
-    metrics: dict[str, Any] = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    metrics = read_metrics(folder)
     model, data, test = config["model"], config["data"], metrics["test"]
     corpus, corpus_name = data["corpus"], _class_name(data["corpus"])
     if "test/f1" not in test:
@@ -227,7 +265,9 @@ def _read_run(folder: Path) -> Run:
     trained_on = None  # the folder of the checkpoint may be gone
     if (trained_in / CONFIG).exists():
         trained_on = _class_name(read_config(trained_in)["data"]["corpus"])
-    fit_section = metrics.get("fit") or read_metrics(trained_in).get("fit")
+    fit_metrics = metrics if "fit" in metrics else read_metrics(trained_in)
+    fit_section, facts = fit_metrics.get("fit"), fit_metrics.get(RUN, {})
+    corpus_digests = facts.get(CORPUS_KEY, {})
     settings = _settings(config)
     pictures = test.get("pictures") or data.get("pictures") or RIGHT_PICTURES
     return Run(
@@ -251,7 +291,42 @@ def _read_run(folder: Path) -> Run:
         count=_optional_count(test, COUNT),
         instances=_optional_count(test, INSTANCES),
         predictions_digest=test.get(DIGEST),
+        checkpoint=Path(test.get("checkpoint", "")).name,
+        split_digest=test.get(SPLIT_DIGEST),
+        training_digest=_join_digests(corpus_digests, ("train", "valid")),
+        encoder_digest=_join_digests(facts.get(ENCODERS_KEY, {})),
+        notes=tuple(_find_contradictions(folder, config, metrics)),
     )
+
+
+def _join_digests(digests: Mapping[str, str], names: Iterable[str] | None = None) -> str | None:
+    """Join the first characters of digests in the order of their names, None without any."""
+    chosen = [digests[name][:8] for name in sorted(names or digests) if name in digests]
+    return "+".join(chosen) or None
+
+
+def _find_contradictions(
+    folder: Path, config: Mapping[str, Any], metrics: Mapping[str, Any]
+) -> list[str]:
+    """Describe what does not belong together in a run folder."""
+    notes = []
+    edited = setting_differences(metrics.get(SETTINGS, {}), flatten_settings(config))
+    if edited:
+        notes.append(
+            f"{folder / CONFIG} was changed after the fit ({', '.join(sorted(edited))}): the "
+            "scores are of other settings than it says."
+        )
+    test = metrics["test"]
+    fitted = metrics.get(RUN, {}).get(CORPUS_KEY, {}).get("test")
+    if None not in (fitted, test.get(SPLIT_DIGEST)) and fitted != test[SPLIT_DIGEST]:
+        notes.append(f"{folder} was tested on another test split than the one at its fit.")
+    for pictures, section in PICTURE_TESTS.items():
+        if section in metrics and not belong_together(metrics[section], test):
+            notes.append(
+                f"{folder}: the test with pictures {pictures} is of another checkpoint or other "
+                "posts than the main test, and is left out; test it again."
+            )
+    return notes
 
 
 def _read_start(checkpoint: str | None) -> RunStart | None:
@@ -275,7 +350,9 @@ def _scores_with_other_pictures(metrics: dict[str, Any]) -> dict[str, float]:
     """Return the F1 of tests of the whole split with other pictures than the main one's."""
     scores = {}
     for pictures, section in PICTURE_TESTS.items():
-        if section in metrics and not is_partial(metrics[section]):
+        if section not in metrics or is_partial(metrics[section]):
+            continue
+        if belong_together(metrics[section], metrics["test"]):
             scores[pictures] = _checked_number(metrics[section]["test/f1"])
     return scores
 
@@ -348,20 +425,10 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
     parts = {
         "model": config["model"],
         "data": config["data"],
-        "trainer": {name: trainer.get(name) for name in ("max_epochs", "precision")},
+        "trainer": {name: trainer.get(name) for name in _TRAINER_SETTINGS},
     }
     settings = {}
-    for dotted_name, value in _leaves(parts):
-        name = dotted_name.replace("init_args.", "")
+    for name, value in flatten_settings(parts).items():
         if not name.startswith(_MACHINE_SETTINGS):
             settings[name] = value
     return settings
-
-
-def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of a nested dictionary by dotted name."""
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

@@ -10,8 +10,9 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from mmie.runs.checkpoint_digests import record_checkpoint, recorded_digests
 from mmie.runs.folder import lies_in
-from mmie.utils.files import atomic_write
+from mmie.utils.files import atomic_write, digest_file
 
 _PATHS_IN_STATE = ("best_model_path", "kth_best_model_path", "last_model_path")
 
@@ -38,7 +39,7 @@ def build_checkpoints(run_dir: Path, monitor: str, mode: str) -> list[ModelCheck
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoint files that are written atomically, and read once.
+    """Checkpoint files that are written atomically, recorded by their digest, and read once.
 
     Lightning writes to the folder for temporary files and copies from there if it is on another
     disk, so that a killed process can leave a part of a file.
@@ -46,10 +47,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     Args:
         loaded: Content of checkpoint files that have been read already, by path. Each is handed out
             once, in place of another reading.
+        run_dir: Folder whose ``metrics.json`` records the digests of its own checkpoints; None
+            records nothing.
     """
 
-    def __init__(self, loaded: Mapping[str, dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self, loaded: Mapping[str, dict[str, Any]] | None = None, run_dir: Path | None = None
+    ) -> None:
         self._loaded = dict(loaded or {})
+        self.run_dir = run_dir
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
@@ -57,8 +63,21 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write a checkpoint to a local file atomically, and elsewhere as Lightning does."""
         if "://" in str(path) or storage_options is not None:
             super().save_checkpoint(checkpoint, path, storage_options)
-        else:
-            atomic_write(Path(path), partial(torch.save, checkpoint), durable=True)
+            return
+        file = Path(path)
+        if self.run_dir is None or not lies_in(file, self.run_dir):
+            atomic_write(file, partial(_save, checkpoint), durable=True)
+            return
+        digest = ""
+
+        def write(temporary: Path) -> None:
+            nonlocal digest
+            _save(checkpoint, temporary)
+            digest = digest_file(temporary)
+            record_checkpoint(file, [*recorded_digests(file), digest])
+
+        atomic_write(file, write, durable=True)
+        record_checkpoint(file, [digest])
 
     def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return the content of a checkpoint file."""
@@ -66,6 +85,22 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if content is None:
             content = super().load_checkpoint(path, *args, **kwargs)
         return content
+
+
+def _save(checkpoint: dict[str, Any], file: Path) -> None:
+    """Write a checkpoint through Python's file, whose errors say what happened.
+
+    Raises:
+        OSError: The file cannot be written. Torch makes another error of it.
+    """
+    try:
+        with file.open("wb") as stream:
+            torch.save(checkpoint, stream)
+    except RuntimeError as error:
+        cause = error.__context__
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__context__
+        raise cause or error from None
 
 
 class FolderCheckpoint(ModelCheckpoint):

@@ -7,6 +7,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
 from mmie.runs.folder import CONFIG
+from mmie.runs.metrics import update_metrics
+from mmie.runs.settings import SETTINGS, flatten_settings
 from mmie.training.trainers import is_writer
 from mmie.utils.files import atomic_write_text
 
@@ -28,9 +30,11 @@ class SaveRunConfig(SaveConfigCallback):
             logger.log_hyperparams(yaml.safe_load(text))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write ``config.yaml``."""
+        """Write ``config.yaml``, and its settings into the record of the run."""
         if is_writer(trainer):
-            atomic_write_text(Path(trainer.default_root_dir) / CONFIG, self._lasting_text())
+            folder, text = Path(trainer.default_root_dir), self._lasting_text()
+            atomic_write_text(folder / CONFIG, text)
+            update_metrics(folder, SETTINGS, flatten_settings(yaml.safe_load(text)))
 
     def _lasting_text(self) -> str:
         """Dump the configuration without what holds for this one call only."""

@@ -17,7 +17,7 @@ from mmie.utils.files import atomic_write
 
 
 class PredictionWriter(Callback):
-    """Writes ``predictions.jsonl`` after a test or predict.
+    """Writes ``predictions.jsonl`` after a test, and ``unscored.jsonl`` after a predict.
 
     The file has a line for every instance of the split, in its order.
 
@@ -56,11 +56,11 @@ class PredictionWriter(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the predictions of all processes."""
-        self._write(trainer)
+        self._write(trainer, scored=True)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the predictions of all processes."""
-        self._write(trainer)
+        self._write(trainer, scored=False)
 
     def _collect(self, batch: Batch, predictions: list[Prediction]) -> None:
         """Remember predictions by their index in the split, without uncounted copies."""
@@ -69,7 +69,7 @@ class PredictionWriter(Callback):
             if is_counted:
                 self._predictions[index] = prediction
 
-    def _write(self, trainer: Trainer) -> None:
+    def _write(self, trainer: Trainer, scored: bool) -> None:
         """Gather the predictions of all processes and write them."""
         predictions = _gather(self._predictions)
         self._predictions = {}
@@ -81,7 +81,7 @@ class PredictionWriter(Callback):
             instance = instances[index]
             lines.append(prediction_line(instance.post, instance.relation, predictions[index]))
         folder = Path(trainer.default_root_dir)
-        file = predictions_file(folder, picture_suffix(folder, pictures_of(trainer)))
+        file = predictions_file(folder, picture_suffix(folder, pictures_of(trainer)), scored)
         content = "".join(f"{line}\n" for line in lines).encode()
         atomic_write(file, lambda partial: partial.write_bytes(content))
         self.written = {

@@ -11,7 +11,11 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
+from mmie.checkpoints import Checkpoint, CheckpointError
+from mmie.checkpoints.checkpoint import unfit_message
 from mmie.data.corpora.editions import find_edition
+from mmie.runs.checkpoint_digests import CHECKPOINTS
+from mmie.runs.facts import RUN
 from mmie.runs.folder import clear_run, lies_in
 from mmie.runs.metrics import (
     CORPUS_NOTE,
@@ -21,8 +25,10 @@ from mmie.runs.metrics import (
     read_metrics,
     update_metrics,
     with_prefix,
+    write_metrics,
 )
 from mmie.runs.picture_tests import join_shuffled_tests, picture_suffix
+from mmie.training.facts import encoder_digests, facts_of_fit, facts_of_test
 from mmie.training.prediction_writer import PredictionWriter
 from mmie.training.summary import print_summary
 from mmie.training.trainers import corpus_note, is_writer, logged_values, pictures_of
@@ -52,6 +58,12 @@ class RunRecorder(Callback):
         self._epoch_start = 0.0
         self._train_seconds = 0.0
         self._samples = 0
+        self._encoders: dict[str, str] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Compute the digests of pretrained encoders before a fit changes their weights."""
+        if stage == "fit" and is_writer(trainer):
+            self._encoders = encoder_digests(pl_module)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epochs so far, which a continued fit takes up."""
@@ -82,10 +94,16 @@ class RunRecorder(Callback):
         self._train_seconds = time.perf_counter() - self._epoch_start
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remove what an earlier fit left in the folder, after this fit has read its weights."""
-        if is_writer(trainer):
-            folder = Path(trainer.default_root_dir)
-            clear_run(folder, continued=lies_in(trainer.ckpt_path, folder))
+        """Begin the record, and remove what an earlier fit left, whose weights have been read."""
+        if not is_writer(trainer):
+            return
+        folder = Path(trainer.default_root_dir)
+        continued = lies_in(trainer.ckpt_path, folder)
+        sections: dict[str, Any] = {RUN: facts_of_fit(trainer, self._encoders)}
+        if continued:
+            sections[CHECKPOINTS] = read_metrics(folder).get(CHECKPOINTS, {})
+        write_metrics(folder, sections)
+        clear_run(folder, continued)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record the epoch's scores and times, so that an interrupted fit has them too."""
@@ -121,12 +139,19 @@ class RunRecorder(Callback):
         suffix = picture_suffix(Path(trainer.default_root_dir), pictures)
         seed = getattr(trainer.datamodule, "seed", None)  # type: ignore[attr-defined]
         data = {"pictures": pictures, "seed": seed, "edition": _edition_of(trainer)}
+        data |= facts_of_test(trainer, trainer.limit_test_batches)
         if self.predictions is not None:
             data |= self.predictions.written
         self._record_scores(trainer, f"test{suffix}", "test/", data)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print where the predictions are."""
+        """Record the predictions, and print where they are."""
+        folder = Path(trainer.default_root_dir)
+        suffix = picture_suffix(folder, pictures_of(trainer))
+        written = {} if self.predictions is None else self.predictions.written
+        facts = facts_of_test(trainer, trainer.limit_predict_batches)
+        data = {**facts, **written, "checkpoint": str(trainer.ckpt_path)}
+        self._write(trainer, f"predict{suffix}", data)
         if trainer.is_global_zero:
             print_summary(Path(trainer.default_root_dir), "predictions", {}, "")
 
@@ -183,11 +208,23 @@ class RunRecorder(Callback):
             update_metrics(Path(trainer.default_root_dir), section, values)
 
 
-def epochs_of_checkpoint(training: Mapping[str, Any]) -> list[dict[str, float]]:
-    """Return the epochs, with scores and times, that a checkpoint's training state records."""
-    state = training["callbacks"].get(RunRecorder.__qualname__, {})
-    epochs: list[dict[str, float]] = state.get("epochs", [])
-    return epochs
+def training_progress(checkpoint: Checkpoint) -> tuple[int, list[dict[str, float]]]:
+    """Return the steps that a checkpoint was trained for, and its epochs with scores and times.
+
+    Raises:
+        CheckpointError: The checkpoint does not say, or lacks what a fit needs to continue.
+    """
+    training = checkpoint.training
+    try:
+        state = training["callbacks"].get(RunRecorder.__qualname__, {})
+        steps, epochs = int(training["global_step"]), list(state.get("epochs", []))
+        for name in ("epoch", "loops", "optimizer_states", "lr_schedulers"):
+            training[name]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise CheckpointError(
+            unfit_message(checkpoint.source, checkpoint.version, error)
+        ) from error
+    return steps, epochs
 
 
 def _edition_of(trainer: Trainer) -> str | None:

@@ -37,7 +37,7 @@ def atomic_write(file: Path, write: Callable[[Path], object], durable: bool = Fa
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{uuid.uuid4().hex}.partial{file.suffix}")
     try:
-        with _named_errors(file, partial):
+        with named_errors(file, partial):
             write(partial)
             if durable:
                 with partial.open("rb") as stream:
@@ -81,18 +81,18 @@ def atomic_write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
         new.mkdir()
         old.mkdir()
         for file, text in zip(files, texts.values(), strict=True):
-            with _named_errors(file, new / file.name):
+            with named_errors(file, new / file.name):
                 _write_to_disk(new / file.name, text)
             if file.is_dir() and not file.is_symlink():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
             if os.path.lexists(file):
-                with _named_errors(file, old / file.name):
+                with named_errors(file, old / file.name):
                     _link_or_copy(file, old / file.name)
         replaced: list[Path] = []
         try:
             for file in files:
                 replaced.append(file)
-                with _named_errors(file, new / file.name):
+                with named_errors(file, new / file.name):
                     os.replace(new / file.name, file)
         except BaseException:
             for file in replaced:
@@ -133,8 +133,10 @@ def _restore(file: Path, old: Path, new: Path) -> None:
 
 
 @contextlib.contextmanager
-def _named_errors(file: Path, temporary: Path) -> Iterator[None]:
+def named_errors(file: Path, temporary: Path) -> Iterator[None]:
     """Name a file in errors that name nothing, such as a full disk's, or its temporary file.
+
+    If the temporary file is a folder, that holds for all files in it.
 
     Raises:
         OSError: The body raised one.
@@ -142,7 +144,8 @@ def _named_errors(file: Path, temporary: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None or error.filename not in (None, temporary, str(temporary)):
+        is_temporary = error.filename is None or Path(error.filename).is_relative_to(temporary)
+        if error.errno is None or not is_temporary:
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(file)) from error
 
@@ -182,9 +185,10 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as parent:
         temporary = Path(parent) / folder.name
-        temporary.mkdir()
-        yield temporary
-        temporary.replace(folder)
+        with named_errors(folder, temporary):
+            temporary.mkdir()
+            yield temporary
+            temporary.replace(folder)
 
 
 class YamlTooLarge(yaml.YAMLError):

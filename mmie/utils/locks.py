@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from mmie.types import MmieError
 from mmie.utils.files import atomic_write_text
+from mmie.utils.text import describe_os_error
 
 _MAX_HOLDER = 4096
 """Most bytes of a holder's record that are read."""
@@ -161,7 +162,8 @@ def _write_holder(file: Path, target: Path) -> None:
 
 def _cannot_lock(target: Path, path: Path, error: OSError) -> str:
     """Say in one line why a lock cannot be written."""
-    return f"{target} cannot be locked: {path}: {error.strerror or error}"
+    reason = describe_os_error(OSError(error.errno, error.strerror or str(error), str(path)))
+    return f"{target} cannot be locked: {reason}"
 
 
 def _describe_holder(file: Path) -> str:

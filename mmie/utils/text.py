@@ -1,9 +1,23 @@
 """Short, safe renderings of values, texts and errors for messages of one line."""
 
+import errno
 import re
 
 from mmie.utils.terminal import printable
 
+_WAYS_OUT = {
+    errno.ENOSPC: "free space there, or name a folder on another disk",
+    errno.EDQUOT: "free space there, or name a folder on another disk",
+    errno.EFBIG: "raise the limit (ulimit -f), or name a folder on another disk",
+    errno.EACCES: "ask for the rights, or name another folder",
+    errno.EPERM: "ask for the rights, or name another folder",
+    errno.EROFS: "name a folder that can be written",
+    errno.ENOTDIR: "name a path that leads through folders alone",
+    errno.EISDIR: "name a file",
+    errno.ENAMETOOLONG: "name a shorter path",
+    errno.EMFILE: "raise the limit (ulimit -n)",
+    errno.ELOOP: "name a path without links",
+}
 MAX_SHOWN = 160
 """Most characters of a foreign text that a message repeats."""
 
@@ -50,6 +64,21 @@ def describe_error(error: BaseException) -> str:
     if not lines:
         return type(error).__name__
     return f"{type(error).__name__}: {lines[0][:200]}"
+
+
+def describe_os_error(error: OSError) -> str:
+    """Name the file of an error of the operating system, what happened, and a way out.
+
+    >>> describe_os_error(OSError(28, "No space left on device", "runs/a/best.ckpt"))
+    'runs/a/best.ckpt: No space left on device: free space there, or name a folder on another disk'
+    """
+    if error.errno is None:
+        return describe_error(error)
+    parts = [] if error.filename is None else [str(error.filename)]
+    parts.append(error.strerror or type(error).__name__)
+    if error.errno in _WAYS_OUT:
+        parts.append(_WAYS_OUT[error.errno])
+    return ": ".join(parts)
 
 
 def is_utf8(text: str) -> bool:

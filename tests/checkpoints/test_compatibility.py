@@ -5,7 +5,11 @@ from dataclasses import replace
 import pytest
 
 from mmie.checkpoints import Checkpoint, CheckpointMismatch, check_fits
-from mmie.checkpoints.compatibility import same_vocabulary
+from mmie.checkpoints.compatibility import (
+    check_encoder,
+    describe_changed_splits,
+    same_vocabulary,
+)
 from mmie.types import Schema
 
 SCHEMA = Schema("ner", ("LOC", "PER"), vocab_size=100)
@@ -38,3 +42,21 @@ def test_vocabularies_are_compared_by_tokens_and_ids(demo_data, tiny_bert, tiny_
     assert same_vocabulary(bert, dict(bert))
     assert same_vocabulary(bert, demo_data("re", tiny_bert).tokenizer.to_files())
     assert not same_vocabulary(bert, roberta)
+
+
+def test_a_text_encoder_that_computes_something_else_is_refused():
+    trained = {"hidden_act": "gelu", "hidden_dropout_prob": 0.1, "dtype": "float32", "old": 1}
+    checkpoint = replace(CHECKPOINT, init_args={"text_encoder": trained})
+    check_encoder(checkpoint, {**trained, "hidden_dropout_prob": 0.0, "dtype": None, "new": 2})
+    check_encoder(checkpoint, {"hidden_act": "gelu"})
+    with pytest.raises(CheckpointMismatch, match="hidden_act gelu, the run has relu"):
+        check_encoder(checkpoint, {**trained, "hidden_act": "relu"})
+    check_encoder(CHECKPOINT, {"hidden_act": "relu"})  # one that says nothing
+
+
+def test_changed_splits_are_named():
+    checkpoint = replace(CHECKPOINT, corpus={"train": "a", "test": "b"})
+    digests = {"train": "a", "valid": "c", "test": "d"}
+    assert describe_changed_splits(checkpoint, digests, ["train", "valid"]) == ""
+    message = describe_changed_splits(checkpoint, digests, ["test"])
+    assert message.startswith("the test split is not the one that the fit of a.ckpt had")

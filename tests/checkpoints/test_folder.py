@@ -112,15 +112,32 @@ def test_no_pretrained_weights_are_loaded(copy, posts, saved):
     assert Extractor.from_pretrained(copy, device="cpu").extract(posts[:2]) == expected
 
 
+def _forget_digest(folder):
+    """Remove the digest of the weights, which folders of older versions lack."""
+    config = json.loads((folder / "config.json").read_text())
+    del config["weights_sha256"]
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_a_flipped_bit_of_the_weights_is_refused(copy):
+    content = bytearray((copy / "model.safetensors").read_bytes())
+    content[-3] ^= 64
+    (copy / "model.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors .* is damaged"):
+        read_pretrained(copy)
+
+
 def test_weights_of_another_shape_are_refused(copy):
     state = load_file(copy / "model.safetensors")
     state["head.emission.weight"] = state["head.emission.weight"][:, :-1].contiguous()
     save_file(state, copy / "model.safetensors")
+    _forget_digest(copy)
     with pytest.raises(CheckpointError, match="does not fit"):
         Extractor.from_pretrained(copy, device="cpu")
 
 
 def test_broken_and_missing_weights_are_refused(copy):
+    _forget_digest(copy)
     for content in (b"", b"\xff" * 100, b"\x80\x02}q\x00."):
         (copy / "model.safetensors").write_bytes(content)
         with pytest.raises(CheckpointError, match=r"holds no model.safetensors that can be read"):

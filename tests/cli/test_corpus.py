@@ -114,8 +114,8 @@ def test_every_score_of_a_paired_corpus_has_its_note(demo_root, tmp_path):
     for command, text in printed_by.items():
         assert note in " ".join(text.split()), command
     sections = metrics(run_dir)
-    assert set(sections) == {"fit", "validate", "test", "test_shuffled"}
-    assert {section["corpus_note"] for section in sections.values()} == {note}
+    for section in ("fit", "validate", "test", "test_shuffled"):
+        assert sections[section]["corpus_note"] == note
     for name in ("comparison.html", "comparison.md", "comparison.json"):
         assert note in (tmp_path / "report" / name).read_text(encoding="utf-8")
     (row,) = json.loads((tmp_path / "report" / "comparison.json").read_text())["comparisons"][0][

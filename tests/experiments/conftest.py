@@ -18,6 +18,7 @@ section = "test_" + pictures if "data.pictures" in options else "test"
 if sys.argv[1] == "fit":
     (folder / "config.yaml").write_text("data: {pictures: " + pictures + "}")
     (folder / "last.ckpt").touch()
+    (folder / "best.ckpt").touch()
     section = "fit"
 file.write_text(json.dumps({**known, section: {"test/f1": 0.5}}))
 """

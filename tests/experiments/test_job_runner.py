@@ -100,3 +100,39 @@ def test_a_run_without_a_record_is_refused(job, name):
     (job.folder / name).touch()
     with pytest.raises(SweepError, match=str(job.folder)):
         check_folder(job)
+
+
+def test_a_test_of_a_part_of_the_split_is_not_done(job, fake_command):
+    runner = JobRunner(fake_command)
+    runner.run(job)
+    file = job.folder / "metrics.json"
+    sections = json.loads(file.read_text())
+    partial = {**sections["test"], "count": 16, "instances": 48}
+    file.write_text(json.dumps({**sections, "test": partial}))
+    assert runner.run(job).steps == ("test",)
+    assert runner.run(job).steps == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("sweep.json", "", "sweep.json is damaged: remove the folder"),
+        ("sweep.json", "[1]", "sweep.json is damaged: remove the folder"),
+        ("metrics.json", "{", "metrics.json is damaged"),
+        ("config.yaml", "", "config.yaml is damaged"),
+        ("config.yaml", None, "config.yaml: No such file or directory"),
+        ("best.ckpt", None, "best.ckpt is gone: remove the folder to fit again"),
+    ],
+)
+def test_a_damaged_folder_is_an_outcome_with_a_reason(job, fake_command, name, content, reason):
+    runner = JobRunner(fake_command)
+    runner.run(job)
+    (job.folder / name).unlink()
+    if content is not None:
+        (job.folder / name).write_text(content)
+    elif name == "best.ckpt":
+        (job.folder / "metrics.json").unlink()
+    outcome = runner.run(job)
+    assert outcome.failed == "folder"
+    assert reason in outcome.reason
+    check_folder(job)

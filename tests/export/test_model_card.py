@@ -63,7 +63,6 @@ def test_a_card_without_any_score_says_so(run_folder, tmp_path):
 
 
 def test_a_broken_run_folder_costs_the_card_its_scores_only(run_folder, tmp_path):
-    (run_folder / "metrics.json").write_text("{")
     (run_folder / "config.yaml").write_text("[: {")
     assert "not recorded" in read_card(run_folder / "best.ckpt", tmp_path / "model")
 

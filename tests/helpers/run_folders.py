@@ -133,6 +133,6 @@ def write_picture_corpus(root: Path, pictures: Iterable[str], picture_file: Path
 def change_metrics(folder: Path, **sections: Any) -> None:
     """Replace sections of ``metrics.json``; None removes one."""
     file = folder / "metrics.json"
-    metrics = {**json.loads(file.read_text()), **sections}
+    metrics = {**json.loads(file.read_text()), **sections, "sha256": None}
     remaining = {name: section for name, section in metrics.items() if section is not None}
     file.write_text(json.dumps(remaining))

@@ -92,11 +92,12 @@ def test_predictions_of_the_main_test_come_first(run_dir):
 
 def test_a_continued_fit_keeps_its_checkpoints(run_dir):
     clear_run(run_dir, continued=True)
-    left = {"config.yaml", "metrics.csv", "best.ckpt", "last.ckpt", "wandb_id.txt"}
+    left = {"config.yaml", "metrics.csv", "metrics.json", "best.ckpt", "last.ckpt", "wandb_id.txt"}
     assert names(run_dir) == left
 
 
-def test_a_new_fit_removes_checkpoints_scores_and_predictions(run_dir):
+def test_a_new_fit_removes_checkpoints_and_predictions(run_dir):
+    (run_dir / "unscored.jsonl").touch()
     clear_run(run_dir, continued=False)
-    assert names(run_dir) == {"config.yaml", "metrics.csv"}
+    assert names(run_dir) == {"config.yaml", "metrics.csv", "metrics.json"}
     clear_run(run_dir, continued=False)

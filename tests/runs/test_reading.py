@@ -64,11 +64,21 @@ def test_a_folder_without_a_tested_run_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     untested = write_run(tmp_path / "untested")
     (untested / "metrics.json").write_text("{}")
-    broken = write_run(tmp_path / "broken")
-    (broken / "config.yaml").write_text("[1, 2]")
-    for name in ("empty", "file", "untested", "broken", "nowhere", "no*glob"):
+    for name in ("empty", "file", "untested", "nowhere", "no*glob"):
         with pytest.raises(RunError, match="holds no tested run"):
             find_runs([str(tmp_path / name)])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("config.yaml", "[1, 2]"), ("config.yaml", ""), ("metrics.json", "[]")]
+)
+def test_a_damaged_run_is_not_called_untested(tmp_path, name, content):
+    write_run(tmp_path / "runs" / "whole")
+    damaged = write_run(tmp_path / "runs" / "damaged")
+    (damaged / name).write_text(content)
+    for source in (damaged, tmp_path / "runs"):
+        with pytest.raises(RunError, match=rf"damaged/{name} is damaged"):
+            find_runs([str(source)])
 
 
 def test_malformed_predictions_are_an_error(tmp_path):

@@ -1,15 +1,18 @@
 """Best and last checkpoint of a fit, and fits that continue one."""
 
+import os
 import zipfile
 
 import pytest
 import torch
 import yaml
 from helpers.command import metrics, succeed
+from helpers.faults import largest_file
 from helpers.fitted_runs import EPOCHS, TASKS, fit_options, read_history
 
-from mmie.training import checkpointing
+from mmie.runs.checkpoint_digests import record_checkpoint, recorded_digests
 from mmie.training.checkpointing import AtomicCheckpointIO, build_checkpoints
+from mmie.utils.files import digest_file
 
 
 def validated_epochs(run_dir):
@@ -41,7 +44,9 @@ def test_a_fit_continues_after_its_last_epoch(fitted_run, demo_root, name):
     assert epochs[:EPOCHS] == earlier
     assert [epoch["epoch"] for epoch in epochs] == list(range(EPOCHS + 2))
     assert validated_epochs(fitted_run) == list(range(EPOCHS + 2))
-    assert list(sections) == ["fit"], "scores of the old best checkpoint are outdated"
+    assert set(sections) == {"checkpoints", "fit", "run", "settings", "sha256"}, (
+        "scores of the old best checkpoint are outdated"
+    )
     best = torch.load(fitted_run / "best.ckpt", weights_only=True)
     assert best["epoch"] == sections["fit"]["best"]["epoch"]
     assert yaml.safe_load((fitted_run / "config.yaml").read_text())["ckpt_path"] is None
@@ -57,20 +62,43 @@ def test_a_fit_continues_after_its_best_epoch(fitted_run, demo_root):
     assert validated_epochs(fitted_run) == epochs
 
 
-def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+@pytest.mark.parametrize("size", [0, 100, 10_000])
+def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, size):
     file = tmp_path / "last.ckpt"
     checkpoint_io = AtomicCheckpointIO()
     checkpoint_io.save_checkpoint({"epoch": 0}, file)
-
-    def fail(checkpoint, partial):
-        partial.write_bytes(b"half of a checkpoint")
-        raise OSError("no space left")
-
-    monkeypatch.setattr(checkpointing.torch, "save", fail)
-    with pytest.raises(OSError, match="no space left"):
-        checkpoint_io.save_checkpoint({"epoch": 1}, file)
+    weights = torch.zeros(100_000)
+    with largest_file(size), pytest.raises(OSError, match="File too large") as caught:
+        checkpoint_io.save_checkpoint({"epoch": 1, "weights": weights}, file)
+    assert caught.value.filename == str(file)
     assert checkpoint_io.load_checkpoint(file) == {"epoch": 0}
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_own_checkpoints_are_recorded_by_their_digest(tmp_path):
+    checkpoint_io = AtomicCheckpointIO(run_dir=tmp_path)
+    for epoch in range(2):
+        checkpoint_io.save_checkpoint({"epoch": epoch}, tmp_path / "last.ckpt")
+        assert recorded_digests(tmp_path / "last.ckpt") == [digest_file(tmp_path / "last.ckpt")]
+    checkpoint_io.save_checkpoint({"epoch": 2}, tmp_path / "elsewhere" / "last.ckpt")
+    assert not (tmp_path / "elsewhere" / "metrics.json").exists()
+
+
+def test_the_digests_fit_at_every_moment_of_a_replacement(tmp_path, monkeypatch):
+    file = tmp_path / "last.ckpt"
+    checkpoint_io = AtomicCheckpointIO(run_dir=tmp_path)
+    checkpoint_io.save_checkpoint({"epoch": 0}, file)
+    moments = []
+
+    def replace_between(source, target):
+        moments.append(digest_file(file) in recorded_digests(file))
+        os_replace(source, target)
+        moments.append(digest_file(file) in recorded_digests(file))
+
+    os_replace = os.replace
+    monkeypatch.setattr(os, "replace", replace_between)
+    checkpoint_io.save_checkpoint({"epoch": 1}, file)
+    assert moments == [True] * 6  # two files of metrics.json and the checkpoint
 
 
 def test_loaded_content_is_returned_once(tmp_path):
@@ -115,6 +143,7 @@ def test_a_fit_continues_from_a_checkpoint_with_absolute_paths(fitted_run, demo_
             scores = state["best_k_models"]
             state["best_k_models"] = {f"/home/me/run/{name}": scores[name] for name in scores}
     torch.save(content, fitted_run / "last.ckpt")
+    record_checkpoint(fitted_run / "last.ckpt", [])  # as a version before 0.2 left it
     longer = f"--trainer.max_epochs={EPOCHS + 1}"
     succeed("fit", *fit_options(demo_root, fitted_run), "--ckpt_path=last", longer)
     assert (fitted_run / "best.ckpt").exists()

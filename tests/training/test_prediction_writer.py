@@ -94,21 +94,23 @@ def test_a_test_of_a_part_of_the_split_records_it(fitted_run, demo_root):
     assert not (fitted_run / "comparison").exists()
 
 
-def test_predict_writes_the_same_as_test_and_keeps_the_scores(fitted_run, demo_root):
+def test_predict_writes_the_same_as_test_to_a_file_of_its_own(fitted_run, demo_root):
     succeed("test", *fit_options(demo_root, fitted_run))
-    sections = metrics(fitted_run)
-    lines = (fitted_run / "predictions.jsonl").read_bytes()
-    (fitted_run / "predictions.jsonl").unlink()
+    section = metrics(fitted_run)["test"]
     outcome = succeed("predict", *fit_options(demo_root, fitted_run))
-    assert (fitted_run / "predictions.jsonl").read_bytes() == lines
-    assert metrics(fitted_run) == sections
-    assert "predictions.jsonl" in outcome.out
+    lines = (fitted_run / "predictions.jsonl").read_bytes()
+    assert (fitted_run / "unscored.jsonl").read_bytes() == lines
+    sections = metrics(fitted_run)
+    assert sections["test"] == section
+    for name in ("count", "instances", "checkpoint_sha256", "split_sha256", "predictions_sha256"):
+        assert sections["predict"][name] == section[name]
+    assert "unscored.jsonl" in outcome.out
 
 
 def test_predictions_name_words_and_pictures(fitted_run, demo_root):
     succeed("predict", *fit_options(demo_root, fitted_run), "--data.pictures=right")
     posts = read_jsonl(demo_root / "test.jsonl")
-    for line, post in zip(predictions(fitted_run), posts, strict=True):
+    for line, post in zip(read_jsonl(fitted_run / "unscored.jsonl"), posts, strict=True):
         assert line["words"] == post["words"]
         assert line["image"] == str(demo_root / post["image"])
         for entity in (*gold(line), *predicted(line)):
@@ -128,8 +130,8 @@ def test_copies_that_do_not_count_are_left_out(demo_data, tiny_bert, tmp_path):
     one_entity = Prediction("", (Entity(0, 1, "PER"),), probabilities=(0.5,))
     outputs = [one_entity, Prediction(""), Prediction("")]
     writer = PredictionWriter()
-    writer.on_predict_batch_end(trainer, None, outputs, batch, 0)
-    writer.on_predict_end(trainer, None)
+    writer.on_test_batch_end(trainer, None, {"predictions": outputs}, batch, 0)
+    writer.on_test_end(trainer, None)
     lines = predictions(tmp_path)
     assert [line["id"] for line in lines] == [instances[row].post.id for row in (0, 2)]
     assert [spans(predicted(line)) for line in lines] == [set(), {(0, 1, "PER")}]

@@ -1,12 +1,15 @@
 """``metrics.json`` of fits, validations and tests, through the command."""
 
+from dataclasses import replace
+
 import pytest
 from helpers.command import metrics, run, succeed
 from helpers.fitted_runs import EPOCHS, TASKS, fit_options, read_history
 
+from mmie.checkpoints import CheckpointError, read_checkpoint
 from mmie.data.corpora.editions import OWN_LAYOUT
 from mmie.methods.loading import load_method
-from mmie.training.recorder import epochs_of_checkpoint
+from mmie.training.recorder import training_progress
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +63,7 @@ def test_overwriting_removes_all_of_the_old_run(fitted_run, demo_root):
     old = (fitted_run / "last.ckpt").read_bytes()
     options = fit_options(demo_root, fitted_run)
     succeed("fit", *options, "--overwrite=true", "--seed_everything=5")
-    assert list(metrics(fitted_run)) == ["fit"]
+    assert set(metrics(fitted_run)) == {"checkpoints", "fit", "run", "settings", "sha256"}
     assert [epoch["epoch"] for epoch in metrics(fitted_run)["fit"]["epochs"]] == [0]
     assert not (fitted_run / "predictions.jsonl").exists()
     assert {row["epoch"] for row in read_history(fitted_run)} == {"0"}
@@ -101,10 +104,15 @@ def test_a_test_in_another_folder_writes_there_alone(fitted_runs, demo_root, tmp
     assert metrics(folder)["test"]["checkpoint"] == str(checkpoint)
 
 
-def test_epochs_are_read_from_the_state_of_a_checkpoint():
-    epochs = [{"epoch": 0, "val/f1": 0.5}]
-    assert epochs_of_checkpoint({"callbacks": {"RunRecorder": {"epochs": epochs}}}) == epochs
-    assert epochs_of_checkpoint({"callbacks": {}}) == []
+def test_progress_is_read_from_the_training_state_of_a_checkpoint(fitted_run):
+    checkpoint = read_checkpoint(fitted_run / "last.ckpt")
+    steps, epochs = training_progress(checkpoint)
+    assert epochs == metrics(fitted_run)["fit"]["epochs"]
+    assert steps > 0
+    for name in ("callbacks", "global_step", "optimizer_states", "loops", "lr_schedulers"):
+        training = {key: value for key, value in checkpoint.training.items() if key != name}
+        with pytest.raises(CheckpointError, match=f"does not fit .*{name}"):
+            training_progress(replace(checkpoint, training=training))
 
 
 def test_a_test_records_the_edition_of_the_corpus(demo_root, tmp_path):

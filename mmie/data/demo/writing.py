@@ -16,6 +16,7 @@ from mmie.data.demo.posts import BOTH_SHARE, Draft, Sentences, draft_posts
 from mmie.data.demo.scenes import Box, Scene, draw_scene
 from mmie.data.demo.tiny_encoders import write_tiny_bert
 from mmie.types import SPLITS, Split
+from mmie.utils.files import named_errors
 
 _SMALL_SHARE = 0.3
 """Share of posts with a small scene."""
@@ -70,8 +71,9 @@ def write_demo(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         counts: dict[Split, int] = {"train": train, "valid": valid, "test": test}
-        bounds = _write_parts(partial, counts, seed, noise, size, context, both)
-        _publish(partial, root, replaces)
+        with named_errors(root, partial):
+            bounds = _write_parts(partial, counts, seed, noise, size, context, both)
+            _publish(partial, root, replaces)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return bounds

@@ -16,6 +16,8 @@ from mmie.types import MmieError, Task
 
 LEFT_OUT = ""
 """Picture of a post whose file is not one that the corpus names, or whose corpus is not here."""
+_FACTS = ("training corpus", "test split", "encoders", "checkpoint")
+"""What is recorded of a run beside its settings, and tells systems apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def system_names(runs: Sequence[Run]) -> list[str]:
     names = []
     for run in runs:
         settings = _system_settings(run)
-        keys = _differing_keys(settings_by_method[run.method])
+        keys = _distinguishing_keys(settings_by_method[run.method])
         labels = []
         for key in keys:
             label = "trained on " if key == "trained_on" else f"{key.removeprefix('model.')}="
@@ -116,6 +118,8 @@ def _build_group(runs: Sequence[Run]) -> ComparisonGroup:
     if len(notes) == len(runs):
         raise RunError("; ".join(notes))
     runs = [run for run in runs if not run.partial_note]
+    for run in runs:
+        notes += run.notes
     for name, run in zip(system_names(runs), runs, strict=True):
         runs_by_seed = runs_by_system.setdefault(name, {})
         first = runs_by_seed.setdefault(run.seed, run)
@@ -225,15 +229,29 @@ def _keep_corpus_pictures(
 
 
 def _system_settings(run: Run) -> dict[str, Any]:
-    """Return the settings that tell systems of one method apart."""
-    return {**run.settings, "trained_on": run.trained_on or run.corpus}
+    """Return the settings and facts that tell systems of one method apart."""
+    facts = {
+        "training corpus": run.training_digest,
+        "test split": run.split_digest and run.split_digest[:8],
+        "encoders": run.encoder_digest,
+        "checkpoint": run.checkpoint or None,
+    }
+    return {**run.settings, "trained_on": run.trained_on or run.corpus, **facts}
 
 
-def _differing_keys(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the sorted names of settings that have several values."""
-    differing = []
-    for key in sorted(set().union(*settings)):
-        values = [of_run.get(key) for of_run in settings]
-        if any(value != values[0] for value in values):
-            differing.append(key)
-    return differing
+def _distinguishing_keys(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of settings that have several values, sorted, and then those of facts.
+
+    A fact is left out where the names before it tell the same runs apart.
+    """
+    names = sorted(set().union(*settings) - set(_FACTS))
+    keys = []
+    for name in names:
+        if len({repr(of_run.get(name)) for of_run in settings}) > 1:
+            keys.append(name)
+    for fact in _FACTS:
+        systems = {repr([of_run.get(key) for key in keys]) for of_run in settings}
+        finer = {repr([of_run.get(key) for key in [*keys, fact]]) for of_run in settings}
+        if len(finer) > len(systems):
+            keys.append(fact)
+    return keys

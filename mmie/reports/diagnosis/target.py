@@ -1,6 +1,7 @@
 """A trained method and the split that it is diagnosed on."""
 
 import difflib
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import yaml
 
 from mmie.checkpoints import read_checkpoint
+from mmie.checkpoints.compatibility import describe_changed_splits
 from mmie.data import Corpus, MultimodalDataModule
 from mmie.data.encoding import WordTokenizer
 from mmie.data.instances import Instance
@@ -109,6 +111,9 @@ def load_target(
     )
     data.tokenizer = WordTokenizer.from_files(state.tokenizer, schema.max_tokens)
     data.setup(_STAGES[split])
+    changed = describe_changed_splits(content, data.digests, [split])
+    if changed:
+        warnings.warn(changed, stacklevel=2)
     return DiagnosisTarget(Path(checkpoint), module.to(resolve_device()), data, split)
 
 

@@ -142,3 +142,45 @@ def test_predictions_of_another_digest_are_named(tmp_path):
     (group,) = groups_of(folder)
     assert "another file than its test wrote" in group.notes[0]
     assert group.systems[0].predictions == {}
+
+
+def test_runs_on_other_editions_are_other_systems(tmp_path):
+    for name, digest, seed in (("a", "1" * 64, 1), ("b", "1" * 64, 2), ("c", "2" * 64, 3)):
+        folder = write_run(tmp_path / name, seed=seed)
+        change_metrics(folder, run={"corpus": {"train": digest, "valid": "v" * 64}})
+    runs = [read_run(tmp_path / name) for name in "abc"]
+    assert system_names(runs) == [
+        "RAP (training corpus=11111111+vvvvvvvv)",
+        "RAP (training corpus=11111111+vvvvvvvv)",
+        "RAP (training corpus=22222222+vvvvvvvv)",
+    ]
+
+
+def test_a_fact_that_a_setting_explains_is_no_part_of_a_name(tmp_path):
+    for name, text_lr, checkpoint in (("a", 0.1, "best"), ("b", 0.2, "last")):
+        folder = write_run(tmp_path / name, text_lr=text_lr)
+        test = {"test/f1": 0.5, "checkpoint": str(folder / f"{checkpoint}.ckpt")}
+        change_metrics(folder, test=test)
+    runs = [read_run(tmp_path / name) for name in "ab"]
+    assert system_names(runs) == ["RAP (text_lr=0.1)", "RAP (text_lr=0.2)"]
+    runs = [replace(run, settings={}) for run in runs]
+    assert system_names(runs) == ["RAP (checkpoint=best.ckpt)", "RAP (checkpoint=last.ckpt)"]
+
+
+def test_contradictions_in_a_run_folder_are_noted(tmp_path):
+    folder = write_run(tmp_path / "run")
+    test = {"test/f1": 0.5, "split_sha256": "a", "checkpoint_sha256": "c"}
+    change_metrics(
+        folder,
+        test=test,
+        test_none={**test, "checkpoint_sha256": "d"},
+        test_shuffled=test,
+        run={"corpus": {"test": "b"}},
+        settings={"model.text_lr": 0.3, "data.task": "ner"},
+    )
+    (group,) = comparison_groups([read_run(folder)])
+    notes = " ".join(group.notes)
+    assert "config.yaml was changed after the fit (model.text_lr)" in notes
+    assert "was tested on another test split than the one at its fit" in notes
+    assert "the test with pictures none is of another checkpoint or other posts" in notes
+    assert set(group.systems[0].runs[0].other_pictures) == {"shuffled"}

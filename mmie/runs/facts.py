@@ -1,0 +1,48 @@
+"""Facts of fits and tests that tell which of them belong together.
+
+The section ``run`` of ``metrics.json`` is written when training starts. It has the package's
+``version``, the SHA-256 of each split of the ``corpus``, and that of the pretrained ``encoders``
+with their configuration. The section of a test has the package's ``version``, the SHA-256 of the
+checkpoint and of the split, and the limit of the number of batches if there is one.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+RUN = "run"
+"""Section with the facts of the fit."""
+VERSION_KEY, CORPUS_KEY, ENCODERS_KEY = "version", "corpus", "encoders"
+"""Keys of the section `RUN`."""
+CHECKPOINT_DIGEST, SPLIT_DIGEST, LIMIT = "checkpoint_sha256", "split_sha256", "limit_batches"
+"""Keys of the section of a test, beside `VERSION_KEY`."""
+
+
+def belong_together(test: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether the sections of two tests are of the same checkpoint and the same posts.
+
+    Sections of versions before 0.2 do not say, and are taken to belong together.
+
+    >>> belong_together({"split_sha256": "a"}, {"split_sha256": "b"}), belong_together({}, {})
+    (False, True)
+    """
+    for name in (CHECKPOINT_DIGEST, SPLIT_DIGEST):
+        if None not in (test.get(name), other.get(name)) and test[name] != other[name]:
+            return False
+    return True
+
+
+def changed_splits(
+    recorded: Mapping[str, str], current: Mapping[str, str], splits: Sequence[str]
+) -> list[str]:
+    """Return the splits whose digest is recorded and has changed.
+
+    Args:
+        recorded: SHA-256 of splits of the corpus at the time of the fit.
+        current: SHA-256 of splits of the corpus today.
+        splits: Splits to compare.
+    """
+    changed = []
+    for split in splits:
+        if recorded.get(split, current.get(split)) != current.get(split):
+            changed.append(split)
+    return changed
