@@ -7,7 +7,7 @@ file                        content
 ``best.ckpt``               checkpoint of the best epoch in validation
 ``last.ckpt``               checkpoint of the last epoch
 ``metrics.csv``             scores by epoch
-``metrics.json``            the record: a section each for fit, validate and test, and facts of them
+``metrics.json``            the record: sections of fit, validate and test, and their facts
 ``predictions.jsonl``       after a test: a line for each instance of the split
 ``unscored.jsonl``          after a predict: the same
 ``wandb_id.txt``            with W&B: the id of the run there
