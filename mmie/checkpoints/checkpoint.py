@@ -11,7 +11,7 @@ from mmie.checkpoints.foreign import ForeignReference, self_contained
 from mmie.data.pictures import ImageTransform
 from mmie.data.state import DataState, DataStateError, read_schema
 from mmie.types import MmieError, Schema
-from mmie.utils.text import first_line
+from mmie.utils.text import describe_error, first_line
 from mmie.utils.version import VERSION
 
 METHOD_KEY, DATA_KEY, WEIGHTS_KEY = "mmie", "MultimodalDataModule", "state_dict"
@@ -87,7 +87,7 @@ class Checkpoint:
             IndexError,
             RecursionError,
         ) as error:
-            raise CheckpointError(unfit_message(source, version, error)) from error
+            raise CheckpointError(unfit_message(source, version, describe_error(error))) from error
         check_finite(weights, source)
         keys = (METHOD_KEY, DATA_KEY, WEIGHTS_KEY)
         training = {name: value for name, value in content.items() if name not in keys}
@@ -174,17 +174,17 @@ def check_finite(weights: Mapping[str, Tensor], source: str | Path) -> None:
             )
 
 
-def unfit_message(source: str | Path, version: str, error: BaseException) -> str:
+def unfit_message(source: str | Path, version: str, reason: str) -> str:
     """Describe a checkpoint of another version of the package or of the method.
 
     Args:
         source: Where it was read from.
         version: Version of the package that wrote it; empty if it is not known.
-        error: What does not fit.
+        reason: What does not fit.
     """
     written_by = f"mmie {version}" if version else "an unknown version of mmie"
     return (
-        f"'{source}' does not fit the method known here ({first_line(error)}). It was written by "
+        f"'{source}' does not fit the method known here ({reason}). It was written by "
         f"{written_by}, this is mmie {VERSION}: load it with the version of the package, or of "
         "the method, that wrote it"
     )

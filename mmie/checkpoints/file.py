@@ -1,5 +1,6 @@
 """Reading of checkpoint files (``.ckpt``)."""
 
+import errno
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,9 @@ def _is_damaged(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is not None
-    except OSError:
-        raise
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a damaged directory leads to a place before the file
+            raise
+        return True
     except Exception:  # zipfile raises whatever the damage leads it to
         return True

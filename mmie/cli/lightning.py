@@ -12,11 +12,11 @@ from typing import Any
 import yaml
 from jsonargparse import Namespace, set_parsing_settings
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_warn
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from mmie.checkpoints import Checkpoint, check_fits, read_checkpoint_file
 from mmie.checkpoints.compatibility import check_encoder, describe_changed_splits
@@ -25,6 +25,7 @@ from mmie.data import MultimodalDataModule
 from mmie.data.datamodule import STAGES
 from mmie.methods import ExtractionModule
 from mmie.methods.base import full_name
+from mmie.methods.loading import load_weights
 from mmie.reports.dashboard import prediction_media
 from mmie.runs.folder import CONFIG, best_checkpoint, check_free, lies_in, own_checkpoint
 from mmie.runs.metrics import read_config, read_metrics
@@ -233,6 +234,7 @@ class MmieCLI(LightningCLI):
         checkpoint, self._checkpoint = self._checkpoint, None
         check_fits(checkpoint, full_name(type(self.model)), self.model.schema)
         check_encoder(checkpoint, self.model.text.config.to_dict())
+        load_weights(self.model, checkpoint)  # Lightning would name a missing one in a traceback
         splits = STAGES[str(self.subcommand)]
         changed = describe_changed_splits(checkpoint, self.datamodule.digests, splits)
         if changed:

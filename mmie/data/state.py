@@ -1,11 +1,14 @@
 """State of the data module inside a checkpoint, as plain values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self, get_args
 
 from mmie.data.pictures import ImageTransform, ResizeMode
 from mmie.types import Schema
+
+_OPTIONAL = ("mask_id",)
+"""Attributes of a schema that older checkpoints lack."""
 
 
 class DataStateError(ValueError):
@@ -75,9 +78,12 @@ def read_schema(values: Mapping[str, Any]) -> Schema:
     """Build a schema from plain values.
 
     Raises:
-        KeyError: The values have no labels.
-        TypeError: A value is missing, unknown or of another type.
+        KeyError: A value is missing.
+        TypeError: A value is unknown or of another type.
     """
+    for field_of_schema in fields(Schema):
+        if field_of_schema.name not in (*_OPTIONAL, *values):
+            raise KeyError(field_of_schema.name)
     return Schema(**{**values, "labels": tuple(values["labels"])})
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from mmie.checkpoints import Checkpoint, CheckpointError, read_checkpoint
 from mmie.checkpoints.checkpoint import unfit_message
 from mmie.methods.base import ExtractionModule, full_name
+from mmie.utils.text import describe_error
 
 
 def load_method(path: str | Path) -> ExtractionModule:
@@ -30,12 +31,26 @@ def build_method(checkpoint: Checkpoint) -> ExtractionModule:
         method = find_method(checkpoint.method)
         init_args = method.upgrade_init_args(checkpoint.init_args, checkpoint.state_dict)
         module = method(checkpoint.schema, **init_args)
-        module.load_state_dict(checkpoint.state_dict)
     except (KeyError, TypeError, RuntimeError) as error:
-        raise CheckpointError(
-            unfit_message(checkpoint.source, checkpoint.version, error)
-        ) from error
+        message = unfit_message(checkpoint.source, checkpoint.version, describe_error(error))
+        raise CheckpointError(message) from error
+    load_weights(module, checkpoint)
     return module.eval()
+
+
+def load_weights(module: ExtractionModule, checkpoint: Checkpoint) -> None:
+    """Copy the weights of a checkpoint into its method.
+
+    Raises:
+        CheckpointError: A tensor is missing, unknown or of another shape.
+    """
+    try:
+        module.load_state_dict(checkpoint.state_dict)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        details = str(error).splitlines()[1:]  # below a title that names the class alone
+        reason = details[0].strip().rstrip(".") if details else describe_error(error)
+        message = unfit_message(checkpoint.source, checkpoint.version, reason)
+        raise CheckpointError(message) from error
 
 
 def find_method(name: str) -> type[ExtractionModule]:

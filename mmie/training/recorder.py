@@ -221,9 +221,9 @@ def training_progress(checkpoint: Checkpoint) -> tuple[int, list[dict[str, float
         for name in ("epoch", "loops", "optimizer_states", "lr_schedulers"):
             training[name]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise CheckpointError(
-            unfit_message(checkpoint.source, checkpoint.version, error)
-        ) from error
+        reason = f"its state of training lacks {error}"
+        message = unfit_message(checkpoint.source, checkpoint.version, reason)
+        raise CheckpointError(message) from error
     return steps, epochs
 
 
