@@ -10,7 +10,6 @@ import torch
 from mmie.checkpoints.checkpoint import Checkpoint, CheckpointError
 from mmie.checkpoints.folder import read_pretrained
 from mmie.runs.checkpoint_digests import recorded_digests
-from mmie.types import MmieError
 from mmie.utils.files import digest_file
 from mmie.utils.text import describe_os_error
 
@@ -42,13 +41,12 @@ def read_checkpoint_file(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"checkpoint '{path}' does not exist")
     try:
         check_checkpoint_file(Path(path))
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(
             f"checkpoint '{path}' cannot be read: {describe_os_error(error)}"
         ) from error
-    except MmieError:
-        raise
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the bytes of a foreign file lead it to
         raise CheckpointError(
             f"'{path}' is no checkpoint, or holds more than plain values and tensors"

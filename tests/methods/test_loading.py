@@ -75,7 +75,7 @@ def test_garbage_raises(path, content):
 def test_truncated_checkpoint_raises(data, tiny_bert, path):
     write(build_module(TextOnly, data.schema, tiny_bert), path)
     path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(CheckpointError, match="is damaged: its checksums do not match"):
+    with pytest.raises(CheckpointError, match="is no checkpoint"):
         load_method(path)
 
 
