@@ -143,6 +143,11 @@ class MmieCLI(LightningCLI):
             raise UsageError(
                 f"trainer.precision is {trainer.precision}: expected one of {expected}"
             )
+        if trainer.overfit_batches:
+            raise UsageError(
+                "trainer.overfit_batches replaces the sampler that makes the batches: give a small "
+                "data.train_fraction, which takes the same instances in every epoch"
+            )
         if synchronised and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
             raise UsageError(
                 "trainer.sync_batchnorm is true, but torch synchronises batch norms on GPUs only"

@@ -4,6 +4,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 import yaml
 from helpers.command import (
     check_refused,
@@ -20,6 +21,7 @@ from helpers.fitted_runs import fit_options
 from helpers.paths import CONFIGS
 
 from mmie.utils.locks import folder_lock
+from mmie.utils.version import VERSION
 
 pytestmark = pytest.mark.slow
 
@@ -156,3 +158,65 @@ def test_a_run_folder_has_one_writer(fitted_run, demo_root):
     assert read_files(fitted_run) == before
     succeed("test", *options)
     assert not list(fitted_run.glob(".*lock*"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("max_epochs=0", "trainer.max_epochs is 0: nothing is left to fit"),
+        ("max_steps=0", "trainer.max_steps is 0: nothing is left to fit"),
+        ("limit_train_batches=0", "trainer.limit_train_batches is 0: nothing is left to fit"),
+        ("overfit_batches=2", "give a small data.train_fraction"),
+        ("precision=16-true", "trainer.precision is 16-true: expected one of 32-true, 16-mixed"),
+        ("precision=64-true", "trainer.precision is 64-true: expected one of 32-true, 16-mixed"),
+    ],
+)
+def test_a_trainer_that_cannot_train_is_refused(demo_root, tmp_path, setting, reason):
+    outcome = run("fit", *fit_options(demo_root, tmp_path / "run"), f"--trainer.{setting}")
+    assert (outcome.status, outcome.err.count("\n")) == (2, 1)
+    assert reason in outcome.err
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "limit"), [("test", "test"), ("predict", "predict"), ("validate", "val")]
+)
+def test_nothing_to_score_is_refused(fitted_run, demo_root, command, limit):
+    setting = f"--trainer.limit_{limit}_batches=0"
+    outcome = run(command, *fit_options(demo_root, fitted_run), setting)
+    assert (outcome.status, outcome.err.count("\n")) == (2, 1)
+    assert f"is 0: nothing is left to {command}" in outcome.err
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"fit": '])
+def test_a_damaged_record_is_reported_before_a_test_computes(fitted_run, demo_root, content):
+    (fitted_run / "metrics.json").write_text(content)
+    outcome = run("test", *fit_options(demo_root, fitted_run))
+    assert (outcome.status, outcome.err.count("\n")) == (1, 1)
+    assert "metrics.json is damaged" in outcome.err
+    assert not (fitted_run / "predictions.jsonl").exists()
+
+
+@pytest.mark.parametrize("command", ["test", "fit"])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda content: content["state_dict"].pop("head.emission.weight"), "Missing key"),
+        (lambda content: content["state_dict"].update(other=torch.zeros(2)), "Unexpected key"),
+        (lambda content: content["mmie"].pop("schema"), "'schema'"),
+        (lambda content: content["mmie"]["schema"].pop("tag_scheme"), "'tag_scheme'"),
+        (lambda content: content.update(mmie=[1]), "does not fit"),
+    ],
+)
+def test_a_checkpoint_that_lacks_something_is_refused(
+    fitted_run, demo_root, command, change, reason
+):
+    (fitted_run / "metrics.json").unlink()  # as if another version had written the checkpoint
+    content = torch.load(fitted_run / "last.ckpt", weights_only=True)
+    change(content)
+    torch.save(content, fitted_run / "last.ckpt")
+    options = [*fit_options(demo_root, fitted_run), "--trainer.max_epochs=9"]
+    outcome = run(command, *options, "--ckpt_path=last")
+    assert (outcome.status, outcome.err.count("\n")) == (1, 1)
+    assert f"this is mmie {VERSION}: load it with the version" in outcome.err
+    assert reason in outcome.err
