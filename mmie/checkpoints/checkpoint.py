@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from mmie.checkpoints.foreign import ForeignReference, self_contained
@@ -167,8 +168,11 @@ def check_finite(weights: Mapping[str, Tensor], source: str | Path) -> None:
         CheckpointError: A value is NaN or infinite.
     """
     for name, values in weights.items():
-        is_number = isinstance(values, Tensor) and values.is_floating_point()
-        if is_number and not bool(values.isfinite().all()):
+        if not isinstance(values, Tensor) or not values.is_floating_point():
+            continue
+        total = values.sum(dtype=torch.promote_types(values.dtype, torch.float32))
+        # the sum is ten times as fast, and may overflow
+        if not bool(total.isfinite()) and not bool(values.isfinite().all()):
             raise CheckpointError(
                 f"'{source}' holds weights that are no finite numbers ({name}): its fit diverged"
             )

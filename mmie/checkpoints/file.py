@@ -2,6 +2,7 @@
 
 import errno
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def read_checkpoint(source: str | Path, revision: str | None = None) -> Checkpoi
 
 
 def read_checkpoint_file(path: str | Path) -> dict[str, Any]:
-    """Load a checkpoint file on the CPU, with ``weights_only=True``, after a check of its bytes.
+    """Load a checkpoint file on the CPU, with ``weights_only=True``, and check its bytes.
 
     Raises:
         CheckpointError: The file does not exist, cannot be read, is damaged, is not the one that
@@ -39,18 +40,24 @@ def read_checkpoint_file(path: str | Path) -> dict[str, Any]:
     """
     if not Path(path).is_file():
         raise CheckpointError(f"checkpoint '{path}' does not exist")
+    content: dict[str, Any] = {}
+    failure: Exception | None = None
+    with ThreadPoolExecutor(1) as pool:  # the digest takes about as long as the loading
+        check = pool.submit(check_checkpoint_file, Path(path))
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises whatever the bytes of a foreign file lead it to
+            failure = error
     try:
-        check_checkpoint_file(Path(path))
+        check.result()
     except OSError as error:
         raise CheckpointError(
             f"checkpoint '{path}' cannot be read: {describe_os_error(error)}"
         ) from error
-    try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the bytes of a foreign file lead it to
+    if failure is not None:
         raise CheckpointError(
             f"'{path}' is no checkpoint, or holds more than plain values and tensors"
-        ) from error
+        ) from failure
     return content
 
 

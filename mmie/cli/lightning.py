@@ -143,7 +143,7 @@ class MmieCLI(LightningCLI):
             raise UsageError(
                 f"trainer.precision is {trainer.precision}: expected one of {expected}"
             )
-        if trainer.overfit_batches:
+        if config.get("overfit_batches"):
             raise UsageError(
                 "trainer.overfit_batches replaces the sampler that makes the batches: give a small "
                 "data.train_fraction, which takes the same instances in every epoch"

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mmie.checkpoints import Checkpoint, CheckpointError, describe_method, read_checkpoint
+from mmie.checkpoints.checkpoint import check_finite
 from mmie.data.pictures import ImageTransform
 from mmie.types import Schema
 
@@ -95,3 +96,15 @@ def test_a_checkpoint_file_is_read_as_a_checkpoint(random_pair, demo_data, tiny_
     assert checkpoint.method == "mmie.methods.hvpnet.HVPNet"
     assert checkpoint.schema == demo_data("re", tiny_bert).schema
     assert checkpoint.image_transform == demo_data("re", tiny_bert).transform
+
+
+def test_large_finite_weights_are_no_fault():
+    weights = {
+        "half": torch.full((100_000,), 1.0, dtype=torch.float16),
+        "ids": torch.ones(2).long(),
+    }
+    weights["large"] = torch.full((4,), torch.finfo(torch.float32).max)
+    check_finite(weights, "a.ckpt")
+    weights["large"][2] = -torch.inf
+    with pytest.raises(CheckpointError, match=r"no finite numbers \(large\)"):
+        check_finite(weights, "a.ckpt")
