@@ -150,10 +150,11 @@ def building(source: str | Path) -> Iterator[None]:
 
     Raises:
         CheckpointError: The method cannot be built.
+        OSError: A temporary file cannot be written.
     """
     try:
         yield
-    except MmieError:
+    except (MmieError, OSError):
         raise
     except Exception as error:  # constructors raise whatever odd arguments lead them to
         raise CheckpointError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from mmie.types import MmieError
+from mmie.utils.files import named_errors
 from mmie.utils.references import find_file_reference, without_origin
 
 _VOCABULARY = "tokenizer.json"
@@ -36,7 +37,7 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
 def tokenizer_to_files(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
     """Return all files of a tokenizer, name to text, without the place that it was read from."""
     texts = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, named_errors(Path(folder), Path(folder)):
         tokenizer.save_pretrained(folder)
         for file in sorted(Path(folder).glob("*.json")):
             text = file.read_text(encoding="utf-8")
@@ -53,7 +54,7 @@ def tokenizer_from_files(files: Mapping[str, str]) -> PreTrainedTokenizerBase:
     Raises:
         TokenizerError: The files are not those of a tokenizer.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, named_errors(Path(folder), Path(folder)):
         for name, text in files.items():
             _write_file(Path(folder), name, text)
         return load_tokenizer(folder)

@@ -144,8 +144,9 @@ def named_errors(file: Path, temporary: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        is_temporary = error.filename is None or Path(error.filename).is_relative_to(temporary)
-        if error.errno is None or not is_temporary:
+        if error.errno is None:  # an error of Pillow
+            raise OSError(f"{file}: {error}") from error
+        if error.filename is not None and not Path(error.filename).is_relative_to(temporary):
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(file)) from error
 
