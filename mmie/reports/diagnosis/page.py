@@ -8,8 +8,9 @@ from mmie.reports.diagnosis.diagnosis import InstanceDiagnosis
 from mmie.reports.diagnosis.post import post_section
 from mmie.reports.diagnosis.split import split_sections
 from mmie.reports.diagnosis.target import DiagnosisTarget
-from mmie.reports.rendering import html_environment
+from mmie.reports.rendering import html_environment, page_assets
 from mmie.utils.files import atomic_write_text
+from mmie.utils.pages import PageAssets
 
 _NUM_COLOURS = 10
 
@@ -44,6 +45,11 @@ def render_split(
     return _render("diagnosis_split.html", title, target, **sections)
 
 
+def diagnosis_assets() -> PageAssets:
+    """Read the style sheet of the pages, which hold no script."""
+    return page_assets("diagnosis.css")
+
+
 def write_page(html: str, path: str | Path) -> Path:
     """Write a page to a file, whose folders are made if they do not exist.
 
@@ -58,4 +64,6 @@ def _render(template: str, title: str, target: DiagnosisTarget, **values: Any) -
     """Fill in a template, with every inserted text escaped."""
     method = type(target.module).__name__
     page = html_environment().get_template(template)
-    return page.render(title=title, method=method, target=target, **values)
+    return page.render(
+        assets=diagnosis_assets(), title=title, method=method, target=target, **values
+    )
