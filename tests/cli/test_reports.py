@@ -120,6 +120,13 @@ def test_diagnose_writes_pages_of_a_run(demo_root, tmp_path, monkeypatch):
     text = post.read_text(encoding="utf-8")
     assert f"post {known}" in text
     parse_static_page(text)
+    post.write_text("notes of a user", encoding="utf-8")
+    there = f"--out={post}"
+    check_one_line(run("diagnose", checkpoint, "--sample=10", there), "p.html is there already")
+    assert post.read_text(encoding="utf-8") == "notes of a user"
+    succeed("diagnose", checkpoint, "--sample=10", there, "--overwrite")
+    source = f"--out={folder / 'best.ckpt'}"
+    check_one_line(run("diagnose", checkpoint, source, "--overwrite"), "is the source")
     check_one_line(run("diagnose", checkpoint, "--post=nobody"), "nobody", "has no such post")
     check_one_line(run("diagnose", checkpoint, "--split=dev"), "split", "train")
     no_root = f"--data.corpus.root={tmp_path / 'gone'}"

@@ -13,6 +13,9 @@ from mmie.utils.files import atomic_write_text
 from mmie.utils.pages import PageAssets
 
 _NUM_COLOURS = 10
+_GENERATOR = "mmie diagnose"
+_START_SIZE = 500
+"""Bytes at the start of a file that are searched for the generator."""
 
 
 def render_post(target: DiagnosisTarget, diagnoses: Sequence[InstanceDiagnosis]) -> str:
@@ -50,6 +53,20 @@ def diagnosis_assets() -> PageAssets:
     return page_assets("diagnosis.css")
 
 
+def is_diagnosis(path: str | Path) -> bool:
+    """Tell whether a file is a page of a diagnosis, which another one may replace.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    file = Path(path)
+    if not file.is_file():
+        return False
+    with file.open("rb") as stream:
+        start = stream.read(_START_SIZE)
+    return f'<meta name="generator" content="{_GENERATOR}">'.encode() in start
+
+
 def write_page(html: str, path: str | Path) -> Path:
     """Write a page to a file, whose folders are made if they do not exist.
 
@@ -65,5 +82,10 @@ def _render(template: str, title: str, target: DiagnosisTarget, **values: Any) -
     method = type(target.module).__name__
     page = html_environment().get_template(template)
     return page.render(
-        assets=diagnosis_assets(), title=title, method=method, target=target, **values
+        assets=diagnosis_assets(),
+        generator=_GENERATOR,
+        title=title,
+        method=method,
+        target=target,
+        **values,
     )
