@@ -1,17 +1,21 @@
 """HTML pages, each of which is a single file that loads nothing else."""
 
-import base64
-import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-_INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
+from mmie.utils.pages import PageAssets, read_asset
+
 _TEMPLATES = Environment(
     loader=PackageLoader("mmie.app", "static"), autoescape=True, undefined=StrictUndefined
 )
+_DIRECTIVES = {
+    "img-src": "data: blob:",  # the picture that was chosen, before it is sent
+    "connect-src": "'self'",
+    "frame-ancestors": "'none'",
+}
+"""Directives of the policy of a served page, beside those of every page."""
 
 
 class Page(NamedTuple):
@@ -28,18 +32,20 @@ class Page(NamedTuple):
 
 def build_page() -> Page:
     """Build the page with the form for a text and a picture."""
-    return _with_policy(_TEMPLATES.get_template("page.html").render())
+    assets = PageAssets(_read_style(), read_asset("mmie.app", "static/page.js"))
+    return _render("page.html", assets)
 
 
 def describe_api(openapi: Mapping[str, Any]) -> Page:
     """Build the page that shows an OpenAPI description."""
-    html = _TEMPLATES.get_template("docs.html").render(
+    return _render(
+        "docs.html",
+        PageAssets(_read_style()),
         api=openapi,
         operations=list(_operations(openapi)),
         schemas=openapi["components"]["schemas"],
         describe_type=describe_type,
     )
-    return _with_policy(html)
 
 
 def describe_type(schema: Mapping[str, Any]) -> str:
@@ -80,20 +86,12 @@ def _operations(openapi: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             }
 
 
-def _with_policy(html: str) -> Page:
-    """Add a content security policy that allows a page's own script and style by their hashes."""
-    hashes: dict[str, str] = {"script": "", "style": ""}
-    for kind, content in _INLINE.findall(html):
-        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
-        hashes[kind] += f" 'sha256-{digest}'"
-    rules = [
-        "default-src 'none'",
-        "img-src data: blob:",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-    ]
-    for kind, sources in hashes.items():
-        rules.append(f"{kind}-src" + (sources or " 'none'"))
-    rules.append("frame-ancestors 'none'")
-    return Page(html, "; ".join(rules))
+def _render(template: str, assets: PageAssets, **values: Any) -> Page:
+    """Fill in a template, and compute the policy of the page."""
+    html = _TEMPLATES.get_template(template).render(assets=assets, **values)
+    return Page(html, assets.policy(_DIRECTIVES))
+
+
+def _read_style() -> str:
+    """Read the style sheet of both pages."""
+    return read_asset("mmie.app", "static/page.css")

@@ -17,6 +17,7 @@ from mmie.experiments.job_runner import COMMAND
 from mmie.experiments.scripts import sweep_options, write_scripts
 from mmie.experiments.sweep import SweepJob, plan_sweep
 from mmie.experiments.sweep_runner import run_sweep
+from mmie.inference.jobs.job_files import check_targets
 from mmie.utils.terminal import PlainConsole, print_lines
 
 
@@ -26,6 +27,7 @@ def sweep_command(arguments: Sequence[str]) -> None:
     Raises:
         UsageError: An option is wrong.
         SweepError: The sweep is not valid, or runs failed.
+        JobError: A script is a configuration, or exists and ``--overwrite`` is missing.
     """
     settings = _sweep_parser().parse_args(list(arguments))
     jobs = plan_sweep(settings.configs, settings.set, settings.seeds, settings.out)
@@ -36,13 +38,26 @@ def sweep_command(arguments: Sequence[str]) -> None:
     if settings.slurm or settings.wandb_sweep:
         _write_scripts(settings, jobs)
         return
+    if settings.overwrite:
+        raise UsageError("overwrite replaces scripts: name one with --slurm or --wandb-sweep")
     chosen = jobs if settings.only is None else [jobs[settings.only]]
     run_sweep(chosen, settings.jobs, settings.test_pictures, report=print_outcome)
     print_lines(settings.out)
 
 
 def _write_scripts(settings: Namespace, jobs: Sequence[SweepJob]) -> None:
-    """Write the scripts of a sweep in place of running it, and print the lines that start them."""
+    """Write the scripts of a sweep in place of running it, and print the lines that start them.
+
+    Raises:
+        UsageError: Both scripts are one file, or one cannot be written.
+        JobError: A script is a configuration, or exists and ``--overwrite`` is missing.
+    """
+    files = [file for file in (settings.slurm, settings.wandb_sweep) if file is not None]
+    if len({file.resolve() for file in files}) < len(files):
+        raise UsageError(f"slurm and wandb-sweep both name {files[0]}: name two files")
+    for job in jobs:
+        for config in job.configs:
+            check_targets(str(config), files, settings.overwrite)
     command = [*COMMAND, "sweep", *sweep_options(settings, jobs)]
     scripts = {"slurm": settings.slurm, "wandb": settings.wandb_sweep}
     with usage_errors():  # a file that cannot be written
@@ -80,6 +95,9 @@ def _sweep_parser() -> OneLineParser:
     )
     parser.add_argument(
         "--slurm", type=Path | None, default=None, help="Write a SLURM array script; run nothing."
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="Replace existing files of these two options."
     )
     return parser
 

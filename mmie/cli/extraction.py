@@ -66,8 +66,8 @@ def _extract(settings: Namespace, results: Path, others: Sequence[Path]) -> Extr
         others: Files that are converted from it later.
     """
     # the results of an attempt that was interrupted at its end may have their name already
-    was_begun = JobFiles(results, {}).progress.exists()
-    targets = others if was_begun else [results, *others]
+    files = JobFiles(results, {})
+    targets = others if files.progress.exists() else [results, files.errors, *others]
     check_targets(settings.source, targets, settings.overwrite)
     with usage_errors():
         extractor = build_extractor(_extractor_settings(settings))

@@ -14,6 +14,7 @@ from mmie.cli.lightning import STORE_HELP, feature_folder
 from mmie.cli.parsing import OneLineParser, usage_errors
 from mmie.data import Corpus
 from mmie.data.corpora.base import CorpusError
+from mmie.inference.jobs.job_files import check_targets
 from mmie.reports.certificate.answers import answer_lines
 from mmie.reports.certificate.certificate import certify
 from mmie.reports.certificate.page import summary_lines, write_certificate
@@ -27,7 +28,7 @@ from mmie.reports.diagnosis.diagnosis import (
     diagnose_split,
     diagnose_unprompted,
 )
-from mmie.reports.diagnosis.page import render_post, render_split, write_page
+from mmie.reports.diagnosis.page import is_diagnosis, render_post, render_split, write_page
 from mmie.reports.diagnosis.target import load_target, read_data_settings
 from mmie.reports.method_tables import method_details, methods_markdown, methods_table
 from mmie.reports.methods import describe, find_method_class, listed_methods
@@ -73,10 +74,17 @@ def diagnose_command(arguments: Sequence[str]) -> None:
 
     The run's own corpus is put before the other options, so that ``--data.corpus`` changes parts of
     it.
+
+    Raises:
+        JobError: ``--out`` is the checkpoint, or a file that is no page of a diagnosis and
+            ``--overwrite`` is missing.
     """
     data = _read_run_data(arguments)
     parser = _diagnose_parser()
     settings = parser.parse_args(_with_run_corpus(arguments, data))
+    with usage_errors():  # a page that cannot be read
+        if not is_diagnosis(settings.out):
+            check_targets(settings.checkpoint, [Path(settings.out)], settings.overwrite)
     _check_corpus_folder(settings)
     with usage_errors():
         chosen = parser.instantiate(settings)
@@ -256,6 +264,11 @@ def _diagnose_parser() -> OneLineParser:
         help="Largest number of instances of the split, drawn at random.",
     )
     parser.add_argument("--out", type=str, default="diagnosis.html", help="Page to write.")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="Replace an existing file that is no page of mmie diagnose.",
+    )
     _add_target_options(parser)
     return parser
 

@@ -13,6 +13,9 @@ import numpy as np
 
 from mmie.utils.optional import require
 
+_RULE_FOR_ALL = re.compile(r"<defs>\s*<style[^<>]*>\*\{([^{}<>]*)\}</style>\s*</defs>\s*")
+"""Style sheet in matplotlib's SVG, whose only rule holds for all elements."""
+_STYLED_TAG = re.compile(r'(<\w[^<>]*?) style="([^"]*)"')
 _INK = "#010203"
 """Colour of text and axes, which is replaced by the text colour of the page (light or dark)."""
 _COLOURS = ("#3b6fb6", "#d1742f", "#3f9a5b", "#b8479a", "#8a6fd1", "#8f7a2c", "#c0504d", "#4aa3a8")
@@ -169,6 +172,9 @@ def grouped_bars(groups: Mapping[str, Mapping[str, SeedScores]], name: str) -> s
 def inline_svg(figure: Any, name: str) -> str:
     """Convert a figure to an element of a page, without XML declaration and metadata.
 
+    The policy of a page admits no style in attributes or in a figure. Both become presentation
+    attributes, which elements inherit as they inherit styles.
+
     Args:
         figure: A figure of matplotlib.
         name: Prefix of every id, because the ids of two charts in one page must differ.
@@ -182,7 +188,31 @@ def inline_svg(figure: Any, name: str) -> str:
     text = stream.getvalue()
     element = text[text.index("<svg") :]
     element = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", element)
+    rule = _RULE_FOR_ALL.search(element)
+    if rule is not None:
+        rest = element[: rule.start()] + element[rule.end() :]
+        element = f"<svg{_presentation_attributes(rule[1])}{rest.removeprefix('<svg')}"
+    element = _STYLED_TAG.sub(lambda tag: tag[1] + _presentation_attributes(tag[2]), element)
     return element.replace(_INK, "currentColor")
+
+
+def _presentation_attributes(declarations: str) -> str:
+    """Convert declarations of CSS to attributes of SVG, each after a space.
+
+    Of ``font``, which older versions of matplotlib write and which is no attribute, the size stays:
+    texts take the font of the page.
+
+    >>> _presentation_attributes("fill: none; stroke-width: 0.8")
+    ' fill="none" stroke-width="0.8"'
+    """
+    values = {}
+    for declaration in declarations.split(";"):
+        name, _, value = declaration.partition(":")
+        if name.strip() == "font":
+            name, value = "font-size", re.findall(r"[\d.]+px", value)[0]
+        if value:
+            values[name.strip()] = value.strip()
+    return "".join(f' {name}="{value}"' for name, value in values.items())
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mmie.reports.statistics import SCORE_NAMES, MeanAndDeviation
+from mmie.utils.pages import PageAssets, read_asset
 from mmie.utils.text import escape_markdown
 
 TASK_NAMES = {"ner": "entities", "re": "relations"}
@@ -64,6 +65,25 @@ def number(value: float | None, digits: int = 1) -> str:
     ('1,234,567', '–')
     """
     return _NO_VALUE if value is None else f"{value:,.{digits}f}"
+
+
+def page_assets(style: str, script: str = "", framed_styles: tuple[str, ...] = ()) -> PageAssets:
+    """Read the style sheet and the script of a report.
+
+    The style sheet also holds a class for each whole percentage, ``share0`` to ``share100``, which
+    sets ``--share``: the policy of a page admits no style in attributes.
+
+    Args:
+        style: File name of the style sheet.
+        script: File name of the script, empty if there is none.
+        framed_styles: Style sheets of pages that the report embeds in frames.
+    """
+    shares = [f".share{share} {{ --share: {share}%; }}\n" for share in range(101)]
+    return PageAssets(
+        style=read_asset("mmie.reports", f"templates/{style}") + "".join(shares),
+        script=read_asset("mmie.reports", f"templates/{script}") if script else "",
+        framed_styles=framed_styles,
+    )
 
 
 def html_environment() -> Environment:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import yaml
 from helpers.benchmarks import RESULT
-from helpers.command import metrics, run, succeed
+from helpers.command import check_refused, metrics, run, succeed
 from helpers.paths import CONFIGS
 
 from mmie.experiments.benchmark_process import config_name
@@ -44,6 +44,26 @@ def test_scripts_are_written_and_nothing_is_run(tmp_path):
     repeated = yaml.safe_load(sweep.read_text())["command"]
     assert repeated[repeated.index("sweep") : -1] == ["sweep", str(TEXT_ONLY), *line[2:]]
     assert not list(out.iterdir())
+
+
+def test_scripts_replace_no_file_unasked(tmp_path):
+    config, script, sweep = (tmp_path / name for name in ("a.yaml", "array.sh", "sweep.yaml"))
+    config.write_text(TEXT_ONLY.read_text())
+    line = ["sweep", config, f"--out={tmp_path / 'out'}"]
+    files = [f"--slurm={script}", f"--wandb-sweep={sweep}"]
+    succeed(*line, *files)
+    script.write_text("edited")
+    sweep.unlink()
+    check_refused(run(*line, *files), "array.sh is there already", "--overwrite")
+    assert not sweep.exists()
+    assert script.read_text() == "edited"
+    succeed(*line, *files, "--overwrite")
+    assert script.read_text().startswith("#!/bin/bash")
+    both = [f"--slurm={sweep}", f"--wandb-sweep={tmp_path}/./sweep.yaml", "--overwrite"]
+    check_refused(run(*line, *both), "both name", "sweep.yaml")
+    check_refused(run(*line, f"--slurm={config}", "--overwrite"), "a.yaml is the source")
+    check_refused(run(*line, "--overwrite"), "--slurm")
+    assert config.read_text() == TEXT_ONLY.read_text()
 
 
 def test_a_run_is_swept_and_continued_after_an_interruption(demo_root, tmp_path):

@@ -2,12 +2,11 @@
 
 import json
 import re
-import shutil
-import subprocess
 
 import pytest
+from helpers.browser import browse, needs_chromium
 from helpers.command import metrics, run, succeed, tiny_options
-from helpers.html import ParsedPage, parse_static_page
+from helpers.html import ParsedPage, PolicyCheck, parse_static_page
 from PIL import Image
 
 from mmie.methods import papers
@@ -21,7 +20,6 @@ PUBLISHED = [
     for method in listed_methods()
     if own_paper(method) and method.__module__.startswith("mmie.methods.")
 ]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +68,7 @@ def test_two_real_runs_are_compared(compared):
     html = (out / "comparison.html").read_text()
     assert "Diagnosis of HVPNet" in html
     assert "&lt;!doctype html&gt;" in html
+    PolicyCheck(html)
     page = ParsedPage(html)
     assert page.images
     assert "HVPNet" in (out / "comparison.md").read_text()
@@ -85,23 +84,16 @@ def test_wrong_options_of_compare_give_one_line(compared):
         check_one_line(run("compare", *arguments), part)
 
 
+@needs_chromium
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_of_a_comparison_opens_in_a_browser(compared, tmp_path, scheme):
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        pytest.skip("there is no Chromium to open the page with")
     picture = tmp_path / f"{scheme}.png"
-    options = [
-        "--headless",
-        "--no-sandbox",
-        f"--screenshot={picture}",
-        "--window-size=1400,4000",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-    ]
+    options = ["--window-size=1400,4000"]
     if scheme == "dark":
         options += ["--force-dark-mode", "--enable-features=WebContentsForceDark"]
-    page = (compared[0] / "out" / "comparison.html").as_uri()
-    subprocess.run([browser, *options, page], check=True, timeout=60)
+    page = compared[0] / "out" / "comparison.html"
+    _, console = browse(page, tmp_path, *options, action=f"--screenshot={picture}")
+    assert console == ""
     with Image.open(picture) as shown:
         assert len(shown.convert("RGB").getcolors(2**24)) > 100
 
@@ -128,6 +120,13 @@ def test_diagnose_writes_pages_of_a_run(demo_root, tmp_path, monkeypatch):
     text = post.read_text(encoding="utf-8")
     assert f"post {known}" in text
     parse_static_page(text)
+    post.write_text("notes of a user", encoding="utf-8")
+    there = f"--out={post}"
+    check_one_line(run("diagnose", checkpoint, "--sample=10", there), "p.html is there already")
+    assert post.read_text(encoding="utf-8") == "notes of a user"
+    succeed("diagnose", checkpoint, "--sample=10", there, "--overwrite")
+    source = f"--out={folder / 'best.ckpt'}"
+    check_one_line(run("diagnose", checkpoint, source, "--overwrite"), "is the source")
     check_one_line(run("diagnose", checkpoint, "--post=nobody"), "nobody", "has no such post")
     check_one_line(run("diagnose", checkpoint, "--split=dev"), "split", "train")
     no_root = f"--data.corpus.root={tmp_path / 'gone'}"

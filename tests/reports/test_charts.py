@@ -24,8 +24,11 @@ class StoredFigure:
     def savefig(self, stream, **_):
         stream.write(
             '<?xml version="1.0"?>\n<!DOCTYPE svg PUBLIC "x" "http://www.w3.org/x.dtd">\n'
-            '<svg><defs><clipPath id="p1"/></defs>'
-            '<g id="g" clip-path="url(#p1)" style="fill: #010203"/><use xlink:href="#p1"/></svg>'
+            '<svg width="9">\n <defs>\n  <style type="text/css">*{stroke-linejoin: round}</style>\n'
+            ' </defs>\n<defs><clipPath id="p1"/></defs>'
+            '<g id="g" clip-path="url(#p1)" style="fill: #010203; stroke: none"/>'
+            '<text style="font: 12.5px \'DejaVu Sans\', sans-serif">a style="b"</text>'
+            '<use xlink:href="#p1"/></svg>'
         )
 
 
@@ -42,15 +45,19 @@ def test_learning_curves_are_one_element_in_the_colour_of_the_page():
     page = ParsedPage(text)
     assert text.startswith("<svg")
     assert text.count("currentColor") > 3
+    assert "<style" not in text
+    assert " style=" not in text.partition("RAP")[0]
+    assert 'stroke-linecap="square"' in text
     assert "RAP <b> $x$" in "".join(page.text)
     assert text == learning_curves(curves, "one")
     assert not set(page.ids) & set(ParsedPage(learning_curves({"RAP": [[0.1]]}, "two")).ids)
 
 
-def test_ids_of_a_figure_get_the_name_of_the_chart():
+def test_ids_get_the_name_of_the_chart_and_styles_become_attributes():
     assert inline_svg(StoredFigure(), "c0") == (
-        '<svg><defs><clipPath id="c0-p1"/></defs>'
-        '<g id="c0-g" clip-path="url(#c0-p1)" style="fill: currentColor"/>'
+        '<svg stroke-linejoin="round" width="9">\n <defs><clipPath id="c0-p1"/></defs>'
+        '<g id="c0-g" clip-path="url(#c0-p1)" fill="currentColor" stroke="none"/>'
+        '<text font-size="12.5px">a style="b"</text>'
         '<use xlink:href="#c0-p1"/></svg>'
     )
 

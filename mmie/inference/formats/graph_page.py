@@ -21,6 +21,7 @@ from mmie.inference.formats.graphs import EntityKey, build_graph
 from mmie.types import Extraction
 from mmie.utils.files import atomic_write_text
 from mmie.utils.optional import require
+from mmie.utils.pages import PageAssets, read_asset
 
 MAX_NODES = 300
 """Largest number of entities on a page; more cannot be told apart."""
@@ -79,7 +80,11 @@ def write_html(
         trim_blocks=True,
     )
     values = page_values(graph.subgraph(nodes), nodes)
-    page = environment.get_template("graph.html").render(**values, whole=graph)
+    package = "mmie.inference.formats"
+    assets = PageAssets(
+        read_asset(package, "templates/graph.css"), read_asset(package, "templates/graph.js")
+    )
+    page = environment.get_template("graph.html").render(**values, assets=assets, whole=graph)
     atomic_write_text(Path(file), page)
 
 

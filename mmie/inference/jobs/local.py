@@ -87,21 +87,22 @@ def extract_to_file(
         overwrite: Whether to replace the result of another job and to begin anew.
 
     Raises:
-        JobError: A result exists already, an earlier attempt had other settings or has read other
-            posts, or ``out`` is the source.
+        JobError: A result or a file of posts that could not be read exists already, or is the
+            source; or an earlier attempt had other settings or has read other posts.
         LockError: Another job writes to ``out``.
         SourceError: The source cannot be read.
     """
     identity = {"source": source_name(source), "window": extractor.window, **(settings or {})}
     files = JobFiles(out, identity)
     with file_lock(out), termination_interrupts():
-        check_targets(source, [out], overwrite=True)
+        check_targets(source, [out, files.errors], overwrite=True)
         if overwrite:
             files.discard()
         finished = files.complete()
         if finished is not None:
             return _summarise(files, finished, finished.read, rate=0.0)
-        check_targets(source, [out], overwrite)
+        targets = [out] if files.progress.exists() else [out, files.errors]
+        check_targets(source, targets, overwrite)
         return _run(extractor, source, pictures, files)
 
 

@@ -11,8 +11,9 @@ from markupsafe import Markup
 from mmie.methods.papers import Published
 from mmie.reports.charts import can_draw, learning_curves
 from mmie.reports.comparison.summary import Summary
+from mmie.reports.diagnosis.page import diagnosis_assets
 from mmie.reports.pictures import picture_data_uri
-from mmie.reports.rendering import html_environment, render_markdown_report
+from mmie.reports.rendering import html_environment, page_assets, render_markdown_report
 from mmie.reports.statistics import MeanAndDeviation
 from mmie.utils.files import atomic_write_texts
 
@@ -69,6 +70,7 @@ def to_html(summaries: Sequence[Summary], untested: Sequence[str] = ()) -> str:
     template = environment.get_template("comparison.html")
     charts = [_draw_curves(summary, index) for index, summary in enumerate(summaries)]
     return template.render(
+        assets=page_assets("comparison.css", "comparison.js", (diagnosis_assets().style,)),
         summaries=summaries,
         untested=untested,
         charts=charts,

@@ -8,10 +8,14 @@ from mmie.reports.diagnosis.diagnosis import InstanceDiagnosis
 from mmie.reports.diagnosis.post import post_section
 from mmie.reports.diagnosis.split import split_sections
 from mmie.reports.diagnosis.target import DiagnosisTarget
-from mmie.reports.rendering import html_environment
+from mmie.reports.rendering import html_environment, page_assets
 from mmie.utils.files import atomic_write_text
+from mmie.utils.pages import PageAssets
 
 _NUM_COLOURS = 10
+_GENERATOR = "mmie diagnose"
+_START_SIZE = 500
+"""Bytes at the start of a file that are searched for the generator."""
 
 
 def render_post(target: DiagnosisTarget, diagnoses: Sequence[InstanceDiagnosis]) -> str:
@@ -44,6 +48,25 @@ def render_split(
     return _render("diagnosis_split.html", title, target, **sections)
 
 
+def diagnosis_assets() -> PageAssets:
+    """Read the style sheet of the pages, which hold no script."""
+    return page_assets("diagnosis.css")
+
+
+def is_diagnosis(path: str | Path) -> bool:
+    """Tell whether a file is a page of a diagnosis, which another one may replace.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    file = Path(path)
+    if not file.is_file():
+        return False
+    with file.open("rb") as stream:
+        start = stream.read(_START_SIZE)
+    return f'<meta name="generator" content="{_GENERATOR}">'.encode() in start
+
+
 def write_page(html: str, path: str | Path) -> Path:
     """Write a page to a file, whose folders are made if they do not exist.
 
@@ -58,4 +81,11 @@ def _render(template: str, title: str, target: DiagnosisTarget, **values: Any) -
     """Fill in a template, with every inserted text escaped."""
     method = type(target.module).__name__
     page = html_environment().get_template(template)
-    return page.render(title=title, method=method, target=target, **values)
+    return page.render(
+        assets=diagnosis_assets(),
+        generator=_GENERATOR,
+        title=title,
+        method=method,
+        target=target,
+        **values,
+    )

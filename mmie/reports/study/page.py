@@ -19,6 +19,7 @@ from mmie.reports.charts import (
 from mmie.reports.rendering import (
     html_environment,
     p_value,
+    page_assets,
     percent,
     render_markdown_report,
     signed,
@@ -150,7 +151,11 @@ def to_html(study: Study) -> str:
     """Render a study as a page that holds its style, script and figures."""
     template = html_environment().get_template("study.html")
     return template.render(
-        study=study, texts=TEXTS[study.kind], sections=_sections(study), can_draw=can_draw()
+        assets=page_assets("comparison.css", "comparison.js"),
+        study=study,
+        texts=TEXTS[study.kind],
+        sections=_sections(study),
+        can_draw=can_draw(),
     )
 
 

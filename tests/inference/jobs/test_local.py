@@ -47,6 +47,22 @@ class MortalExtractor:
             yield extraction
 
 
+def test_a_job_replaces_no_file_of_bad_posts_unasked(extractor, source, tmp_path):
+    out, errors = tmp_path / "found.jsonl", tmp_path / "found.errors.jsonl"
+    errors.write_text("of an earlier job")
+    with pytest.raises(JobError, match=r"found\.errors\.jsonl is there already"):
+        extract_to_file(extractor, str(source), out)
+    assert errors.read_text() == "of an earlier job"
+    extract_to_file(extractor, str(source), out, overwrite=True)
+    assert not errors.exists()
+    out.unlink()
+    errors.write_bytes(source.read_bytes())
+    for overwrite in (False, True):
+        with pytest.raises(JobError, match=r"found\.errors\.jsonl is the source"):
+            extract_to_file(extractor, str(errors), out, overwrite=overwrite)
+    assert errors.read_bytes() == source.read_bytes()
+
+
 def test_an_interrupted_job_continues_with_the_same_result(extractor, source, tmp_path):
     whole, resumed = tmp_path / "whole.jsonl", tmp_path / "resumed.jsonl"
     expected = extract_to_file(extractor, str(source), whole)

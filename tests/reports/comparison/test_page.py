@@ -5,7 +5,7 @@ import re
 
 import pytest
 from helpers.comparison import summary_of
-from helpers.html import ParsedPage
+from helpers.html import ParsedPage, PolicyCheck
 from helpers.run_folders import (
     change_metrics,
     entity,
@@ -51,6 +51,7 @@ def hostile_summary(tmp_path):
 def test_the_page_is_well_formed_and_loads_nothing(hostile_summary):
     text = to_html([hostile_summary, hostile_summary], ["untested<b>"])
     page = ParsedPage(text)
+    PolicyCheck(text)
     assert all(load.startswith("data:image/jpeg;base64,") for load in page.loads)
     assert not re.search(r"@import|url\((?!#)|https?://(?!www\.w3\.org)", text)
     assert all(picture["alt"] for picture in page.images)

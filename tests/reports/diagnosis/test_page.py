@@ -9,7 +9,7 @@ from helpers.methods import instance_without_views
 from test_contract import METHODS
 
 from mmie.reports.diagnosis.diagnosis import diagnose, diagnose_post, diagnose_split
-from mmie.reports.diagnosis.page import render_post, render_split, write_page
+from mmie.reports.diagnosis.page import is_diagnosis, render_post, render_split, write_page
 
 
 @pytest.mark.slow
@@ -105,3 +105,14 @@ def test_a_page_is_written_into_a_new_folder(tmp_path):
     file = write_page("<p>ä</p>", str(tmp_path / "new" / "page.html"))
     assert file == tmp_path / "new" / "page.html"
     assert file.read_text(encoding="utf-8") == "<p>ä</p>"
+
+
+def test_pages_of_diagnoses_are_told_from_other_files(build_target, tmp_path):
+    target = build_target("text_only")
+    page = render_split(target, *diagnose_split(target, 3))
+    assert is_diagnosis(write_page(page, tmp_path / "page.html"))
+    others = ("", "<p>page</p>", f"<iframe srcdoc='{page}'>".replace("<meta", "&lt;meta"))
+    for text in (*others, f"{'.' * 1000}{page}"):
+        assert not is_diagnosis(write_page(text, tmp_path / "other.html"))
+    assert not is_diagnosis(tmp_path)
+    assert not is_diagnosis(tmp_path / "none.html")

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from helpers.html import ParsedPage
+from helpers.html import ParsedPage, PolicyCheck
 from helpers.studies import (
     TWITTER_2017,
     write_cross_domain,
@@ -33,6 +33,7 @@ def study(request, tmp_path):
 def test_the_page_is_well_formed_and_loads_nothing(study):
     text = to_html(study)
     page = ParsedPage(text)
+    PolicyCheck(text)
     assert page.loads == []
     assert not re.search(r"@import|url\((?!#)|https?://(?!www\.w3\.org)", text)
     assert {link.removeprefix("#") for link in page.links} <= set(page.ids)

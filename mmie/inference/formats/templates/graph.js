@@ -1,4 +1,4 @@
-const { nodes, edges } = JSON.parse(document.getElementById("data").textContent);
+const { nodes, edges } = JSON.parse(document.getElementById("data").content.textContent);
 const svg = document.getElementById("graph"), about = document.getElementById("about");
 const MAX_LABELS = 80; // relations whose labels are all shown at once
 let view, selected = null, query = "";
@@ -32,8 +32,8 @@ for (const edge of edges) {
 }
 nodes.forEach((node, number) => {
   const name = `${node.text}, ${node.type || "no type"}`;
-  node.shape = make("g", dots, { class: "node", tabindex: 0, role: "button", "aria-label": name, style: `--tone: var(--c${node.tone})` });
-  make("circle", node.shape, { r: radius(node) });
+  node.shape = make("g", dots, { class: "node", tabindex: 0, role: "button", "aria-label": name });
+  make("circle", node.shape, { r: radius(node), class: `tone${node.tone}` });
   make("text", node.shape, { y: radius(node) + 12 }, node.text.length > 24 ? `${[...node.text].slice(0, 23).join("")}…` : node.text);
   node.edges = edges.filter((edge) => edge.head === number || edge.tail === number);
 });
