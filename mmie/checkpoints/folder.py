@@ -8,8 +8,12 @@ file                    content
 ``tokenizer.json`` ...  the tokenizer's files
 ``README.md``           a model card
 ======================  ==============================================================
+
+``config.json`` holds the SHA-256 of the other files but the card, and one of its own content.
+Folders of versions before 0.2 hold neither.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,12 +35,13 @@ from mmie.checkpoints.checkpoint import (
 )
 from mmie.checkpoints.foreign import ForeignReference, self_contained
 from mmie.types import MmieError
-from mmie.utils.files import digest_file
+from mmie.utils.files import digest_file, digest_values
 from mmie.utils.text import describe_error, first_line
 from mmie.utils.version import VERSION
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-WEIGHTS_DIGEST = "weights_sha256"
+FILE_DIGESTS, CHECKSUM = "files_sha256", "sha256"
+"""Keys of ``config.json``: SHA-256 of the other files by name, and of the configuration itself."""
 MAX_JSON_BYTES = 100 * 2**20
 """Size of the largest JSON file that is read; large tokenizers take a fifth of it."""
 
@@ -57,15 +62,19 @@ def read_pretrained(
         download: Fetches a repository's files and returns their folder.
 
     Raises:
-        CheckpointError: No such folder or repository exists, or it holds something else.
+        CheckpointError: No such folder or repository exists, it is damaged, or it holds something
+            else.
     """
     folder = Path(source) if Path(source).is_dir() else _fetch(str(source), revision, download)
     config = _read_json(folder, CONFIG)
     try:
+        _check_config(config, folder)
         description, data = config[METHOD_KEY], dict(config[DATA_KEY])
-        data["tokenizer"] = {name: _read_text(folder, name) for name in data["tokenizer"]}
+        digests = dict(config.get(FILE_DIGESTS, {}))
+        names = data["tokenizer"]
+        data["tokenizer"] = {name: _read_text(folder, name, digests.get(name)) for name in names}
         description["init_args"] = self_contained(description["init_args"])
-        weights = _read_weights(folder, config.get(WEIGHTS_DIGEST))
+        weights = _read_weights(folder, digests.get(WEIGHTS))
         for name, owner in dict(config["aliases"]).items():
             weights[name] = weights[owner]
     except ForeignReference as error:
@@ -117,7 +126,7 @@ def find_aliases(state_dict: Mapping[str, Tensor]) -> dict[str, str]:
 def write_config(checkpoint: Checkpoint, folder: Path) -> None:
     """Write the tokenizer's files, and ``config.json`` with everything but the weights.
 
-    The weights must have been written, since the configuration holds their SHA-256.
+    The weights must have been written, since the configuration holds the SHA-256 of each file.
 
     Raises:
         CheckpointError: The checkpoint holds no state of a data module.
@@ -138,9 +147,11 @@ def write_config(checkpoint: Checkpoint, folder: Path) -> None:
         **description,
         DATA_KEY: data,
         "aliases": find_aliases(checkpoint.state_dict),  # tensors that are stored once
-        WEIGHTS_DIGEST: digest_file(folder / WEIGHTS),
+        FILE_DIGESTS: {name: digest_file(folder / name) for name in (WEIGHTS, *sorted(tokenizer))},
     }
-    text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False)
+    config = json.loads(json.dumps(config, allow_nan=False))  # as it is read back
+    config[CHECKSUM] = digest_values(config)
+    text = json.dumps(config, indent=2, ensure_ascii=False)
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
@@ -195,11 +206,31 @@ def _read_json(folder: Path, name: str) -> Any:
         ) from error
 
 
-def _read_text(folder: Path, name: str) -> str:
-    """Read the text of a JSON file of the folder itself.
+def _check_config(config: dict[str, Any], folder: Path) -> None:
+    """Remove the checksum of a configuration, and raise if it is not that of the content.
 
     Raises:
-        CheckpointError: The name is a path, or the file is missing, too large or not UTF-8.
+        CheckpointError: The content has changed since it was written.
+    """
+    checksum = config.pop(CHECKSUM, None)
+    if checksum not in (None, digest_values(config)):
+        raise CheckpointError(
+            f"{CONFIG} of '{folder}' is damaged or was changed: its content does not match its "
+            "checksum"
+        )
+
+
+def _read_text(folder: Path, name: str, digest: str | None = None) -> str:
+    """Read the text of a JSON file of the folder itself.
+
+    Args:
+        folder: The folder.
+        name: Name of the file.
+        digest: SHA-256 of the file; None if it is not known.
+
+    Raises:
+        CheckpointError: The name is a path, or the file is missing, too large, damaged or not
+            UTF-8.
     """
     path = folder / _check_json_name(name)
     try:
@@ -207,7 +238,9 @@ def _read_text(folder: Path, name: str) -> str:
             raise CheckpointError(
                 f"{name} of '{folder}' has more than {MAX_JSON_BYTES} bytes: it is no file of mmie"
             )
-        return path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        _check_digest(folder, name, hashlib.sha256(content).hexdigest(), digest)
+        return content.decode()
     except UnicodeDecodeError as error:
         raise CheckpointError(
             f"{name} of '{folder}' is no JSON ({describe_error(error)})"
@@ -244,13 +277,28 @@ def _read_weights(folder: Path, digest: str | None) -> dict[str, Tensor]:
         CheckpointError: The weights are missing or damaged.
     """
     try:
-        if digest is not None and digest_file(folder / WEIGHTS) != digest:
-            raise CheckpointError(
-                f"{WEIGHTS} of '{folder}' is damaged, or belongs to another folder: its digest is "
-                f"not the one in {CONFIG}"
-            )
+        _check_digest(folder, WEIGHTS, digest_file(folder / WEIGHTS), digest)
         return load_file(folder / WEIGHTS)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"'{folder}' holds no {WEIGHTS} that can be read ({describe_error(error)})"
         ) from error
+
+
+def _check_digest(folder: Path, name: str, digest: str, recorded: str | None) -> None:
+    """Raise if a file of the folder is not the one that the configuration records.
+
+    Args:
+        folder: The folder.
+        name: Name of the file.
+        digest: SHA-256 of the file.
+        recorded: SHA-256 in the configuration; None in a folder of versions before 0.2.
+
+    Raises:
+        CheckpointError: The digests differ.
+    """
+    if recorded not in (None, digest):
+        raise CheckpointError(
+            f"{name} of '{folder}' is damaged, or belongs to another folder: its digest is not the "
+            f"one in {CONFIG}"
+        )

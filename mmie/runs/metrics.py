@@ -5,7 +5,6 @@ together: see `mmie.runs.facts`. ``sha256`` is the checksum of all sections. A f
 before 0.2 has none.
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from typing import Any
 import yaml
 
 from mmie.runs.folder import CONFIG, METRICS, RunError
-from mmie.utils.files import atomic_write_text, read_yaml
+from mmie.utils.files import atomic_write_text, digest_values, read_yaml
 from mmie.utils.text import first_line
 
 CORPUS_NOTE = "corpus_note"
@@ -43,7 +42,7 @@ def write_metrics(folder: Path, sections: Mapping[str, Any]) -> None:
         OSError: The file cannot be written.
     """
     finite = _without_infinities(sections)
-    content = {**finite, _CHECKSUM: _checksum(finite)}
+    content = {**finite, _CHECKSUM: digest_values(finite)}
     atomic_write_text(folder / METRICS, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
@@ -62,7 +61,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
         if not isinstance(sections, dict):
             raise ValueError("expected an object")
         checksum = sections.pop(_CHECKSUM, None)
-        if checksum not in (None, _checksum(sections)):
+        if checksum not in (None, digest_values(sections)):
             raise ValueError("its content does not match its checksum")
     except (ValueError, RecursionError) as error:
         raise RunError(
@@ -102,11 +101,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (ValueError, yaml.YAMLError) as error:
         raise RunError(f"{path} is damaged: {first_line(error)}") from error
     return config
-
-
-def _checksum(sections: Mapping[str, Any]) -> str:
-    """Compute the SHA-256 of sections, whatever the order of their keys."""
-    return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
 
 
 def _without_infinities(value: Any) -> Any:

@@ -26,7 +26,7 @@ from mmie.runs.metrics import (
     with_prefix,
 )
 from mmie.runs.picture_tests import PICTURE_TESTS, RIGHT_PICTURES
-from mmie.runs.settings import SETTINGS, flatten_settings, setting_differences
+from mmie.runs.settings import SETTINGS, changed_settings, flatten_settings
 from mmie.types import Task
 from mmie.utils.text import describe_os_error
 
@@ -49,6 +49,8 @@ _TRAINER_SETTINGS = (
     "gradient_clip_val",
 )
 """Settings of the trainer in which runs of one system are equal."""
+_MAX_LISTED = 5
+"""Most edited settings that a note names."""
 
 
 class NotTested(RunError):
@@ -310,11 +312,16 @@ def _find_contradictions(
 ) -> list[str]:
     """Describe what does not belong together in a run folder."""
     notes = []
-    edited = setting_differences(metrics.get(SETTINGS, {}), flatten_settings(config))
+    edited = []
+    if SETTINGS in metrics:
+        edited = changed_settings(metrics[SETTINGS], flatten_settings(config))
     if edited:
+        names = ", ".join(edited[:_MAX_LISTED])
+        if len(edited) > _MAX_LISTED:
+            names += f" and {len(edited) - _MAX_LISTED} more"
         notes.append(
-            f"{folder / CONFIG} was changed after the fit ({', '.join(sorted(edited))}): the "
-            "scores are of other settings than it says."
+            f"{folder / CONFIG} was changed after the fit ({names}): the scores are of other "
+            "settings than it says."
         )
     test = metrics["test"]
     fitted = metrics.get(RUN, {}).get(CORPUS_KEY, {}).get("test")

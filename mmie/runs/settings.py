@@ -45,6 +45,24 @@ def setting_differences(
     return differences
 
 
+def changed_settings(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+    """Return the names of settings of one fit that were edited, added or removed, sorted.
+
+    Args:
+        recorded: Settings in ``metrics.json``, by dotted name.
+        current: Settings in ``config.yaml``, by dotted name.
+
+    >>> changed_settings({"seed": 1, "model.dropout": 0.1}, {"seed": 1, "model.dropouts": 0.1})
+    ['model.dropout', 'model.dropouts']
+    """
+    changed = []
+    for name in sorted({**recorded, **current}):
+        same = recorded.get(name, _ABSENT) == current.get(name, _ABSENT)
+        if not same and not name.startswith(_CALL_SETTINGS):
+            changed.append(name)
+    return changed
+
+
 def describe_differences(differences: Mapping[str, tuple[Any, Any]]) -> str:
     """List differences on one line.
 

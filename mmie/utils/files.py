@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import shutil
 import stat
@@ -247,6 +248,15 @@ def digest_file(file: Path) -> str:
     """
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_values(values: Any) -> str:
+    """Compute the SHA-256 of JSON values, whatever the order of their keys.
+
+    >>> digest_values({"a": 1, "b": [2]}) == digest_values({"b": (2,), "a": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def digest_path(path: Path) -> str:

@@ -35,8 +35,12 @@ def copy(saved, tmp_path) -> Path:
 
 
 def change_config(folder, path, value):
-    """Change a value of ``config.json``, named by its keys with dots between them."""
+    """Change a value of ``config.json``, named by its keys with dots between them.
+
+    The checksum is left out, as whoever means harm would write a new one.
+    """
     config = json.loads((folder / "config.json").read_text())
+    config.pop("sha256", None)
     *parents, key = path.split(".")
     parent = config
     for name in parents:
@@ -112,32 +116,51 @@ def test_no_pretrained_weights_are_loaded(copy, posts, saved):
     assert Extractor.from_pretrained(copy, device="cpu").extract(posts[:2]) == expected
 
 
-def _forget_digest(folder):
-    """Remove the digest of the weights, which folders of older versions lack."""
+def _forget_digests(folder):
+    """Remove all digests, which folders of older versions lack."""
     config = json.loads((folder / "config.json").read_text())
-    del config["weights_sha256"]
+    del config["sha256"], config["files_sha256"]
     (folder / "config.json").write_text(json.dumps(config))
 
 
-def test_a_flipped_bit_of_the_weights_is_refused(copy):
-    content = bytearray((copy / "model.safetensors").read_bytes())
-    content[-3] ^= 64
-    (copy / "model.safetensors").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"model\.safetensors .* is damaged"):
+def _flip_bit(file, position):
+    content = bytearray(file.read_bytes())
+    content[position] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "tokenizer_config.json"])
+def test_a_flipped_bit_of_a_file_is_refused(copy, name):
+    _flip_bit(copy / name, -3)
+    with pytest.raises(CheckpointError, match=rf"{name} of .* is damaged"):
         read_pretrained(copy)
+
+
+def test_a_flipped_bit_of_the_configuration_is_refused(copy):
+    text = (copy / "config.json").read_text()
+    _flip_bit(copy / "config.json", text.index("image_size") + len('image_size": '))
+    with pytest.raises(CheckpointError, match=r"config\.json of .* is damaged or was changed"):
+        read_pretrained(copy)
+
+
+def test_a_folder_without_digests_is_read(copy, saved):
+    _forget_digests(copy)
+    old, new = read_pretrained(copy), read_pretrained(saved)
+    assert (old.init_args, old.tokenizer) == (new.init_args, new.tokenizer)
+    assert old.state_dict.keys() == new.state_dict.keys()
 
 
 def test_weights_of_another_shape_are_refused(copy):
     state = load_file(copy / "model.safetensors")
     state["head.emission.weight"] = state["head.emission.weight"][:, :-1].contiguous()
     save_file(state, copy / "model.safetensors")
-    _forget_digest(copy)
+    _forget_digests(copy)
     with pytest.raises(CheckpointError, match="does not fit"):
         Extractor.from_pretrained(copy, device="cpu")
 
 
 def test_broken_and_missing_weights_are_refused(copy):
-    _forget_digest(copy)
+    _forget_digests(copy)
     for content in (b"", b"\xff" * 100, b"\x80\x02}q\x00."):
         (copy / "model.safetensors").write_bytes(content)
         with pytest.raises(CheckpointError, match=r"holds no model.safetensors that can be read"):

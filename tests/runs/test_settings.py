@@ -1,6 +1,6 @@
 """Differences between the settings of two calls."""
 
-from mmie.runs.settings import flatten_settings, setting_differences
+from mmie.runs.settings import changed_settings, flatten_settings, setting_differences
 
 
 def test_settings_are_compared_by_dotted_name():
@@ -26,3 +26,13 @@ def test_settings_are_compared_by_dotted_name():
         "model.text_lr": (0.1, 0.2),
         "model.units": (["rau"], ["cfu"]),
     }
+
+
+def test_a_setting_that_was_edited_renamed_added_or_removed_has_changed():
+    recorded = {"run_dir": "a", "seed": 1, "model.text_lr": 0.1, "model.warmup": 0.1}
+    assert changed_settings(recorded, {**recorded, "run_dir": "b"}) == []
+    edited = {**recorded, "model.text_lr": 0.2}
+    assert changed_settings(recorded, edited) == ["model.text_lr"]
+    renamed = {**recorded, "model.warmuq": 0.1}
+    del renamed["model.warmup"]
+    assert changed_settings(recorded, renamed) == ["model.warmup", "model.warmuq"]

@@ -11,6 +11,7 @@ from helpers.run_folders import (
     BAD_LINES,
     GOLD,
     GOOD_LINES,
+    build_config,
     change_metrics,
     prediction_line,
     write_run,
@@ -24,6 +25,7 @@ from mmie.reports.comparison.groups import (
 )
 from mmie.reports.comparison.report import scores_table
 from mmie.runs import RunError, read_run
+from mmie.runs.settings import flatten_settings
 from mmie.utils.files import digest_file
 
 
@@ -169,6 +171,7 @@ def test_a_fact_that_a_setting_explains_is_no_part_of_a_name(tmp_path):
 
 def test_contradictions_in_a_run_folder_are_noted(tmp_path):
     folder = write_run(tmp_path / "run")
+    settings = flatten_settings(build_config())
     test = {"test/f1": 0.5, "split_sha256": "a", "checkpoint_sha256": "c"}
     change_metrics(
         folder,
@@ -176,11 +179,11 @@ def test_contradictions_in_a_run_folder_are_noted(tmp_path):
         test_none={**test, "checkpoint_sha256": "d"},
         test_shuffled=test,
         run={"corpus": {"test": "b"}},
-        settings={"model.text_lr": 0.3, "data.task": "ner"},
+        settings={**settings, "model.text_lr": 0.3, "model.warmup": 0.1},
     )
     (group,) = comparison_groups([read_run(folder)])
     notes = " ".join(group.notes)
-    assert "config.yaml was changed after the fit (model.text_lr)" in notes
+    assert "config.yaml was changed after the fit (model.text_lr, model.warmup)" in notes
     assert "was tested on another test split than the one at its fit" in notes
     assert "the test with pictures none is of another checkpoint or other posts" in notes
     assert set(group.systems[0].runs[0].other_pictures) == {"shuffled"}
