@@ -184,3 +184,66 @@ def test_an_overloaded_server_answers_or_refuses(server, rounds):
     assert growth < 4 * LIMITS["max_held"] + 2**28
     assert asyncio.run(send(port, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")) == 200
     assert asyncio.run(send(port, VALID)) == 200
+
+
+def make_attacks(scale):
+    """Return requests that are small, and would keep a server without limits busy, by kind.
+
+    Args:
+        scale: Factor of their sizes, at most 1.
+    """
+    stream = io.BytesIO()
+    side = int(5000 * scale**0.5)
+    Image.new("I;16", (side, side)).save(stream, "PNG")
+    picture = base64.b64encode(stream.getvalue()).decode()
+    count, depth = int(1_398_101 * scale), int(8_000_000 * scale)
+    bodies = {
+        "many empty posts": b'{"posts":[' + b",".join([b"{}"] * count) + b"]}",
+        "many valid posts": b'{"posts":[' + b",".join([b'{"text":""}'] * (count // 2)) + b"]}",
+        "deep nesting": b'{"posts":' + b"[" * depth + b"]" * depth + b"}",
+        "long key": b'{"posts":[{"text":"a","' + b"k" * (2 * depth - 100) + b'":1}]}',
+        "pictures of one colour": json.dumps({"posts": [{"text": "a", "image": picture}] * 2}),
+        "too many of them": json.dumps({"posts": [{"text": "a", "image": picture}] * 32}),
+    }
+    requests = {}
+    for kind, body in bodies.items():
+        content = body if isinstance(body, bytes) else body.encode()
+        requests[kind] = make_head(len(content)) + content
+    return requests
+
+
+async def attack(port, content, copies):
+    """Send a request several times at once, and ask for health and small answers meanwhile.
+
+    Returns:
+        Statuses of the attack, statuses of the other requests, and the longest wait for health.
+    """
+    attackers = [asyncio.ensure_future(send(port, content)) for _ in range(copies)]
+    others: list[int | None] = []
+    worst = 0.0
+    while not (ended := all(task.done() for task in attackers)) or not others:
+        start = time.monotonic()
+        others.append(await send(port, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+        worst = max(worst, time.monotonic() - start)
+        others.append(await send(port, make_request([{"text": "Jordan lands in Phoenix"}])))
+        if not ended:
+            await asyncio.sleep(0.02)
+    return {task.result() for task in attackers}, others, worst
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="memory of a process is read from /proc"
+)
+def test_an_attack_keeps_no_other_request_waiting(random_pair, rounds):
+    process = start(["serve", f"--ner={random_pair['ner']}", "--port=0"])
+    port = int(process.stdout.readline().rsplit(":", 1)[1])
+    memory = peak_memory(process)
+    for kind, content in make_attacks(rounds(1, 100) / 100).items():
+        statuses, others, worst = asyncio.run(attack(port, content, copies=4))
+        growth = (peak_memory(process) - memory) / 2**20
+        print(f"{kind}: {sorted(map(str, statuses))}, health within {worst:.2f} s, ", end="")
+        print(f"{len(others)} others answered, peak memory {growth:.0f} MiB above idle")
+        assert statuses <= {200, 400, 413, 422}, kind
+        assert set(others) == {200}, kind
+    process.terminate()
+    finish(process)
