@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from mmie.runs.folder import WANDB_ID
-from mmie.runs.metrics import read_metrics, with_prefix
+from mmie.runs.metrics import CORPUS_NOTE, read_metrics, with_prefix
 from mmie.runs.picture_tests import picture_suffix, predictions_file
 from mmie.training.trainers import pictures_of
 from mmie.training.wandb_logger import RunFolderWandbLogger, wandb_warns
@@ -86,14 +86,20 @@ def _record_run_id(trainer: Trainer) -> None:
         file.write_text(f"{logger.experiment.id}\n", encoding="utf-8")
 
 
-def _section_scores(trainer: Trainer, section: str, prefix: str) -> dict[str, float]:
-    """Return the scores in a section of ``metrics.json``, named ``section/score``."""
+def _section_scores(trainer: Trainer, section: str, prefix: str) -> dict[str, Any]:
+    """Return the scores in a section of ``metrics.json``, named ``section/score``.
+
+    The note of the corpus, if there is one, stands beside them.
+    """
     values = read_metrics(Path(trainer.default_root_dir)).get(section, {})
     scores = with_prefix(values, prefix)
-    return {f"{section}/{name.removeprefix(prefix)}": value for name, value in scores.items()}
+    named = {f"{section}/{name.removeprefix(prefix)}": value for name, value in scores.items()}
+    if CORPUS_NOTE in values:
+        named[CORPUS_NOTE] = values[CORPUS_NOTE]
+    return named
 
 
-def _update_summary(trainer: Trainer, values: Mapping[str, float]) -> None:
+def _update_summary(trainer: Trainer, values: Mapping[str, Any]) -> None:
     """Add values to the summary of the W&B run, if there is one."""
     logger = _wandb_logger(trainer)
     if logger is not None:

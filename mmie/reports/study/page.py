@@ -111,7 +111,7 @@ TEXTS: Mapping[StudyKind, StudyTexts] = {
 def study_table(study: Study) -> Table:
     """Build a table with a row for each point, without precision and recall."""
     texts = TEXTS[study.kind]
-    table = Table(title=texts.title)
+    table = Table(title=texts.title, caption="\n".join(study.notes) or None)
     measured_names = ("corpus", "method", texts.setting.lower(), "F1", "difference", "p")
     names = (*measured_names, "published", "published difference")
     for name in names:

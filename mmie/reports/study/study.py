@@ -91,11 +91,13 @@ class Study:
             in low resource.
         reported: Results of the papers of all known methods in cross-task and cross-domain on the
             same corpora.
+        notes: Notes of the corpora, and what does not belong together in a run folder.
     """
 
     kind: StudyKind
     rows: tuple[StudyRow, ...]
     reported: tuple[ReportedResult, ...]
+    notes: tuple[str, ...] = ()
 
 
 def summarise_study(
@@ -131,7 +133,16 @@ def summarise_study(
         rows.append(_build_row(point, reference, differences.get(index)))
     if kind == "sweep-figure":
         rows.sort(key=lambda row: row.value or 0)
-    return Study(kind, tuple(rows), _reported_results(kind, points))
+    return Study(kind, tuple(rows), _reported_results(kind, points), _collect_notes(points))
+
+
+def _collect_notes(points: Sequence[StudyPoint]) -> tuple[str, ...]:
+    """Collect the notes of corpora and run folders, each once."""
+    notes: dict[str, None] = {}
+    for point in points:
+        for run in point.runs:
+            notes.update(dict.fromkeys(filter(None, (run.corpus_note, *run.notes))))
+    return tuple(notes)
 
 
 def _build_row(

@@ -1,10 +1,12 @@
 """The table, page and files of a study."""
 
+import html
 import json
 import re
 
 import pytest
 from helpers.html import ParsedPage, PolicyCheck
+from helpers.run_folders import change_metrics
 from helpers.studies import (
     TWITTER_2017,
     write_cross_domain,
@@ -77,3 +79,16 @@ def test_three_files_are_written(study, tmp_path):
     ]
     rows = json.loads(record.read_text(encoding="utf-8"))["rows"]
     assert [row["setting"] for row in rows] == [row.setting for row in study.rows]
+
+
+def test_notes_of_the_corpus_stand_in_every_form(tmp_path):
+    sources = write_low_resource(tmp_path / "dghc")
+    for folder in sources:
+        test = json.loads((folder / "metrics.json").read_text())["test"]
+        change_metrics(folder, test={**test, "corpus_note": "These are not scores of <Twitter>."})
+    study = summarise_study("low-resource", sources, 50)
+    assert study.notes == ("These are not scores of <Twitter>.",)
+    for file in write_study(study, tmp_path / "report"):
+        text = html.unescape(file.read_text(encoding="utf-8")).replace("\\", "")
+        assert "These are not scores of <Twitter>." in text
+    assert study_table(study).caption == "These are not scores of <Twitter>."
