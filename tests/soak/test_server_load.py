@@ -238,12 +238,14 @@ def test_an_attack_keeps_no_other_request_waiting(random_pair, rounds):
     process = start(["serve", f"--ner={random_pair['ner']}", "--port=0"])
     port = int(process.stdout.readline().rsplit(":", 1)[1])
     memory = peak_memory(process)
-    for kind, content in make_attacks(rounds(1, 100) / 100).items():
-        statuses, others, worst = asyncio.run(attack(port, content, copies=4))
-        growth = (peak_memory(process) - memory) / 2**20
-        print(f"{kind}: {sorted(map(str, statuses))}, health within {worst:.2f} s, ", end="")
-        print(f"{len(others)} others answered, peak memory {growth:.0f} MiB above idle")
-        assert statuses <= {200, 400, 413, 422}, kind
-        assert set(others) == {200}, kind
-    process.terminate()
-    finish(process)
+    try:
+        for kind, content in make_attacks(rounds(1, 100) / 100).items():
+            statuses, others, worst = asyncio.run(attack(port, content, copies=4))
+            growth = (peak_memory(process) - memory) / 2**20
+            print(f"{kind}: {sorted(map(str, statuses))}, health within {worst:.2f} s, ", end="")
+            print(f"{len(others)} others answered, peak memory {growth:.0f} MiB above idle")
+            assert statuses <= {200, 400, 413, 422}, kind
+            assert set(others) == {200}, kind
+    finally:
+        process.terminate()
+        finish(process)
