@@ -92,7 +92,7 @@ def test_results_go_to_a_new_folder_and_the_old_one_is_unchanged(fitted, other_r
     assert digests(fitted.run_dir) == before
     written = {path.name for path in run_dir.iterdir()}
     assert written == {"config.yaml", "metrics.json", "predictions.jsonl"}
-    assert metrics(run_dir).keys() == {"test"}
+    assert metrics(run_dir).keys() == {"sha256", "test"}
     assert metrics(run_dir)["test"]["checkpoint"] == str(fitted.run_dir / "best.ckpt")
     ids = [post["id"] for post in read_jsonl(other_root / "test.jsonl")]
     assert [line["id"] for line in predictions(run_dir)] == ids

@@ -6,6 +6,7 @@ __all__ = [
     "files",
     "locks",
     "optional",
+    "pages",
     "prefetch",
     "processes",
     "references",

@@ -137,8 +137,9 @@ def metrics(run_dir: Path) -> dict:
 
 
 def predictions(run_dir: Path) -> list[dict]:
-    """Read the records of ``predictions.jsonl``."""
-    return read_jsonl(run_dir / "predictions.jsonl")
+    """Read the records of a test, or of a predict, which writes another file."""
+    scored = run_dir / "predictions.jsonl"
+    return read_jsonl(scored if scored.exists() else run_dir / "unscored.jsonl")
 
 
 def check_same_predictions(run_dir: Path, other: Path) -> None:

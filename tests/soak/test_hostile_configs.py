@@ -145,7 +145,9 @@ def test_mutated_configurations(config, tmp_path, rounds):
         f"--run_dir={tmp_path / 'run'}",
         "--overwrite=true",
         "--feature_store=null",
-        "--trainer.max_epochs=0",
+        "--trainer.max_epochs=1",
+        "--trainer.limit_train_batches=1",
+        "--trainer.limit_val_batches=1",
     ]
     statuses = []
     for number in range(rounds(12, 1500)):

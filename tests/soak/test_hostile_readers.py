@@ -483,5 +483,5 @@ def test_run_folder_with_a_cyclic_configuration(tmp_path, run_files, text):
     lines += ["model: &m {class_path: a.B, init_args: *m}", text]
     (tmp_path / "config.yaml").write_text("\n".join(lines), encoding="utf-8")
     (tmp_path / "metrics.json").write_text(json.dumps(run_files["metrics.json"]), encoding="utf-8")
-    with pytest.raises(RunError, match="holds no tested run"):
+    with pytest.raises(RunError, match=r"config\.yaml is damaged"):
         read_run(tmp_path)

@@ -6,6 +6,7 @@ __all__ = [
     "checks",
     "contexts",
     "crop_index",
+    "digest",
     "editions",
     "jsonl",
     "labels",
