@@ -105,11 +105,13 @@ def load_target(
     state, schema = content.data_state(), content.schema
     module = build_method(content)
     used_settings = {name: settings[name] for name in _USED_SETTINGS if name in settings}
+    named_by_run = used_settings.pop("context_file", None)
     notes = []
     if context_file is not None:
         used_settings["context_file"] = context_file
-    elif _names_foreign_contexts(settings, corpus):
-        del used_settings["context_file"]
+    elif holds_contexts(corpus, named_by_run):
+        used_settings["context_file"] = named_by_run
+    elif named_by_run is not None:
         notes.append(
             f"{checkpoint}: the context file of the run is left out, because it lies outside of "
             f"{corpus.root}. Posts have the contexts of the corpus alone."
@@ -130,12 +132,6 @@ def load_target(
     data.setup(_STAGES[split])
     module.to(resolve_device())
     return DiagnosisTarget(Path(checkpoint), module, data, split, tuple(notes))
-
-
-def _names_foreign_contexts(settings: dict[str, Any], corpus: Corpus) -> bool:
-    """Tell whether a ``data`` section names a context file outside of the corpus's folder."""
-    context_file = settings.get("context_file")
-    return context_file is not None and not holds_contexts(corpus, context_file)
 
 
 def check_unprompted(target: DiagnosisTarget, unprompted: DiagnosisTarget) -> None:
