@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,7 @@ from mmie.reports.diagnosis.diagnosis import (
     diagnose_unprompted,
 )
 from mmie.reports.diagnosis.page import is_diagnosis, render_post, render_split, write_page
-from mmie.reports.diagnosis.target import load_target, read_data_settings
+from mmie.reports.diagnosis.target import DiagnosisTarget, load_target, read_data_settings
 from mmie.reports.method_tables import method_details, methods_markdown, methods_table
 from mmie.reports.methods import describe, find_method_class, listed_methods
 from mmie.runs import find_runs
@@ -88,13 +89,13 @@ def diagnose_command(arguments: Sequence[str]) -> None:
     _check_corpus_folder(settings)
     with usage_errors():
         chosen = parser.instantiate(settings)
-        target = load_target(chosen.checkpoint, chosen.data.corpus, data, chosen.split)
+        target = _load_target(chosen, data)
     unprompted = []
     if chosen.unprompted is not None:
         if chosen.post is not None:
             parser.error("leave out --post: --unprompted adds a plot of a split")
         with usage_errors():
-            other = load_target(chosen.unprompted, chosen.data.corpus, data, chosen.split)
+            other = _load_target(chosen, data, chosen.unprompted)
         unprompted = diagnose_unprompted(target, other, chosen.sample)
     if chosen.post is not None:
         page = render_post(target, diagnose_post(target, chosen.post))
@@ -114,7 +115,7 @@ def certify_command(arguments: Sequence[str]) -> None:
     _check_corpus_folder(settings)
     with usage_errors():
         chosen = parser.instantiate(settings)
-        target = load_target(chosen.checkpoint, chosen.data.corpus, data, chosen.split)
+        target = _load_target(chosen, data)
     certificate, records = certify(
         target,
         chosen.others,
@@ -126,6 +127,24 @@ def certify_command(arguments: Sequence[str]) -> None:
     with usage_errors():
         files = write_certificate(certificate, answer_lines(records), chosen.out)
     print_lines(*summary_lines(certificate), *files)
+
+
+def _load_target(
+    chosen: Namespace, data: dict[str, Any], checkpoint: str | None = None
+) -> DiagnosisTarget:
+    """Load a checkpoint and the split that options name, and warn of what is left out.
+
+    Args:
+        chosen: The options.
+        data: The ``data`` section of the run.
+        checkpoint: The checkpoint, by default that of the options.
+    """
+    settings = chosen.data
+    path = checkpoint or chosen.checkpoint
+    target = load_target(path, settings.corpus, data, chosen.split, settings.context_file)
+    for note in target.notes:
+        warnings.warn(f"{note} Name it with --data.context_file if you trust it.", stacklevel=2)
+    return target
 
 
 def _log_to_wandb(settings: WandbSettings, folder: Path) -> None:
@@ -327,4 +346,11 @@ def _add_target_options(parser: OneLineParser) -> None:
     )
     parser.add_subclass_arguments(
         Corpus, "data.corpus", required=True, help="Corpus to use instead of the run's own."
+    )
+    parser.add_argument(
+        "--data.context_file",
+        type=str | None,
+        default=None,
+        help="Context file to use instead of the run's own, which is read only inside the folder "
+        "of the corpus.",
     )

@@ -206,14 +206,23 @@ def picture_path(folder: Path, name: object) -> Path:
     if not _is_name(name) or "\0" in name:
         raise MalformedLine("the name of a picture file", safe_repr(name))
     path = folder / name
-    try:
-        is_inside = bool(path.resolve().relative_to(folder.resolve()).parts)
-    except (ValueError, OSError, RuntimeError):
-        # another folder, a path that is too long, or a loop of links
-        is_inside = False
-    if not is_inside:
+    if not lies_inside(path, folder):
         raise MalformedLine("a picture inside its folder", f"{name!r}, which leads out of {folder}")
     return path
+
+
+def lies_inside(path: Path, folder: Path) -> bool:
+    """Tell whether a path, which need not exist, leads to a place below a folder.
+
+    Args:
+        path: The path. ``..`` and links are followed.
+        folder: The folder.
+    """
+    try:
+        return bool(path.resolve().relative_to(folder.resolve()).parts)
+    except (ValueError, OSError, RuntimeError):
+        # another folder, a path that is too long, or a loop of links
+        return False
 
 
 def existing_or_first(candidates: Sequence[Path]) -> Path:

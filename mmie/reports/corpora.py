@@ -1,7 +1,8 @@
-"""The corpus that a run's configuration names: its class, and the pictures that it may show.
+"""The corpus that a run's configuration names: its class, its pictures and its contexts.
 
-A configuration may come from somebody else: nothing is imported, no corpus is written, and pictures
-are those that the corpus itself names, whose reader keeps them inside its folder.
+A configuration may come from somebody else: nothing is imported, no corpus is written, pictures are
+those that the corpus itself names, whose reader keeps them inside its folder, and contexts are read
+from there alone.
 """
 
 import inspect
@@ -13,8 +14,10 @@ from typing import Any
 import mmie.data
 from mmie.data import Corpus
 from mmie.data.corpora.base import CorpusError
-from mmie.data.parsing import expand_user
+from mmie.data.corpora.contexts import context_path
+from mmie.data.parsing import expand_user, lies_inside
 from mmie.reports.imported import imported_object
+from mmie.types import SPLITS
 
 
 def find_corpus_class(config: Mapping[str, Any]) -> type[Corpus]:
@@ -98,3 +101,16 @@ def named_pictures(config: Mapping[str, Any]) -> dict[str, str]:
         if post.image is not None:
             pictures[os.path.abspath(post.image)] = str(post.image)
     return pictures
+
+
+def holds_contexts(corpus: Corpus, context_file: object) -> bool:
+    """Tell whether the context file that a configuration names lies in the folder of the corpus.
+
+    Args:
+        corpus: The corpus.
+        context_file: Setting of the data module. Of a path with ``{split}``, the files of all
+            splits have to lie there.
+    """
+    if not isinstance(context_file, str):
+        return False
+    return all(lies_inside(context_path(context_file, split), corpus.root) for split in SPLITS)

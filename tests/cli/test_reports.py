@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 
 import pytest
+import yaml
 from helpers.browser import browse, needs_chromium
 from helpers.command import metrics, run, succeed, tiny_options
 from helpers.html import ParsedPage, PolicyCheck, parse_static_page
@@ -177,6 +179,34 @@ def test_a_run_is_certified(compared, tmp_path):
     content = json.loads((out / "certificate.json").read_text())
     assert content["total"]["f1"] == pytest.approx(scores["test_shuffled"]["test/f1"])
     assert content["assignment"] == "shuffled"
+
+
+def test_reports_read_no_context_file_outside_of_the_corpus(compared, tmp_path):
+    """The private file is malformed, so that every command that opens it fails."""
+    private = tmp_path / "private.json"
+    private.write_text('{"secret": 1}')
+    run_dir = shutil.copytree(compared[0] / "runs" / "hvpnet", tmp_path / "run")
+    config = yaml.safe_load((run_dir / "config.yaml").read_text())
+    config["data"] |= {"use_context": True, "context_file": str(private)}
+    (run_dir / "config.yaml").write_text(yaml.safe_dump(config))
+    checkpoint = f"--checkpoint={run_dir / 'best.ckpt'}"
+    small = ["--others=2", "--permutations=9", "--resamples=9"]
+    for command, options, report in (
+        ("diagnose", ["--sample=4", f"--out={tmp_path / 'page.html'}"], "page.html"),
+        ("certify", [*small, f"--out={tmp_path / 'out'}"], "out/certificate.md"),
+    ):
+        with pytest.warns(UserWarning, match=r"file of the run is left out.*--data\.context_file"):
+            succeed(command, checkpoint, *options)
+        assert "the context file of the run is left out" in (tmp_path / report).read_text()
+        named = f"--data.context_file={private}"
+        check_one_line(run(command, checkpoint, *options, named), "private.json", "expected")
+    compare = ["--diagnose=4", "--resamples=9", f"--out={tmp_path / 'comparison'}"]
+    with pytest.warns(UserWarning, match="the context file of the run is left out"):
+        succeed("compare", run_dir, *compare)
+    for name in ("comparison.html", "comparison.md", "comparison.json"):
+        text = (tmp_path / "comparison" / name).read_text()
+        assert "the context file of the run is left out" in text
+        assert "secret" not in text
 
 
 def test_wrong_options_of_certify_give_one_line(compared):

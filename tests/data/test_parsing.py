@@ -14,6 +14,7 @@ from mmie.data.parsing import (
     check_words,
     existing_or_first,
     expand_user,
+    lies_inside,
     list_value,
     optional_value,
     picture_path,
@@ -101,6 +102,18 @@ def test_repeated_ids_become_unique():
     unique = unique_ids(posts)
     assert [post.id for post in unique] == ["1", "1#2", "1#3", "1#4", "2"]
     assert unique[0] is posts[0]
+
+
+def test_places_below_a_folder_are_told_from_others(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "out").symlink_to(tmp_path)
+    (tmp_path / "a" / "loop").symlink_to(tmp_path / "a" / "loop")
+    (tmp_path / "in").symlink_to(tmp_path / "a")
+    folder = tmp_path / "a"
+    inside = ("a/b", "a/b/../c", "in/b", "b/../a/b", "a/out/a/b")
+    assert all(lies_inside(tmp_path / name, folder) for name in inside)
+    outside = ("a", "a/..", "a/../b", "ab/c", "a/out/b", "in", "a/loop/b", "a/nul\0")
+    assert not any(lies_inside(tmp_path / name, folder) for name in outside)
 
 
 def test_picture_paths_stay_in_their_folder(tmp_path):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from mmie.data import JsonlCorpus
 from mmie.data.corpora.base import CorpusError
-from mmie.reports.corpora import build_corpus, named_pictures
+from mmie.reports.corpora import build_corpus, holds_contexts, named_pictures
 
 
 class OwnCorpus(JsonlCorpus):
@@ -90,3 +90,19 @@ def test_pictures_are_those_that_the_corpus_names(tmp_path):
     (root / "1.png").symlink_to(tmp_path / "private.png")
     with pytest.raises(CorpusError, match="a picture inside its folder"):
         named_pictures(config_of(root))
+
+
+def test_contexts_lie_in_the_folder_of_the_corpus(tmp_path, monkeypatch):
+    root = tmp_path / "corpus"
+    write_jsonl(root / "test.jsonl", [{"id": "1", "words": ["a"]}])
+    corpus = JsonlCorpus(root)
+    monkeypatch.chdir(tmp_path)
+    for inside in (root / "all.json", root / "a" / "{split}.json", "corpus/{split}.json"):
+        assert holds_contexts(corpus, str(inside))
+    (root / "contexts").mkdir()
+    (root / "contexts" / "valid.json").symlink_to(tmp_path / "private.json")
+    (root / "link").symlink_to(tmp_path)
+    outside = ["private.json", "/private.json", "~/private.json", "corpus/../{split}.json"]
+    outside += [str(root / name) for name in ("contexts/{split}.json", "link/x.json", "nul\0")]
+    for context_file in (*outside, "", "x" * 5000, ["a"], 3, {"a": "b"}, None):
+        assert not holds_contexts(corpus, context_file), context_file

@@ -58,7 +58,7 @@ class ContextFile:
         Raises:
             CorpusError: The file is missing or malformed.
         """
-        file = expand_user(self.path.replace(_SPLIT, split))
+        file = context_path(self.path, split)
         contexts = read_contexts(file)
         ids = {post.id for post in self.corpus.posts(split)}
         _warn_of_unknown_ids(file, [name for name in contexts if name not in ids])
@@ -80,6 +80,16 @@ class ContextFile:
                 )
         _warn_of_unknown_ids(file, [name for name in contexts if not num_splits[name]])
         return contexts
+
+
+def context_path(path: str, split: Split) -> Path:
+    """Return the file that holds the contexts of a split.
+
+    Args:
+        path: Path of the context file, with or without ``{split}``.
+        split: The split.
+    """
+    return expand_user(path.replace(_SPLIT, split))
 
 
 def read_contexts(file: Path) -> dict[str, str]:

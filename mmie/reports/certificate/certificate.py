@@ -103,6 +103,7 @@ class Certificate:
         seed: Seed of blocks, permutations and samples.
         total: Use of pictures in all answers.
         parts: Use of pictures in parts of the answers, by the title of what divides them.
+        notes: Reasons why something that the run's configuration names is left out.
     """
 
     method: str
@@ -121,6 +122,7 @@ class Certificate:
     seed: int
     total: PictureUse
     parts: dict[str, tuple[PictureUse, ...]]
+    notes: tuple[str, ...] = ()
 
     @property
     def is_significant(self) -> bool:
@@ -182,6 +184,7 @@ def certify(
         seed=seed,
         total=total,
         parts=parts,
+        notes=target.notes,
     )
     return certificate, records
 

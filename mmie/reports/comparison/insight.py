@@ -28,12 +28,14 @@ class Insight:
             ``support`` for the prediction (log probability, minus that without the view), the share
             of instances that it ``helps``, and the mean ``change`` of the states.
         page: HTML page of `mmie diagnose` on the sample.
+        notes: Reasons why something that the run's configuration names is left out.
     """
 
     seed: int
     count: int
     views: tuple[dict[str, Any], ...]
     page: str
+    notes: tuple[str, ...] = ()
 
 
 def explain_run(run: Run, count: int) -> Insight | str | None:
@@ -57,4 +59,5 @@ def explain_run(run: Run, count: int) -> Insight | str | None:
     except (MmieError, AttributeError, TypeError) as error:
         return f"{run.folder} cannot be diagnosed: {error}"
     page = render_split(target, diagnoses, swapped)
-    return Insight(run.seed, len(diagnoses), tuple(view_rows(diagnoses)), page)
+    views = tuple(view_rows(diagnoses))
+    return Insight(run.seed, len(diagnoses), views, page, target.notes)

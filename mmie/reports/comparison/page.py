@@ -50,7 +50,7 @@ def to_json(summaries: Sequence[Summary], untested: Sequence[str] = ()) -> str:
     for summary in summaries:
         record = asdict(summary)
         for insight in record["insights"].values():
-            del insight["page"]
+            del insight["page"], insight["notes"]  # the notes are among those of the summary
         comparisons.append(record)
     content = {"comparisons": comparisons, "untested": list(untested)}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

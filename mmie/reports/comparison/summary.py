@@ -150,7 +150,8 @@ def _explain_systems(
     """Diagnose the first run of each system.
 
     Returns:
-        Insights by the name of the system, and the reasons why others cannot be diagnosed.
+        Insights by the name of the system, and the reasons why others cannot be diagnosed or lack
+        something.
     """
     insights: dict[str, Insight] = {}
     notes: list[str] = []
@@ -160,6 +161,7 @@ def _explain_systems(
         outcome = explain(system.runs[0])
         if isinstance(outcome, Insight):
             insights[system.name] = outcome
+            notes += outcome.notes
         elif outcome is not None:
             notes.append(outcome)
     return insights, notes

@@ -15,6 +15,7 @@ from mmie.data.encoding import WordTokenizer
 from mmie.data.instances import Instance
 from mmie.methods import ExtractionModule
 from mmie.methods.loading import build_method
+from mmie.reports.corpora import holds_contexts
 from mmie.runs.folder import CONFIG
 from mmie.types import MmieError, Split
 from mmie.utils.devices import resolve_device
@@ -38,12 +39,14 @@ class DiagnosisTarget:
         module: The method.
         data: The corpus, encoded as the method was trained, with the split set up.
         split: The split.
+        notes: Reasons why something that the run's configuration names is left out.
     """
 
     checkpoint: Path
     module: ExtractionModule
     data: MultimodalDataModule
     split: Split
+    notes: tuple[str, ...] = ()
 
     @property
     def instances(self) -> list[Instance]:
@@ -69,7 +72,7 @@ def read_data_settings(checkpoint: str | Path, config: str | Path | None = None)
     """
     path = Path(checkpoint).parent / CONFIG if config is None else Path(config)
     try:
-        settings: dict[str, Any] = read_yaml(path)["data"]
+        settings: dict[str, Any] = dict(read_yaml(path)["data"])
     except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
         raise DiagnosisError(
             f"{path}: expected a configuration with a data section: name one with --config"
@@ -78,15 +81,22 @@ def read_data_settings(checkpoint: str | Path, config: str | Path | None = None)
 
 
 def load_target(
-    checkpoint: str | Path, corpus: Corpus, settings: dict[str, Any], split: Split = "test"
+    checkpoint: str | Path,
+    corpus: Corpus,
+    settings: dict[str, Any],
+    split: Split = "test",
+    context_file: str | None = None,
 ) -> DiagnosisTarget:
     """Load a checkpoint, and a split in the encoding that the checkpoint was trained with.
 
     Args:
         checkpoint: Checkpoint file of the method.
         corpus: The corpus.
-        settings: A ``data`` section, of which contexts, pictures and seed are used.
+        settings: A ``data`` section, of which contexts, pictures and seed are used. It may come
+            from somebody else, so that a context file outside of the folder of the corpus is left
+            out.
         split: The split.
+        context_file: Context file to read wherever it lies, in place of that of the settings.
 
     Raises:
         CheckpointError: The checkpoint cannot be read, or its method cannot be built.
@@ -97,6 +107,17 @@ def load_target(
     state, schema = content.data_state(), content.schema
     module = build_method(content)
     used_settings = {name: settings[name] for name in _USED_SETTINGS if name in settings}
+    named_by_run = used_settings.pop("context_file", None)
+    notes = []
+    if context_file is not None:
+        used_settings["context_file"] = context_file
+    elif holds_contexts(corpus, named_by_run):
+        used_settings["context_file"] = named_by_run
+    elif named_by_run is not None:
+        notes.append(
+            f"{checkpoint}: the context file of the run is left out, because it lies outside of "
+            f"{corpus.root}. Posts have the contexts of the corpus alone."
+        )
     data = MultimodalDataModule(
         corpus,
         schema.task,
@@ -114,7 +135,8 @@ def load_target(
     changed = describe_changed_splits(content, data.digests, [split])
     if changed:
         warnings.warn(changed, stacklevel=2)
-    return DiagnosisTarget(Path(checkpoint), module.to(resolve_device()), data, split)
+    module.to(resolve_device())
+    return DiagnosisTarget(Path(checkpoint), module, data, split, tuple(notes))
 
 
 def check_unprompted(target: DiagnosisTarget, unprompted: DiagnosisTarget) -> None:

@@ -3,12 +3,13 @@
 import json
 import re
 import warnings
+from pathlib import Path
 
 import pytest
 from helpers.methods import build_data
 
 from mmie.data import MNRE, CorpusError, DemoCorpus, JsonlCorpus, MultimodalDataModule
-from mmie.data.corpora.contexts import ContextFile, read_contexts
+from mmie.data.corpora.contexts import ContextFile, context_path, read_contexts
 from mmie.data.datamodule import SettingError
 from mmie.types import SPLITS, MmieError
 
@@ -172,6 +173,12 @@ def test_the_data_module_reads_contexts_on_request(build, caplog):
     assert caplog.text.count("have a context") == 2
     (batch,) = data.train_dataloader()
     assert batch.token_type_ids.any(1).sum() == 2
+
+
+def test_the_path_of_a_split(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert context_path("~/{split}/{split}.json", "test") == tmp_path / "test" / "test.json"
+    assert context_path("all.json", "test") == Path("all.json")
 
 
 def test_the_data_module_reads_a_context_file(build, tmp_path, caplog):

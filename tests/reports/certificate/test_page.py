@@ -1,6 +1,7 @@
 """Files and sentences of certificates."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from helpers.exchanges import build_certificate
@@ -24,6 +25,14 @@ def test_the_summary_is_plain_english(p_value, shown, verdict):
     assert "Of 80 true answers, 25.0 %" in shares
     assert "30.0 % (95 % interval 10.0 to 40.0) need" in shares
     assert last.startswith(verdict)
+
+
+def test_markdown_and_json_say_what_is_left_out(tmp_path):
+    certificate = replace(build_certificate(0.01), notes=("left out: <b>",))
+    markdown, record, _ = write_certificate(certificate, "", tmp_path)
+    assert "\n\n**left out: \\<b\\>**\n\n- The right picture" in markdown.read_text()
+    assert json.loads(record.read_text())["notes"] == ["left out: <b>"]
+    assert "**" not in to_markdown(build_certificate(0.01))
 
 
 def test_markdown_has_a_row_for_each_part():

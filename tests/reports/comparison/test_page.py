@@ -125,16 +125,18 @@ def test_a_run_without_predictions_and_without_a_fit_is_shown(tmp_path):
 
 def test_json_holds_the_numbers_without_the_pages_of_diagnoses(tmp_path):
     views = ({"name": "picture", "count": 1, "support": 0.5, "helps": 1.0, "change": 0.25},)
-    insight = Insight(seed=1, count=1, views=views, page="<html></html>")
+    insight = Insight(seed=1, count=1, views=views, page="<html></html>", notes=("left out",))
     summary = summary_of(write_run(tmp_path / "run"), explain=lambda run: insight)
     content = json.loads(to_json([summary], ["untested"]))
     assert content["untested"] == ["untested"]
     (comparison,) = content["comparisons"]
+    assert comparison["notes"][-1] == "left out"
     assert comparison["insights"] == {"RAP": {"seed": 1, "count": 1, "views": list(views)}}
     assert comparison["rows"][0]["scores"]["f1"] == {"mean": 0.5, "std": None, "values": [0.5]}
     page = ParsedPage(to_html([summary]))
     assert "iframe" in page.tags
     assert "+0.500" in "".join(page.text)
+    assert "left out" in page.text
 
 
 def test_the_gap_is_in_percentage_points():

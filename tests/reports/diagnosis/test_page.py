@@ -101,6 +101,12 @@ def test_texts_are_escaped(build_target, monkeypatch):
         assert "&lt;script&gt;" in page
 
 
+def test_a_page_says_what_is_left_out(build_target):
+    target = replace(build_target("text_only"), notes=("left out: <b>",))
+    page = render_split(target, *diagnose_split(target, 3))
+    assert "left out: <b>" in parse_static_page(page).text
+
+
 def test_a_page_is_written_into_a_new_folder(tmp_path):
     file = write_page("<p>ä</p>", str(tmp_path / "new" / "page.html"))
     assert file == tmp_path / "new" / "page.html"

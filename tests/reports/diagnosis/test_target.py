@@ -1,6 +1,8 @@
 """The method and the split of a diagnosis."""
 
+import json
 import re
+import shutil
 
 import pytest
 
@@ -30,7 +32,7 @@ def test_settings_are_those_of_the_run_or_of_a_named_file(tmp_path):
     config.write_text("data: {task: ner}")
     assert read_data_settings(tmp_path / "best.ckpt") == {"task": "ner"}
     assert read_data_settings(tmp_path / "none" / "best.ckpt", config) == {"task": "ner"}
-    for text in ("model: 1", "", "data: ["):
+    for text in ("model: 1", "", "data: [", "data: null", "data: a"):
         config.write_text(text)
         with pytest.raises(DiagnosisError, match=r"config.yaml.*--config"):
             read_data_settings(tmp_path / "best.ckpt")
@@ -46,6 +48,35 @@ def test_a_target_is_read_as_its_checkpoint_was_trained(save_checkpoint, demo_ro
     assert target.data.seed == 5
     assert len(target.instances) == 16
     assert all(view is None for view in target.instances[0].views)
+
+
+def test_contexts_are_read_from_the_corpus_or_a_named_file(save_checkpoint, demo_root, tmp_path):
+    checkpoint = save_checkpoint(TextOnly, "ner")
+    corpus = JsonlCorpus(shutil.copytree(demo_root, tmp_path / "demo"))
+    post_id = corpus.posts("test")[0].id
+    own, private = corpus.root / "{split}.json", tmp_path / "private_{split}.json"
+    (corpus.root / "test.json").write_text(json.dumps({post_id: "own"}))
+    (tmp_path / "private_test.json").write_text(json.dumps({post_id: "private"}))
+
+    def context(settings, context_file=None):
+        settings = {"use_context": True, **settings}
+        target = load_target(checkpoint, corpus, settings, context_file=context_file)
+        return target.instances[0].post.context, target.notes
+
+    assert context({"context_file": str(own)}) == ("own", ())
+    assert context({"context_file": None}) == (None, ())
+    assert context({"context_file": str(own)}, str(private)) == ("private", ())
+    assert context({"context_file": 3}, str(private)) == ("private", ())
+    for left_out in (
+        str(private),
+        f"{corpus.root}/../private_{{split}}.json",
+        ["private.json"],
+        "",
+    ):
+        read, (note,) = context({"context_file": left_out})
+        assert read is None
+        assert f"is left out, because it lies outside of {corpus.root}." in note
+        assert "private" not in note.replace(str(tmp_path), "")
 
 
 def test_units_are_those_of_a_fusion_layer(build_target):
