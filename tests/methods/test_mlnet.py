@@ -219,12 +219,25 @@ def test_regions_are_grid_cells_view_by_view(build, batch):
                 torch.testing.assert_close(regions[0, region], expected)
 
 
-def test_initial_states_are_those_of_the_text_encoder(build, batch):
-    for fusion in ("early", "late"):
-        module = build(perturbed=False, fusion=fusion)
-        with torch.no_grad():
-            states = module.fuse(*text_and_regions(module, batch), batch).text
-            assert torch.equal(states, module.encode_text(batch))
+@pytest.mark.parametrize("fusion", ["early", "late"])
+def test_initial_states_are_close_to_those_of_the_text_encoder(build, batch, fusion):
+    module = build(perturbed=False, fusion=fusion)
+    with torch.no_grad():
+        plain = module.encode_text(batch)
+        states = module.fuse(*text_and_regions(module, batch), batch).text
+        assert 0 < (states - plain).norm() < 0.1 * plain.norm()
+        for layer in module.fusions:
+            assert torch.equal(layer.scale, torch.full_like(layer.scale, 0.1))
+            layer.scale.zero_()
+        states = module.fuse(*text_and_regions(module, batch), batch).text
+        assert torch.equal(states, plain)
+
+
+def test_the_regions_get_a_gradient_from_the_first_step(build, batch):
+    module = build(perturbed=False)
+    training_loss(module, batch).backward()
+    sums = [weight.grad.abs().sum() for weight in module.region_layers.parameters()]
+    assert sum(sums) > 0
 
 
 @pytest.mark.parametrize("gate", ["per_layer", "once"])
