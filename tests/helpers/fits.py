@@ -222,9 +222,13 @@ def _digest_parts(file: Path) -> dict[str, str]:
     content = torch.load(file, weights_only=True)
     digests = {}
     for name in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):
-        leaves = repr(list(_leaves(content[name])))
-        digests[f"{file.name} {name}"] = hashlib.sha256(leaves.encode()).hexdigest()
+        digests[f"{file.name} {name}"] = digest_leaves(content[name])
     return digests
+
+
+def digest_leaves(value: object) -> str:
+    """Compute the SHA-256 of the leaves of nested dictionaries and lists, tensors bit for bit."""
+    return hashlib.sha256(repr(list(_leaves(value))).encode()).hexdigest()
 
 
 def _leaves(value: object) -> Iterator[object]:
