@@ -2,7 +2,8 @@
 
 A lock ends with its process, however the process ends. A file beside the lock names the process
 that holds it. Both are removed when the lock is released. A killed process leaves them behind
-without effect.
+without effect. What killed processes left half written in a lock's folder is removed when the lock
+is taken.
 """
 
 import errno
@@ -22,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from mmie.types import MmieError
 from mmie.utils.files import atomic_write_text
+from mmie.utils.partial_files import remove_stale_partials
 from mmie.utils.text import describe_os_error
 
 _MAX_HOLDER = 4096
@@ -123,6 +125,7 @@ def _lock(path: Path, target: Path) -> Iterator[None]:
     is_outermost = lock.lock_counter == 1
     try:
         if is_outermost:
+            remove_stale_partials(path.parent)
             _write_holder(holder_file, target)
         yield
     finally:

@@ -9,6 +9,7 @@ import sys
 import threading
 
 import pytest
+from helpers.faults import write_abandoned
 
 from mmie.utils.locks import LockError, file_lock, folder_lock
 
@@ -81,6 +82,16 @@ def test_the_lock_of_a_killed_process_ends(tmp_path):
     take(file_lock(file))
     take(folder_lock(folder))
     assert names(tmp_path) == ["run"]
+
+
+def test_what_a_killed_process_left_half_written_is_removed_with_its_lock(tmp_path):
+    file, folder = tmp_path / "a.jsonl", tmp_path / "run"
+    write_abandoned(file)
+    write_abandoned(folder / "last.ckpt")
+    take(file_lock(file))
+    take(folder_lock(folder))
+    assert names(tmp_path) == ["run"]
+    assert names(folder) == []
 
 
 @pytest.mark.parametrize(
