@@ -7,6 +7,7 @@ is taken.
 """
 
 import errno
+import fcntl
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -92,6 +93,33 @@ def folder_lock(folder: Path, purpose: str = "run") -> Iterator[None]:
     """
     with _lock(folder / f".{purpose}.lock", folder):
         yield
+
+
+def hold_with_children(stream: BinaryIO) -> None:
+    """Lock an open file until this process, and those that inherit the file, have closed it.
+
+    A lock that is not to be had is no error: the file system may have none, or a process that
+    inherited an earlier one may be about to end.
+    """
+    with suppress(OSError):
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_held(file: Path) -> bool:
+    """Tell whether a process has a file open that `hold_with_children` locked."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 @contextmanager
