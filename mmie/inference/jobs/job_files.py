@@ -15,7 +15,9 @@ file                            content
 The progress record is rewritten after every window of posts. A job that starts again truncates both
 partial files to the recorded sizes and continues from there, provided that what is left of them,
 and the posts that it skips, have the recorded digests. The files of a finished job are renamed one
-by one. A job that was interrupted between them completes the renames when it starts again.
+by one. A job that was interrupted between them completes the renames when it starts again. If other
+files are converted from the results, the progress record names them, and stays until they are
+written.
 """
 
 import hashlib
@@ -36,6 +38,8 @@ from mmie.utils.text import describe_os_error, first_line
 
 _CHECKSUM = "sha256"
 """Key of the checksum of a progress record. Records of versions before 0.2 have none."""
+_OTHERS = "others"
+"""Key of the files that are converted from the results."""
 _ANEW = "add --overwrite to begin anew"
 
 
@@ -105,10 +109,13 @@ class JobFiles:
     Args:
         out: File of the results.
         identity: Settings that the results depend on; a job continues only with the same ones.
+        others: Files that are converted from the results. The progress record of a finished job
+            stays for them until `discard` is called.
     """
 
-    def __init__(self, out: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, out: Path, identity: Mapping[str, Any], others: Iterable[Path] = ()) -> None:
         self.out = out
+        self.others = [str(other.absolute()) for other in others]
         self.errors = out.with_name(f"{out.stem}.errors.jsonl")
         self.partial_out = _partial(self.out)
         self.partial_errors = _partial(self.errors)
@@ -120,6 +127,17 @@ class JobFiles:
         """Remove the partial files and the progress record of an earlier attempt."""
         for path in (self.progress, self.partial_out, self.partial_errors):
             path.unlink(missing_ok=True)
+
+    def read_targets(self) -> set[Path]:
+        """Return the absolute paths of the files that an earlier attempt was to write."""
+        try:
+            record = json.loads(self.progress.read_text(encoding="utf-8"))
+            others = set(map(Path, record.get(_OTHERS, [])))
+        except FileNotFoundError:
+            return set()
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+            others = set()  # `read_progress` reports the damage
+        return {self.out.absolute(), *others}
 
     def read_progress(self) -> Totals:
         """Return the totals of an earlier attempt, or zeros if there was none.
@@ -187,7 +205,7 @@ class JobFiles:
             yield JobWriter(self, found, bad, totals)
 
     def finish(self, totals: Totals) -> Path | None:
-        """Rename the partial files and remove the progress record.
+        """Rename the partial files, and remove the progress record unless other files follow.
 
         Returns:
             The file of bad posts; None if all posts could be read.
@@ -200,6 +218,8 @@ class JobFiles:
     def record(self, totals: Totals) -> None:
         """Write the progress record atomically."""
         record: dict[str, Any] = {"identity": self.identity, "totals": asdict(totals)}
+        if self.others:
+            record[_OTHERS] = self.others
         record[_CHECKSUM] = digest_values(record)
         atomic_write_text(self.progress, json.dumps(record))
 
@@ -213,7 +233,8 @@ class JobFiles:
             self.errors.unlink(missing_ok=True)
         if self.partial_out.exists():
             self.partial_out.replace(self.out)
-        self.progress.unlink(missing_ok=True)
+        if not self.others:
+            self.progress.unlink(missing_ok=True)
 
     def _check_identity(self, earlier: Mapping[str, Any]) -> None:
         """Raise if an earlier attempt had other settings.

@@ -179,6 +179,23 @@ def test_discarded_files_begin_anew(files):
     assert list(files.out.parent.iterdir()) == []
 
 
+def test_a_job_with_other_files_keeps_its_record_until_they_are_written(files, tmp_path):
+    files = JobFiles(files.out, IDENTITY, [tmp_path / "new" / "out.csv"])
+    assert files.read_targets() == set()
+    totals = files.read_progress()
+    write_window(files, totals)
+    files.finish(totals)
+    assert files.read_targets() == {files.out, tmp_path / "new" / "out.csv"}
+    assert files.complete() == totals
+    files.progress.write_text("[" * 100_000)
+    assert files.read_targets() == {files.out}
+    files.discard()
+    assert {path.name for path in files.out.parent.iterdir()} == {
+        "out.jsonl",
+        "out.errors.jsonl",
+    }
+
+
 def test_targets_are_checked(tmp_path):
     source, other = tmp_path / "posts.csv", tmp_path / "other.csv"
     source.touch()
