@@ -42,19 +42,17 @@ def extract_command(arguments: Sequence[str]) -> None:
         _extract_with_ray(settings)
         return
     results, others = _targets(settings.out)
-    with continued_by(_how_to_continue(settings)), file_lock(results):
-        summary = _extract(settings, results, others)
-    advice = f"{results} is complete"
-    if others:
-        conversion = shlex.join(["mmie", "convert", str(results), "--out", *map(str, others)])
-        advice += f", {conversion} writes the others"
-    with continued_by(advice), usage_errors():
-        convert(results, others)
-        PlainConsole().print(render_summary(summary))
-        written = [results, *others]
-        if summary.errors is not None:
-            written.append(summary.errors)
-        print_lines(*written)
+    with file_lock(results):
+        with continued_by(_how_to_continue(settings)):
+            summary = _extract(settings, results, others)
+        with continued_by(_how_to_convert(results, others)), usage_errors():
+            convert(results, others)
+            JobFiles(results, {}).discard()
+    PlainConsole().print(render_summary(summary))
+    written = [results, *others]
+    if summary.errors is not None:
+        written.append(summary.errors)
+    print_lines(*written)
 
 
 def _extract(settings: Namespace, results: Path, others: Sequence[Path]) -> ExtractionSummary:
@@ -65,9 +63,11 @@ def _extract(settings: Namespace, results: Path, others: Sequence[Path]) -> Extr
         results: The file of JSON lines.
         others: Files that are converted from it later.
     """
-    # the results of an attempt that was interrupted at its end may have their name already
+    # an attempt that was interrupted at its end may have written some of its files already
     files = JobFiles(results, {})
-    targets = others if files.progress.exists() else [results, files.errors, *others]
+    begun = files.read_targets()
+    own = (results, files.errors, *others)
+    targets = [path for path in own if path.absolute() not in begun]
     check_targets(settings.source, targets, settings.overwrite)
     with usage_errors():
         extractor = build_extractor(_extractor_settings(settings))
@@ -78,6 +78,7 @@ def _extract(settings: Namespace, results: Path, others: Sequence[Path]) -> Extr
             settings.pictures,
             _identity(settings),
             settings.overwrite,
+            others,
         )
 
 
@@ -88,6 +89,15 @@ def _how_to_continue(settings: Namespace) -> str:
     if settings.source == STANDARD_INPUT:
         return "the same command goes on with the same input"
     return GOES_ON
+
+
+def _how_to_convert(results: Path, others: Sequence[Path]) -> str:
+    """Say how to continue after an interruption behind the extraction."""
+    advice = f"{results} is complete"
+    if others:
+        conversion = shlex.join(["mmie", "convert", str(results), "--out", *map(str, others)])
+        advice += f", {conversion} writes the others"
+    return advice
 
 
 def _extractor_settings(settings: Namespace) -> ExtractorSettings:

@@ -61,6 +61,7 @@ def _ground(settings: Namespace, layout: Layout) -> Grounding:
     """
     posts, source = _posts(settings)
     layout.check(source, settings.overwrite)
+    layout.remove_stale_partials()
     device = resolve_device(settings.device or "auto")
     detector = build_detector(settings.detector, device, settings.threshold)
     default_kind: PhraseKind = "entities" if isinstance(settings.corpus, MNRE) else "nouns"

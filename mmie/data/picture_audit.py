@@ -30,6 +30,7 @@ from mmie.data.pictures import (
 )
 from mmie.types import MmieError
 from mmie.utils.files import atomic_write_text, digest_file
+from mmie.utils.partial_files import remove_stale_partials
 from mmie.utils.terminal import PlainConsole
 
 _MAX_THREADS = 8
@@ -334,4 +335,5 @@ def _write_results(results: Mapping[str, _Result]) -> None:
     """Write the results, unless the file cannot be written."""
     content = {name: result.to_json() for name, result in results.items()}
     with contextlib.suppress(OSError, RuntimeError):
+        remove_stale_partials(_results_file().parent)
         atomic_write_text(_results_file(), json.dumps(content))

@@ -1,7 +1,7 @@
 """Fit and tests of one job of a sweep, each in a process of its own.
 
 ``sweep.json`` in the run folder records the job and whether it is fitted, ``sweep.log`` holds the
-output of its processes.
+output of its processes. They hold the lock of this file, also after the end of the sweep.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from mmie.experiments.sweep import SweepError, SweepJob
 from mmie.runs.folder import BEST, CONFIG, LAST, RunError
 from mmie.runs.metrics import is_partial, read_config, read_metrics
 from mmie.utils.files import atomic_write_text, open_to_append
+from mmie.utils.locks import LockError, hold_with_children, is_held
 from mmie.utils.text import describe_os_error
 
 LOG = "sweep.log"
@@ -148,6 +149,7 @@ class JobRunner:
                 f"{job.folder / LOG} cannot be written: {error.strerror or error}"
             ) from error
         with log:
+            hold_with_children(log)
             log.write(f"$ {shlex.join(line)}\n".encode())
             log.flush()
             return self.processes.run(line, environment, log) == 0
@@ -171,6 +173,19 @@ def check_folder(job: SweepJob) -> None:
         raise SweepError(
             f"{job.folder} holds a run with other settings or another configuration: "
             "choose another --out, or remove it"
+        )
+
+
+def check_no_process(job: SweepJob) -> None:
+    """Raise if a process of an earlier sweep still runs for a job.
+
+    Raises:
+        LockError: There is such a process. It may not have locked the folder yet.
+    """
+    if is_held(job.folder / LOG):
+        raise LockError(
+            f"{job.folder} is being written by a process that an earlier sweep has started: wait "
+            "until it ends"
         )
 
 

@@ -7,7 +7,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from mmie.experiments.job_runner import COMMAND, LOG, JobRunner, RunOutcome, check_folder
+from mmie.experiments.job_runner import (
+    COMMAND,
+    LOG,
+    JobRunner,
+    RunOutcome,
+    check_folder,
+    check_no_process,
+)
 from mmie.experiments.sweep import SweepError, SweepJob
 from mmie.runs.facts import CORPUS_KEY, RUN, SPLIT_DIGEST
 from mmie.runs.folder import BEST, CONFIG
@@ -41,7 +48,7 @@ def run_sweep(
     Raises:
         SweepError: A folder holds another run, jobs have failed, or the corpus has changed between
             runs; the message names logs or folders.
-        LockError: Another sweep has one of the jobs, or a process fits or tests in its folder.
+        LockError: Another sweep has one of the jobs, or a process of an earlier one still runs.
     """
     cores = os.cpu_count() or 1
     runner = JobRunner(command, max(1, cores // max_parallel), test_pictures)
@@ -69,13 +76,14 @@ def _hold_folders(jobs: Sequence[SweepJob]) -> Iterator[None]:
 
     Raises:
         SweepError: A folder holds another run.
-        LockError: Another sweep has one of the jobs, or a process fits or tests in its folder.
+        LockError: Another sweep has one of the jobs, or a process of an earlier one still runs.
     """
     with ExitStack() as locks:
         for job in jobs:
             locks.enter_context(folder_lock(job.folder, _PURPOSE))
             with folder_lock(job.folder):  # free: a fit outlives a sweep that was killed
                 check_folder(job)
+            check_no_process(job)
         yield
 
 

@@ -12,6 +12,7 @@ from mmie.data.picture_audit import cache_folder
 from mmie.grounding.detection import Detection, Detector
 from mmie.grounding.errors import GroundingError, write_errors
 from mmie.utils.files import atomic_write_text
+from mmie.utils.partial_files import remove_stale_partials
 
 
 class PictureDetections(NamedTuple):
@@ -86,6 +87,7 @@ class DetectionCache:
         settings_file = self.file.with_suffix(".json")
         with write_errors(settings_file):
             if not settings_file.exists():
+                remove_stale_partials(settings_file.parent)
                 atomic_write_text(settings_file, self._settings)
         with write_errors(self.file), self.file.open("ab"):
             pass

@@ -19,6 +19,7 @@ from mmie.grounding.ground import Grounding
 from mmie.grounding.index import IndexKey, to_pth, write_index
 from mmie.types import Post, Split
 from mmie.utils.files import atomic_write, atomic_write_text, digest_file
+from mmie.utils.partial_files import remove_stale_partials
 
 _CROP_FOLDER = "crops"
 _PICTURE_FOLDER = "images"
@@ -65,6 +66,16 @@ class Layout:
             raise GroundingError(
                 f"{target}: was not written by mmie ground: move it, or add --overwrite"
             )
+
+    def remove_stale_partials(self) -> None:
+        """Remove what killed processes left half written in the folders of the layout."""
+        folders = {self.crops, self.index.parent}
+        if self.published is not None:
+            folders.add(self.published.parent)
+        if self.posts is not None:
+            folders |= {self.posts.parent, self.posts.parent / _PICTURE_FOLDER}
+        for folder in folders:
+            remove_stale_partials(folder)
 
     def write(self, grounding: Grounding) -> None:
         """Write every file but the crops, which `ground_posts` has written.

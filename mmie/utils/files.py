@@ -8,7 +8,6 @@ import os
 import shutil
 import stat
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from io import BufferedWriter
 from itertools import chain
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from mmie.utils.partial_files import partial_path
 
 MAX_YAML_VALUES = 100_000
 """Largest number of values in a YAML file that is read."""
@@ -25,7 +26,8 @@ def atomic_write(file: Path, write: Callable[[Path], object], durable: bool = Fa
     """Write a file under a temporary name beside it, then rename it.
 
     Readers see the old file or the new one, never a part of one; a killed process leaves the old
-    one. Missing folders are made.
+    one, and the temporary file for `mmie.utils.partial_files.remove_stale_partials`. Missing
+    folders are made.
 
     Args:
         file: The file.
@@ -36,7 +38,7 @@ def atomic_write(file: Path, write: Callable[[Path], object], durable: bool = Fa
         OSError: The file cannot be written; an older one stays as it is.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{uuid.uuid4().hex}.partial{file.suffix}")
+    partial = partial_path(file)
     try:
         with named_errors(file, partial):
             write(partial)

@@ -2,10 +2,12 @@
 
 A lock ends with its process, however the process ends. A file beside the lock names the process
 that holds it. Both are removed when the lock is released. A killed process leaves them behind
-without effect.
+without effect. What killed processes left half written in a lock's folder is removed when the lock
+is taken.
 """
 
 import errno
+import fcntl
 import json
 import os
 import re
@@ -16,12 +18,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from filelock import FileLock, Timeout
 
 from mmie.types import MmieError
 from mmie.utils.files import atomic_write_text
+from mmie.utils.partial_files import remove_stale_partials
 from mmie.utils.text import describe_os_error
 
 _MAX_HOLDER = 4096
@@ -92,6 +95,33 @@ def folder_lock(folder: Path, purpose: str = "run") -> Iterator[None]:
         yield
 
 
+def hold_with_children(stream: BinaryIO) -> None:
+    """Lock an open file until this process, and those that inherit the file, have closed it.
+
+    A lock that is not to be had is no error: the file system may have none, or a process that
+    inherited an earlier one may be about to end.
+    """
+    with suppress(OSError):
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_held(file: Path) -> bool:
+    """Tell whether a process has a file open that `hold_with_children` locked."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
 @contextmanager
 def _lock(path: Path, target: Path) -> Iterator[None]:
     """Hold a lock.
@@ -123,6 +153,7 @@ def _lock(path: Path, target: Path) -> Iterator[None]:
     is_outermost = lock.lock_counter == 1
     try:
         if is_outermost:
+            remove_stale_partials(path.parent)
             _write_holder(holder_file, target)
         yield
     finally:

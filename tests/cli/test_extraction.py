@@ -3,6 +3,8 @@
 import pytest
 from helpers.command import read_jsonl, run, succeed, write_jsonl
 
+from mmie.cli.extraction import extract_command
+from mmie.inference.formats.conversion import convert
 from mmie.inference.jobs.ray_engine import RayOptions, RaySummary
 
 
@@ -67,6 +69,33 @@ def test_wrong_targets_and_checkpoints_are_refused(random_pair, source, tmp_path
     outcome = run("extract", source, ner, "-o", tmp_path / "found.pdf")
     assert "expected a name that ends in" in outcome.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_that_was_killed_before_all_files_were_converted_goes_on(
+    random_pair, source, tmp_path, monkeypatch
+):
+    out = [tmp_path / name for name in ("found.jsonl", "found.csv", "found.conll")]
+    arguments = ["extract", source, f"--ner={random_pair['ner']}", f"--re={random_pair['re']}"]
+    succeed(*arguments, "-o", *out)
+    expected = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    for file in out:
+        file.unlink()
+
+    def convert_first(results, others):
+        convert(results, others[:1])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr("mmie.cli.extraction.convert", convert_first)
+        with pytest.raises(KeyboardInterrupt):
+            extract_command([str(part) for part in (*arguments[1:], "-o", *out)])
+    mine = tmp_path / "mine.csv"
+    mine.write_text("mine")
+    assert "mine.csv is there already" in run(*arguments, "-o", *out, mine).err
+    mine.unlink()
+    assert "is there already" not in succeed(*arguments, "-o", *out).out
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == expected
+    assert "found.jsonl is there already" in run(*arguments, "-o", *out).err
 
 
 def test_the_source_and_other_files_are_not_overwritten(random_pair, tmp_path):

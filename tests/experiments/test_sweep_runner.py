@@ -13,7 +13,7 @@ from helpers.paths import CONFIGS
 from mmie.experiments.job_runner import RunOutcome
 from mmie.experiments.sweep import SweepError, SweepJob, plan_sweep
 from mmie.experiments.sweep_runner import describe_outcome, run_sweep
-from mmie.utils.locks import LockError, folder_lock
+from mmie.utils.locks import LockError, folder_lock, is_held
 
 pytestmark = pytest.mark.slow
 
@@ -161,6 +161,22 @@ def test_a_sweep_whose_runs_another_one_has_is_refused(sweep, tmp_path):
         assert not (tmp_path / "out" / "demo_rap").exists(), "nothing is run, nothing is left"
     with folder_lock(folder):
         assert sweep(seeds="1") == {"seed_1234": ("fit", "test")}
+
+
+def test_a_fit_that_outlives_its_sweep_keeps_its_folder(start_long_sweep, sweep, tmp_path):
+    # the fit of this test does not lock the folder itself, as one that has just been started
+    process = start_long_sweep()
+    folders = [tmp_path / "out" / "demo_rap" / f"seed_{seed}" for seed in (1234, 1235)]
+    wait_for(lambda: all((folder / "pids").exists() for folder in folders))
+    process.kill()
+    process.communicate(timeout=60)
+    with pytest.raises(LockError, match="a process that an earlier sweep has started: wait"):
+        sweep(seeds="3")
+    for folder in folders:
+        for pid in (folder / "pids").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+    wait_for(lambda: not any(is_held(folder / "sweep.log") for folder in folders), 5)
+    assert sweep(seeds="1") == {"seed_1234": ("fit", "test")}
 
 
 def test_the_log_is_not_written_through_a_link(sweep, tmp_path):

@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+from helpers.faults import write_abandoned
 
 from mmie.data import MNRE, JsonlCorpus, Twitter2017
 from mmie.data.corpora.base import CorpusError
@@ -50,6 +51,19 @@ def test_layout_of_mnre_in_another_folder(mnre, tmp_path):
         tmp_path / "mre_dev_dict.pth",
         "id",
     )
+
+
+def test_what_a_killed_process_left_is_removed_from_all_folders(twitter, tmp_path):
+    own, published = posts_layout(tmp_path / "out", "train"), corpus_layout(twitter, "valid")
+    image = own.posts.parent / "images" / "a.jpg"
+    files = [own.posts, own.index, own.crops / "a.jpg", image]
+    files += [published.index, published.published, published.crops / "a.jpg"]
+    abandoned = [write_abandoned(file) for file in files]
+    own.posts.write_text("{}")
+    own.remove_stale_partials()
+    published.remove_stale_partials()
+    assert not any(file.exists() for file in abandoned)
+    assert own.posts.read_text() == "{}"
 
 
 def test_own_layout_needs_a_folder(demo_root, tmp_path):

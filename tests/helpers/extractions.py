@@ -1,4 +1,4 @@
-"""Extractions that tests of formats share, and the relations of their graph."""
+"""Extractions that tests share, the relations of their graph, and an extractor that stops."""
 
 from typing import Any
 
@@ -50,3 +50,28 @@ def edges_by_text(graph) -> dict[tuple[str, ...], dict[str, Any]]:
         key = source["text"], source["type"], target["text"], target["type"], values["label"]
         edges[key] = values
     return edges
+
+
+class Killed(Exception):
+    """Stands for the end of a process."""
+
+
+class MortalExtractor:
+    """An extractor that raises after some posts, and records the ids of those it was given."""
+
+    def __init__(self, extractor, lifetime):
+        self.extractor = extractor
+        self.window = extractor.window
+        self.lifetime = lifetime
+        self.received = []
+
+    def stream(self, posts):
+        def recorded():
+            for post in posts:
+                self.received.append(post.id)
+                yield post
+
+        for number, extraction in enumerate(self.extractor.stream(recorded())):
+            if number == self.lifetime:
+                raise Killed
+            yield extraction

@@ -1,16 +1,12 @@
-"""Fits in processes of their own that may be killed, and the results that two fits must share."""
+"""Commands in processes of their own, and the results that two fits must share."""
 
 import contextlib
-import functools
 import hashlib
 import multiprocessing
 import os
-import signal
 import socket
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -19,10 +15,7 @@ from typing import Any
 import torch
 
 from helpers.command import metrics, run, without_times
-
-CHANGE_EVENTS = ("os.rename", "os.remove", "os.mkdir", "shutil.move")
-"""Audit events of changes to files, beside ``open`` for writing."""
-Prepare = Callable[[], None]
+from helpers.kills import Prepare
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["mmie.cli.lightning", "mmie.data", "mmie.methods"])
@@ -139,69 +132,6 @@ def wait_for_file(file: Path, processes: Sequence[CommandProcess], seconds: floa
         time.sleep(0.005)
 
 
-def kill_at_change(number: int, delay: float, *folders: Path) -> Prepare:
-    """Return a function that makes its process kill itself at a change of a file.
-
-    Args:
-        number: Number of the change in the folders, counted from 1.
-        delay: Seconds between the beginning of the change and the kill.
-        *folders: Folders whose changes count.
-    """
-    return functools.partial(_kill_at_change, number, delay, folders)
-
-
-def _kill_at_change(number: int, delay: float, folders: Sequence[Path]) -> None:
-    """Make this process kill itself at a change of a file."""
-    count = 0
-
-    def audit(event: str, details: tuple[Any, ...]) -> None:
-        nonlocal count
-        if _is_change(event, details, folders):
-            count += 1
-            if count == number:
-                _kill_this_process(delay)
-
-    sys.addaudithook(audit)
-
-
-def log_changes(log: Path, *folders: Path) -> Prepare:
-    """Return a function that makes its process log every change of a file in the folders."""
-    return functools.partial(_log_changes, log, folders)
-
-
-def _log_changes(log: Path, folders: Sequence[Path]) -> None:
-    """Make this process log every change of a file in the folders."""
-    stream = log.open("a", buffering=1)
-
-    def audit(event: str, details: tuple[Any, ...]) -> None:
-        if _is_change(event, details, folders):
-            stream.write(f"{event} {details[:2]}\n")
-
-    sys.addaudithook(audit)
-
-
-def _is_change(event: str, details: tuple[Any, ...], folders: Sequence[Path]) -> bool:
-    """Tell whether an audit event is a change of a file in the folders."""
-    is_writing = event == "open" and isinstance(details[1], str) and not details[1].startswith("r")
-    if event not in CHANGE_EVENTS and not is_writing:
-        return False
-    prefixes = tuple(str(folder) for folder in folders)
-    return any(str(path).startswith(prefixes) for path in details[:2])
-
-
-def _kill_this_process(delay: float) -> None:
-    """Kill this process after some seconds."""
-
-    def kill() -> None:
-        time.sleep(delay)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    if delay:
-        threading.Thread(target=kill, daemon=True).start()
-    else:
-        kill()
-
-
 def fit_result(run_dir: Path) -> dict[str, Any]:
     """Return everything that two runs of the same fit share.
 
@@ -222,9 +152,13 @@ def _digest_parts(file: Path) -> dict[str, str]:
     content = torch.load(file, weights_only=True)
     digests = {}
     for name in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):
-        leaves = repr(list(_leaves(content[name])))
-        digests[f"{file.name} {name}"] = hashlib.sha256(leaves.encode()).hexdigest()
+        digests[f"{file.name} {name}"] = digest_leaves(content[name])
     return digests
+
+
+def digest_leaves(value: object) -> str:
+    """Compute the SHA-256 of the leaves of nested dictionaries and lists, tensors bit for bit."""
+    return hashlib.sha256(repr(list(_leaves(value))).encode()).hexdigest()
 
 
 def _leaves(value: object) -> Iterator[object]:

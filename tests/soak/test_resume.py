@@ -13,12 +13,11 @@ from helpers.fits import (
     check_success,
     fit_result,
     fork_command,
-    kill_at_change,
-    log_changes,
     run_in_fork,
     wait_for_exit,
     wait_for_file,
 )
+from helpers.kills import kill_at_change, log_changes
 
 pytestmark = pytest.mark.slow
 

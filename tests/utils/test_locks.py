@@ -9,8 +9,9 @@ import sys
 import threading
 
 import pytest
+from helpers.faults import write_abandoned
 
-from mmie.utils.locks import LockError, file_lock, folder_lock
+from mmie.utils.locks import LockError, file_lock, folder_lock, hold_with_children, is_held
 
 HOLD = """
 import sys
@@ -81,6 +82,34 @@ def test_the_lock_of_a_killed_process_ends(tmp_path):
     take(file_lock(file))
     take(folder_lock(folder))
     assert names(tmp_path) == ["run"]
+
+
+def test_what_a_killed_process_left_half_written_is_removed_with_its_lock(tmp_path):
+    file, folder = tmp_path / "a.jsonl", tmp_path / "run"
+    write_abandoned(file)
+    write_abandoned(folder / "last.ckpt")
+    take(file_lock(file))
+    take(folder_lock(folder))
+    assert names(tmp_path) == ["run"]
+    assert names(folder) == []
+
+
+def test_a_file_is_held_until_its_last_process_has_closed_it(tmp_path):
+    file = tmp_path / "log"
+    assert not is_held(file)
+    with file.open("ab") as log:
+        hold_with_children(log)
+        hold_with_children(log)
+        line = [sys.executable, "-S", "-c", "input()"]
+        child = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=log)
+        assert is_held(file)
+    assert is_held(file)
+    with file.open("ab") as log:
+        hold_with_children(log)  # held already
+    child.communicate(b"\n")
+    assert not is_held(file)
+    (tmp_path / "link").symlink_to(file)
+    assert not is_held(tmp_path / "link")
 
 
 @pytest.mark.parametrize(

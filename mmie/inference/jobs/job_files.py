@@ -7,15 +7,17 @@ file                            content
 ``found.errors.jsonl``          posts that could not be read, if there are any
 ``found.jsonl.partial``         results so far
 ``found.errors.jsonl.partial``  bad posts so far
-``found.jsonl.progress``        settings, totals, how many bytes of both are on the disk, and a
-                                digest of the posts that were read
+``found.jsonl.progress``        settings, totals, size and SHA-256 of both files, a digest of the
+                                posts that were read, and a checksum of all this
 ``found.jsonl.lock``            lock of the job that is running, see `mmie.utils.locks`
 ==============================  =================================================================
 
 The progress record is rewritten after every window of posts. A job that starts again truncates both
-partial files to the recorded sizes and continues from there, provided that the posts that it skips
-have the recorded digest. The files of a finished job are renamed one by one. A job that was
-interrupted between them completes the renames when it starts again.
+partial files to the recorded sizes and continues from there, provided that what is left of them,
+and the posts that it skips, have the recorded digests. The files of a finished job are renamed one
+by one. A job that was interrupted between them completes the renames when it starts again. If other
+files are converted from the results, the progress record names them, and stays until they are
+written.
 """
 
 import hashlib
@@ -31,8 +33,14 @@ from typing import Any
 from mmie.data.sources import BadPost
 from mmie.inference.formats.text import to_json
 from mmie.types import Extraction, MmieError, Post
-from mmie.utils.files import atomic_write_text, open_to_append
-from mmie.utils.text import first_line
+from mmie.utils.files import atomic_write_text, digest_file, digest_values, open_to_append
+from mmie.utils.text import describe_os_error, first_line
+
+_CHECKSUM = "sha256"
+"""Key of the checksum of a progress record. Records of versions before 0.2 have none."""
+_OTHERS = "others"
+"""Key of the files that are converted from the results."""
+_ANEW = "add --overwrite to begin anew"
 
 
 class JobError(MmieError, ValueError):
@@ -52,6 +60,8 @@ class Totals:
         seconds: Time of computing.
         bytes_found: Size of the file of results.
         bytes_bad: Size of the file of bad posts.
+        sha256_found: SHA-256 of the file of results; empty in records of versions before 0.2.
+        sha256_bad: SHA-256 of the file of bad posts; empty in records of versions before 0.2.
         digest: Digest of the posts that were read, see `InputDigest`.
         finished: Whether all posts were read, so that only the renames are left.
     """
@@ -64,6 +74,8 @@ class Totals:
     seconds: float = 0.0
     bytes_found: int = 0
     bytes_bad: int = 0
+    sha256_found: str = ""
+    sha256_bad: str = ""
     digest: str = ""
     finished: bool = False
 
@@ -97,10 +109,13 @@ class JobFiles:
     Args:
         out: File of the results.
         identity: Settings that the results depend on; a job continues only with the same ones.
+        others: Files that are converted from the results. The progress record of a finished job
+            stays for them until `discard` is called.
     """
 
-    def __init__(self, out: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, out: Path, identity: Mapping[str, Any], others: Iterable[Path] = ()) -> None:
         self.out = out
+        self.others = [str(other.absolute()) for other in others]
         self.errors = out.with_name(f"{out.stem}.errors.jsonl")
         self.partial_out = _partial(self.out)
         self.partial_errors = _partial(self.errors)
@@ -113,6 +128,17 @@ class JobFiles:
         for path in (self.progress, self.partial_out, self.partial_errors):
             path.unlink(missing_ok=True)
 
+    def read_targets(self) -> set[Path]:
+        """Return the absolute paths of the files that an earlier attempt was to write."""
+        try:
+            record = json.loads(self.progress.read_text(encoding="utf-8"))
+            others = set(map(Path, record.get(_OTHERS, [])))
+        except FileNotFoundError:
+            return set()
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+            others = set()  # `read_progress` reports the damage
+        return {self.out.absolute(), self.errors.absolute(), *others}
+
     def read_progress(self) -> Totals:
         """Return the totals of an earlier attempt, or zeros if there was none.
 
@@ -121,14 +147,17 @@ class JobFiles:
         """
         try:
             record = json.loads(self.progress.read_text(encoding="utf-8"))
+            checksum = record.pop(_CHECKSUM, None)
             totals = Totals(**record["totals"])
             identity = dict(record["identity"])
         except FileNotFoundError:
             return Totals()
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise JobError(f"{self.progress} is not the progress of a job: {_ANEW}") from error
+        if checksum not in (None, digest_values(record)):
             raise JobError(
-                f"{self.progress} is not the progress of a job: add --overwrite to begin anew"
-            ) from error
+                f"{self.progress} is damaged: its content does not match its checksum; {_ANEW}"
+            )
         self._check_identity(identity)
         return totals
 
@@ -139,11 +168,15 @@ class JobFiles:
             The totals of that attempt; None if there was none.
 
         Raises:
-            JobError: The record is damaged, or the earlier attempt had other settings.
+            JobError: The record or a file is damaged, a file is gone, or the earlier attempt had
+                other settings.
         """
         totals = self.read_progress()
         if not totals.finished:
             return None
+        self._check_finished(self.partial_out, self.out, totals.sha256_found)
+        if totals.bad:
+            self._check_finished(self.partial_errors, self.errors, totals.sha256_bad)
         self._rename(totals)
         return totals
 
@@ -152,7 +185,7 @@ class JobFiles:
         """Open the partial files, truncated to the sizes that the totals record.
 
         Raises:
-            JobError: A file is shorter than recorded, is a link, or cannot be written.
+            JobError: A file is not what is recorded, is a link, or cannot be written.
         """
         is_new = not totals.read
         with ExitStack() as stack:
@@ -165,12 +198,14 @@ class JobFiles:
                     f"{error.filename or self.out} cannot be written: "
                     f"{error.strerror or first_line(error)}"
                 ) from error
-            self._truncate(self.partial_out, results, totals.bytes_found)
-            self._truncate(self.partial_errors, errors, totals.bytes_bad)
-            yield JobWriter(self, results, errors, totals)
+            found = _PartialFile(self.partial_out, results)
+            found.restore(totals.bytes_found, totals.sha256_found, self.progress)
+            bad = _PartialFile(self.partial_errors, errors)
+            bad.restore(totals.bytes_bad, totals.sha256_bad, self.progress)
+            yield JobWriter(self, found, bad, totals)
 
     def finish(self, totals: Totals) -> Path | None:
-        """Rename the partial files and remove the progress record.
+        """Rename the partial files, and remove the progress record unless other files follow.
 
         Returns:
             The file of bad posts; None if all posts could be read.
@@ -182,7 +217,10 @@ class JobFiles:
 
     def record(self, totals: Totals) -> None:
         """Write the progress record atomically."""
-        record = {"identity": self.identity, "totals": asdict(totals)}
+        record: dict[str, Any] = {"identity": self.identity, "totals": asdict(totals)}
+        if self.others:
+            record[_OTHERS] = self.others
+        record[_CHECKSUM] = digest_values(record)
         atomic_write_text(self.progress, json.dumps(record))
 
     def _rename(self, totals: Totals) -> None:
@@ -195,7 +233,8 @@ class JobFiles:
             self.errors.unlink(missing_ok=True)
         if self.partial_out.exists():
             self.partial_out.replace(self.out)
-        self.progress.unlink(missing_ok=True)
+        if not self.others:
+            self.progress.unlink(missing_ok=True)
 
     def _check_identity(self, earlier: Mapping[str, Any]) -> None:
         """Raise if an earlier attempt had other settings.
@@ -206,21 +245,79 @@ class JobFiles:
         if earlier == self.identity:
             return
         changed = [key for key in self.identity if earlier.get(key) != self.identity[key]]
-        raise JobError(
-            f"{self.out} was begun with another {', '.join(changed)}: add --overwrite to begin anew"
-        )
+        raise JobError(f"{self.out} was begun with another {', '.join(changed)}: {_ANEW}")
 
-    def _truncate(self, path: Path, stream: BufferedWriter, size: int) -> None:
-        """Truncate a partial file to the size that is recorded.
+    def _check_finished(self, partial: Path, target: Path, digest: str) -> None:
+        """Raise if a file of an attempt that had read all posts is not what was written.
+
+        Args:
+            partial: The file before its rename.
+            target: The file after its rename.
+            digest: Recorded SHA-256; empty if there is none.
 
         Raises:
-            JobError: The file is shorter than recorded.
+            JobError: The file is gone, damaged or cannot be read.
         """
-        if stream.tell() < size:
-            raise JobError(
-                f"{path} is shorter than {self.progress} says: add --overwrite to begin anew"
-            )
-        stream.truncate(size)
+        if not digest:
+            return
+        file = partial if partial.exists() else target
+        try:
+            is_same = digest_file(file) == digest
+        except OSError as error:
+            raise JobError(f"{describe_os_error(error)}; {_ANEW}") from error
+        if not is_same:
+            raise JobError(_changed_message(file, self.progress))
+
+
+class _PartialFile:
+    """Partial file that grows, with the SHA-256 of its content.
+
+    Args:
+        path: The file.
+        stream: The file, open for appending.
+    """
+
+    def __init__(self, path: Path, stream: BufferedWriter) -> None:
+        self.path = path
+        self.size = 0
+        self._stream = stream
+        self._hash = hashlib.sha256()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content."""
+        return self._hash.hexdigest()
+
+    def restore(self, size: int, digest: str, progress: Path) -> None:
+        """Truncate to the size that is recorded, and check that the rest is what was written.
+
+        Args:
+            size: Recorded size.
+            digest: Recorded SHA-256; empty if there is none.
+            progress: The record, for the error.
+
+        Raises:
+            JobError: The file is shorter than recorded, or its content is another one.
+        """
+        if self._stream.tell() < size:
+            raise JobError(f"{self.path} is shorter than {progress} says: {_ANEW}")
+        self._stream.truncate(size)
+        with self.path.open("rb") as content:
+            self._hash = hashlib.file_digest(content, "sha256")
+        self.size = size
+        if digest not in ("", self.digest):
+            raise JobError(_changed_message(self.path, progress))
+
+    def write(self, line: bytes) -> None:
+        """Append a line."""
+        self._stream.write(line)
+        self._hash.update(line)
+        self.size += len(line)
+
+    def sync(self) -> None:
+        """Flush and fsync."""
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
 
 
 class JobWriter:
@@ -228,13 +325,13 @@ class JobWriter:
 
     Args:
         files: The job's files.
-        results: File of results, open for appending.
-        errors: File of bad posts, open for appending.
+        results: File of results.
+        errors: File of bad posts.
         totals: Counts, which are updated.
     """
 
     def __init__(
-        self, files: JobFiles, results: BufferedWriter, errors: BufferedWriter, totals: Totals
+        self, files: JobFiles, results: _PartialFile, errors: _PartialFile, totals: Totals
     ) -> None:
         self.files = files
         self.results = results
@@ -256,11 +353,12 @@ class JobWriter:
 
     def commit(self) -> None:
         """Flush and fsync the files, then record the progress."""
-        for stream in (self.results, self.errors):
-            stream.flush()
-            os.fsync(stream.fileno())
-        self.totals.bytes_found = self.results.tell()
-        self.totals.bytes_bad = self.errors.tell()
+        self.results.sync()
+        self.errors.sync()
+        self.totals.bytes_found = self.results.size
+        self.totals.sha256_found = self.results.digest
+        self.totals.bytes_bad = self.errors.size
+        self.totals.sha256_bad = self.errors.digest
         self.files.record(self.totals)
 
 
@@ -283,6 +381,11 @@ def source_name(source: str) -> str:
     """Return the name of a source whatever the working directory is."""
     path = Path(source)
     return str(path.resolve()) if path.exists() else source
+
+
+def _changed_message(file: Path, progress: Path) -> str:
+    """Describe a file that is not what was written."""
+    return f"{file} is damaged or was changed: its digest is not the one in {progress}; {_ANEW}"
 
 
 def _picture_state(picture: object) -> list[object] | None:

@@ -8,7 +8,7 @@ skips, and refuses others than those that it has read before.
 import resource
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -73,6 +73,7 @@ def extract_to_file(
     pictures: Path | None = None,
     settings: dict[str, Any] | None = None,
     overwrite: bool = False,
+    others: Sequence[Path] = (),
 ) -> ExtractionSummary:
     """Extract entities and relations from all posts of a source and write them to a file.
 
@@ -85,6 +86,8 @@ def extract_to_file(
         settings: Further settings that the results depend on; a job continues only with the ones
             that it began with.
         overwrite: Whether to replace the result of another job and to begin anew.
+        others: Files that the caller converts from ``out``. The same job does nothing again until
+            the caller has removed its progress record with `JobFiles.discard`.
 
     Raises:
         JobError: A result or a file of posts that could not be read exists already, or is the
@@ -93,7 +96,7 @@ def extract_to_file(
         SourceError: The source cannot be read.
     """
     identity = {"source": source_name(source), "window": extractor.window, **(settings or {})}
-    files = JobFiles(out, identity)
+    files = JobFiles(out, identity, others)
     with file_lock(out), termination_interrupts():
         check_targets(source, [out, files.errors], overwrite=True)
         if overwrite:

@@ -12,8 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
-import uuid
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -36,6 +34,7 @@ from mmie.training.features.shards import (
 from mmie.types import MmieError
 from mmie.utils.distributed import rank_and_world_size
 from mmie.utils.files import atomic_write_text
+from mmie.utils.partial_files import partial_path, remove_stale_partials
 from mmie.utils.prefetch import prefetch
 from mmie.utils.terminal import PlainConsole, printable
 
@@ -45,7 +44,6 @@ _Item = TypeVar("_Item")
 FILL_BATCH = 32
 """Number of sources that are computed together."""
 _SHARD_BYTES = 64 * 2**20
-_STALE_SECONDS = 24 * 3600
 _SPARE_BYTES = 2**30
 """Disk space that a cache leaves free."""
 _MAX_LISTED = 3
@@ -295,11 +293,11 @@ class FeatureCache:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._remove_partial_files()
+            remove_stale_partials(self.folder)
             identity = self.folder / "identity.json"
             if not identity.exists():
                 atomic_write_text(identity, self._settings + "\n")
-            probe = self.folder / f".{uuid.uuid4().hex}.partial"
+            probe = partial_path(self.folder / "probe")
             probe.touch()
             probe.unlink()
             free = shutil.disk_usage(self.folder).free
@@ -315,10 +313,3 @@ class FeatureCache:
         """Build the error for a folder that cannot be written."""
         reason = error.strerror or error
         return FeatureCacheError(f"{self.folder}: cannot be written ({reason}): {_WAY_OUT}")
-
-    def _remove_partial_files(self) -> None:
-        """Remove files that processes left half written a day ago or earlier."""
-        for file in self.folder.glob(".*.partial*"):
-            with contextlib.suppress(OSError):  # another process has removed it
-                if time.time() - file.stat().st_mtime > _STALE_SECONDS:
-                    file.unlink()

@@ -1,5 +1,6 @@
 """Files of a job: what is recorded is on the disk, and nothing damaged is continued."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from mmie.inference.jobs.job_files import (
     source_name,
 )
 from mmie.types import Post
+from mmie.utils.files import digest_file
 
 IDENTITY = {"source": ["posts.jsonl"], "window": 8}
 FOUND = make_extraction("a", [("Ann", "PER", 1.0), ("Rome", "LOC", 0.5)], [(0, "in", 1, 0.5)])
@@ -67,9 +69,12 @@ def test_progress_is_read_back_and_uncommitted_lines_are_cut_off(files):
         stream.write(b'{"id": "uncommitted')
     resumed = files.read_progress()
     assert resumed == totals
-    with files.open(resumed):
-        pass
-    assert [line["id"] for line in read_jsonl(files.partial_out)] == ["a", "b"]
+    with files.open(resumed) as writer:
+        writer.write([FOUND], [])
+        writer.commit()
+    assert [line["id"] for line in read_jsonl(files.partial_out)] == ["a", "b", "a"]
+    assert resumed.bytes_found == files.partial_out.stat().st_size
+    assert resumed.sha256_found == digest_file(files.partial_out)
 
 
 def test_a_file_that_is_shorter_than_recorded_is_refused(files):
@@ -82,9 +87,72 @@ def test_a_file_that_is_shorter_than_recorded_is_refused(files):
         pass
 
 
+def flip_bit(file, position):
+    content = bytearray(file.read_bytes())
+    content[position] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["out.jsonl.partial", "out.errors.jsonl.partial"])
+def test_a_partial_file_that_was_changed_is_refused(files, name):
+    write_window(files, files.read_progress())
+    flip_bit(files.out.with_name(name), 12)
+    with (
+        pytest.raises(JobError, match=rf"{name} is damaged or was changed: .*\.progress; add"),
+        files.open(files.read_progress()),
+    ):
+        pass
+
+
+def test_a_record_that_was_changed_is_refused(files):
+    write_window(files, files.read_progress())
+    text = files.progress.read_text()
+    flip_bit(files.progress, text.index('"entities": ') + len('"entities": '))
+    with pytest.raises(JobError, match=r"progress is damaged: .* checksum; add --overwrite"):
+        files.read_progress()
+
+
+def test_a_finished_file_that_was_changed_is_refused(files):
+    totals = files.read_progress()
+    write_window(files, totals)
+    totals.finished = True
+    files.record(totals)
+    for file in (files.partial_errors, files.partial_out):
+        flip_bit(file, 12)
+        with pytest.raises(JobError, match=rf"{file} is damaged or was changed"):
+            files.complete()
+        flip_bit(file, 12)
+    files.partial_out.replace(files.out)
+    flip_bit(files.out, 12)
+    with pytest.raises(JobError, match=rf"{files.out} is damaged or was changed"):
+        files.complete()
+    files.out.unlink()
+    with pytest.raises(JobError, match=rf"{files.out}: No such file"):
+        files.complete()
+
+
+def test_a_job_of_an_older_version_is_continued(files):
+    write_window(files, files.read_progress())
+    record = json.loads(files.progress.read_text())
+    del record["sha256"], record["totals"]["sha256_found"], record["totals"]["sha256_bad"]
+    files.progress.write_text(json.dumps(record))
+    totals = files.read_progress()
+    write_window(files, totals)
+    files.finish(totals)
+    assert [line["id"] for line in read_jsonl(files.out)] == ["a", "b", "a", "b"]
+
+
 @pytest.mark.parametrize(
     "record",
-    ["{", "[]", "3", '{"identity": {}}', '{"totals": {}}', '{"totals": {"x": 1}, "identity": {}}'],
+    [
+        "{",
+        "[" * 100_000,
+        "[]",
+        "3",
+        '{"identity": {}}',
+        '{"totals": {}}',
+        '{"totals": {"x": 1}, "identity": {}}',
+    ],
 )
 def test_a_damaged_record_is_refused(files, record):
     files.progress.parent.mkdir()
@@ -109,6 +177,23 @@ def test_discarded_files_begin_anew(files):
     files.discard()
     assert files.read_progress() == Totals()
     assert list(files.out.parent.iterdir()) == []
+
+
+def test_a_job_with_other_files_keeps_its_record_until_they_are_written(files, tmp_path):
+    files = JobFiles(files.out, IDENTITY, [tmp_path / "new" / "out.csv"])
+    assert files.read_targets() == set()
+    totals = files.read_progress()
+    write_window(files, totals)
+    files.finish(totals)
+    assert files.read_targets() == {files.out, files.errors, tmp_path / "new" / "out.csv"}
+    assert files.complete() == totals
+    files.progress.write_text("[" * 100_000)
+    assert files.read_targets() == {files.out, files.errors}
+    files.discard()
+    assert {path.name for path in files.out.parent.iterdir()} == {
+        "out.jsonl",
+        "out.errors.jsonl",
+    }
 
 
 def test_targets_are_checked(tmp_path):

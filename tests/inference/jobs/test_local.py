@@ -11,6 +11,7 @@ import time
 
 import pytest
 from helpers.command import read_jsonl, succeed, write_jsonl
+from helpers.extractions import Killed, MortalExtractor
 
 from mmie.data.sources import read_source
 from mmie.inference import Extractor
@@ -20,31 +21,6 @@ from mmie.inference.jobs.local import extract_to_file
 from mmie.utils.locks import LockError
 
 pytestmark = pytest.mark.slow
-
-
-class Killed(Exception):
-    """Stands for the end of a process."""
-
-
-class MortalExtractor:
-    """An extractor that raises after some posts, and records the ids of those it was given."""
-
-    def __init__(self, extractor, lifetime):
-        self.extractor = extractor
-        self.window = extractor.window
-        self.lifetime = lifetime
-        self.received = []
-
-    def stream(self, posts):
-        def recorded():
-            for post in posts:
-                self.received.append(post.id)
-                yield post
-
-        for number, extraction in enumerate(self.extractor.stream(recorded())):
-            if number == self.lifetime:
-                raise Killed
-            yield extraction
 
 
 def test_a_job_replaces_no_file_of_bad_posts_unasked(extractor, source, tmp_path):
