@@ -289,7 +289,7 @@ class MmieCLI(LightningCLI):
         """Raise if a setting of the trainer leaves nothing to do.
 
         Raises:
-            UsageError: One of the settings is 0.
+            UsageError: A setting is 0.
         """
         for name in names:
             if getattr(self.trainer, name) == 0:

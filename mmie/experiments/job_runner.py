@@ -180,7 +180,7 @@ def check_no_process(job: SweepJob) -> None:
     """Raise if a process of an earlier sweep still runs for a job.
 
     Raises:
-        LockError: There is such a process. It may not have locked the folder yet.
+        LockError: A process of an earlier sweep runs. It may not have locked the folder yet.
     """
     if is_held(job.folder / LOG):
         raise LockError(
