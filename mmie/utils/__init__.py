@@ -7,6 +7,7 @@ __all__ = [
     "locks",
     "optional",
     "pages",
+    "partial_files",
     "prefetch",
     "processes",
     "references",
