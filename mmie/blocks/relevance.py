@@ -12,7 +12,8 @@ from mmie.blocks.attention import AttentionPooling, masked_softmax
 CosineNorm = Literal["words", "views"]
 GateNormName = Literal["batch", "none"]
 _ROUNDS = 2  # of message passing over the relevance graph (Figure 4)
-_START = 0.5  # initial scale and shift of beta: tanh(0.5) = 0.46
+_BIAS = 0.5  # initial b_s
+_SCALE, _SHIFT = 0.5, 1.5  # of a normalised beta: gates start at tanh(1.5 +- 0.5), 0.76 to 0.96
 
 
 class Relevance(nn.Module):
@@ -50,7 +51,7 @@ class Relevance(nn.Module):
         self.norm = GateNorm() if gate_norm == "batch" else None
         self.score = nn.Linear(size, 1, bias=self.norm is None)  # W_s, b_s
         if self.norm is None:
-            nn.init.constant_(self.score.bias, _START)
+            nn.init.constant_(self.score.bias, _BIAS)
 
     def forward(
         self,
@@ -173,6 +174,10 @@ class GateNorm(nn.Module):
     statistics are averaged with equal weights, later ones exponentially, so that the initial mean
     and variance have no weight after the first batch.
 
+    Gates start nearly open. What the views add has a large part that all pictures share. Gates that
+    start between -0.5 and 0.9 multiply this part by a random number, which hides what differs from
+    picture to picture.
+
     Source: Ioffe and Szegedy, Batch Normalization, ICML 2015.
 
     Args:
@@ -188,8 +193,8 @@ class GateNorm(nn.Module):
         super().__init__()
         self.momentum = momentum
         self.eps = eps
-        self.scale = nn.Parameter(torch.full((1,), _START))
-        self.shift = nn.Parameter(torch.full((1,), _START))
+        self.scale = nn.Parameter(torch.full((1,), _SCALE))
+        self.shift = nn.Parameter(torch.full((1,), _SHIFT))
         self.register_buffer("running_mean", torch.zeros(1))
         self.register_buffer("running_var", torch.ones(1))
         self.register_buffer("num_batches", torch.zeros(1))

@@ -43,9 +43,9 @@ Relevance:
 - The gate as printed opens fully for every post with a picture, so that ``relevance: false`` is the
   same model. By default (``gate_norm: batch``) Equations 1 and 5 compare vectors divided by their
   length, as SGRAF does, and the means of Equations 2 and 4 are taken over such vectors. beta is
-  normalised over the posts with pictures of a batch, of all processes, with scale and shift from
-  0.5. Inference and batches with fewer than two such posts use running statistics.
-  ``gate_norm: none`` is the paper with b_s from 0.5.
+  normalised over the posts with pictures of a batch, of all processes, with a scale from 0.5 and a
+  shift from 1.5, so that gates start nearly open. Inference and batches with fewer than two such
+  posts use running statistics. ``gate_norm: none`` is the paper with b_s from 0.5.
 - The sums and indices of Equations 3 and 4 contradict each other. The equations are those of SGRAF
   (Diao et al., AAAI 2021), whose code takes the norm over the words and the softmax over the
   regions. ``cosine_norm: views`` takes the norm over the views, as the printed index says.
@@ -86,8 +86,6 @@ Prompt and heads:
   and P-tuning v2 mean keys and values, which they are here.
 - The prompt has 16 positions, which the paper does not print. The map from tokens to positions
   reads 0 for padding.
-- W_out starts with standard deviation 0.02 / sqrt(2 layers), so that the second pass starts close
-  to the plain encoder.
 - Both passes share one text encoder, trained through both. P-tuning v2 would freeze it
   (``freeze_text: true``).
 - Equation 26 is applied to the states of the opening entity markers, with a linear map that the
@@ -107,7 +105,6 @@ Training and data:
   is not in the paper.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -217,8 +214,6 @@ class RAP(MultimodalModule):
             self.length_map = nn.Linear(schema.max_tokens, prompt_length)
             self.prompt_in = nn.Linear(hidden_size, hidden_size)  # W_in
             self.prompt_out = nn.Linear(hidden_size, 2 * num_layers * hidden_size)  # W_out
-            nn.init.normal_(self.prompt_out.weight, std=0.02 / math.sqrt(2 * num_layers))
-            nn.init.zeros_(self.prompt_out.bias)
         self.register_load_state_dict_pre_hook(_convert_old_weights)  # type: ignore[no-untyped-call]
 
     def encode(self, batch: Batch) -> Encoding:

@@ -240,14 +240,14 @@ def test_beta_equals_algorithm_1(text, views, cosine_norm, gate_norm):
 
 
 @pytest.mark.parametrize("gate_norm", ["none", "batch"])
-def test_scale_and_shift_start_at_a_half(gate_norm):
+def test_gates_start_open(gate_norm):
     relevance = Relevance(HIDDEN, gate_norm=gate_norm)
     if gate_norm == "none":
         assert relevance.score.bias.item() == 0.5
         assert relevance.norm is None
     else:
         assert relevance.score.bias is None
-        assert relevance.norm.scale.item() == relevance.norm.shift.item() == 0.5
+        assert (relevance.norm.scale.item(), relevance.norm.shift.item()) == (0.5, 1.5)
 
 
 def test_masked_views_and_padding_have_no_influence(text, views):
@@ -277,8 +277,15 @@ def test_gate_norm_uses_the_posts_with_pictures_in_training():
     variance = sum((value - mean) ** 2 for value in values) / 3
     result = norm(beta, has_picture)
     for post in range(POSTS):
-        expected = 0.5 * (beta[post].item() - mean) / math.sqrt(variance + 0.01) + 0.5
+        expected = 0.5 * (beta[post].item() - mean) / math.sqrt(variance + 0.01) + 1.5
         assert result[post].item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_gates_of_eight_posts_start_positive():
+    norm = GateNorm().train()
+    for _ in range(100):
+        beta = torch.randn(8).exp()  # with outliers
+        assert (torch.tanh(norm(beta, torch.ones(8).bool())) > 0).all()
 
 
 def test_gate_norm_averages_the_statistics_of_batches():
@@ -293,7 +300,7 @@ def test_gate_norm_averages_the_statistics_of_batches():
     assert norm.running_mean.item() == pytest.approx(dot(weights, means))
     assert norm.running_var.item() == pytest.approx(dot(weights, variances))
     beta = torch.randn(POSTS)
-    expected = 0.5 * (beta - norm.running_mean) / (norm.running_var + norm.eps).sqrt() + 0.5
+    expected = 0.5 * (beta - norm.running_mean) / (norm.running_var + norm.eps).sqrt() + 1.5
     torch.testing.assert_close(norm.eval()(beta, everywhere), expected)
 
 
@@ -304,7 +311,7 @@ def test_gate_norm_uses_running_statistics_below_two_pictures(count):
     before = [buffer.clone() for buffer in norm.buffers()]
     beta = torch.randn(POSTS, requires_grad=True)
     result = norm(beta, torch.arange(POSTS) < count)
-    expected = 0.5 * (beta - norm.running_mean) / (norm.running_var + norm.eps).sqrt() + 0.5
+    expected = 0.5 * (beta - norm.running_mean) / (norm.running_var + norm.eps).sqrt() + 1.5
     torch.testing.assert_close(result, expected)
     result.sum().backward()
     assert beta.grad.isfinite().all()
