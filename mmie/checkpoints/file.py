@@ -11,20 +11,24 @@ import torch
 from mmie.checkpoints.checkpoint import Checkpoint, CheckpointError
 from mmie.checkpoints.folder import read_pretrained
 from mmie.runs.checkpoint_digests import recorded_digests
+from mmie.runs.folder import find_checkpoint
 from mmie.utils.files import digest_file
 from mmie.utils.text import describe_os_error
 
 
 def read_checkpoint(source: str | Path, revision: str | None = None) -> Checkpoint:
-    """Read a checkpoint file, or a folder that `mmie.export.pretrained.save_pretrained` wrote.
+    """Read a checkpoint.
 
     Args:
-        source: The file or the folder.
+        source: A checkpoint file, a run folder, whose best checkpoint is read, or a folder that
+            `mmie.export.pretrained.save_pretrained` wrote.
         revision: Branch, tag or commit, where the source is a repository on the hub.
 
     Raises:
-        CheckpointError: The source is neither, is damaged, or is not of this package.
+        CheckpointError: The source is none of these, is damaged, or is not of this package.
+        RunFolderError: The source is a run folder without a best checkpoint.
     """
+    source = find_checkpoint(source)
     if Path(source).is_dir():
         return read_pretrained(source, revision)
     return Checkpoint.from_content(read_checkpoint_file(source), source)

@@ -34,6 +34,7 @@ from mmie.checkpoints.checkpoint import (
     describe_method,
 )
 from mmie.checkpoints.foreign import ForeignReference, self_contained
+from mmie.runs.folder import BEST
 from mmie.types import MmieError
 from mmie.utils.files import digest_file, digest_values
 from mmie.utils.text import describe_error, first_line
@@ -247,7 +248,8 @@ def _read_text(folder: Path, name: str, digest: str | None = None) -> str:
         ) from error
     except OSError as error:
         raise CheckpointError(
-            f"'{folder}' holds no {name}: expected a folder that save_pretrained wrote"
+            f"'{folder}' holds no {name}: expected a run folder with its {BEST}, or a folder that "
+            "save_pretrained wrote"
         ) from error
 
 

@@ -9,6 +9,8 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from mmie.cli.lightning import build_parts
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
+from mmie.cli.plugins import IMPORT_HELP
+from mmie.cli.run_folders import expand_benchmarked_run, run_config
 from mmie.cli.study import CONFIGS_HELP, JOBS_HELP, SEEDS_HELP, print_outcome
 from mmie.experiments.benchmark import Benchmark, run_benchmark, trainer_settings
 from mmie.experiments.benchmark_process import config_name, replace_config, run_in_process
@@ -107,15 +109,17 @@ def benchmark_command(arguments: Sequence[str]) -> None:
 
     Raises:
         UsageError: An option is wrong.
+        RunFolderError: The run folder that is named lacks its configuration.
         BenchmarkError: A benchmark failed in its process.
     """
     settings, others = _benchmark_parser().parse_known_args(list(arguments))
+    others = expand_benchmarked_run(others)
     if settings.against is None:
         results = [_benchmark(settings.name, settings.steps, settings.warmup, others)]
     else:
         # Each in a process of its own, for its own peak memory.
         counts = [f"--steps={settings.steps}", f"--warmup={settings.warmup}"]
-        against = replace_config(others, settings.against)
+        against = replace_config(others, str(_config_of(settings.against)))
         results = [run_in_process([*counts, *others]), run_in_process([*counts, *against])]
     if settings.json:
         print("\n".join(result.to_json() for result in results))
@@ -123,13 +127,20 @@ def benchmark_command(arguments: Sequence[str]) -> None:
         PlainConsole().print(render_benchmarks(results))
 
 
+def _config_of(source: str) -> Path:
+    """Return a configuration, or the one of a run folder."""
+    return run_config(source) if Path(source).is_dir() else Path(source)
+
+
 def _benchmark_parser() -> argparse.ArgumentParser:
     """Build the parser of the options that ``mmie fit`` does not have."""
     parser = argparse.ArgumentParser(
         prog="mmie benchmark",
-        description="Measure training steps of a configuration, and divide them into parts.",
+        usage="mmie benchmark [RUN] [OPTION ...]",
+        description="Measure training steps of a configuration, or of that of the run folder RUN, "
+        "and divide them into parts.",
         epilog="All other options are those of mmie fit: --config FILE, and settings that override "
-        "it.",
+        f"it. {IMPORT_HELP}",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -139,7 +150,9 @@ def _benchmark_parser() -> argparse.ArgumentParser:
         "--warmup", type=int, default=3, help="steps before them, which do not count"
     )
     parser.add_argument(
-        "--against", metavar="FILE", help="a configuration to run next, in the place of --config"
+        "--against",
+        metavar="FILE",
+        help="a configuration or run folder to measure next, in the place of --config or RUN",
     )
     parser.add_argument("--name", default="", help="name of the run; by default its configuration")
     parser.add_argument(

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmie.cli.checkpoint_options import add_checkpoint_options, chosen_checkpoint
 from mmie.cli.parsing import OneLineParser, usage_errors
+from mmie.cli.plugins import IMPORT_HELP
 from mmie.export.onnx import export_onnx
 from mmie.export.pretrained import push_to_hub, save_pretrained
 from mmie.utils.terminal import print_lines
@@ -18,10 +20,11 @@ def export_command(arguments: Sequence[str]) -> None:
             reached.
     """
     settings = _export_parser().parse_args(list(arguments))
+    checkpoint = chosen_checkpoint(settings)
     with usage_errors():
-        print_lines(save_pretrained(settings.checkpoint, settings.out))
+        print_lines(save_pretrained(checkpoint, settings.out))
         if settings.onnx:
-            export = export_onnx(settings.checkpoint, settings.out / "onnx")
+            export = export_onnx(checkpoint, settings.out / "onnx")
             print_lines(
                 f"{export.folder}: scores differ from PyTorch's by at most "
                 f"{export.difference:.1e} of the largest score"
@@ -36,10 +39,9 @@ def _export_parser() -> OneLineParser:
         prog="mmie export",
         description="Write a checkpoint as a folder for others: safetensors, JSON and a model "
         "card.",
+        epilog=IMPORT_HELP,
     )
-    parser.add_argument(
-        "--checkpoint", type=Path, required=True, help="A checkpoint that mmie fit wrote."
-    )
+    add_checkpoint_options(parser)
     parser.add_argument(
         "--out", "-o", type=Path, required=True, help="Folder to write, new or empty."
     )

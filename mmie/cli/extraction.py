@@ -11,6 +11,7 @@ from rich.table import Table
 
 from mmie.cli.extractors import ExtractorSettings, build_extractor
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
+from mmie.cli.plugins import IMPORT_HELP
 from mmie.data.sources import STANDARD_INPUT
 from mmie.inference.formats.conversion import WRITERS, check_suffix, convert
 from mmie.inference.jobs.job_files import JobFiles, check_targets
@@ -18,6 +19,7 @@ from mmie.inference.jobs.local import ExtractionSummary, extract_to_file
 from mmie.inference.jobs.progress import format_rate
 from mmie.inference.jobs.ray_engine import RayOptions, extract_with_ray
 from mmie.inference.predictor import Precision
+from mmie.runs.folder import find_checkpoint
 from mmie.utils.files import digest_path
 from mmie.utils.locks import file_lock
 from mmie.utils.signals import AGAIN, GOES_ON, continued_by, termination_interrupts
@@ -178,7 +180,9 @@ def _identity(settings: Namespace) -> dict[str, Any]:
     identity = {name: settings[name] for name in names}
     for task in ("ner", "re"):
         checkpoint = settings[task]
-        identity[task] = None if checkpoint is None else digest_path(Path(checkpoint))
+        identity[task] = None
+        if checkpoint is not None:
+            identity[task] = digest_path(Path(find_checkpoint(checkpoint)))
     identity["pictures"] = str(settings.pictures or "")
     return identity
 
@@ -235,6 +239,7 @@ def _extract_parser() -> OneLineParser:
         prog="mmie extract",
         description="Find entities, and relations between them, in one's own posts. A job that "
         "was killed continues where it stopped. Of several jobs with one target the first writes.",
+        epilog=IMPORT_HELP,
     )
     _add_file_arguments(parser)
     _add_model_arguments(parser)
@@ -265,10 +270,10 @@ def _add_file_arguments(parser: OneLineParser) -> None:
 def _add_model_arguments(parser: OneLineParser) -> None:
     """Add the options that name the checkpoints and the object detector."""
     parser.add_argument(
-        "--ner", type=str | None, default=None, help="Checkpoint that finds entities."
+        "--ner", type=str | None, default=None, help="Run folder or checkpoint that finds entities."
     )
     parser.add_argument(
-        "--re", type=str | None, default=None, help="Checkpoint that finds relations."
+        "--re", type=str | None, default=None, help="Run folder or checkpoint that finds relations."
     )
     parser.add_argument(
         "--detector",

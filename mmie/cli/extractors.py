@@ -15,8 +15,8 @@ class ExtractorSettings:
     """Options that an extractor is built from.
 
     Attributes:
-        ner: Checkpoint that finds entities.
-        re: Checkpoint that finds relations.
+        ner: Run folder or checkpoint that finds entities.
+        re: Run folder or checkpoint that finds relations.
         device: Device to compute on; ``auto`` is a GPU if there is one.
         detector: Detector that cuts crops, see `build_detector`; ``none`` cuts no crops.
         num_crops: Crops of a picture; None is as many as the methods read, and no detector if the

@@ -27,7 +27,14 @@ from mmie.methods import ExtractionModule
 from mmie.methods.base import full_name
 from mmie.methods.loading import load_weights
 from mmie.reports.dashboard import prediction_media
-from mmie.runs.folder import CONFIG, best_checkpoint, check_free, lies_in, own_checkpoint
+from mmie.runs.folder import (
+    CONFIG,
+    best_checkpoint,
+    check_free,
+    find_checkpoint,
+    lies_in,
+    own_checkpoint,
+)
 from mmie.runs.metrics import read_config, read_metrics
 from mmie.runs.settings import (
     SETTINGS,
@@ -179,6 +186,7 @@ class MmieCLI(LightningCLI):
         read_metrics(folder)  # a damaged record is reported before anything is computed
         if settings.ckpt_path is None:
             settings.ckpt_path = str(best_checkpoint(folder))
+        settings.ckpt_path = str(find_checkpoint(settings.ckpt_path))
 
     def _read_checkpoint(self, settings: Namespace, folder: Path) -> None:
         """Read the checkpoint that is tested or continued.
@@ -370,8 +378,20 @@ class PartsCLI(MmieCLI):
     No run folder is checked, and none is written.
     """
 
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the options of a checkpoint as well, which are null in the configuration of a run."""
+        super().add_arguments_to_parser(parser)
+        parser.add_argument("--ckpt_path", type=str | None, default=None, help="Has to be null.")
+        parser.add_argument("--weights_only", type=bool | None, default=None, help="Is not used.")
+
     def before_instantiate_classes(self) -> None:
-        """Do nothing: there is no run folder."""
+        """Refuse a checkpoint. There is no run folder to check.
+
+        Raises:
+            UsageError: A checkpoint is named.
+        """
+        if self.config.ckpt_path is not None:
+            raise UsageError(f"ckpt_path is {self.config.ckpt_path}: no checkpoint is read here")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build a trainer that writes nothing."""

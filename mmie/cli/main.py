@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 from mmie.cli.interruption import InterruptionHandler
@@ -19,24 +20,41 @@ class Command(NamedTuple):
         purpose: One line for the overview.
         receives_name: Whether the function receives the command's name before its options.
         goes_on: Whether the command continues what an interrupted one has begun.
+        imports: Whether it imports installed plugins and takes ``--import``.
+        searches: Whether it looks in the working directory for the classes that its configuration
+            or its options name. A command that reads files of others does not.
     """
 
     function: str
     purpose: str
     receives_name: bool = False
     goes_on: bool = False
+    imports: bool = True
+    searches: bool = False
 
 
 _LIGHTNING = "mmie.cli.lightning:lightning_command"
 COMMANDS = {
-    "fit": Command(_LIGHTNING, "train a method on a corpus", True, goes_on=True),
-    "validate": Command(_LIGHTNING, "score a checkpoint on the validation split", True),
-    "test": Command(
-        _LIGHTNING, "score a checkpoint on the test split and write its predictions", True
+    "fit": Command(_LIGHTNING, "train a method on a corpus", True, goes_on=True, searches=True),
+    "validate": Command(
+        _LIGHTNING,
+        "score a run folder's best checkpoint on the validation split",
+        True,
+        searches=True,
     ),
-    "predict": Command(_LIGHTNING, "write a checkpoint's predictions for the test split", True),
+    "test": Command(
+        _LIGHTNING,
+        "score a run folder's best checkpoint on the test split, write predictions",
+        True,
+        searches=True,
+    ),
+    "predict": Command(
+        _LIGHTNING, "write a run folder's predictions for the test split", True, searches=True
+    ),
     "benchmark": Command(
-        "mmie.cli.experiments:benchmark_command", "time training steps and their parts"
+        "mmie.cli.experiments:benchmark_command",
+        "time training steps and their parts",
+        searches=True,
     ),
     "corpus": Command(
         "mmie.cli.corpus:corpus_command",
@@ -46,11 +64,13 @@ COMMANDS = {
         "mmie.cli.experiments:sweep_command",
         "fit and test many runs: configurations, settings and seeds",
         goes_on=True,
+        imports=False,  # its processes do
     ),
     "study": Command(
         "mmie.cli.study:study_command",
         "ablations, pretraining, cross-task and further studies of the papers; certificates",
         goes_on=True,
+        searches=True,
     ),
     "compare": Command(
         "mmie.cli.reports:compare_command", "compare the test scores of runs and write a report"
@@ -73,9 +93,12 @@ COMMANDS = {
     "convert": Command(
         "mmie.cli.extraction:convert_command",
         "convert extractions to CoNLL, CSV, RDF, GraphML or an HTML graph",
+        imports=False,
     ),
     "import": Command(
-        "mmie.cli.importing:import_command", "convert the weights of a public code to a checkpoint"
+        "mmie.cli.importing:import_command",
+        "convert the weights of a public code to a checkpoint",
+        searches=True,
     ),
     "export": Command(
         "mmie.cli.export:export_command",
@@ -85,7 +108,9 @@ COMMANDS = {
         "mmie.cli.serve:serve_command", "serve checkpoints as a web page and a JSON endpoint"
     ),
     "methods": Command(
-        "mmie.cli.reports:methods_command", "list the methods: papers, switches, published scores"
+        "mmie.cli.reports:methods_command",
+        "list the methods: papers, switches, published scores",
+        searches=True,
     ),
 }
 """All commands by name, in the order of the overview."""
@@ -107,8 +132,12 @@ def run_command(arguments: Sequence[str], interruption: InterruptionHandler) -> 
 
     Raises:
         UsageError: The command is unknown, or an option or setting is wrong.
+        PluginError: A module of ``--import`` cannot be imported.
+        RunFolderError: The run folder that is named lacks a file.
     """
     from mmie.cli.parsing import UsageError, complete_flags, plain_warnings  # imports for seconds
+    from mmie.cli.plugins import imported_plugins, split_imports
+    from mmie.cli.run_folders import SCORED, expand_scored_run
 
     if arguments[0] not in COMMANDS:
         expected = ", ".join(COMMANDS)
@@ -116,10 +145,16 @@ def run_command(arguments: Sequence[str], interruption: InterruptionHandler) -> 
     plain_warnings()
     name, *options = complete_flags(arguments)
     command = COMMANDS[name]
+    modules: list[str] = []
+    if command.imports:
+        modules, options = split_imports(options)
+    if name in SCORED:
+        options = expand_scored_run(options)
     module, function_name = command.function.split(":")
     function = getattr(importlib.import_module(module), function_name)
     interruption.start_command(GOES_ON if command.goes_on else AGAIN)
-    function([name, *options] if command.receives_name else options)
+    with imported_plugins(modules, command.searches) if command.imports else nullcontext():
+        function([name, *options] if command.receives_name else options)
 
 
 def main() -> None:

@@ -42,7 +42,18 @@ _PLAINER_WORDS = (
 _MAX_VALUE = 80
 """Most characters of a wrong value that an error repeats."""
 _PATH_OPTIONS = frozenset(
-    {"run_dir", "feature_store", "ckpt_path", "out", "root", "checkpoint", "ner", "re", "source"}
+    {
+        "run_dir",
+        "feature_store",
+        "ckpt_path",
+        "out",
+        "root",
+        "checkpoint",
+        "ner",
+        "re",
+        "run",
+        "source",
+    }
 )
 """Options whose values are paths though their type is str."""
 _MAX_NAME, _MAX_PATH = 255 - 40, 4096 - 512

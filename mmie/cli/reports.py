@@ -3,7 +3,7 @@
 import argparse
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -11,8 +11,11 @@ from typing import Any, Literal
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt, restricted_number_type
 
+from mmie.cli.checkpoint_options import NO_RUN, add_checkpoint_options, chosen_checkpoint
 from mmie.cli.lightning import STORE_HELP, feature_folder
-from mmie.cli.parsing import OneLineParser, usage_errors
+from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
+from mmie.cli.plugins import IMPORT_HELP
+from mmie.cli.run_folders import split_run
 from mmie.data import Corpus
 from mmie.data.corpora.base import CorpusError
 from mmie.inference.jobs.job_files import check_targets
@@ -34,9 +37,13 @@ from mmie.reports.diagnosis.target import DiagnosisTarget, load_target, read_dat
 from mmie.reports.method_tables import method_details, methods_markdown, methods_table
 from mmie.reports.methods import describe, find_method_class, listed_methods
 from mmie.runs import find_runs
+from mmie.runs.folder import find_checkpoint
 from mmie.training.wandb_logger import WandbSettings, start_run, wandb_init, wandb_warns
 from mmie.types import Split
 from mmie.utils.terminal import PlainConsole, print_lines
+
+_DIAGNOSE_FLAGS = ("--overwrite",)
+"""Options of ``mmie diagnose`` that take no value."""
 
 
 def compare_command(arguments: Sequence[str]) -> None:
@@ -80,9 +87,10 @@ def diagnose_command(arguments: Sequence[str]) -> None:
         JobError: ``--out`` is the checkpoint, or a file that is no page of a diagnosis and
             ``--overwrite`` is missing.
     """
-    data = _read_run_data(arguments)
+    data = _read_run_data(arguments, _DIAGNOSE_FLAGS)
     parser = _diagnose_parser()
     settings = parser.parse_args(_with_run_corpus(arguments, data))
+    settings.checkpoint = str(find_checkpoint(chosen_checkpoint(settings)))
     with usage_errors():  # a page that cannot be read
         if not is_diagnosis(settings.out):
             check_targets(settings.checkpoint, [Path(settings.out)], settings.overwrite)
@@ -111,6 +119,7 @@ def certify_command(arguments: Sequence[str]) -> None:
     data = _read_run_data(arguments)
     parser = _certify_parser()
     settings = parser.parse_args(_with_run_corpus(arguments, data))
+    settings.checkpoint = str(find_checkpoint(chosen_checkpoint(settings)))
     data = {**data, "pictures": settings.pictures, "seed": settings.seed}
     _check_corpus_folder(settings)
     with usage_errors():
@@ -171,7 +180,7 @@ def _with_run_corpus(arguments: Sequence[str], data: dict[str, Any]) -> list[str
         names = {argument.partition("=")[0] for argument in arguments}
         if names & {"--data.corpus", "--data.corpus.class_path"}:
             return list(arguments)
-        raise CorpusError(f"{error}; name it with --data.corpus if you trust it") from error
+        raise CorpusError(f"{error}, or name another corpus with --data.corpus") from error
     return [f"--data.corpus={json.dumps(data['corpus'])}", *arguments]
 
 
@@ -185,29 +194,38 @@ def _check_corpus_folder(settings: Namespace) -> None:
     check_folder(corpus.class_path.rpartition(".")[2], corpus.init_args.get("root"))
 
 
-def _read_run_data(arguments: Sequence[str]) -> dict[str, Any]:
-    """Read the ``data`` section of the run that options name, empty without ``--checkpoint``.
+def _read_run_data(arguments: Sequence[str], flags: Collection[str] = ()) -> dict[str, Any]:
+    """Read the ``data`` section of the run that arguments name, empty if they ask for help.
+
+    Args:
+        arguments: Arguments of the command.
+        flags: Options of the command that take no value.
 
     Raises:
+        UsageError: No run folder and no checkpoint is named, or several run folders.
         DiagnosisError: The configuration cannot be read, or has no ``data`` section.
     """
+    run, options = split_run(arguments, flags)
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--checkpoint")
     parser.add_argument("--config")
     try:
-        options, _ = parser.parse_known_args(list(arguments))
+        chosen, _ = parser.parse_known_args(options)
     except argparse.ArgumentError:
         # An option has no value, which the full parser reports.
         return {}
-    if options.checkpoint is None:
-        return {}
-    return read_data_settings(options.checkpoint, options.config)
+    source = run or chosen.checkpoint
+    if source is None and not {"-h", "--help"}.intersection(options):
+        raise UsageError(NO_RUN)
+    return {} if source is None else read_data_settings(source, chosen.config)
 
 
 def _compare_parser() -> OneLineParser:
     """Build the parser of ``mmie compare``."""
     parser = OneLineParser(
-        prog="mmie compare", description="Compare the test scores of runs, and write a report."
+        prog="mmie compare",
+        description="Compare the test scores of runs, and write a report.",
+        epilog=IMPORT_HELP,
     )
     parser.add_argument(
         "runs", nargs="+", help="Run folders, globs, or folders that hold run folders at any depth."
@@ -245,7 +263,9 @@ def _compare_parser() -> OneLineParser:
 def _methods_parser() -> OneLineParser:
     """Build the parser of ``mmie methods``."""
     parser = OneLineParser(
-        prog="mmie methods", description="List the methods, or describe those that are named."
+        prog="mmie methods",
+        description="List the methods, or describe those that are named.",
+        epilog=IMPORT_HELP,
     )
     parser.add_argument(
         "names", nargs="*", help="Class names in upper or lower case, or full paths of classes."
@@ -262,13 +282,14 @@ def _diagnose_parser() -> OneLineParser:
     parser = OneLineParser(
         prog="mmie diagnose",
         description="Write a page that shows why a checkpoint predicts what it predicts.",
+        epilog=IMPORT_HELP,
     )
     parser.add_argument(
         "--unprompted",
         type=str | None,
         default=None,
-        help="Checkpoint of a run of the same method that was trained with prompting: false. Its "
-        "classified vectors are plotted beside those of --checkpoint.",
+        help="Run folder or checkpoint of the same method that was trained with prompting: false. "
+        "Its classified vectors are plotted beside those of RUN.",
     )
     parser.add_argument(
         "--post",
@@ -297,6 +318,7 @@ def _certify_parser() -> OneLineParser:
     parser = OneLineParser(
         prog="mmie certify",
         description="Test and measure how much of a checkpoint's score needs the right pictures.",
+        epilog=IMPORT_HELP,
     )
     parser.add_argument(
         "--others",
@@ -336,7 +358,7 @@ def _certify_parser() -> OneLineParser:
 
 def _add_target_options(parser: OneLineParser) -> None:
     """Add the options that name a checkpoint, a split and a corpus."""
-    parser.add_argument("--checkpoint", type=str, required=True, help="Checkpoint of a run.")
+    add_checkpoint_options(parser)
     parser.add_argument("--split", type=Split, default="test", help="Split to read.")
     parser.add_argument(
         "--config",

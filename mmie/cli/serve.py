@@ -13,6 +13,7 @@ from jsonargparse.typing import NonNegativeInt
 from mmie.app.limits import Limits
 from mmie.cli.extractors import ExtractorSettings, build_extractor
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
+from mmie.cli.plugins import IMPORT_HELP
 from mmie.inference import Extractor
 from mmie.types import MmieError
 
@@ -127,10 +128,16 @@ def _serve_parser() -> OneLineParser:
         prog="mmie serve",
         description="Serve checkpoints as a web page and as an HTTP API for programs (see /docs). "
         "There is no login: on a host that others can reach, run it behind a server that has one.",
+        epilog=IMPORT_HELP,
     )
-    parser.add_argument("--ner", type=str, required=True, help="Checkpoint that finds entities.")
     parser.add_argument(
-        "--re", type=str | None, default=None, help="Checkpoint that finds relations between them."
+        "--ner", type=str, required=True, help="Run folder or checkpoint that finds entities."
+    )
+    parser.add_argument(
+        "--re",
+        type=str | None,
+        default=None,
+        help="Run folder or checkpoint that finds relations between them.",
     )
     parser.add_argument(
         "--host",

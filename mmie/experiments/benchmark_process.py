@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from mmie.experiments.benchmark import Benchmark
+from mmie.runs.folder import CONFIG
 from mmie.types import MmieError
 
 
@@ -31,9 +32,13 @@ def run_in_process(arguments: Sequence[str]) -> Benchmark:
 
 
 def config_name(arguments: Sequence[str]) -> str:
-    """Return the name of the first configuration on a command line, or ``run``."""
+    """Return the name of the first configuration on a command line, or ``run``.
+
+    The configuration of a run folder has the name of the folder.
+    """
     for _, file in _configs(arguments):
-        return Path(file).stem
+        path = Path(file)
+        return path.resolve().parent.name if path.name == CONFIG else path.stem
     return "run"
 
 

@@ -27,6 +27,7 @@ def write_card(method: ExtractionModule, checkpoint: Path, path: Path, name: str
     """
     facts = read_facts(checkpoint)
     text = load_template("model_card.md").render(
+        module=own_module(method),
         front_matter=front_matter(method, facts, name),
         name=name,
         method=type(method).__name__,
@@ -40,6 +41,12 @@ def write_card(method: ExtractionModule, checkpoint: Path, path: Path, name: str
         encoder=method.text.config,
     )
     path.write_text(text, encoding="utf-8")
+
+
+def own_module(method: ExtractionModule) -> str | None:
+    """Return the module of a method that is not part of this package, None for one of a script."""
+    module = type(method).__module__
+    return None if module == "__main__" or module.startswith("mmie.") else module
 
 
 def load_template(name: str) -> Template:

@@ -13,6 +13,7 @@ from mmie.checkpoints import CheckpointError, read_checkpoint, read_pretrained
 from mmie.checkpoints.folder import CARD, WEIGHTS, write_config, write_weights
 from mmie.export.model_card import write_card
 from mmie.methods.loading import build_method
+from mmie.runs.folder import find_checkpoint
 from mmie.types import MmieError
 from mmie.utils.files import atomic_folder
 from mmie.utils.text import describe_error
@@ -29,7 +30,8 @@ def save_pretrained(checkpoint: str | Path, folder: str | Path) -> Path:
     """Write a checkpoint's method, labels, tokenizer and model card to a new folder, atomically.
 
     Args:
-        checkpoint: File that `mmie fit` wrote; the model card quotes its run folder.
+        checkpoint: File that `mmie fit` wrote, or its run folder; the model card quotes the run
+            folder.
         folder: Where to write.
 
     Returns:
@@ -39,7 +41,7 @@ def save_pretrained(checkpoint: str | Path, folder: str | Path) -> Path:
         CheckpointError: The file is no checkpoint of a fit, or its method is not known here.
         SharingError: The folder is not empty, or the checkpoint holds what JSON cannot.
     """
-    folder = Path(folder)
+    folder, checkpoint = Path(folder), find_checkpoint(checkpoint)
     content = read_checkpoint(checkpoint)
     content.data_state()  # fails before the method is built
     method = build_method(content)

@@ -7,6 +7,7 @@ from pathlib import Path
 from mmie.checkpoints import Checkpoint, CheckpointError, read_checkpoint
 from mmie.checkpoints.checkpoint import unfit_message
 from mmie.methods.base import ExtractionModule, full_name
+from mmie.utils.plugins import advise_import
 from mmie.utils.text import describe_error
 
 
@@ -62,7 +63,7 @@ def find_method(name: str) -> type[ExtractionModule]:
     for method in known_methods():
         if full_name(method) == name:
             return method
-    raise CheckpointError(f"the checkpoint's method {name} is not known: import its module first")
+    raise CheckpointError(f"the checkpoint's method {name} is not known: {advise_import(name)}")
 
 
 def known_methods() -> list[type[ExtractionModule]]:

@@ -18,6 +18,7 @@ from mmie.data.corpora.contexts import context_path
 from mmie.data.parsing import expand_user, lies_inside
 from mmie.reports.imported import imported_object
 from mmie.types import SPLITS
+from mmie.utils.plugins import advise_import
 
 
 def find_corpus_class(config: Mapping[str, Any]) -> type[Corpus]:
@@ -38,8 +39,8 @@ def find_corpus_class(config: Mapping[str, Any]) -> type[Corpus]:
         corpus_class = vars(mmie.data).get(class_path)
     if not inspect.isclass(corpus_class) or not issubclass(corpus_class, Corpus):
         raise CorpusError(
-            f"{class_path} is no corpus of the package, and none that has been imported: a report "
-            "imports nothing that a run names"
+            f"{class_path} is no corpus of the package, and none that has been imported, and a "
+            f"report imports nothing that a run names: {advise_import(class_path)}"
         )
     return corpus_class
 

@@ -66,6 +66,43 @@ def best_checkpoint(folder: Path) -> Path:
     return path
 
 
+def find_checkpoint(source: str | Path) -> str | Path:
+    """Return the best checkpoint of a run folder, and any other source unchanged.
+
+    Args:
+        source: A run folder, or what else names a checkpoint: a file, or an exported folder.
+
+    Raises:
+        RunFolderError: The folder is that of a run, but has no best checkpoint.
+    """
+    folder = Path(source)
+    if (folder / BEST).exists():
+        return folder / BEST
+    if any((folder / name).exists() for name in (CONFIG, METRICS, LAST)):
+        raise RunFolderError(f"{folder} holds no {BEST}: fit first, or name a checkpoint")
+    return source
+
+
+def find_config(folder: Path) -> Path:
+    """Return the path of a run folder's configuration.
+
+    Raises:
+        RunFolderError: There is no such folder, or it has no configuration.
+    """
+    if not folder.is_dir():
+        raise RunFolderError(f"there is no folder {folder}: expected a run folder of mmie fit")
+    path = folder / CONFIG
+    if not path.exists():
+        raise RunFolderError(f"{folder} holds no {CONFIG}: expected a run folder of mmie fit")
+    return path
+
+
+def run_folder_of(source: str | Path) -> Path:
+    """Return the run folder of a checkpoint, which may be named by the folder itself."""
+    path = Path(source)
+    return path if path.is_dir() else path.parent
+
+
 def lies_in(checkpoint: str | Path | None, folder: Path) -> bool:
     """Tell whether a checkpoint is one of a run folder's own."""
     return checkpoint is not None and Path(checkpoint).resolve().parent == folder.resolve()

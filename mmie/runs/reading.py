@@ -14,7 +14,7 @@ from mmie.runs.facts import (
     SPLIT_DIGEST,
     belong_together,
 )
-from mmie.runs.folder import CONFIG, METRICS, RunError
+from mmie.runs.folder import CONFIG, METRICS, RunError, run_folder_of
 from mmie.runs.metrics import (
     CORPUS_NOTE,
     COUNT,
@@ -338,9 +338,9 @@ def _find_contradictions(
 
 def _read_start(checkpoint: str | None) -> RunStart | None:
     """Read the fit that a checkpoint comes from, None if its folder has no configuration."""
-    if checkpoint is None or not (Path(checkpoint).parent / CONFIG).exists():
+    if checkpoint is None or not (run_folder_of(checkpoint) / CONFIG).exists():
         return None
-    config = read_config(Path(checkpoint).parent)
+    config = read_config(run_folder_of(checkpoint))
     class_path = _checked_string(config["model"]["class_path"])
     return RunStart(class_path, _class_name(config["data"]["corpus"]), _settings(config))
 

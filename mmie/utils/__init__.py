@@ -8,6 +8,7 @@ __all__ = [
     "optional",
     "pages",
     "partial_files",
+    "plugins",
     "prefetch",
     "processes",
     "references",

@@ -3,7 +3,7 @@
 import pytest
 from helpers.command import read_jsonl, run, succeed, write_jsonl
 
-from mmie.cli.extraction import extract_command
+from mmie.cli.extraction import _extract_parser, _identity, extract_command
 from mmie.inference.formats.conversion import convert
 from mmie.inference.jobs.ray_engine import RayOptions, RaySummary
 
@@ -96,6 +96,19 @@ def test_a_command_that_was_killed_before_all_files_were_converted_goes_on(
     assert "is there already" not in succeed(*arguments, "-o", *out).out
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == expected
     assert "found.jsonl is there already" in run(*arguments, "-o", *out).err
+
+
+def test_a_run_folder_and_its_best_checkpoint_are_one(random_pair, tmp_path):
+    """A job goes on with either."""
+    best = tmp_path / "run" / "best.ckpt"
+    best.parent.mkdir()
+    best.write_bytes(random_pair["ner"].read_bytes())
+    (tmp_path / "posts.jsonl").write_text('{"text": "Jordan lands"}')
+    identities = []
+    for name in (best.parent, best):
+        line = [str(tmp_path / "posts.jsonl"), f"--ner={name}", "--out=a.jsonl"]
+        identities.append(_identity(_extract_parser().parse_args(line)))
+    assert identities[0] == identities[1]
 
 
 def test_the_source_and_other_files_are_not_overwritten(random_pair, tmp_path):

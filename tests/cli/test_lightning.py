@@ -76,6 +76,25 @@ def test_a_run_folder_without_a_fit_is_refused(demo_root, tmp_path, command):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_folder_that_is_named_stands_for_its_configuration_and_best_checkpoint(
+    fitted_runs, fitted_run, tmp_path
+):
+    """The folder is a copy: its configuration names the original."""
+    original = read_files(fitted_runs / "ner")
+    succeed("test", fitted_run)
+    succeed("test", "--seed_everything", "5", fitted_run, "--data.pictures=shuffled")
+    sections = metrics(fitted_run)
+    assert sections["test"]["checkpoint"] == str(fitted_run / "best.ckpt")
+    assert {"fit", "test", "test_shuffled"} <= set(sections)
+    other = tmp_path / "other"
+    succeed("predict", fitted_run, f"--run_dir={other}", f"--ckpt_path={fitted_runs / 'ner'}")
+    assert (other / "unscored.jsonl").exists()
+    assert not (fitted_run / "unscored.jsonl").exists()
+    (fitted_run / "best.ckpt").unlink()
+    check_refused(run("validate", fitted_run), str(fitted_run / "best.ckpt"), "--ckpt_path")
+    assert read_files(fitted_runs / "ner") == original
+
+
 def test_a_checkpoint_of_other_labels_is_refused_in_one_line(texts, tiny_bert, tmp_path):
     options = tiny_options("text_only", texts, tmp_path / "run", tiny_bert)
     succeed("fit", *options, "--trainer.limit_train_batches=1")

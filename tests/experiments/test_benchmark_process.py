@@ -28,6 +28,7 @@ def test_a_process_returns_its_result_or_fails_by_name(demo_root, tmp_path):
         (["--data.seed=1"], "run"),
         (["--config=configs/a.yaml", "--config", "b.yaml"], "a"),
         (["--config", "b.yaml", "--config=a.yaml"], "b"),
+        (["--config=runs/x/config.yaml"], "x"),
         (["--config"], "run"),
     ],
 )

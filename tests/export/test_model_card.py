@@ -79,6 +79,18 @@ def test_the_code_of_a_card_runs(save_checkpoint, demo_root, tmp_path):
     assert printed[0].text == "Jordan lands in Phoenix"
 
 
+class OwnTextOnly(TextOnly):
+    """A method of one's own."""
+
+
+def test_the_card_of_a_method_of_ones_own_names_its_module(save_checkpoint, tmp_path):
+    card = read_card(save_checkpoint(OwnTextOnly, "ner"), tmp_path / "model")
+    code = card.split("```python\n")[1].split("```")[0]
+    assert code.startswith(f"import {__name__}  # the class of the method, which is not part of")
+    assert f"The commands of `mmie` load it with `--import {__name__}`." in card
+    assert "--import" not in read_card(save_checkpoint(TextOnly, "ner"), tmp_path / "other")
+
+
 def test_scores_without_a_corpus_are_not_listed_on_the_hub(random_pair):
     method = load_method(random_pair["re"])
     data = yaml.safe_load(front_matter(method, RunFacts(scores={"f1": 0.5}), "model"))

@@ -104,7 +104,8 @@ def test_checkpoint_of_another_program_raises(path, content):
 def test_unknown_method_raises(data, tiny_bert, path):
     write(build_module(TextOnly, data.schema, tiny_bert), path, method="theirs.Method")
     with pytest.raises(
-        CheckpointError, match=r"theirs\.Method is not known: import its module first"
+        CheckpointError,
+        match=r"theirs\.Method is not known: give --import theirs \(in Python: ",
     ):
         load_method(path)
 

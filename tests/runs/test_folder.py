@@ -7,9 +7,12 @@ from mmie.runs.folder import (
     best_checkpoint,
     check_free,
     clear_run,
+    find_checkpoint,
+    find_config,
     lies_in,
     own_checkpoint,
     prediction_files,
+    run_folder_of,
 )
 
 
@@ -101,3 +104,24 @@ def test_a_new_fit_removes_checkpoints_and_predictions(run_dir):
     clear_run(run_dir, continued=False)
     assert names(run_dir) == {"config.yaml", "metrics.csv", "metrics.json"}
     clear_run(run_dir, continued=False)
+
+
+def test_a_run_folder_stands_for_its_best_checkpoint(run_dir, tmp_path):
+    best = run_dir / "best.ckpt"
+    assert find_checkpoint(str(run_dir)) == best
+    for other in (str(best), run_dir / "last.ckpt", tmp_path, str(tmp_path / "absent"), "a/b"):
+        assert find_checkpoint(other) == other
+    best.unlink()
+    with pytest.raises(RunFolderError, match=r"run holds no best\.ckpt: fit first, or name"):
+        find_checkpoint(run_dir)
+
+
+def test_the_configuration_of_a_run_folder_is_found(run_dir, tmp_path):
+    assert find_config(run_dir) == run_dir / "config.yaml"
+    for missing in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(RunFolderError, match="expected a run folder of mmie fit"):
+            find_config(missing)
+
+
+def test_a_run_folder_is_that_of_its_checkpoint(run_dir):
+    assert run_folder_of(run_dir) == run_folder_of(str(run_dir / "best.ckpt")) == run_dir

@@ -102,5 +102,7 @@ def test_a_run_names_the_fit_whose_weights_it_started_from(tmp_path):
     assert (run.start.class_path, run.start.corpus) == ("mmie.methods.RAP", "MNRE")
     assert run.start.settings["model.prompt_length"] == 8
     assert read_run(start.parent / "run").edition is None
+    named_by_folder = write_run(tmp_path / "folder", init_from=str(start))
+    assert read_run(named_by_folder).start == run.start
     unknown = write_run(tmp_path / "unknown", init_from=str(tmp_path / "gone" / "best.ckpt"))
     assert read_run(unknown).start is None

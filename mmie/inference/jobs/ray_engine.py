@@ -23,6 +23,7 @@ from mmie.inference.jobs.ray_rows import (
 )
 from mmie.types import Extraction, Post
 from mmie.utils.optional import require
+from mmie.utils.plugins import import_modules, searched_folder
 from mmie.utils.text import first_line
 
 SUCCESS = "_SUCCESS"
@@ -114,14 +115,19 @@ def extract_with_ray(
         "window": options.window,
     }
     # A wrong checkpoint is reported before a cluster starts.
-    load_extractor(**extractor_options, device="cpu")
+    modules = method_modules(load_extractor(**extractor_options, device="cpu"))
     with ray_session(ray, options.address, options.cpus_per_actor), ordered_data(data):
         gpus = resolve_gpus(ray, options.gpus_per_actor)
         extractor_options["device"] = "cuda" if gpus else "cpu"
         rows = _read_windows(data, source, files, options.window)
         rows = rows.map_batches(
             ExtractionActor,
-            fn_constructor_kwargs={**extractor_options, "images": images or folder},
+            fn_constructor_kwargs={
+                **extractor_options,
+                "images": images or folder,
+                "modules": modules,
+                "searched": os.getcwd(),
+            },
             batch_size=None,  # a block as it is: a window
             batch_format="pyarrow",
             compute=data.ActorPoolStrategy(min_size=1, max_size=options.num_actors),
@@ -137,10 +143,15 @@ class ExtractionActor:
 
     Args:
         images: Folder of the pictures.
+        modules: Modules of the methods' classes, which the process that starts the actor has
+            imported.
+        searched: Folder that they are looked for in first.
         **options: Arguments of `load_extractor`.
     """
 
-    def __init__(self, images: str, **options: Any) -> None:
+    def __init__(self, images: str, modules: Sequence[str], searched: str, **options: Any) -> None:
+        with searched_folder(searched):
+            import_modules(modules)
         self.extractor = load_extractor(**options)
         self.filesystem, self.folder = resolve_location(images)
 
@@ -148,6 +159,12 @@ class ExtractionActor:
         """Map a pyarrow table of `row_schema` to a table of `result_schema`."""
         results = extract_rows(self.extractor, table.to_pylist(), self.filesystem, self.folder)
         return require("pyarrow", "ray").Table.from_pylist(results, schema=result_schema())
+
+
+def method_modules(extractor: Extractor) -> list[str]:
+    """Return the modules of the classes of an extractor's methods."""
+    predictors = (extractor.ner, extractor.re)
+    return [type(part.method).__module__ for part in predictors if part is not None]
 
 
 def extract_rows(

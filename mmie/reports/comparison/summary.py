@@ -24,6 +24,7 @@ from mmie.reports.significance import (
 from mmie.reports.statistics import confusion_matrix, types_by_frequency
 from mmie.runs import PredictionRecord
 from mmie.types import Task
+from mmie.utils.plugins import advise_import
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ def _unknown_methods(systems: Sequence[System]) -> Iterator[str]:
         if find_imported_method(class_path) is None:
             yield (
                 f"{class_path} is no method that has been imported: published scores of it are "
-                "left out."
+                f"left out: {advise_import(class_path)}."
             )
 
 

@@ -16,7 +16,7 @@ from mmie.data.instances import Instance
 from mmie.methods import ExtractionModule
 from mmie.methods.loading import build_method
 from mmie.reports.corpora import holds_contexts
-from mmie.runs.folder import CONFIG
+from mmie.runs.folder import CONFIG, find_checkpoint, run_folder_of
 from mmie.types import MmieError, Split
 from mmie.utils.devices import resolve_device
 from mmie.utils.files import read_yaml
@@ -64,13 +64,13 @@ def read_data_settings(checkpoint: str | Path, config: str | Path | None = None)
     """Read the ``data`` section of a configuration.
 
     Args:
-        checkpoint: A checkpoint file.
-        config: File of the configuration, by default that of the checkpoint's run folder.
+        checkpoint: A run folder, or a checkpoint file in it.
+        config: File of the configuration, by default that of the run folder.
 
     Raises:
         DiagnosisError: The file cannot be read, or has no ``data`` section.
     """
-    path = Path(checkpoint).parent / CONFIG if config is None else Path(config)
+    path = run_folder_of(checkpoint) / CONFIG if config is None else Path(config)
     try:
         settings: dict[str, Any] = dict(read_yaml(path)["data"])
     except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
@@ -90,7 +90,7 @@ def load_target(
     """Load a checkpoint, and a split in the encoding that the checkpoint was trained with.
 
     Args:
-        checkpoint: Checkpoint file of the method.
+        checkpoint: Checkpoint file of the method, or its run folder.
         corpus: The corpus.
         settings: A ``data`` section, of which contexts, pictures and seed are used. It may come
             from somebody else, so that a context file outside of the folder of the corpus is left
@@ -100,9 +100,11 @@ def load_target(
 
     Raises:
         CheckpointError: The checkpoint cannot be read, or its method cannot be built.
+        RunFolderError: The run folder has no best checkpoint.
         CorpusError: The corpus holds nothing for the method's task.
         DeviceError: The device is not available.
     """
+    checkpoint = find_checkpoint(checkpoint)
     content = read_checkpoint(checkpoint)
     state, schema = content.data_state(), content.schema
     module = build_method(content)

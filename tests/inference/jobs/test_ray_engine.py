@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import pytest
 from helpers.command import read_jsonl, succeed, tiny_options
@@ -12,6 +13,7 @@ from mmie.data.sources import SourceError
 from mmie.inference import Extractor, load_extractor, load_pair
 from mmie.inference.formats.text import from_json, to_json
 from mmie.types import Post
+from mmie.utils.plugins import import_modules, searched_folder
 
 pa = pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq  # noqa: E402
@@ -19,9 +21,11 @@ import pyarrow.parquet as pq  # noqa: E402
 from mmie.inference.jobs.ray_cluster import RayEngineError  # noqa: E402
 from mmie.inference.jobs.ray_engine import (  # noqa: E402
     SUCCESS,
+    ExtractionActor,
     RayOptions,
     extract_rows,
     extract_with_ray,
+    method_modules,
 )
 from mmie.inference.jobs.ray_rows import (  # noqa: E402
     resolve_location,
@@ -234,3 +238,16 @@ def test_checkpoints_of_the_wrong_task_are_refused(checkpoints):
     for wrong in ({}, {"re": ner}, {"ner": re}, {"ner": re, "re": ner}):
         with pytest.raises(CheckpointError):
             load_extractor(**wrong, device="cpu")
+
+
+def test_an_actor_imports_the_modules_of_the_methods(save_checkpoint, tmp_path):
+    source = "from mmie.methods import TextOnly\n\nclass OwnMethod(TextOnly):\n    '''Own.'''\n"
+    (tmp_path / "own_ray_method.py").write_text(source)
+    with searched_folder(tmp_path):
+        import_modules(["own_ray_method"])
+    file = str(save_checkpoint(sys.modules["own_ray_method"].OwnMethod, "ner"))
+    modules = method_modules(load_extractor(file, device="cpu"))
+    assert modules == ["own_ray_method"]
+    del sys.modules["own_ray_method"]
+    actor = ExtractionActor(str(tmp_path), modules, str(tmp_path), ner=file, device="cpu")
+    assert type(actor.extractor.ner.method).__module__ in sys.modules
