@@ -17,6 +17,9 @@ The section of a test records how many instances of the split were tested, and t
 predictions: `mmie.runs.metrics.COUNT`, ``INSTANCES`` and ``DIGEST``. `mmie.runs.facts` lists what
 else tells whether sections and files belong together.
 
+``sweep.json`` beside the run folders of a sweep says which runs were planned:
+`mmie.runs.sweep_plan`.
+
 Tests with shuffled pictures or without any have sections and predictions of their own: see
 `mmie.runs.picture_tests`.
 """

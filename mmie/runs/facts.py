@@ -4,6 +4,9 @@ The section ``run`` of ``metrics.json`` is written when training starts. It has 
 ``version``, the SHA-256 of each split of the ``corpus``, and that of the pretrained ``encoders``
 with their configuration. The section of a test has the package's ``version``, the SHA-256 of the
 checkpoint and of the split, and the limit of the number of batches if there is one.
+
+Both sections have the ``hardware`` in words and the ``commands`` that were given: one for a test,
+and one for a fit and each of its continuations.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +16,8 @@ RUN = "run"
 """Section with the facts of the fit."""
 VERSION_KEY, CORPUS_KEY, ENCODERS_KEY = "version", "corpus", "encoders"
 """Keys of the section `RUN`."""
+HARDWARE_KEY, COMMANDS_KEY = "hardware", "commands"
+"""Further keys of that section, and of the section of a test."""
 CHECKPOINT_DIGEST, SPLIT_DIGEST, LIMIT = "checkpoint_sha256", "split_sha256", "limit_batches"
 """Keys of the section of a test, beside `VERSION_KEY`."""
 
