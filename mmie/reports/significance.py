@@ -58,6 +58,18 @@ class Difference:
     p_randomization: float
     p_holm: float = 1.0
 
+    def reversed(self) -> "Difference":
+        """Return the same difference, second system minus first."""
+        return replace(
+            self,
+            first=self.second,
+            second=self.first,
+            seeds=tuple((second, first) for first, second in self.seeds),
+            difference=-self.difference,
+            low=-self.high,
+            high=-self.low,
+        )
+
 
 def compare_systems(first: SystemCounts, second: SystemCounts, resamples: int) -> Difference:
     """Compare two systems on the same posts.

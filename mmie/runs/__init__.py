@@ -11,6 +11,7 @@ file                        content
 ``predictions.jsonl``       after a test: a line for each instance of the split
 ``unscored.jsonl``          after a predict: the same
 ``wandb_id.txt``            with W&B: the id of the run there
+``diagnosis.html``          after `mmie diagnose`: why the checkpoint predicts what it predicts
 ==========================  =====================================================================
 
 The section of a test records how many instances of the split were tested, and the SHA-256 of their

@@ -29,7 +29,10 @@ def test_where_posts_are_alike_it_is_about_the_t_test_over_seeds(seeds):
     generator = torch.Generator().manual_seed(seeds)
     a, b = torch.randint(400, 600, (2, seeds), generator=generator)
     posts = 40
-    first, second = counts(a[:, None].expand(-1, posts), 1000), counts(b[:, None].expand(-1, posts), 1000)
+    first, second = (
+        counts(a[:, None].expand(-1, posts), 1000),
+        counts(b[:, None].expand(-1, posts), 1000),
+    )
     for shift in (0, 60):
         shifted = first.clone()
         shifted[..., 0] += shift
