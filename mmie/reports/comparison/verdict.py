@@ -65,9 +65,8 @@ def judge(
             sentences.append(_level_sentence(leader.name, level))
     if text_bound is not None:
         sentences.append(_bound_sentence(leader, text_bound))
-    for row in ranked:
-        if row is leader or row.name in level:
-            sentences.append(_picture_sentence(row, losses.get(row.name, {})))
+    leading = [row for row in ranked if row is leader or row.name in level]
+    sentences += _picture_sentences(leading, losses)
     return Verdict(
         leader=leader.name,
         runner_up=None if second is None else second.name,
@@ -128,8 +127,8 @@ def _significance_sentences(
     if pairs == 1:
         is_clear = difference.p_randomization < SIGNIFICANT
         yield (
-            "One seed cannot show that a method is better than another: the significance of this "
-            "lead needs at least two seeds of both."
+            "One seed cannot show that a method is better than another: that needs at least two "
+            "seeds of both."
         )
         yield (
             f"These two trained runs {'differ' if is_clear else 'do not differ'} significantly on "
@@ -137,12 +136,18 @@ def _significance_sentences(
             "approximate randomisation over posts."
         )
         return
+    if difference.difference < 0:
+        yield (
+            f"Over the {pairs} pairs of seeds that both methods have, it is behind {second}: "
+            f"{points}, {interval}, {_p(difference.p_holm)} by the bootstrap over posts and seeds."
+        )
+        return
     verb = "is" if _is_significant(difference) else "is not"
     adjusted = ""
     if num_pairs > 1:
         adjusted = f", adjusted for {num_pairs} pairs of methods by Holm's method"
     yield (
-        f"The lead {verb} significant: {_p(difference.p_holm)} by the bootstrap "
+        f"The difference {verb} significant: {_p(difference.p_holm)} by the bootstrap "
         f"over posts and seeds{adjusted} ({points} over {pairs} pairs of seeds, {interval})."
     )
     smallest = smallest_p_value(pairs) * num_pairs
@@ -157,7 +162,7 @@ def _level_sentence(leader: str, level: Sequence[str]) -> str:
     """Say which systems are not significantly behind the leader."""
     if not level:
         return f"All other methods are significantly behind {leader}."
-    return f"Not significantly behind {leader}: {', '.join(level)}."
+    return f"Not significantly behind {leader}: {_join(level)}."
 
 
 def _bound_sentence(leader: MethodRow, bound: float) -> str:
@@ -170,16 +175,28 @@ def _bound_sentence(leader: MethodRow, bound: float) -> str:
     )
 
 
-def _picture_sentence(row: MethodRow, losses: Mapping[str, PictureLoss]) -> str:
-    """Say whether a system uses the picture."""
-    name = row.name
-    if set(row.pictures) == {"none"}:
-        return f"{name} was trained and tested without pictures."
-    if not losses:
-        return (
-            f"Whether {name} uses the picture was not tested: mmie sweep --test-pictures tests it, "
-            "and so does mmie test --data.pictures shuffled."
+def _picture_sentences(
+    rows: Sequence[MethodRow], losses: Mapping[str, Mapping[str, PictureLoss]]
+) -> Iterator[str]:
+    """Say of each system whether it uses the picture, and of which that was not tested."""
+    untested = []
+    for row in rows:
+        if set(row.pictures) == {"none"}:
+            yield f"{row.name} was trained and tested without pictures."
+        elif losses.get(row.name):
+            yield _picture_sentence(row.name, losses[row.name])
+        else:
+            untested.append(row.name)
+    if untested:
+        verb = "uses" if len(untested) == 1 else "use"
+        yield (
+            f"Whether {_join(untested)} {verb} the picture was not tested: mmie sweep "
+            "--test-pictures tests it, and so does mmie test --data.pictures shuffled."
         )
+
+
+def _picture_sentence(name: str, losses: Mapping[str, PictureLoss]) -> str:
+    """Say whether a system uses the picture, by its tests with other pictures."""
     parts = []
     for pictures, loss in losses.items():
         tested = "" if loss.p_value is None else f", {_p(loss.p_value)}"
@@ -194,6 +211,16 @@ def _picture_sentence(row: MethodRow, losses: Mapping[str, PictureLoss]) -> str:
     if loss.p_value < SIGNIFICANT and loss.loss > 0:
         return f"{name} uses the picture: {numbers}."
     return f"No use of the picture is shown for {name}: {numbers}."
+
+
+def _join(names: Sequence[str]) -> str:
+    """List names in words.
+
+    >>> _join(["A"]), _join(["A", "B", "C"])
+    ('A', 'A, B and C')
+    """
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _count(number: int, noun: str) -> str:
