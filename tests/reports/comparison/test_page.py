@@ -227,3 +227,11 @@ def test_pictures_can_be_enlarged_and_are_large_enough(hostile_summary):
     assert page.tags.count("input") == 1
     label = page.tags.index("label")
     assert page.tags[label : label + 3] == ["label", "input", "img"]
+
+
+def test_the_legend_of_confusions_has_the_colours_of_their_cells(tmp_path):
+    html = to_html([summary_of(write_run(tmp_path / "run"))])
+    # A cell with its whole row is in the legend as 100 %, in light and in dark mode.
+    assert '<td class="share60">2</td>' in html
+    assert '<span class="share60">100 %</span>' in html
+    assert "darker" not in html

@@ -90,7 +90,8 @@ def test_a_lead_over_all_seeds_that_paired_runs_do_not_have_is_not_significant(r
     assert verdict.is_significant is False
     assert plain(verdict)[1] == (
         f"Over the 2 pairs of seeds that both methods have, it is behind B: {MINUS}20.00 points, "
-        f"95% interval {MINUS}21.00 to {MINUS}19.00, p = 0.001 by the bootstrap over posts and seeds."
+        f"95% interval {MINUS}21.00 to {MINUS}19.00, p = 0.001 by the bootstrap over posts and "
+        "seeds."
     )
 
 
