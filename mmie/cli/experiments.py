@@ -1,6 +1,7 @@
 """``mmie sweep`` and ``mmie benchmark``."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from mmie.experiments.scripts import sweep_options, write_scripts
 from mmie.experiments.sweep import SweepJob, plan_sweep
 from mmie.experiments.sweep_runner import run_sweep
 from mmie.inference.jobs.job_files import check_targets
+from mmie.runs.sweep_plan import write_sweep_plan
 from mmie.utils.terminal import PlainConsole, print_lines
 
 
@@ -42,6 +44,12 @@ def sweep_command(arguments: Sequence[str]) -> None:
         return
     if settings.overwrite:
         raise UsageError("overwrite replaces scripts: name one with --slurm or --wandb-sweep")
+    with usage_errors():  # a folder that cannot be written
+        write_sweep_plan(
+            settings.out,
+            shlex.join(["mmie", "sweep", *sweep_options(settings, jobs)]),
+            [job.folder for job in jobs],
+        )
     chosen = jobs if settings.only is None else [jobs[settings.only]]
     run_sweep(chosen, settings.jobs, settings.test_pictures, report=print_outcome)
     print_lines(settings.out)

@@ -1,6 +1,7 @@
 """``mmie fit``, ``validate``, ``test`` and ``predict``: LightningCLI with a run folder."""
 
 import logging
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -100,6 +101,8 @@ class MmieCLI(LightningCLI):
     """Steps of the interrupted fit in the run folder that this one continues."""
     _previous_epochs: Sequence[dict[str, float]] = ()
     """Epochs that the checkpoint of that fit records."""
+    _command = ""
+    """Command line, for the record of the run."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         with ExitStack() as self._locks:
@@ -121,6 +124,11 @@ class MmieCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed")
         parser.link_arguments("model.init_args.text_encoder", "data.tokenizer")
         parser.link_arguments("data.schema", "model.init_args.schema", apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the command line, and keep it for the record of the run."""
+        self._command = shlex.join(["mmie", *args])
+        super().parse_arguments(parser, args)
 
     def _parse_ckpt_path(self) -> None:
         """Do nothing: Lightning would load hyperparameters, which this package keeps elsewhere."""
@@ -315,7 +323,7 @@ class MmieCLI(LightningCLI):
         callbacks = [
             *build_checkpoints(run_dir, monitor, mode),
             predictions,
-            RunRecorder(monitor, mode, predictions),
+            RunRecorder(monitor, mode, predictions, self._command),
             StopAtNotFinite(),
             Dashboard(prediction_media),
             EpochSeed(self.datamodule.seed),

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import warnings
 from collections.abc import Collection, Sequence
 from functools import partial
@@ -32,12 +33,19 @@ from mmie.reports.diagnosis.diagnosis import (
     diagnose_split,
     diagnose_unprompted,
 )
-from mmie.reports.diagnosis.page import is_diagnosis, render_post, render_split, write_page
+from mmie.reports.diagnosis.page import (
+    default_page,
+    is_diagnosis,
+    render_post,
+    render_split,
+    write_page,
+)
 from mmie.reports.diagnosis.target import DiagnosisTarget, load_target, read_data_settings
 from mmie.reports.method_tables import method_details, methods_markdown, methods_table
 from mmie.reports.methods import describe, find_method_class, listed_methods
 from mmie.runs import find_runs
-from mmie.runs.folder import find_checkpoint
+from mmie.runs.folder import DIAGNOSIS, find_checkpoint
+from mmie.runs.sweep_plan import find_sweep_plans
 from mmie.training.wandb_logger import WandbSettings, start_run, wandb_init, wandb_warns
 from mmie.types import Split
 from mmie.utils.terminal import PlainConsole, print_lines
@@ -52,15 +60,23 @@ def compare_command(arguments: Sequence[str]) -> None:
     settings = parser.instantiate(parser.parse_args(list(arguments)))
     runs, untested = find_runs(settings.runs)
     groups = comparison_groups(runs)
+    plans = find_sweep_plans(settings.runs, [*(run.folder for run in runs), *untested])
     PlainConsole().print(scores_table(groups))
     explain = partial(explain_run, count=settings.diagnose) if settings.diagnose else None
     with usage_errors():
-        page = write_report(
-            groups, untested, settings.out, settings.resamples, settings.posts, explain
+        page, verdict = write_report(
+            groups,
+            untested,
+            settings.out,
+            settings.resamples,
+            settings.posts,
+            explain,
+            plans,
+            shlex.join(["mmie", "compare", *arguments]),
         )
     if settings.wandb is not None:
         _log_to_wandb(settings.wandb, settings.out)
-    print_lines(page)
+    print_lines(*verdict, page)
 
 
 def methods_command(arguments: Sequence[str]) -> None:
@@ -91,6 +107,8 @@ def diagnose_command(arguments: Sequence[str]) -> None:
     parser = _diagnose_parser()
     settings = parser.parse_args(_with_run_corpus(arguments, data))
     settings.checkpoint = str(find_checkpoint(chosen_checkpoint(settings)))
+    if settings.out is None:
+        settings.out = str(default_page(settings.checkpoint))
     with usage_errors():  # a page that cannot be read
         if not is_diagnosis(settings.out):
             check_targets(settings.checkpoint, [Path(settings.out)], settings.overwrite)
@@ -303,7 +321,13 @@ def _diagnose_parser() -> OneLineParser:
         default=500,
         help="Largest number of instances of the split, drawn at random.",
     )
-    parser.add_argument("--out", type=str, default="diagnosis.html", help="Page to write.")
+    parser.add_argument(
+        "--out",
+        type=str | None,
+        default=None,
+        help=f"Page to write, by default {DIAGNOSIS} in the run folder of the checkpoint, or in "
+        "the working directory if the checkpoint lies in no run folder.",
+    )
     parser.add_argument(
         "--overwrite",
         action="store_true",

@@ -1,5 +1,6 @@
 """``mmie study``."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from mmie.reports.methods import find_method_class, own_paper
 from mmie.reports.study.page import study_table, write_study
 from mmie.reports.study.points import StudySetting
 from mmie.reports.study.study import summarise_study
+from mmie.runs.sweep_plan import write_sweep_plan
 from mmie.utils.terminal import PlainConsole, print_lines
 
 CONFIGS_HELP = "Configurations or globs; in a.yaml+b.yaml the second overrides the first."
@@ -70,6 +72,9 @@ def study_command(arguments: Sequence[str]) -> None:
     if chosen.dry_run:
         print_lines(*describe_plan(jobs).splitlines())
         return
+    tested = [job.folder for job in jobs if job.tests]
+    with usage_errors():  # a folder that cannot be written
+        write_sweep_plan(chosen.out, shlex.join(["mmie", "study", *arguments]), tested)
     run_sweep(jobs, chosen.jobs, report=print_outcome)
     sources: dict[Path, Path | None] = {}
     values = {}

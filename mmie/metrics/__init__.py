@@ -23,6 +23,7 @@ from mmie.metrics.relations import (
     relation_counts_per_instance,
 )
 from mmie.metrics.scores import PrecisionRecallF1, micro, per_type, precision_recall_f1
+from mmie.metrics.seed_bootstrap import seed_bootstrap, smallest_p_value
 from mmie.metrics.spans import span_counts, span_counts_per_post, span_type_confusion
 
 __all__ = [
@@ -48,7 +49,9 @@ __all__ = [
     "relation_confusion",
     "relation_counts",
     "relation_counts_per_instance",
+    "seed_bootstrap",
     "share_needing",
+    "smallest_p_value",
     "span_counts",
     "span_counts_per_post",
     "span_type_confusion",

@@ -60,12 +60,12 @@ def paired_bootstrap(
     shifted resamples); Berg-Kirkpatrick et al., An Empirical Investigation of Statistical
     Significance in NLP, EMNLP 2012.
     """
-    both = _join_counts(counts_a, counts_b)  # (posts, 6)
-    resampled = _difference(bootstrap_totals(both, resamples, seed, max_draws))  # (resamples,)
-    difference = _difference(both.sum(dim=0))  # ()
+    both = join_counts(counts_a, counts_b)  # (posts, 6)
+    resampled = f1_difference(bootstrap_totals(both, resamples, seed, max_draws))  # (resamples,)
+    difference = f1_difference(both.sum(dim=0))  # ()
     tails = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64)
     low, high = resampled.quantile(tails).tolist()
-    p_value = _p_value(resampled - difference, difference)
+    p_value = share_as_extreme(resampled - difference, difference)
     return BootstrapResult(difference.item(), low, high, p_value)
 
 
@@ -121,17 +121,17 @@ def approximate_randomization(
     tests for the statistical significance of result differences, COLING 2000
     (https://aclanthology.org/C00-2137).
     """
-    both = _join_counts(counts_a, counts_b)  # (posts, 6)
+    both = join_counts(counts_a, counts_b)  # (posts, 6)
     gain = both[:, 3:] - both[:, :3]  # (posts, 3)
     change = torch.cat([gain, -gain], dim=1)  # (posts, 6), the effect of a swap on the counts
     total = both.sum(dim=0)  # (6,)
     differences = []
     for swaps in _draw(2, resamples, len(both), seed, max_draws):
-        differences.append(_difference(total + swaps.double() @ change))  # (rows,)
-    return _p_value(torch.cat(differences), _difference(total))
+        differences.append(f1_difference(total + swaps.double() @ change))  # (rows,)
+    return share_as_extreme(torch.cat(differences), f1_difference(total))
 
 
-def _join_counts(counts_a: Tensor, counts_b: Tensor) -> Tensor:
+def join_counts(counts_a: Tensor, counts_b: Tensor) -> Tensor:
     """Concatenate the counts of both systems, (posts, 6) float64, if they fit each other."""
     is_table = counts_a.dim() == 2 and counts_a.shape[1] == 3 and len(counts_a) > 0
     if counts_a.shape != counts_b.shape or not is_table:
@@ -169,12 +169,12 @@ def _count_draws(indices: Tensor) -> Tensor:
     return counts.view(rows, posts).double()
 
 
-def _difference(totals: Tensor) -> Tensor:
+def f1_difference(totals: Tensor) -> Tensor:
     """Compute F1 of the first minus F1 of the second system of totals (..., 6), (...)."""
     return micro_f1(totals[..., :3]) - micro_f1(totals[..., 3:])
 
 
-def _p_value(resampled: Tensor, difference: Tensor) -> float:
+def share_as_extreme(resampled: Tensor, difference: Tensor) -> float:
     """Compute the share of resampled differences at least as far from 0 as the observed one.
 
     The observed difference counts as one of the resampled.

@@ -107,14 +107,41 @@ def comparison_tables(folder: Path) -> dict[str, wandb.Table]:
     }
 
 
+def comparison_verdicts(folder: Path) -> dict[str, str]:
+    """Read the verdicts of a comparison, in the words of its page.
+
+    Args:
+        folder: Folder that holds the ``comparison.json`` of `mmie compare`.
+
+    Returns:
+        Sentences in a line, by corpus and task, after a warning if planned runs are missing.
+    """
+    content = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    provenance = content.get("provenance") or {}
+    warning = ""
+    if provenance.get("missing"):
+        num_tested = provenance["planned"] - len(provenance["missing"])
+        warning = f"Incomplete: {num_tested} of {provenance['planned']} planned runs are tested. "
+    verdicts = {}
+    for comparison in content["comparisons"]:
+        name = f"{comparison['corpus']}-{comparison['task']}"
+        verdicts[name] = warning + " ".join(comparison["verdict"]["sentences"])
+    return verdicts
+
+
 def log_comparison(run: wandb.Run, folder: Path) -> None:
     """Log the files and tables of a comparison as an artifact, and show the tables in the run.
+
+    The verdicts are the description of the artifact, and stand in the summary of the run as
+    ``verdict/CORPUS-TASK``, beside the page.
 
     Args:
         run: An open W&B run.
         folder: Folder that `mmie compare` wrote.
     """
-    artifact = wandb.Artifact("comparison", type="comparison")
+    verdicts = comparison_verdicts(folder)
+    description = "\n\n".join(f"{name}: {text}" for name, text in verdicts.items())
+    artifact = wandb.Artifact("comparison", type="comparison", description=description)
     for name in _COMPARISON_FILES:
         artifact.add_file(str(folder / name))
     for name, table in comparison_tables(folder).items():
@@ -122,6 +149,8 @@ def log_comparison(run: wandb.Run, folder: Path) -> None:
     run.log_artifact(artifact)
     # The tables are built again because W&B binds a table to the first object that holds it.
     run.log(comparison_tables(folder))
+    run.log({"report": wandb.Html(str(folder / "comparison.html"), inject=False)})
+    run.summary.update({f"verdict/{name}": text for name, text in verdicts.items()})
 
 
 def _is_right(prediction: PredictionRecord) -> bool:

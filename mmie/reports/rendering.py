@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from mmie.reports.statistics import SCORE_NAMES, MeanAndDeviation
 from mmie.utils.pages import PageAssets, read_asset
-from mmie.utils.text import escape_markdown
+from mmie.utils.text import escape_markdown, inline_code
 
 TASK_NAMES = {"ner": "entities", "re": "relations"}
 """Names of what each task predicts."""
@@ -30,6 +31,30 @@ def percent(value: float | MeanAndDeviation | None, digits: int = 2) -> str:
     if value.std is None:
         return mean
     return f"{mean} \N{PLUS-MINUS SIGN} {100 * value.std:.{digits}f}"
+
+
+def fewer_seeds(value: MeanAndDeviation | int | None, seeds: int) -> str:
+    """Name the number of seeds of a score, if it is lower than that of its row.
+
+    Args:
+        value: The score, or its number of seeds; None or 0 for a score that is not there.
+        seeds: Number of seeds of the row.
+
+    >>> fewer_seeds(MeanAndDeviation(0.5, None, (0.5,)), 3), fewer_seeds(3, 3), fewer_seeds(None, 3)
+    ('n = 1', '', '')
+    """
+    number = len(value.values) if isinstance(value, MeanAndDeviation) else value
+    return f"n = {number}" if number and number < seeds else ""
+
+
+def noted(text: str, value: MeanAndDeviation | int | None, seeds: int) -> str:
+    """Add the number of seeds to a formatted score, if it is lower than that of its row.
+
+    >>> noted("50.00", 1, 3), noted("50.00", 3, 3)
+    ('50.00 (n = 1)', '50.00')
+    """
+    note = fewer_seeds(value, seeds)
+    return f"{text} ({note})" if note else text
 
 
 def signed(value: float | None, digits: int = 2) -> str:
@@ -98,9 +123,20 @@ def render_markdown_report(template: str, **values: Any) -> str:
         template: File name of the template.
         **values: Values that the template inserts, escaped.
     """
-    environment = _build_environment(autoescape=False, finalize=escape_markdown)
+    environment = _build_environment(autoescape=False, finalize=_escape_unless_code)
+    environment.filters.update(code=_markdown_code, noted=noted)
     text = environment.get_template(template).render(**values)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def _markdown_code(value: object) -> Markup:
+    """Format a text as inline code of Markdown, which is not escaped any more."""
+    return Markup(inline_code(value))
+
+
+def _escape_unless_code(value: object) -> str:
+    """Escape an inserted text for Markdown, unless it is inline code."""
+    return value if isinstance(value, Markup) else escape_markdown(value)
 
 
 def _build_environment(
@@ -115,6 +151,8 @@ def _build_environment(
         lstrip_blocks=True,
         finalize=finalize,
     )
-    environment.filters.update(percent=percent, signed=signed, p_value=p_value, number=number)
+    environment.filters.update(
+        percent=percent, fewer_seeds=fewer_seeds, signed=signed, p_value=p_value, number=number
+    )
     environment.globals.update(task_names=TASK_NAMES, score_names=SCORE_NAMES)
     return environment

@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from mmie.metrics import approximate_randomization, paired_bootstrap
+from mmie.metrics import approximate_randomization, seed_bootstrap
 from mmie.reports.statistics import post_counts
 from mmie.runs import PredictionRecord
 
@@ -42,9 +42,10 @@ class Difference:
         difference: F1 of the first minus F1 of the second, -1 to 1, over the posts of all pairs.
         low: Lower end of the 95 percent interval of the difference.
         high: Upper end of that interval.
-        p_bootstrap: p-value of the paired bootstrap, two-sided.
-        p_randomization: p-value of approximate randomisation, two-sided.
-        p_holm: p-value of approximate randomisation, adjusted for the number of comparisons.
+        p_bootstrap: p-value of the bootstrap over posts and seeds, two-sided.
+        p_randomization: p-value of approximate randomisation over the posts alone, two-sided. It is
+            for these trained runs, and says nothing of other seeds.
+        p_holm: p-value of the bootstrap, adjusted for the number of comparisons.
     """
 
     first: str
@@ -57,12 +58,24 @@ class Difference:
     p_randomization: float
     p_holm: float = 1.0
 
+    def reversed(self) -> "Difference":
+        """Return the same difference, second system minus first."""
+        return replace(
+            self,
+            first=self.second,
+            second=self.first,
+            seeds=tuple((second, first) for first, second in self.seeds),
+            difference=-self.difference,
+            low=-self.high,
+            high=-self.low,
+        )
+
 
 def compare_systems(first: SystemCounts, second: SystemCounts, resamples: int) -> Difference:
     """Compare two systems on the same posts.
 
-    Runs of equal seed are paired, and a post's counts are added up over the pairs before posts are
-    resampled. The predictions of all seeds for one post are thus drawn together, and more seeds do
+    Runs of equal seed are paired. The bootstrap draws posts and pairs of seeds. Approximate
+    randomisation adds up a post's counts over the pairs and swaps the sums, so that more seeds do
     not count as more posts.
 
     Args:
@@ -76,8 +89,8 @@ def compare_systems(first: SystemCounts, second: SystemCounts, resamples: int) -
     pairs = pair_seeds(list(first.by_seed), list(second.by_seed))
     first_counts = torch.stack([first.by_seed[seed] for seed, _ in pairs])  # (pairs, posts, 3)
     second_counts = torch.stack([second.by_seed[seed] for _, seed in pairs])  # (pairs, posts, 3)
+    bootstrap = seed_bootstrap(first_counts, second_counts, resamples)
     first_total, second_total = first_counts.sum(dim=0), second_counts.sum(dim=0)  # (posts, 3)
-    bootstrap = paired_bootstrap(first_total, second_total, resamples)
     p_randomization = approximate_randomization(first_total, second_total, resamples)
     return Difference(
         first=first.name,
@@ -88,7 +101,7 @@ def compare_systems(first: SystemCounts, second: SystemCounts, resamples: int) -
         high=bootstrap.high,
         p_bootstrap=bootstrap.p_value,
         p_randomization=p_randomization,
-        p_holm=p_randomization,
+        p_holm=bootstrap.p_value,
     )
 
 
@@ -107,8 +120,8 @@ def pair_seeds(first: Sequence[int], second: Sequence[int]) -> tuple[tuple[int, 
 
 
 def adjust_p_values(differences: Sequence[Difference]) -> list[Difference]:
-    """Adjust the p-values of approximate randomisation for the number of differences."""
-    p_values = [difference.p_randomization for difference in differences]
+    """Adjust the p-values of the bootstrap for the number of differences."""
+    p_values = [difference.p_bootstrap for difference in differences]
     pairs = zip(differences, holm_correction(p_values), strict=True)
     return [replace(difference, p_holm=adjusted) for difference, adjusted in pairs]
 

@@ -11,11 +11,15 @@ file                        content
 ``predictions.jsonl``       after a test: a line for each instance of the split
 ``unscored.jsonl``          after a predict: the same
 ``wandb_id.txt``            with W&B: the id of the run there
+``diagnosis.html``          after `mmie diagnose`: why the checkpoint predicts what it predicts
 ==========================  =====================================================================
 
 The section of a test records how many instances of the split were tested, and the SHA-256 of their
 predictions: `mmie.runs.metrics.COUNT`, ``INSTANCES`` and ``DIGEST``. `mmie.runs.facts` lists what
 else tells whether sections and files belong together.
+
+``sweep.json`` beside the run folders of a sweep says which runs were planned:
+`mmie.runs.sweep_plan`.
 
 Tests with shuffled pictures or without any have sections and predictions of their own: see
 `mmie.runs.picture_tests`.

@@ -8,6 +8,7 @@ CONFIG, METRICS, HISTORY = "config.yaml", "metrics.json", "metrics.csv"
 BEST, LAST = "best.ckpt", "last.ckpt"
 PREDICTIONS, UNSCORED = "predictions.jsonl", "unscored.jsonl"
 WANDB_ID = "wandb_id.txt"
+DIAGNOSIS = "diagnosis.html"
 
 
 class RunError(MmieError, ValueError):
@@ -123,7 +124,7 @@ def clear_run(folder: Path, continued: bool) -> None:
         folder: The run folder.
         continued: Whether the new fit continues the earlier one, whose checkpoints stay.
     """
-    outdated = [*prediction_files(folder), *folder.glob(".*.partial*")]
+    outdated = [*prediction_files(folder), *folder.glob(".*.partial*"), folder / DIAGNOSIS]
     if not continued:
         outdated += [folder / LAST, folder / BEST, folder / WANDB_ID]
     for file in outdated:

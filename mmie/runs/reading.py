@@ -12,7 +12,9 @@ from mmie.runs.facts import (
     ENCODERS_KEY,
     RUN,
     SPLIT_DIGEST,
+    Circumstances,
     belong_together,
+    read_circumstances,
 )
 from mmie.runs.folder import CONFIG, METRICS, RunError, run_folder_of
 from mmie.runs.metrics import (
@@ -127,6 +129,7 @@ class Run:
             record it.
         encoder_digest: Digest of the pretrained encoders; None if the fit did not record it.
         notes: What does not belong together in the folder, a sentence each.
+        circumstances: Versions, hardware and commands of the fit and the tests.
     """
 
     folder: Path
@@ -154,6 +157,7 @@ class Run:
     training_digest: str | None = None
     encoder_digest: str | None = None
     notes: tuple[str, ...] = ()
+    circumstances: Circumstances = field(default_factory=Circumstances)
 
     @property
     def partial_note(self) -> str:
@@ -298,7 +302,17 @@ def _read_run(folder: Path) -> Run:
         training_digest=_join_digests(corpus_digests, ("train", "valid")),
         encoder_digest=_join_digests(facts.get(ENCODERS_KEY, {})),
         notes=tuple(_find_contradictions(folder, config, metrics)),
+        circumstances=read_circumstances([facts, *_test_sections(metrics)]),
     )
+
+
+def _test_sections(metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the sections of all tests, one for each shuffling of the pictures."""
+    sections = [metrics["test"]]
+    for name in PICTURE_TESTS.values():
+        section = metrics.get(name, {})
+        sections += section.get("runs", [section])
+    return sections
 
 
 def _join_digests(digests: Mapping[str, str], names: Iterable[str] | None = None) -> str | None:

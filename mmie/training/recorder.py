@@ -15,7 +15,7 @@ from mmie.checkpoints import Checkpoint, CheckpointError
 from mmie.checkpoints.checkpoint import unfit_message
 from mmie.data.corpora.editions import find_edition
 from mmie.runs.checkpoint_digests import CHECKPOINTS
-from mmie.runs.facts import RUN
+from mmie.runs.facts import COMMANDS_KEY, RUN
 from mmie.runs.folder import clear_run, lies_in
 from mmie.runs.metrics import (
     CORPUS_NOTE,
@@ -43,6 +43,7 @@ class RunRecorder(Callback):
         mode: ``min`` or ``max``: which of it is best.
         predictions: Callback before this one that writes the predictions. A test records what it
             wrote.
+        command: Command line that started the process, which the record keeps.
     """
 
     def __init__(
@@ -50,10 +51,12 @@ class RunRecorder(Callback):
         monitor: str = "val/f1",
         mode: str = "max",
         predictions: PredictionWriter | None = None,
+        command: str = "",
     ) -> None:
         self.monitor = monitor
         self.mode = mode
         self.predictions = predictions
+        self.commands = [command] if command else []
         self.epochs: list[dict[str, float]] = []
         self._epoch_start = 0.0
         self._train_seconds = 0.0
@@ -99,9 +102,11 @@ class RunRecorder(Callback):
             return
         folder = Path(trainer.default_root_dir)
         continued = lies_in(trainer.ckpt_path, folder)
-        sections: dict[str, Any] = {RUN: facts_of_fit(trainer, self._encoders)}
+        earlier = read_metrics(folder) if continued else {}
+        commands = [*earlier.get(RUN, {}).get(COMMANDS_KEY, []), *self.commands]
+        sections: dict[str, Any] = {RUN: facts_of_fit(trainer, self._encoders, commands)}
         if continued:
-            sections[CHECKPOINTS] = read_metrics(folder).get(CHECKPOINTS, {})
+            sections[CHECKPOINTS] = earlier.get(CHECKPOINTS, {})
         write_metrics(folder, sections)
         clear_run(folder, continued)
 
@@ -139,7 +144,7 @@ class RunRecorder(Callback):
         suffix = picture_suffix(Path(trainer.default_root_dir), pictures)
         seed = getattr(trainer.datamodule, "seed", None)  # type: ignore[attr-defined]
         data = {"pictures": pictures, "seed": seed, "edition": _edition_of(trainer)}
-        data |= facts_of_test(trainer, trainer.limit_test_batches)
+        data |= facts_of_test(trainer, trainer.limit_test_batches, self.commands)
         if self.predictions is not None:
             data |= self.predictions.written
         self._record_scores(trainer, f"test{suffix}", "test/", data)
@@ -149,7 +154,7 @@ class RunRecorder(Callback):
         folder = Path(trainer.default_root_dir)
         suffix = picture_suffix(folder, pictures_of(trainer))
         written = {} if self.predictions is None else self.predictions.written
-        facts = facts_of_test(trainer, trainer.limit_predict_batches)
+        facts = facts_of_test(trainer, trainer.limit_predict_batches, self.commands)
         data = {**facts, **written, "checkpoint": str(trainer.ckpt_path)}
         self._write(trainer, f"predict{suffix}", data)
         if trainer.is_global_zero:

@@ -1,9 +1,16 @@
-"""Choice of the device to compute on."""
+"""Choice of the device to compute on, and description of the machine."""
+
+import os
+import platform
+import re
+from pathlib import Path
 
 import torch
 
 from mmie.types import MmieError
 from mmie.utils.text import first_line
+
+_CPU_INFO = Path("/proc/cpuinfo")
 
 
 class DeviceError(MmieError, ValueError):
@@ -24,3 +31,38 @@ def resolve_device(name: str = "auto") -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise DeviceError(f"device '{name}' is not there: {first_line(error)}") from error
     return device
+
+
+def describe_hardware(device: torch.device, processes: int = 1) -> str:
+    """Describe the device that a process computes on, and the CPU of its machine.
+
+    Args:
+        device: Device of this process.
+        processes: Number of processes that compute together, each on a device of its own.
+
+    Returns:
+        Such as ``2 x NVIDIA H100, AMD EPYC 7B13 (16 cores)``, or the CPU alone.
+    """
+    cores = _usable_cores()
+    cpu = f"{_cpu_name()} ({cores} core{'s' if cores > 1 else ''})"
+    if device.type == "cpu":
+        return cpu if processes == 1 else f"{cpu}, {processes} processes"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return f"{processes} x {name}, {cpu}"
+
+
+def _usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cpu_name() -> str:
+    """Return the model of the CPU, or its architecture where the system does not tell the model."""
+    if _CPU_INFO.exists():
+        text = _CPU_INFO.read_text(encoding="utf-8", errors="replace")
+        model = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+        if model:
+            return " ".join(model[1].split())
+    return platform.processor() or platform.machine()

@@ -10,6 +10,7 @@ from helpers.command import check_refused, metrics, run, succeed
 from helpers.paths import CONFIGS
 
 from mmie.experiments.benchmark_process import config_name
+from mmie.runs.sweep_plan import read_sweep_plan
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +81,13 @@ def test_a_run_is_swept_and_continued_after_an_interruption(demo_root, tmp_path)
     (run_dir / "sweep.json").write_text(json.dumps({**record, "fitted": False}))
     succeed(*line)
     assert f"--ckpt_path={run_dir / 'last.ckpt'}" in (run_dir / "sweep.log").read_text()
-    assert metrics(run_dir) == scores
+    continued = metrics(run_dir)
+    assert [continued[name] for name in ("fit", "test")] == [scores["fit"], scores["test"]]
+    _, continuation = continued["run"]["commands"]
+    assert continuation.endswith(f"--ckpt_path={run_dir / 'last.ckpt'}")
+    (plan,) = read_sweep_plan(out)
+    assert plan.command.startswith(f"mmie sweep {config} --seeds=2")
+    assert plan.runs == (out / "small" / "seed_1234", run_dir)
     outcome = run(*line, "--only=2")
     assert outcome.status == 2
     assert "from 0 to 1" in outcome.err

@@ -51,10 +51,21 @@ def test_two_real_runs_are_compared(compared):
     folder, outcome = compared
     out = folder / "out"
     assert outcome.out.splitlines()[-1] == str(out / "comparison.html")
+    assert " F1 (1 seed), " in outcome.out  # the verdict
     for name in ("TextOnly", "HVPNet", "best possible"):
         assert name in outcome.out
     content = json.loads((out / "comparison.json").read_text())
     assert content["untested"] == []
+    provenance = content["provenance"]
+    assert provenance["command"].startswith(f"mmie compare {folder / 'runs'} --out=")
+    assert [command.split()[1] for command in provenance["commands"]] == [
+        "fit",
+        "test",
+        "test",
+        "fit",
+        "test",
+    ]
+    assert (provenance["unrecorded"], len(provenance["hardware"])) == (0, 1)
     (comparison,) = content["comparisons"]
     assert 0 < comparison["text_bound"] < 1
     hvpnet, text_only = sorted(comparison["rows"], key=lambda row: row["name"])
@@ -62,7 +73,10 @@ def test_two_real_runs_are_compared(compared):
     assert set(text_only["pictures"]) == {"none"}
     assert hvpnet["cost"]["samples_per_second"] > 0
     titles = [part["title"].split()[0] for part in comparison["slices"]]
-    assert titles == ["Length", "Picture", "Occurrences"]
+    assert titles == ["Length", "Occurrences"]
+    assert comparison["uniform"] == {"Picture of the post": "picture"}
+    assert comparison["verdict"]["leader"] in ("HVPNet", "TextOnly")
+    assert comparison["picture_losses"]["HVPNet"]["shuffled"]["p_value"] is not None
     assert list(comparison["insights"]) == ["HVPNet"]
     views = comparison["insights"]["HVPNet"]["views"]
     assert [view["name"] for view in views][:2] == ["picture", "crop 1"]
@@ -105,6 +119,8 @@ def test_diagnose_writes_pages_of_a_run(demo_root, tmp_path, monkeypatch):
     succeed("fit", *tiny_options("rap", demo_root, folder), "--trainer.limit_train_batches=2")
     checkpoint = f"--checkpoint={folder / 'best.ckpt'}"
     split, post = tmp_path / "new" / "split.html", tmp_path / "p.html"
+    outcome = succeed("diagnose", checkpoint, "--sample=10")
+    assert outcome.out.strip() == str(folder / "diagnosis.html")
     outcome = succeed("diagnose", checkpoint, "--sample=10", f"--out={split}")
     assert outcome.out.strip() == str(split)
     assert "10 instances" in split.read_text(encoding="utf-8")

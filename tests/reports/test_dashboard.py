@@ -9,6 +9,7 @@ from PIL import Image
 
 from mmie.reports.dashboard import (
     comparison_tables,
+    comparison_verdicts,
     confusion_chart,
     prediction_media,
     prediction_table,
@@ -129,3 +130,15 @@ def test_a_comparison_has_a_row_for_each_system_and_each_pair(tmp_path):
     assert first["published f1"] == pytest.approx(0.8)
     assert (second["f1 std"], second["published f1"]) == (None, None)
     assert rows(tables["pairs"]) == [{"corpus": "MNRE", "task": "re", **cells_of_pair}]
+
+
+def test_the_verdicts_of_a_comparison_are_in_the_words_of_its_page(tmp_path):
+    comparison = {"corpus": "MNRE", "task": "re", "verdict": {"sentences": ["A leads.", "So."]}}
+    content = {"comparisons": [comparison], "provenance": None}
+    (tmp_path / "comparison.json").write_text(json.dumps(content))
+    assert comparison_verdicts(tmp_path) == {"MNRE-re": "A leads. So."}
+    content["provenance"] = {"planned": 3, "missing": [{"folder": "a"}]}
+    (tmp_path / "comparison.json").write_text(json.dumps(content))
+    assert comparison_verdicts(tmp_path) == {
+        "MNRE-re": "Incomplete: 2 of 3 planned runs are tested. A leads. So."
+    }

@@ -101,6 +101,7 @@ def test_a_continued_fit_keeps_its_checkpoints(run_dir):
 
 def test_a_new_fit_removes_checkpoints_and_predictions(run_dir):
     (run_dir / "unscored.jsonl").touch()
+    (run_dir / "diagnosis.html").touch()
     clear_run(run_dir, continued=False)
     assert names(run_dir) == {"config.yaml", "metrics.csv", "metrics.json"}
     clear_run(run_dir, continued=False)

@@ -1,15 +1,18 @@
 """Facts of a fit and a test in ``metrics.json``."""
 
+import shlex
 import shutil
 import warnings
 
 import pytest
+import torch
 from helpers.command import metrics, run, succeed
 from helpers.fitted_runs import EPOCHS, fit_options
 
 from mmie.blocks.text_encoder import TextEncoder
 from mmie.methods import TextOnly
 from mmie.training.facts import encoder_digests
+from mmie.utils.devices import describe_hardware
 from mmie.utils.files import digest_file
 from mmie.utils.version import VERSION
 
@@ -23,6 +26,11 @@ def test_a_test_records_checkpoint_split_and_version(fitted_run, demo_root):
     assert set(sections["run"]["corpus"]) == {"train", "valid", "test"}
     assert test["version"] == sections["run"]["version"] == VERSION
     assert "limit_batches" not in test
+    hardware = describe_hardware(torch.device("cpu"))
+    assert test["hardware"] == sections["run"]["hardware"] == hardware
+    (test_command,), (fit_command,) = test["commands"], sections["run"]["commands"]
+    assert test_command == shlex.join(["mmie", "test", *fit_options(demo_root, fitted_run)])
+    assert fit_command.startswith("mmie fit --config")
     succeed("test", *fit_options(demo_root, fitted_run), "--trainer.limit_test_batches=1")
     assert metrics(fitted_run)["test"]["limit_batches"] == 1
 

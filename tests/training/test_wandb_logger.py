@@ -10,6 +10,7 @@ import yaml
 from helpers.command import metrics, succeed, tiny_options
 from helpers.wandb_runs import read_wandb_runs, run_config, run_header, run_history, run_table
 
+from mmie.reports.dashboard import comparison_verdicts
 from mmie.runs.folder import WANDB_ID
 from mmie.training.wandb_logger import (
     WandbSettings,
@@ -156,6 +157,12 @@ def test_a_comparison_is_an_artifact_with_tables(wandb_run_dir, tmp_path):
         "scores.table.json",
         "pairs.table.json",
     }
+    (verdict,) = comparison_verdicts(out).values()
+    assert " are level with " in verdict
+    assert artifact.description.endswith(verdict)
+    summaries = [item for record in records for item in record.summary.update]
+    keys = {item.key or "/".join(item.nested_key) for item in summaries}
+    assert any(key.startswith("verdict/") for key in keys)
     scores = run_table(out, records, "scores")
     assert len({row["system"] for row in scores}) == 2
     f1 = metrics(wandb_run_dir)["test"]["test/f1"]

@@ -6,7 +6,10 @@ __all__ = [
     "insight",
     "method_row",
     "page",
+    "picture_use",
+    "provenance",
     "report",
     "slices",
     "summary",
+    "verdict",
 ]

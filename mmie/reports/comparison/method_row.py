@@ -17,6 +17,9 @@ from mmie.reports.statistics import (
 from mmie.runs import Fit, Run
 from mmie.runs.picture_tests import PICTURE_TESTS, RIGHT_PICTURES
 
+_ALWAYS_KNOWN = ("parameters", "trained", "minutes_to_best", "peak_memory_gib")
+"""Costs that every fit records."""
+
 
 @dataclass(frozen=True, slots=True)
 class MethodRow:
@@ -33,6 +36,7 @@ class MethodRow:
         pictures: F1 over the seeds with right, shuffled and no pictures, where tested.
         curves: Validation F1 by epoch, for each seed.
         cost: Cost of training, averaged over the seeds; None if unknown.
+        cost_seeds: Number of seeds that each cost is known for.
     """
 
     name: str
@@ -45,6 +49,7 @@ class MethodRow:
     pictures: dict[str, MeanAndDeviation]
     curves: dict[int, tuple[float | None, ...]]
     cost: dict[str, float | None] | None
+    cost_seeds: dict[str, int]
 
 
 def build_method_row(system: System, types: Sequence[str]) -> MethodRow:
@@ -76,6 +81,7 @@ def build_method_row(system: System, types: Sequence[str]) -> MethodRow:
         pictures=_scores_by_pictures(system.runs),
         curves=curves,
         cost=_mean_cost(fits),
+        cost_seeds=_count_costs(fits),
     )
 
 
@@ -120,3 +126,11 @@ def _mean_cost(fits: Sequence[Fit]) -> dict[str, float | None] | None:
         "peak_memory_gib": max(memory),
         "peak_gpu_memory_gib": max(gpu_memory, default=None),
     }
+
+
+def _count_costs(fits: Sequence[Fit]) -> dict[str, int]:
+    """Count the fits that each of their costs is known for."""
+    counts = dict.fromkeys(_ALWAYS_KNOWN, len(fits))
+    for name in ("samples_per_second", "peak_gpu_memory_gib"):
+        counts[name] = sum(getattr(fit, name) is not None for fit in fits)
+    return counts

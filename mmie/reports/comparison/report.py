@@ -1,17 +1,32 @@
 """Comparison of runs as a table for the terminal, and as files in a folder."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.table import Table
 
 from mmie.reports.comparison.groups import ComparisonGroup
 from mmie.reports.comparison.insight import Explainer
 from mmie.reports.comparison.page import write_comparison
-from mmie.reports.comparison.summary import summarise, text_bound
-from mmie.reports.rendering import percent
+from mmie.reports.comparison.provenance import Provenance, trace
+from mmie.reports.comparison.summary import Summary, summarise, text_bound
+from mmie.reports.rendering import TASK_NAMES, percent
 from mmie.reports.statistics import scores_of_runs
+from mmie.runs.sweep_plan import SweepPlan
+
+
+class WrittenReport(NamedTuple):
+    """Report that was written to a folder.
+
+    Attributes:
+        page: The HTML page.
+        verdict: Its verdicts, a line for each sentence.
+    """
+
+    page: Path
+    verdict: tuple[str, ...]
 
 
 def scores_table(groups: Sequence[ComparisonGroup]) -> Table:
@@ -48,7 +63,9 @@ def write_report(
     resamples: int = 10_000,
     disagreements: int = 12,
     explain: Explainer | None = None,
-) -> Path:
+    plans: Sequence[SweepPlan] = (),
+    command: str = "",
+) -> WrittenReport:
     """Write the comparison of runs as HTML, Markdown and JSON.
 
     Reasons why parts of the report are left out are given as warnings.
@@ -61,9 +78,8 @@ def write_report(
         disagreements: Largest number of instances on which systems differ.
         explain: Diagnoses a run, such as `mmie.reports.comparison.insight.explain_run`; None
             diagnoses no run.
-
-    Returns:
-        The HTML page.
+        plans: Plans of the sweeps that the runs belong to.
+        command: Command line of the comparison.
 
     Raises:
         OSError: A file cannot be written.
@@ -73,4 +89,17 @@ def write_report(
         for note in summary.notes:
             if note not in group.notes:
                 warnings.warn(note, stacklevel=2)
-    return write_comparison(summaries, untested, out)
+    provenance = trace(groups, plans, command)
+    page = write_comparison(summaries, untested, provenance, out)
+    return WrittenReport(page, tuple(verdict_lines(summaries, provenance)))
+
+
+def verdict_lines(summaries: Sequence[Summary], provenance: Provenance) -> Iterator[str]:
+    """Yield the verdicts of a comparison for the terminal, with a warning if runs are missing."""
+    if provenance.missing:
+        num_tested = provenance.planned - len(provenance.missing)
+        yield f"Incomplete: {num_tested} of {provenance.planned} planned runs are tested."
+    for summary in summaries:
+        yield f"{summary.corpus}, {TASK_NAMES[summary.task]}:"
+        for sentence in summary.verdict.sentences:
+            yield f"  {sentence}"

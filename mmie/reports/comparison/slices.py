@@ -46,11 +46,14 @@ class Slice:
 def slice_scores(systems: Sequence[System]) -> tuple[tuple[Slice, ...], list[str]]:
     """Compute F1 on parts of the test split.
 
+    A slice says nothing if one part holds all gold: its F1 is that of the table of scores.
+
     Args:
         systems: Systems with predictions for the same posts.
 
     Returns:
-        The slices, and the reasons why others are left out.
+        All slices, also those of one part (see `is_telling`), and the reasons why others are left
+        out.
     """
     if not systems:
         return (), []
@@ -70,6 +73,11 @@ def slice_scores(systems: Sequence[System]) -> tuple[tuple[Slice, ...], list[str
 
     by_frequency = _slice(FREQUENCY_TITLE, FREQUENCIES, systems, bucket)
     return (by_length, by_picture, by_frequency), []
+
+
+def is_telling(slice_: Slice) -> bool:
+    """Tell whether the gold of a slice lies in more than one part."""
+    return len(slice_.parts) > 1
 
 
 def length_bucket(prediction: PredictionRecord, _entity: Entity) -> str:

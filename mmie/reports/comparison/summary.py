@@ -13,7 +13,9 @@ from mmie.reports.comparison.disagreements import Disagreement, find_disagreemen
 from mmie.reports.comparison.groups import ComparisonGroup, System
 from mmie.reports.comparison.insight import Explainer, Insight
 from mmie.reports.comparison.method_row import MethodRow, build_method_row
-from mmie.reports.comparison.slices import Slice, slice_scores
+from mmie.reports.comparison.picture_use import PictureLoss, picture_losses
+from mmie.reports.comparison.slices import Slice, is_telling, slice_scores
+from mmie.reports.comparison.verdict import Verdict, judge
 from mmie.reports.methods import find_imported_method
 from mmie.reports.significance import (
     Difference,
@@ -41,13 +43,18 @@ class Summary:
         rows: Scores and cost of the systems.
         text_bound: Best F1 that text alone can reach, on the demo corpus; else None.
         differences: Comparisons of every two systems.
-        slices: F1 by length, by picture and by frequency in training.
+        slices: F1 by length, by picture and by frequency in training, without slices whose gold
+            lies in one part.
+        uniform: Properties of the test split that all gold shares, with its part: the slices that
+            are left out.
         confusions: Counts of gold by predicted type for each system; the last row and column stand
             for no entity.
         disagreements: Instances on which systems differ most.
         notes: Reasons why something is left out.
         insights: Effects of the views on systems that were diagnosed.
         corpus_note: Note of the corpus, empty if it has none.
+        picture_losses: What each system loses with ``shuffled`` pictures and with ``none``.
+        verdict: Who leads, how surely, and whether pictures matter.
     """
 
     corpus: str
@@ -64,7 +71,15 @@ class Summary:
     disagreements: tuple[Disagreement, ...]
     notes: tuple[str, ...]
     insights: dict[str, Insight]
-    corpus_note: str = ""
+    corpus_note: str
+    uniform: dict[str, str]
+    picture_losses: dict[str, dict[str, PictureLoss]]
+    verdict: Verdict
+
+    @property
+    def num_seeds(self) -> dict[str, int]:
+        """Number of seeds of each system."""
+        return {row.name: len(row.seeds) for row in self.rows}
 
 
 def summarise(
@@ -94,6 +109,9 @@ def summarise(
         support.update(entity.type for entity in record.gold)
     rows = [build_method_row(system, types) for system in group.systems]
     slices, slice_notes = slice_scores(systems)
+    differences = pairwise_differences(systems, resamples)
+    losses = {system.name: picture_losses(system, resamples) for system in group.systems}
+    bound = text_bound(group.corpus, group.root, group.task)
     confusions = {}
     for system in systems:
         confusions[system.name] = confusion_matrix(list(system.predictions.values()), types)
@@ -105,14 +123,17 @@ def summarise(
         types=tuple(types),
         support={name: support[name] for name in types},
         rows=tuple(rows),
-        text_bound=text_bound(group.corpus, group.root, group.task),
-        differences=pairwise_differences(systems, resamples),
-        slices=slices,
+        text_bound=bound,
+        differences=differences,
+        slices=tuple(filter(is_telling, slices)),
         confusions=confusions,
         disagreements=find_disagreements(systems, disagreements),
         notes=(*group.notes, *_unknown_methods(group.systems), *slice_notes, *insight_notes),
         insights=insights,
         corpus_note=group.corpus_note,
+        uniform={one.title: one.parts[0] for one in slices if one.parts and not is_telling(one)},
+        picture_losses=losses,
+        verdict=judge(rows, differences, losses, bound),
     )
 
 

@@ -9,6 +9,7 @@ from mmie.reports.diagnosis.post import post_section
 from mmie.reports.diagnosis.split import split_sections
 from mmie.reports.diagnosis.target import DiagnosisTarget
 from mmie.reports.rendering import html_environment, page_assets
+from mmie.runs.folder import CONFIG, DIAGNOSIS
 from mmie.utils.files import atomic_write_text
 from mmie.utils.pages import PageAssets
 
@@ -65,6 +66,12 @@ def is_diagnosis(path: str | Path) -> bool:
     with file.open("rb") as stream:
         start = stream.read(_START_SIZE)
     return f'<meta name="generator" content="{_GENERATOR}">'.encode() in start
+
+
+def default_page(checkpoint: str | Path) -> Path:
+    """Return the page of a checkpoint: in its run folder, or here if it lies in none."""
+    folder = Path(checkpoint).parent
+    return folder / DIAGNOSIS if (folder / CONFIG).is_file() else Path(DIAGNOSIS)
 
 
 def write_page(html: str, path: str | Path) -> Path:

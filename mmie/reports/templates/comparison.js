@@ -19,3 +19,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const box of document.querySelectorAll(".zoom input:checked")) box.checked = false;
+});

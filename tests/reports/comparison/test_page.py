@@ -1,7 +1,10 @@
 """The page, Markdown and JSON of a comparison whose texts are hostile."""
 
+import base64
+import io
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from helpers.comparison import summary_of
@@ -18,9 +21,22 @@ from PIL import Image
 from mmie.methods.papers import TEXT_ONLY
 from mmie.reports.comparison.insight import Insight
 from mmie.reports.comparison.page import published_gap, to_html, to_json, to_markdown
+from mmie.reports.comparison.provenance import MissingRun, Provenance
 from mmie.reports.statistics import mean_and_deviation
 
 HOSTILE = "<script>alert('x')</script> & | `code` \"quoted\""
+HOSTILE_ORIGIN = Provenance(
+    date="2026-01-02 03:04 UTC",
+    version="1.2.3",
+    command=f"compare {HOSTILE}",
+    run_versions=("1.2.2",),
+    hardware=(f"hardware {HOSTILE}",),
+    seeds=(1, 2),
+    commands=(f"fit {HOSTILE}",),
+    unrecorded=1,
+    planned=3,
+    missing=(MissingRun(f"missing {HOSTILE}", "not begun"),),
+)
 
 
 @pytest.fixture
@@ -49,7 +65,7 @@ def hostile_summary(tmp_path):
 
 
 def test_the_page_is_well_formed_and_loads_nothing(hostile_summary):
-    text = to_html([hostile_summary, hostile_summary], ["untested<b>"])
+    text = to_html([hostile_summary, hostile_summary], ["untested<b>"], HOSTILE_ORIGIN)
     page = ParsedPage(text)
     PolicyCheck(text)
     assert all(load.startswith("data:image/jpeg;base64,") for load in page.loads)
@@ -86,12 +102,12 @@ def test_pictures_that_the_corpus_does_not_name_are_left_out(tmp_path, corpus):
     for text in (html, to_json([summary]), to_markdown([summary])):
         assert "private" not in text
     assert any("left out" in note for note in summary.notes)
-    (picture,) = (part for part in summary.slices if part.title.startswith("Picture"))
-    assert picture.parts == ("picture file not found",)
+    assert summary.uniform["Picture of the post"] == "picture file not found"
+    assert "Picture of the post (picture file not found)" in html
 
 
 def test_every_text_from_data_is_escaped(hostile_summary):
-    page = ParsedPage(to_html([hostile_summary], ["untested<b>"]))
+    page = ParsedPage(to_html([hostile_summary], ["untested<b>"], HOSTILE_ORIGIN))
     assert page.tags.count("script") == 1
     shown = "".join(page.text)
     for text in (
@@ -100,13 +116,16 @@ def test_every_text_from_data_is_escaped(hostile_summary):
         f"text_lr={HOSTILE}",
         f"note{HOSTILE}",
         "untested<b>",
+        f"compare {HOSTILE}",
+        f"hardware {HOSTILE}",
+        f"missing {HOSTILE}",
     ):
         assert text in shown
 
 
 def test_markdown_tables_keep_their_columns(hostile_summary):
-    text = to_markdown([hostile_summary], ["untested"])
-    assert "<script>" not in text
+    text = to_markdown([hostile_summary], ["untested"], HOSTILE_ORIGIN)
+    assert "<script>" not in re.sub(r"`[^`\n]*`", "", text)  # code is shown as it is
     for block in text.split("\n\n"):
         rows = [row for row in block.splitlines() if row.startswith("|")]
         columns = {re.sub(r"\\\|", "", row).count("|") for row in rows}
@@ -144,3 +163,75 @@ def test_the_gap_is_in_percentage_points():
     gap = published_gap(mean_and_deviation([0.5]), published)
     assert gap == pytest.approx(50 - published.scores.f1)
     assert published_gap(mean_and_deviation([0.5]), None) is None
+
+
+def in_order(text, parts):
+    """Tell whether parts occur in a text one after the other."""
+    places = [text.find(part) for part in parts]
+    return -1 not in places and places == sorted(places)
+
+
+def test_a_report_opens_with_warning_verdict_and_origin(hostile_summary):
+    parts = [
+        "Incomplete: 2 of 3 planned runs are tested.",
+        "missing ",
+        hostile_summary.verdict.sentences[1],
+        "2026-01-02 03:04 UTC",
+        "mmie 1.2.3; the runs are of 1.2.2",
+        "1, 2",
+        "fit ",
+        "1 run records no command",
+        "compare ",
+        "Published",
+    ]
+    page = " ".join(ParsedPage(to_html([hostile_summary], [], HOSTILE_ORIGIN)).text)
+    assert in_order(page, parts)
+    markdown = to_markdown([hostile_summary], [], HOSTILE_ORIGIN)
+    verdict = "One seed cannot show"
+    assert in_order(markdown, [*parts[:2], verdict, *parts[3:-1], "published"])
+    content = json.loads(to_json([hostile_summary], [], HOSTILE_ORIGIN))
+    assert content["provenance"]["missing"][0]["state"] == "not begun"
+    (comparison,) = content["comparisons"]
+    assert comparison["verdict"]["sentences"] == list(hostile_summary.verdict.sentences)
+    assert "Incomplete" not in to_html([hostile_summary], [], replace(HOSTILE_ORIGIN, missing=()))
+
+
+def test_scores_of_fewer_seeds_than_their_row_say_so(tmp_path):
+    shuffled = {"test_shuffled": {"test/f1": 0.25}}
+    first = write_run(tmp_path / "a", f1=0.75, seed=1, sections=shuffled)
+    second = write_run(tmp_path / "b", f1=0.5, seed=2, lines=None)
+    change_metrics(second, fit=None)
+    summary = summary_of(first, second)
+    page, markdown = to_html([summary]), to_markdown([summary])
+    marked = '25.00 <small class="few">n = 1</small>'
+    assert page.count(marked) == 1
+    # Each type and each cost are known for one of two seeds. The scores are known for both.
+    assert page.count("n = 1</small>") == 1 + 2 + 2 * 3 + 5
+    assert '<td class="n best" data-value="0.625">62.50 ± 17.68</td>' in page
+    assert "| 25.00 (n = 1) |" in markdown
+    assert markdown.count("(n = 1)") == 1 + 2 + 5
+
+
+def test_every_table_scrolls_in_its_own_box(hostile_summary):
+    page = to_html([hostile_summary], [], HOSTILE_ORIGIN)
+    assert page.count("<table") > 5
+    assert page.count("<table") == len(re.findall(r'<div class="scroll"><table', page))
+
+
+def test_pictures_can_be_enlarged_and_are_large_enough(hostile_summary):
+    page = ParsedPage(to_html([hostile_summary]))
+    (picture,) = page.images
+    _, data = picture["src"].split(",")
+    with Image.open(io.BytesIO(base64.b64decode(data))) as shown:
+        assert shown.size == (640, 213)  # of 900 x 300
+    assert page.tags.count("input") == 1
+    label = page.tags.index("label")
+    assert page.tags[label : label + 3] == ["label", "input", "img"]
+
+
+def test_the_legend_of_confusions_has_the_colours_of_their_cells(tmp_path):
+    html = to_html([summary_of(write_run(tmp_path / "run"))])
+    # A cell with its whole row is in the legend as 100 %, in light and in dark mode.
+    assert '<td class="share60">2</td>' in html
+    assert '<span class="share60">100 %</span>' in html
+    assert "darker" not in html

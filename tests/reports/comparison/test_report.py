@@ -30,7 +30,7 @@ def test_the_table_has_the_bound_of_a_demo_corpus(tmp_path, demo_root):
 
 def test_three_files_are_written(tmp_path):
     groups = groups_of(write_run(tmp_path / "a"))
-    page = write_report(groups, [tmp_path / "untested"], tmp_path / "out", resamples=100)
+    page, _ = write_report(groups, [tmp_path / "untested"], tmp_path / "out", resamples=100)
     assert page == tmp_path / "out" / "comparison.html"
     names = {file.name for file in (tmp_path / "out").iterdir()}
     assert names == {"comparison.html", "comparison.md", "comparison.json"}

@@ -6,7 +6,7 @@ from helpers.comparison import groups_of
 from helpers.run_folders import GOLD, entity, prediction_line, write_picture_corpus, write_run
 from PIL import Image
 
-from mmie.reports.comparison.slices import slice_scores
+from mmie.reports.comparison.slices import is_telling, slice_scores
 
 
 def systems_of(folder):
@@ -52,6 +52,8 @@ def test_posts_are_sliced_by_length(tmp_path):
     assert length.gold == (2, 2, 2)
     assert [score.mean for score in length.f1["RAP"]] == [1, 0, 1]
     assert any("cannot be read here" in note for note in notes)
+    assert is_telling(length)
+    assert [part.parts for part in slices if not is_telling(part)] == [("no picture",)]
 
 
 def test_without_systems_there_are_no_slices():

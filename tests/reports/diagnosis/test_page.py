@@ -2,14 +2,22 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from helpers.html import parse_static_page
 from helpers.methods import instance_without_views
+from helpers.run_folders import write_run
 from test_contract import METHODS
 
 from mmie.reports.diagnosis.diagnosis import diagnose, diagnose_post, diagnose_split
-from mmie.reports.diagnosis.page import is_diagnosis, render_post, render_split, write_page
+from mmie.reports.diagnosis.page import (
+    default_page,
+    is_diagnosis,
+    render_post,
+    render_split,
+    write_page,
+)
 
 
 @pytest.mark.slow
@@ -122,3 +130,9 @@ def test_pages_of_diagnoses_are_told_from_other_files(build_target, tmp_path):
         assert not is_diagnosis(write_page(text, tmp_path / "other.html"))
     assert not is_diagnosis(tmp_path)
     assert not is_diagnosis(tmp_path / "none.html")
+
+
+def test_a_page_goes_into_the_run_folder_of_its_checkpoint(tmp_path):
+    run = write_run(tmp_path / "run")
+    assert default_page(run / "best.ckpt") == run / "diagnosis.html"
+    assert default_page(tmp_path / "exported" / "weights.ckpt") == Path("diagnosis.html")

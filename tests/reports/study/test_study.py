@@ -27,7 +27,8 @@ def test_weights_of_the_other_task_are_compared_with_own_weights(tmp_path):
     assert study.rows[1].against.difference == pytest.approx(1)
     # Two differences are adjusted for their number.
     assert study.rows[1].against.p_randomization == pytest.approx(1 / 201)
-    assert study.rows[1].against.p_holm == pytest.approx(2 / 201)
+    assert study.rows[1].against.p_bootstrap == pytest.approx(0.1)  # one seed
+    assert study.rows[1].against.p_holm == pytest.approx(0.2)
     assert {(row.method, row.f1) for row in study.reported} == {
         ("IMM", 83.80),
         ("IMM", 87.94),
