@@ -123,6 +123,15 @@ def convert_command(arguments: Sequence[str]) -> None:
         JobError: A target is the file itself, or exists and ``--overwrite`` is missing.
         FormatError: A line of the file is no extraction, or a target's suffix is unknown.
     """
+    settings = _convert_parser().parse_args(list(arguments))
+    with usage_errors():
+        check_targets(str(settings.found), settings.out, settings.overwrite)
+        convert(settings.found, settings.out)
+    print_lines(*settings.out)
+
+
+def _convert_parser() -> OneLineParser:
+    """Build the parser of ``mmie convert``."""
     parser = OneLineParser(
         prog="mmie convert",
         description="Convert the results of mmie extract to CoNLL, CSV of triples, RDF Turtle, "
@@ -131,11 +140,7 @@ def convert_command(arguments: Sequence[str]) -> None:
     parser.add_argument("found", type=Path, help="File of JSON lines that mmie extract wrote.")
     parser.add_argument("--out", "-o", type=Path, nargs="+", required=True, help=_FORMATS)
     parser.add_argument("--overwrite", action="store_true", help="Replace existing files.")
-    settings = parser.parse_args(list(arguments))
-    with usage_errors():
-        check_targets(str(settings.found), settings.out, settings.overwrite)
-        convert(settings.found, settings.out)
-    print_lines(*settings.out)
+    return parser
 
 
 def render_summary(summary: ExtractionSummary) -> Table:

@@ -83,6 +83,10 @@ STORE_HELP = (
 )
 
 
+class LightningParser(OneLineParser, LightningArgumentParser):
+    """Parser of the options of Lightning's classes that reports a wrong one in one line."""
+
+
 class MmieCLI(LightningCLI):
     """LightningCLI with a run folder and the links between data and model."""
 
@@ -381,6 +385,33 @@ class PartsCLI(MmieCLI):
         return LightningCLI.instantiate_trainer(self, **quiet, **kwargs)
 
 
+class _ParsersBuilt(Exception):
+    """Signal that the parsers are built, with the parsers by subcommand."""
+
+
+class _ParsersCLI(MmieCLI):
+    """Command line interface that ends as soon as its parsers are built."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Raise in place of parsing."""
+        raise _ParsersBuilt(getattr(self, "_subcommand_parsers", {}) | {None: parser})
+
+
+def lightning_parsers(run: bool) -> dict[str | None, LightningArgumentParser]:
+    """Build the parsers of the command line without parsing anything.
+
+    Args:
+        run: Whether to build those of the subcommands, by name. If not, the parser of a
+            configuration without a subcommand is built, under the key None.
+    """
+    try:
+        _start(_ParsersCLI, [], run=run, save_config_callback=None)
+    except _ParsersBuilt as built:
+        parsers: dict[str | None, LightningArgumentParser] = built.args[0]
+        return parsers
+    raise RuntimeError("LightningCLI did not ask for its arguments to be parsed")
+
+
 def lightning_command(arguments: Sequence[str]) -> None:
     """Run ``mmie fit``, ``validate``, ``test`` or ``predict``, as the first argument says."""
     _start(MmieCLI, arguments, save_config_callback=SaveRunConfig)
@@ -442,7 +473,7 @@ def _start(cli: type[MmieCLI], arguments: Sequence[str], **settings: Any) -> Mmi
             "enable_model_summary": False,
         },
         seed_everything_default=1234,
-        parser_class=OneLineParser,
+        parser_class=LightningParser,
         subclass_mode_model=True,
         auto_configure_optimizers=False,
         load_from_checkpoint_support=False,  # the checkpoint type has its own way to build a method

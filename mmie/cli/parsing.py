@@ -2,17 +2,17 @@
 
 import os
 import re
+import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
 
 import yaml
-from jsonargparse import Namespace
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.cli import LightningArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
+from mmie.cli.usage import UsageError as UsageError  # part of this module, too
 from mmie.types import MmieError, Schema
 from mmie.utils.files import YamlTooLarge, read_yaml
 from mmie.utils.terminal import printable
@@ -49,11 +49,7 @@ _MAX_NAME, _MAX_PATH = 255 - 40, 4096 - 512
 """Most bytes of a name and of a path, so that temporary files beside and below it fit as well."""
 
 
-class UsageError(MmieError, ValueError):
-    """An invalid command, option or setting."""
-
-
-class OneLineParser(LightningArgumentParser):
+class OneLineParser(ArgumentParser):
     """Parser that reports a wrong option in one line and accepts no abbreviated options."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -179,22 +175,6 @@ def plain_warnings() -> None:
     )
 
 
-def complete_flags(arguments: Sequence[str]) -> list[str]:
-    """Give a bare ``--wandb`` an empty value, which asks for its default settings.
-
-    >>> complete_flags(["compare", "--wandb", "runs"])
-    ['compare', '--wandb={}', 'runs']
-    >>> complete_flags(["fit", "--wandb", "{project: mine}"])
-    ['fit', '--wandb', '{project: mine}']
-    """
-    completed = []
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        has_value = re.match(r"\{|null$", following)
-        is_bare = argument == "--wandb" and not has_value
-        completed.append("--wandb={}" if is_bare else argument)
-    return completed
-
-
 def shorten_message(message: str) -> str:
     """Reduce a message of jsonargparse to one line: the key, what was expected, what was given."""
     keys = [key for key in re.findall(r'Parser key "(.+?)":', message) if key != "init_args"]
@@ -226,7 +206,7 @@ def usage_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, OSError, MemoryError, MisconfigurationException) as error:
+    except (ValueError, OSError, MemoryError, *_misconfiguration()) as error:
         cause: BaseException = error
         while "of the Union subtypes" in str(cause) and cause.__cause__ is not None:
             cause = cause.__cause__  # jsonargparse wraps errors of optional classes
@@ -235,3 +215,9 @@ def usage_errors() -> Iterator[None]:
         if isinstance(cause, OSError):
             raise UsageError(describe_os_error(cause)) from error
         raise UsageError(str(cause) or type(cause).__name__) from error
+
+
+def _misconfiguration() -> tuple[type[Exception], ...]:
+    """Return Lightning's error of a wrong setting, if Lightning is imported at all."""
+    module = sys.modules.get("lightning.fabric.utilities.exceptions")
+    return () if module is None else (module.MisconfigurationException,)
