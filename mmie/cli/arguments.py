@@ -7,6 +7,7 @@ configurations are replaced by their files, and names of classes by their import
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,12 @@ import yaml
 
 from mmie.cli.options import CommandOptions, Option, command_options
 from mmie.cli.usage import UsageError
-from mmie.utils.configurations import SUFFIX, find_configuration, named_configuration
+from mmie.utils.configurations import (
+    SUFFIX,
+    ConfigurationNotFound,
+    find_configuration,
+    named_configuration,
+)
 from mmie.utils.files import read_yaml
 from mmie.utils.text import did_you_mean, fold_name
 
@@ -64,8 +70,7 @@ def prepare_arguments(command: str, arguments: Sequence[str]) -> list[str]:
         The arguments with the files of named configurations and the paths of named classes.
 
     Raises:
-        UsageError: An option or a subcommand is unknown, or lacks its value.
-        ConfigurationNotFound: A configuration does not exist.
+        UsageError: An option, a subcommand or a configuration is unknown, or a value is missing.
         RunFolderError: The run folder would be overwritten, or lacks the checkpoint.
     """
     options, rest = command_options(command, arguments)
@@ -73,7 +78,7 @@ def prepare_arguments(command: str, arguments: Sequence[str]) -> list[str]:
         _check_subcommand(options, rest)
     given = [_complete(item) for item in split_arguments(options, rest)]
     for item in given:
-        if item.flag.startswith("-") and options.is_unknown(item.flag):
+        if item.flag not in ("", "--") and item.option is None and options.is_unknown(item.flag):
             raise UsageError(_describe_unknown(options, item.flag))
     if command in RUN_COMMANDS:
         _check_run(command, given)
@@ -149,7 +154,7 @@ def _take_values(flag: str, option: Option | None, words: list[str]) -> list[str
 
 def _is_flag(word: str) -> bool:
     """Tell whether a word is the name of an option, as argparse sees it."""
-    return re.match(r"--\w[^\s=]*(=|$)|-[A-Za-z]", word) is not None
+    return re.match(r"--$|--\w[^\s=]*(=|$)|-[A-Za-z]", word) is not None
 
 
 def _check_subcommand(options: CommandOptions, arguments: Sequence[str]) -> None:
@@ -164,7 +169,9 @@ def _check_subcommand(options: CommandOptions, arguments: Sequence[str]) -> None
     if not arguments:
         raise UsageError(f"mmie {options.name} needs a subcommand: {expected}")
     hint = did_you_mean(arguments[0], options.purposes)
-    raise UsageError(f"unknown subcommand '{arguments[0]}' of mmie {options.name}: {expected}{hint}")
+    raise UsageError(
+        f"unknown subcommand '{arguments[0]}' of mmie {options.name}: {expected}{hint}"
+    )
 
 
 def _describe_unknown(options: CommandOptions, flag: str) -> str:
@@ -181,13 +188,16 @@ def _complete(given: Given) -> Given:
     """Replace the name of a configuration by its file, and that of a class by its import path.
 
     Raises:
-        ConfigurationNotFound: A configuration does not exist.
+        UsageError: A configuration does not exist.
     """
     if given.option is None or len(given.values) != 1:
         return given
     value = given.values[0]
     if _CONFIGURATIONS & set(given.option.flags) and not _IS_TEXT.search(value):
-        return replace(given, values=(str(find_configuration(value)),))
+        try:
+            return replace(given, values=(str(find_configuration(value)),))
+        except ConfigurationNotFound as error:
+            raise UsageError(f"{given.flag}: {error}") from error
     is_class = given.flag in given.option.flags or given.flag.endswith(".class_path")
     if is_class and given.option.classes and _CLASS_NAME.fullmatch(value):
         for name, path in given.option.classes.items():
@@ -218,12 +228,13 @@ def _check_run(command: str, given: Sequence[Given]) -> None:
     from mmie.runs.folder import best_checkpoint, check_free, own_checkpoint
 
     folder, checkpoint = Path(settings["run_dir"]), settings["ckpt_path"]
-    if checkpoint in ("best", "last"):
-        checkpoint = own_checkpoint(folder, checkpoint)
-    if command == "fit":
-        check_free(folder, settings["overwrite"], checkpoint)
-    elif checkpoint is None:
-        best_checkpoint(folder)
+    with suppress(OSError):  # a path that cannot be read, which the parser reports
+        if checkpoint in ("best", "last"):
+            checkpoint = own_checkpoint(folder, checkpoint)
+        if command == "fit":
+            check_free(folder, settings["overwrite"], checkpoint)
+        elif checkpoint is None:
+            best_checkpoint(folder)
 
 
 def _check_word(command: str, word: str) -> None:

@@ -64,7 +64,8 @@ def brief_help(options: CommandOptions, purpose: str) -> str:
         _section("the method", [known["--model"]]),
         _section("the data", [option for option in data if not option.flags[0].endswith(".help")]),
         _section("Lightning's trainer", [known[flag] for flag in _COMMON if flag in known]),
-        f"mmie {name} --help all lists all options, mmie {name} --model.help RAP those of a method.",
+        f"mmie {name} --help all lists all options, and mmie {name} --model.help RAP those of a "
+        "method.",
     ]
     return "\n\n".join(map(_wrap, sections))
 
@@ -74,8 +75,8 @@ def _section(title: str, options: Iterable[Option]) -> str:
     lines = [f"{title}:"]
     for option in options:
         text = _TEXTS.get(option.flags[0], option.help.split(". ")[0].rstrip(".").replace("``", ""))
-        if option.type.startswith("{"):
-            text += f" {option.type}"
+        if option.choices:
+            text += f": {', '.join(option.choices)}"
         if option.classes:
             text = f"{', '.join(option.classes)}, or the import path of a class"
         if option.default:

@@ -6,7 +6,6 @@ process of Python.
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import shtab
 
@@ -105,10 +104,8 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
         parser.add_argument(*option.flags, action="store_true", help=text)
         return
     choices: Sequence[str] | None = None
-    if option.classes:
-        choices = tuple(option.classes)
-    elif option.type.startswith("{"):
-        choices = option.type.strip("{}").split(",")
+    if option.classes or option.choices:
+        choices = (*option.classes, *option.choices)
     nargs = option.nargs if option.nargs in ("?", "*", "+") else None
     added = parser.add_argument(*option.flags, nargs=nargs, choices=choices, help=text)
     if option.flags[0] in _FILES:

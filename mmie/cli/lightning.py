@@ -51,7 +51,8 @@ from mmie.training.prediction_writer import PredictionWriter
 from mmie.training.recorder import RunRecorder, training_progress
 from mmie.training.seeding import EpochSeed
 from mmie.training.sync_batch_norm import SyncBatchNorm
-from mmie.training.wandb_logger import RunFolderWandbLogger, WandbSettings, build_wandb_logger
+from mmie.training.wandb_logger import RunFolderWandbLogger, build_wandb_logger
+from mmie.training.wandb_settings import WandbSettings
 from mmie.types import Schema
 from mmie.utils.locks import folder_lock
 from mmie.utils.processes import is_first_process

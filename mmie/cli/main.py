@@ -111,7 +111,7 @@ COMMANDS = {
         parser="_extract_parser",
     ),
     "convert": Command(
-        "mmie.cli.extraction:convert_command",
+        "mmie.cli.conversion:convert_command",
         "convert extractions to CoNLL, CSV, RDF, GraphML or an HTML graph",
         parser="_convert_parser",
     ),
@@ -152,7 +152,7 @@ COMMANDS = {
 
 def overview() -> str:
     """Return the list of all commands, a line each."""
-    lines = [f"  {name:<10}{command.purpose}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:<12}{command.purpose}" for name, command in COMMANDS.items()]
     usage = "usage: mmie COMMAND [OPTION ...]"
     return "\n".join([usage, "", *lines, "", "mmie COMMAND --help lists its options."])
 

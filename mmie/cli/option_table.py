@@ -7,7 +7,6 @@ import argparse
 import importlib
 import inspect
 import json
-import re
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -31,8 +30,8 @@ def build_table() -> dict[str, Any]:
     """Build the table of the options of all commands.
 
     Returns:
-        The versions of the libraries, the options that all commands share which build a method, and for
-        each command its options, positional arguments and subcommands.
+        The versions of the libraries, the options that all commands share which build a method,
+        and for each command its options, positional arguments and subcommands.
     """
     shared = _options(lightning_parsers(run=False)[None])
     lightning = lightning_parsers(run=True)
@@ -50,11 +49,17 @@ def build_table() -> dict[str, Any]:
         for subcommand, subparser in _subparsers(parser):
             commands[f"{name} {subcommand}"] = _record(subparser)
         for subcommand, (purpose, function) in command.subcommands.items():
-            record = _record(getattr(module, function)()) if function else {"options": [], RUN: True}
+            record = (
+                _record(getattr(module, function)()) if function else {"options": [], RUN: True}
+            )
             commands[f"{name} {subcommand}"] = record
             if "purposes" in commands[name]:
                 commands[name]["purposes"][subcommand] = purpose
-    return {"versions": {name: version(name) for name in LIBRARIES}, RUN: shared, "commands": commands}
+    return {
+        "versions": {name: version(name) for name in LIBRARIES},
+        RUN: shared,
+        "commands": commands,
+    }
 
 
 def render_table(table: dict[str, Any]) -> str:
@@ -111,7 +116,7 @@ def _option(action: argparse.Action) -> Option:
     return Option(
         tuple(sorted(flags, key=len, reverse=True)),
         _describe_nargs(action),
-        _describe_type(action, hint),
+        _choices(action, hint),
         _describe_default(action.default),
         " ".join((action.help or "").split()),
         hint is not None and not _is_plain(hint),
@@ -138,16 +143,10 @@ def _is_plain(hint: Any) -> bool:
     return hint in _PLAIN or is_number or inspect.isfunction(hint)
 
 
-def _describe_type(action: argparse.Action, hint: Any) -> str:
-    """Describe the values of an option: its choices, or its type."""
-    if action.nargs == 0 or hint is None:
-        return ""
+def _choices(action: argparse.Action, hint: Any) -> tuple[str, ...]:
+    """Return the values that an option takes, if they are few."""
     choices = action.choices or (get_args(hint) if get_origin(hint) is Literal else ())
-    if choices:
-        return "{" + ",".join(map(str, choices)) + "}"
-    text = hint.__name__ if isinstance(hint, type) else str(hint)
-    text = re.sub(r"[\w.]+\.(\w+)", r"\1", text.replace("NoneType", "None"))
-    return text if len(text) <= _MAX_DEFAULT else "value"
+    return tuple(map(str, choices))
 
 
 def _describe_default(default: object) -> str:

@@ -27,7 +27,7 @@ class Option:
     Attributes:
         flags: Its names, the preferred one first.
         nargs: Number of its values as argparse has it: ``0``, ``1``, ``?``, ``*`` or ``+``.
-        type: Type or choices of a value, in words.
+        choices: All values that it takes; empty if there are more than a few.
         default: Its default, in words; empty without one.
         help: What it is for.
         has_parts: Whether ``--name.part`` may be given too, as for a class and its arguments.
@@ -36,7 +36,7 @@ class Option:
 
     flags: tuple[str, ...]
     nargs: str = "1"
-    type: str = ""
+    choices: tuple[str, ...] = ()
     default: str = ""
     help: str = ""
     has_parts: bool = False
@@ -47,15 +47,16 @@ class Option:
         record: dict[str, Any] = {"flags": list(self.flags)}
         if self.nargs != "1":
             record["nargs"] = self.nargs
-        for name in ("type", "default", "help", "has_parts", "classes"):
+        for name in ("choices", "default", "help", "has_parts", "classes"):
             if value := getattr(self, name):
-                record[name] = value
+                record[name] = list(value) if name == "choices" else value
         return record
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "Option":
         """Build an option from the result of `to_dict`."""
-        return cls(**{**record, "flags": tuple(record["flags"])})
+        sequences = {name: tuple(record.get(name, ())) for name in ("flags", "choices")}
+        return cls(**{**record, **sequences})
 
 
 @dataclass(frozen=True, slots=True)

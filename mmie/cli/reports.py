@@ -1,4 +1,8 @@
-"""The commands ``mmie compare``, ``diagnose``, ``certify`` and ``methods``."""
+"""The commands ``mmie compare``, ``diagnose``, ``certify`` and ``methods``.
+
+Modules that import torch or Lightning are imported inside the functions, after the options and the
+run folders are checked.
+"""
 
 import argparse
 import json
@@ -6,37 +10,24 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt, restricted_number_type
 
-from mmie.cli.lightning import STORE_HELP, feature_folder
 from mmie.cli.parsing import OneLineParser, usage_errors
 from mmie.data import Corpus
 from mmie.data.corpora.base import CorpusError
 from mmie.inference.jobs.job_files import check_targets
-from mmie.reports.certificate.answers import answer_lines
-from mmie.reports.certificate.certificate import certify
-from mmie.reports.certificate.page import summary_lines, write_certificate
 from mmie.reports.comparison.groups import comparison_groups
-from mmie.reports.comparison.insight import explain_run
-from mmie.reports.comparison.report import scores_table, write_report
 from mmie.reports.corpora import check_folder, find_corpus_class
-from mmie.reports.dashboard import log_comparison
-from mmie.reports.diagnosis.diagnosis import (
-    diagnose_post,
-    diagnose_split,
-    diagnose_unprompted,
-)
-from mmie.reports.diagnosis.page import is_diagnosis, render_post, render_split, write_page
-from mmie.reports.diagnosis.target import DiagnosisTarget, load_target, read_data_settings
-from mmie.reports.method_tables import method_details, methods_markdown, methods_table
-from mmie.reports.methods import describe, find_method_class, listed_methods
 from mmie.runs import find_runs
-from mmie.training.wandb_logger import WandbSettings, start_run, wandb_init, wandb_warns
+from mmie.training.wandb_settings import WandbSettings
 from mmie.types import Split
 from mmie.utils.terminal import PlainConsole, print_lines
+
+if TYPE_CHECKING:
+    from mmie.reports.diagnosis.target import DiagnosisTarget
 
 
 def compare_command(arguments: Sequence[str]) -> None:
@@ -45,6 +36,9 @@ def compare_command(arguments: Sequence[str]) -> None:
     settings = parser.instantiate(parser.parse_args(list(arguments)))
     runs, untested = find_runs(settings.runs)
     groups = comparison_groups(runs)
+    from mmie.reports.comparison.insight import explain_run
+    from mmie.reports.comparison.report import scores_table, write_report
+
     PlainConsole().print(scores_table(groups))
     explain = partial(explain_run, count=settings.diagnose) if settings.diagnose else None
     with usage_errors():
@@ -59,6 +53,9 @@ def compare_command(arguments: Sequence[str]) -> None:
 def methods_command(arguments: Sequence[str]) -> None:
     """Run ``mmie methods``."""
     settings = _methods_parser().parse_args(list(arguments))
+    from mmie.reports.method_tables import method_details, methods_markdown, methods_table
+    from mmie.reports.methods import describe, find_method_class, listed_methods
+
     methods = [find_method_class(name) for name in settings.names] or listed_methods()
     if settings.json:
         print(json.dumps([describe(method) for method in methods], indent=2, default=str))
@@ -80,6 +77,13 @@ def diagnose_command(arguments: Sequence[str]) -> None:
         JobError: ``--out`` is the checkpoint, or a file that is no page of a diagnosis and
             ``--overwrite`` is missing.
     """
+    from mmie.reports.diagnosis.diagnosis import (
+        diagnose_post,
+        diagnose_split,
+        diagnose_unprompted,
+    )
+    from mmie.reports.diagnosis.page import is_diagnosis, render_post, render_split, write_page
+
     data = _read_run_data(arguments)
     parser = _diagnose_parser()
     settings = parser.parse_args(_with_run_corpus(arguments, data))
@@ -108,6 +112,11 @@ def diagnose_command(arguments: Sequence[str]) -> None:
 
 def certify_command(arguments: Sequence[str]) -> None:
     """Run ``mmie certify``."""
+    from mmie.cli.lightning import feature_folder
+    from mmie.reports.certificate.answers import answer_lines
+    from mmie.reports.certificate.certificate import certify
+    from mmie.reports.certificate.page import summary_lines, write_certificate
+
     data = _read_run_data(arguments)
     parser = _certify_parser()
     settings = parser.parse_args(_with_run_corpus(arguments, data))
@@ -131,7 +140,7 @@ def certify_command(arguments: Sequence[str]) -> None:
 
 def _load_target(
     chosen: Namespace, data: dict[str, Any], checkpoint: str | None = None
-) -> DiagnosisTarget:
+) -> "DiagnosisTarget":
     """Load a checkpoint and the split that options name, and warn of what is left out.
 
     Args:
@@ -139,6 +148,8 @@ def _load_target(
         data: The ``data`` section of the run.
         checkpoint: The checkpoint, by default that of the options.
     """
+    from mmie.reports.diagnosis.target import load_target
+
     settings = chosen.data
     path = checkpoint or chosen.checkpoint
     target = load_target(path, settings.corpus, data, chosen.split, settings.context_file)
@@ -149,6 +160,9 @@ def _load_target(
 
 def _log_to_wandb(settings: WandbSettings, folder: Path) -> None:
     """Log a comparison that was written to a folder."""
+    from mmie.reports.dashboard import log_comparison
+    from mmie.training.wandb_logger import start_run, wandb_init, wandb_warns
+
     run = start_run(wandb_init(settings, folder, job_type="comparison"))
     with wandb_warns():
         log_comparison(run, folder)
@@ -201,6 +215,8 @@ def _read_run_data(arguments: Sequence[str]) -> dict[str, Any]:
         return {}
     if options.checkpoint is None:
         return {}
+    from mmie.reports.diagnosis.target import read_data_settings
+
     return read_data_settings(options.checkpoint, options.config)
 
 
@@ -294,6 +310,8 @@ def _diagnose_parser() -> OneLineParser:
 
 def _certify_parser() -> OneLineParser:
     """Build the parser of ``mmie certify``."""
+    from mmie.cli.lightning import STORE_HELP
+
     parser = OneLineParser(
         prog="mmie certify",
         description="Test and measure how much of a checkpoint's score needs the right pictures.",
