@@ -42,7 +42,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("command", "arguments", "part"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_named(command, arguments, part):
-    with pytest.raises(UsageError, match=".+") as caught:
+    with pytest.raises(UsageError, match=r".+") as caught:
         prepare_arguments(command, arguments)
     assert part in str(caught.value)
 
