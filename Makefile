@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS := runs/demo_text_only runs/demo_rap
 
-.PHONY: help setup demo test test-fast lowest soak lint audit clean
+.PHONY: help setup demo test test-fast options lowest soak lint audit clean
 
 help:
 	@echo "make demo       write a corpus, train and test two methods on it, and compare them (minutes)"
@@ -11,6 +11,7 @@ help:
 	@echo "make lowest     run the suite on the lowest versions that pyproject.toml admits"
 	@echo "make soak       run the long versions of the robustness tests (hours)"
 	@echo "make lint       check style and types"
+	@echo "make options    write the table of all options after one has changed"
 	@echo "make audit      list known vulnerabilities and newer versions of installed packages (needs PyPI)"
 	@echo "make clean      remove the files that make demo wrote"
 
@@ -18,8 +19,11 @@ setup: .venv/installed
 
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("mmie needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@echo "Installing mmie and its development packages into .venv: about 7 GB, most of it torch and CUDA, and minutes."
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --editable '.[dev]' | grep --line-buffered -E '^ *(Downloading|Using cached|Installing|Successfully)' | cut -c 1-120
+	@$(BIN)/python -c 'import mmie'  # fails if pip, whose status a pipe hides, has failed
+	@du --summarize --human-readable .venv
 	@touch $@
 
 demo: setup
@@ -49,6 +53,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+options: setup
+	$(BIN)/python -m mmie.cli.option_table
 
 audit: setup
 	$(BIN)/pip list --outdated

@@ -18,16 +18,20 @@ axis            meaning
 ==============  ===================================================================
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Generic, Literal, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 from typing_extensions import TypeVar
+
+if TYPE_CHECKING:  # the import takes seconds, for which a wrong option must not wait
+    import torch
+    from torch import Tensor
 
 Task = Literal["ner", "re"]
 Split = Literal["train", "valid", "test"]
@@ -200,14 +204,16 @@ class Batch:
 
     def pin_memory(self) -> Self:
         """Copy every tensor to page-locked memory, which a GPU copies from without waiting."""
-        return self._map(Tensor.pin_memory)
+        return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
         """Apply a function to every tensor."""
+        import torch
+
         changes: dict[str, Any] = {}
         for attribute in fields(self):
             value = getattr(self, attribute.name)
-            if isinstance(value, Tensor):
+            if isinstance(value, torch.Tensor):
                 changes[attribute.name] = function(value)
         features = {name: function(value) for name, value in self.features.items()}
         return replace(self, **changes, features=features)

@@ -24,6 +24,7 @@ from mmie.reports.certificate.certificate import Certificate, certify
 from mmie.reports.certificate.outcomes import ExchangeRecords
 from mmie.reports.diagnosis.target import load_target, read_data_settings
 from mmie.runs.folder import BEST
+from mmie.utils.configurations import find_configuration
 from mmie.utils.terminal import PlainConsole, print_lines
 
 _POSTS = {"train": 320, "valid": 40, "test": 200}
@@ -102,7 +103,7 @@ def _fit(settings: Namespace, folder: Path, share: float, seed: int) -> None:
         counts = {split: settings[split] for split in _POSTS}
         write_demo(corpus, seed, noise=1 - share, both=0, **counts)
     options = [
-        f"--config={settings.config}",
+        f"--config={find_configuration(settings.config)}",
         f"--data.corpus.init_args.root={corpus}",
         f"--model.init_args.text_encoder={corpus / 'encoder'}",
         f"--seed_everything={seed}",

@@ -2,7 +2,8 @@
 
 from jsonargparse import Namespace
 
-from mmie.cli.parsing import OneLineParser, UsageError
+from mmie.cli.parsing import OneLineParser
+from mmie.cli.usage import UsageError
 
 NO_RUN = "name a run folder, such as runs/x, or a checkpoint with --checkpoint"
 

@@ -1,4 +1,4 @@
-"""``mmie extract`` and ``mmie convert``: checkpoints applied to one's own posts."""
+"""``mmie extract``: checkpoints applied to one's own posts."""
 
 import shlex
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from rich.table import Table
 
+from mmie.cli.conversion import FORMATS_HELP
 from mmie.cli.extractors import ExtractorSettings, build_extractor
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
 from mmie.cli.plugins import IMPORT_HELP
@@ -29,7 +30,6 @@ Engine = Literal["local", "ray"]
 _JSONL = ".jsonl"
 _LOCAL_OPTIONS = {"device": "auto", "precision": "auto", "workers": 0, "overwrite": False}
 """Options that the Ray engine does not take, and their defaults."""
-_FORMATS = "Files: .jsonl, .conll, .csv (triples), .ttl, .graphml, .html."
 
 
 def extract_command(arguments: Sequence[str]) -> None:
@@ -115,29 +115,6 @@ def _extractor_settings(settings: Namespace) -> ExtractorSettings:
         window=settings.window,
         workers=settings.workers or None,
     )
-
-
-def convert_command(arguments: Sequence[str]) -> None:
-    """Run ``mmie convert``.
-
-    Raises:
-        UsageError: An option is wrong.
-        JobError: A target is the file itself, or exists and ``--overwrite`` is missing.
-        FormatError: A line of the file is no extraction, or a target's suffix is unknown.
-    """
-    parser = OneLineParser(
-        prog="mmie convert",
-        description="Convert the results of mmie extract to CoNLL, CSV of triples, RDF Turtle, "
-        "GraphML or an HTML graph.",
-    )
-    parser.add_argument("found", type=Path, help="File of JSON lines that mmie extract wrote.")
-    parser.add_argument("--out", "-o", type=Path, nargs="+", required=True, help=_FORMATS)
-    parser.add_argument("--overwrite", action="store_true", help="Replace existing files.")
-    settings = parser.parse_args(list(arguments))
-    with usage_errors():
-        check_targets(str(settings.found), settings.out, settings.overwrite)
-        convert(settings.found, settings.out)
-    print_lines(*settings.out)
 
 
 def render_summary(summary: ExtractionSummary) -> Table:
@@ -255,7 +232,7 @@ def _add_file_arguments(parser: OneLineParser) -> None:
         help="posts.jsonl, .csv or .tsv, a folder of <id>.txt and <id>.jpg, or - for JSON lines "
         "from standard input.",
     )
-    parser.add_argument("--out", "-o", type=Path, nargs="+", required=True, help=_FORMATS)
+    parser.add_argument("--out", "-o", type=Path, nargs="+", required=True, help=FORMATS_HELP)
     parser.add_argument(
         "--overwrite", action="store_true", help="Begin anew, and replace existing files."
     )

@@ -59,7 +59,8 @@ from mmie.training.prediction_writer import PredictionWriter
 from mmie.training.recorder import RunRecorder, training_progress
 from mmie.training.seeding import EpochSeed
 from mmie.training.sync_batch_norm import SyncBatchNorm
-from mmie.training.wandb_logger import RunFolderWandbLogger, WandbSettings, build_wandb_logger
+from mmie.training.wandb_logger import RunFolderWandbLogger, build_wandb_logger
+from mmie.training.wandb_settings import WandbSettings
 from mmie.types import Schema
 from mmie.utils.locks import folder_lock
 from mmie.utils.processes import is_first_process
@@ -89,6 +90,10 @@ STORE_HELP = (
     "Folder where features of frozen backbones and decoded pictures are kept between epochs and "
     "runs; auto is $MMIE_CACHE/features or ~/.cache/mmie/features; null keeps nothing."
 )
+
+
+class LightningParser(OneLineParser, LightningArgumentParser):
+    """Parser of the options of Lightning's classes that reports a wrong one in one line."""
 
 
 class MmieCLI(LightningCLI):
@@ -409,6 +414,33 @@ class PartsCLI(MmieCLI):
         return LightningCLI.instantiate_trainer(self, **quiet, **kwargs)
 
 
+class _ParsersBuilt(Exception):
+    """Signal that the parsers are built, with the parsers by subcommand."""
+
+
+class _ParsersCLI(MmieCLI):
+    """Command line interface that ends as soon as its parsers are built."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Raise in place of parsing."""
+        raise _ParsersBuilt(getattr(self, "_subcommand_parsers", {}) | {None: parser})
+
+
+def lightning_parsers(run: bool) -> dict[str | None, LightningArgumentParser]:
+    """Build the parsers of the command line without parsing anything.
+
+    Args:
+        run: Whether to build those of the subcommands, by name. If not, the parser of a
+            configuration without a subcommand is built, under the key None.
+    """
+    try:
+        _start(_ParsersCLI, [], run=run, save_config_callback=None)
+    except _ParsersBuilt as built:
+        parsers: dict[str | None, LightningArgumentParser] = built.args[0]
+        return parsers
+    raise RuntimeError("LightningCLI did not ask for its arguments to be parsed")
+
+
 def lightning_command(arguments: Sequence[str]) -> None:
     """Run ``mmie fit``, ``validate``, ``test`` or ``predict``, as the first argument says."""
     _start(MmieCLI, arguments, save_config_callback=SaveRunConfig)
@@ -470,7 +502,7 @@ def _start(cli: type[MmieCLI], arguments: Sequence[str], **settings: Any) -> Mmi
             "enable_model_summary": False,
         },
         seed_everything_default=1234,
-        parser_class=OneLineParser,
+        parser_class=LightningParser,
         subclass_mode_model=True,
         auto_configure_optimizers=False,
         load_from_checkpoint_support=False,  # the checkpoint type has its own way to build a method

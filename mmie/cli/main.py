@@ -2,14 +2,30 @@
 
 import importlib
 import os
+import platform
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from importlib.metadata import version
+from types import MappingProxyType
 from typing import NamedTuple
 
 from mmie.cli.interruption import InterruptionHandler
 from mmie.utils.signals import AGAIN, GOES_ON, Interruption
+
+
+class Subcommand(NamedTuple):
+    """A subcommand that its command's parser does not have.
+
+    Attributes:
+        purpose: One line for the help.
+        parser: Name of the function that builds its parser; empty if it takes the options of a
+            configuration.
+    """
+
+    purpose: str
+    parser: str = ""
 
 
 class Command(NamedTuple):
@@ -23,6 +39,10 @@ class Command(NamedTuple):
         imports: Whether it imports installed plugins and takes ``--import``.
         searches: Whether it looks in the working directory for the classes that its configuration
             or its options name. A command that reads files of others does not.
+        parser: Name of the function in the same module that builds its parser. It is empty for
+            the commands of Lightning.
+        takes_run_options: Whether it takes the options of a configuration beside its own.
+        subcommands: Its subcommands that the parser does not have.
     """
 
     function: str
@@ -31,6 +51,9 @@ class Command(NamedTuple):
     goes_on: bool = False
     imports: bool = True
     searches: bool = False
+    parser: str = ""
+    takes_run_options: bool = False
+    subcommands: Mapping[str, Subcommand] = MappingProxyType({})
 
 
 _LIGHTNING = "mmie.cli.lightning:lightning_command"
@@ -55,62 +78,97 @@ COMMANDS = {
         "mmie.cli.experiments:benchmark_command",
         "time training steps and their parts",
         searches=True,
+        parser="_benchmark_parser",
+        takes_run_options=True,
     ),
     "corpus": Command(
         "mmie.cli.corpus:corpus_command",
         "write the demo corpus; pair, count or check any corpus; fill its feature cache",
+        parser="_corpus_parser",
+        subcommands={"features": Subcommand("fill the cache of features that fits read")},
     ),
     "sweep": Command(
         "mmie.cli.experiments:sweep_command",
         "fit and test many runs: configurations, settings and seeds",
         goes_on=True,
         imports=False,  # its processes do
+        parser="_sweep_parser",
     ),
     "study": Command(
         "mmie.cli.study:study_command",
         "ablations, pretraining, cross-task and further studies of the papers; certificates",
         goes_on=True,
         searches=True,
+        parser="_study_parser",
     ),
     "compare": Command(
-        "mmie.cli.reports:compare_command", "compare the test scores of runs and write a report"
+        "mmie.cli.reports:compare_command",
+        "compare the test scores of runs and write a report",
+        parser="_compare_parser",
     ),
-    "diagnose": Command("mmie.cli.reports:diagnose_command", "explain a checkpoint's predictions"),
+    "diagnose": Command(
+        "mmie.cli.reports:diagnose_command",
+        "explain a checkpoint's predictions",
+        parser="_diagnose_parser",
+    ),
     "certify": Command(
         "mmie.cli.reports:certify_command",
         "test and measure how much of a checkpoint's score needs the right pictures",
+        parser="_certify_parser",
     ),
     "ground": Command(
         "mmie.cli.ground:ground_command",
         "cut object crops out of pictures and write their index",
         goes_on=True,
+        parser="_ground_parser",
+        subcommands={"convert": Subcommand("convert an index of crops", "_convert_parser")},
     ),
     "extract": Command(
         "mmie.cli.extraction:extract_command",
         "find entities and relations in one's own posts",
         goes_on=True,
+        parser="_extract_parser",
     ),
     "convert": Command(
-        "mmie.cli.extraction:convert_command",
+        "mmie.cli.conversion:convert_command",
         "convert extractions to CoNLL, CSV, RDF, GraphML or an HTML graph",
         imports=False,
+        parser="_convert_parser",
     ),
     "import": Command(
         "mmie.cli.importing:import_command",
         "convert the weights of a public code to a checkpoint",
         searches=True,
+        parser="_import_parser",
+        takes_run_options=True,
     ),
     "export": Command(
         "mmie.cli.export:export_command",
         "write a checkpoint as a folder to pass on, or as ONNX; send it to the hub",
+        parser="_export_parser",
     ),
     "serve": Command(
-        "mmie.cli.serve:serve_command", "serve checkpoints as a web page and a JSON endpoint"
+        "mmie.cli.serve:serve_command",
+        "serve checkpoints as a web page and a JSON endpoint",
+        parser="_serve_parser",
     ),
     "methods": Command(
         "mmie.cli.reports:methods_command",
         "list the methods: papers, switches, published scores",
         searches=True,
+        parser="_methods_parser",
+    ),
+    "config": Command(
+        "mmie.cli.configuration:config_command",
+        "list or show the configurations that --config takes by name",
+        imports=False,
+        parser="_config_parser",
+    ),
+    "completion": Command(
+        "mmie.cli.completion:completion_command",
+        "print the script that completes commands in bash, zsh or tcsh",
+        imports=False,
+        parser="_completion_parser",
     ),
 }
 """All commands by name, in the order of the overview."""
@@ -118,7 +176,7 @@ COMMANDS = {
 
 def overview() -> str:
     """Return the list of all commands, a line each."""
-    lines = [f"  {name:<10}{command.purpose}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:<12}{command.purpose}" for name, command in COMMANDS.items()]
     usage = "usage: mmie COMMAND [OPTION ...]"
     return "\n".join([usage, "", *lines, "", "mmie COMMAND --help lists its options."])
 
@@ -135,26 +193,49 @@ def run_command(arguments: Sequence[str], interruption: InterruptionHandler) -> 
         PluginError: A module of ``--import`` cannot be imported.
         RunFolderError: The run folder that is named lacks a file.
     """
-    from mmie.cli.parsing import UsageError, complete_flags, plain_warnings  # imports for seconds
+    from mmie.cli.arguments import RUN_COMMANDS, complete_flags, prepare_arguments
+    from mmie.cli.brief_help import brief_help
+    from mmie.cli.options import command_options
     from mmie.cli.plugins import imported_plugins, split_imports
     from mmie.cli.run_folders import SCORED, expand_scored_run
+    from mmie.cli.usage import UsageError
+    from mmie.utils.text import did_you_mean
 
     if arguments[0] not in COMMANDS:
+        hint = did_you_mean(arguments[0], COMMANDS)
         expected = ", ".join(COMMANDS)
-        raise UsageError(f"unknown command '{arguments[0]}': expected one of {expected}")
-    plain_warnings()
+        raise UsageError(f"unknown command '{arguments[0]}': expected one of {expected}{hint}")
     name, *options = complete_flags(arguments)
     command = COMMANDS[name]
+    if name in RUN_COMMANDS and options in (["-h"], ["--help"]):
+        print(brief_help(command_options(name, ())[0], command.purpose))
+        return
     modules: list[str] = []
     if command.imports:
         modules, options = split_imports(options)
     if name in SCORED:
         options = expand_scored_run(options)
+    options = prepare_arguments(name, _whole_help(options))
+    from mmie.cli.parsing import plain_warnings  # imports the parser, which the checks do not need
+
+    plain_warnings()
     module, function_name = command.function.split(":")
     function = getattr(importlib.import_module(module), function_name)
     interruption.start_command(GOES_ON if command.goes_on else AGAIN)
     with imported_plugins(modules, command.searches) if command.imports else nullcontext():
         function([name, *options] if command.receives_name else options)
+
+
+def _whole_help(options: list[str]) -> list[str]:
+    """Replace ``--help all`` by the option that the parsers have."""
+    return ["--help"] if options in (["--help", "all"], ["-h", "all"], ["--help=all"]) else options
+
+
+def describe_version() -> str:
+    """Return the versions of the package and of what its results depend on."""
+    libraries = ("torch", "lightning", "transformers")
+    versions = ", ".join(f"{library} {version(library)}" for library in libraries)
+    return f"mmie {version('mmie')} (Python {platform.python_version()}, {versions})"
 
 
 def main() -> None:
@@ -168,9 +249,12 @@ def main() -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview())
         sys.exit(0 if arguments else 2)
+    if arguments[0] in ("-V", "--version"):
+        print(describe_version())
+        return
     interruption = InterruptionHandler()
     interruption.install()
-    from mmie.cli.parsing import UsageError
+    from mmie.cli.usage import UsageError
     from mmie.types import MmieError
     from mmie.utils.terminal import print_lines
     from mmie.utils.text import describe_os_error

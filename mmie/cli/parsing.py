@@ -2,21 +2,23 @@
 
 import os
 import re
+import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from pydoc import locate
 from typing import Any, NoReturn, get_args, get_type_hints
 
 import yaml
-from jsonargparse import Namespace
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.cli import LightningArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
+from mmie.cli.options import CommandOptions, all_command_options
+from mmie.cli.usage import UsageError as UsageError  # part of this module, too
 from mmie.types import MmieError, Schema
 from mmie.utils.files import YamlTooLarge, read_yaml
 from mmie.utils.terminal import printable
-from mmie.utils.text import describe_os_error
+from mmie.utils.text import describe_os_error, did_you_mean
 
 _PARSER_NOISE = re.compile(
     r"Does not validate against|Subtypes:|Errors:|Given value type:|got (NestedArg|Namespace)\("
@@ -39,6 +41,12 @@ _PLAINER_WORDS = (
     ),
 )
 """Patterns in messages of jsonargparse, and what replaces them."""
+_UNKNOWN_CLASS = re.compile(
+    r"(?P<option>[\w.]+): expected the name of a class, got (?P<name>[A-Za-z][\w-]*)$"
+)
+_UNKNOWN_KEY = re.compile(
+    r"(?:(?P<owner>\w+(?:\.\w+)+): )?unknown key '(?P<key>[^']+)'(?P<got>, got .*)?$"
+)
 _MAX_VALUE = 80
 """Most characters of a wrong value that an error repeats."""
 _PATH_OPTIONS = frozenset(
@@ -60,11 +68,7 @@ _MAX_NAME, _MAX_PATH = 255 - 40, 4096 - 512
 """Most bytes of a name and of a path, so that temporary files beside and below it fit as well."""
 
 
-class UsageError(MmieError, ValueError):
-    """An invalid command, option or setting."""
-
-
-class OneLineParser(LightningArgumentParser):
+class OneLineParser(ArgumentParser):
     """Parser that reports a wrong option in one line and accepts no abbreviated options."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -113,7 +117,7 @@ class OneLineParser(LightningArgumentParser):
             message = "expected settings, found nothing"
         if self._file is not None:
             message = f"{self._file}: {message}"
-        raise UsageError(shorten_message(message)) from ex
+        raise UsageError(add_hint(shorten_message(message))) from ex
 
 
 def check_path_lengths(settings: Namespace) -> None:
@@ -190,22 +194,6 @@ def plain_warnings() -> None:
     )
 
 
-def complete_flags(arguments: Sequence[str]) -> list[str]:
-    """Give a bare ``--wandb`` an empty value, which asks for its default settings.
-
-    >>> complete_flags(["compare", "--wandb", "runs"])
-    ['compare', '--wandb={}', 'runs']
-    >>> complete_flags(["fit", "--wandb", "{project: mine}"])
-    ['fit', '--wandb', '{project: mine}']
-    """
-    completed = []
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        has_value = re.match(r"\{|null$", following)
-        is_bare = argument == "--wandb" and not has_value
-        completed.append("--wandb={}" if is_bare else argument)
-    return completed
-
-
 def shorten_message(message: str) -> str:
     """Reduce a message of jsonargparse to one line: the key, what was expected, what was given."""
     keys = [key for key in re.findall(r'Parser key "(.+?)":', message) if key != "init_args"]
@@ -219,6 +207,43 @@ def shorten_message(message: str) -> str:
     joined = ", ".join(statements + values)
     joined = re.sub(r"(?<!:), expected ", " or ", joined).replace(":, ", ": ")
     return f"{'.'.join(keys)}: {joined}" if keys else joined
+
+
+def add_hint(message: str) -> str:
+    """Add to a message of one line what is spelled most like an unknown class or key.
+
+    Args:
+        message: Result of `shorten_message`.
+    """
+    if match := _UNKNOWN_CLASS.search(message):
+        classes = _classes_of_option(f"--{match['option']}")
+        if not classes:
+            return message
+        expected = f"expected one of {', '.join(classes)}, or the import path of a class"
+        hint = did_you_mean(match["name"], classes)
+        return f"{match['option']}: {expected}, got {match['name']}{hint}"
+    if match := _UNKNOWN_KEY.search(message):
+        if match["owner"] is not None:
+            known = list(_constructor_hints(locate(match["owner"])))
+        else:
+            known = [flag.lstrip("-") for options in _tables() for flag in options.by_flag]
+        hint = did_you_mean(match["key"], known)
+        return message[: match.end("key") + 1] + hint if hint else message
+    return message
+
+
+def _tables() -> Iterable[CommandOptions]:
+    """Return the tables of options of all commands."""
+    return all_command_options().values()
+
+
+def _classes_of_option(flag: str) -> Mapping[str, str]:
+    """Return the package's classes that an option takes, in whichever command."""
+    for options in _tables():
+        option = options.by_flag.get(flag)
+        if option is not None and option.classes:
+            return option.classes
+    return {}
 
 
 def _shorten_value(line: str) -> str:
@@ -237,7 +262,9 @@ def usage_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, OSError, MemoryError, MisconfigurationException) as error:
+    except Exception as error:
+        if not isinstance(error, (ValueError, OSError, MemoryError, *_misconfiguration())):
+            raise
         cause: BaseException = error
         while "of the Union subtypes" in str(cause) and cause.__cause__ is not None:
             cause = cause.__cause__  # jsonargparse wraps errors of optional classes
@@ -246,3 +273,12 @@ def usage_errors() -> Iterator[None]:
         if isinstance(cause, OSError):
             raise UsageError(describe_os_error(cause)) from error
         raise UsageError(str(cause) or type(cause).__name__) from error
+
+
+def _misconfiguration() -> tuple[type[Exception], ...]:
+    """Return Lightning's error of a wrong setting, if Lightning is imported at all."""
+    module = sys.modules.get("lightning.fabric.utilities.exceptions")
+    if module is None:
+        return ()
+    error: type[Exception] = module.MisconfigurationException
+    return (error,)

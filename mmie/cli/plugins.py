@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from mmie.cli.parsing import UsageError
+from mmie.cli.usage import UsageError
 from mmie.utils.plugins import import_installed, import_modules, searched_folder
 
 OPTION = "--import"

@@ -1,4 +1,8 @@
-"""The commands ``mmie compare``, ``diagnose``, ``certify`` and ``methods``."""
+"""The commands ``mmie compare``, ``diagnose``, ``certify`` and ``methods``.
+
+Modules that import torch or Lightning are imported inside the functions, after the options and the
+run folders are checked.
+"""
 
 import argparse
 import json
@@ -7,48 +11,30 @@ import warnings
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt, restricted_number_type
 
 from mmie.cli.checkpoint_options import NO_RUN, add_checkpoint_options, chosen_checkpoint
-from mmie.cli.lightning import STORE_HELP, feature_folder
-from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
+from mmie.cli.parsing import OneLineParser, usage_errors
 from mmie.cli.plugins import IMPORT_HELP
 from mmie.cli.run_folders import split_run
+from mmie.cli.usage import UsageError
 from mmie.data import Corpus
 from mmie.data.corpora.base import CorpusError
 from mmie.inference.jobs.job_files import check_targets
-from mmie.reports.certificate.answers import answer_lines
-from mmie.reports.certificate.certificate import certify
-from mmie.reports.certificate.page import summary_lines, write_certificate
 from mmie.reports.comparison.groups import comparison_groups
-from mmie.reports.comparison.insight import explain_run
-from mmie.reports.comparison.report import scores_table, write_report
 from mmie.reports.corpora import check_folder, find_corpus_class
-from mmie.reports.dashboard import log_comparison
-from mmie.reports.diagnosis.diagnosis import (
-    diagnose_post,
-    diagnose_split,
-    diagnose_unprompted,
-)
-from mmie.reports.diagnosis.page import (
-    default_page,
-    is_diagnosis,
-    render_post,
-    render_split,
-    write_page,
-)
-from mmie.reports.diagnosis.target import DiagnosisTarget, load_target, read_data_settings
-from mmie.reports.method_tables import method_details, methods_markdown, methods_table
-from mmie.reports.methods import describe, find_method_class, listed_methods
 from mmie.runs import find_runs
 from mmie.runs.folder import DIAGNOSIS, find_checkpoint
 from mmie.runs.sweep_plan import find_sweep_plans
-from mmie.training.wandb_logger import WandbSettings, start_run, wandb_init, wandb_warns
+from mmie.training.wandb_settings import WandbSettings
 from mmie.types import Split
 from mmie.utils.terminal import PlainConsole, print_lines
+
+if TYPE_CHECKING:
+    from mmie.reports.diagnosis.target import DiagnosisTarget
 
 _DIAGNOSE_FLAGS = ("--overwrite",)
 """Options of ``mmie diagnose`` that take no value."""
@@ -61,6 +47,9 @@ def compare_command(arguments: Sequence[str]) -> None:
     runs, untested = find_runs(settings.runs)
     groups = comparison_groups(runs)
     plans = find_sweep_plans(settings.runs, [*(run.folder for run in runs), *untested])
+    from mmie.reports.comparison.insight import explain_run
+    from mmie.reports.comparison.report import scores_table, write_report
+
     PlainConsole().print(scores_table(groups))
     explain = partial(explain_run, count=settings.diagnose) if settings.diagnose else None
     with usage_errors():
@@ -82,6 +71,9 @@ def compare_command(arguments: Sequence[str]) -> None:
 def methods_command(arguments: Sequence[str]) -> None:
     """Run ``mmie methods``."""
     settings = _methods_parser().parse_args(list(arguments))
+    from mmie.reports.method_tables import method_details, methods_markdown, methods_table
+    from mmie.reports.methods import describe, find_method_class, listed_methods
+
     methods = [find_method_class(name) for name in settings.names] or listed_methods()
     if settings.json:
         print(json.dumps([describe(method) for method in methods], indent=2, default=str))
@@ -103,6 +95,19 @@ def diagnose_command(arguments: Sequence[str]) -> None:
         JobError: ``--out`` is the checkpoint, or a file that is no page of a diagnosis and
             ``--overwrite`` is missing.
     """
+    from mmie.reports.diagnosis.diagnosis import (
+        diagnose_post,
+        diagnose_split,
+        diagnose_unprompted,
+    )
+    from mmie.reports.diagnosis.page import (
+        default_page,
+        is_diagnosis,
+        render_post,
+        render_split,
+        write_page,
+    )
+
     data = _read_run_data(arguments, _DIAGNOSE_FLAGS)
     parser = _diagnose_parser()
     settings = parser.parse_args(_with_run_corpus(arguments, data))
@@ -134,6 +139,11 @@ def diagnose_command(arguments: Sequence[str]) -> None:
 
 def certify_command(arguments: Sequence[str]) -> None:
     """Run ``mmie certify``."""
+    from mmie.cli.lightning import feature_folder
+    from mmie.reports.certificate.answers import answer_lines
+    from mmie.reports.certificate.certificate import certify
+    from mmie.reports.certificate.page import summary_lines, write_certificate
+
     data = _read_run_data(arguments)
     parser = _certify_parser()
     settings = parser.parse_args(_with_run_corpus(arguments, data))
@@ -158,7 +168,7 @@ def certify_command(arguments: Sequence[str]) -> None:
 
 def _load_target(
     chosen: Namespace, data: dict[str, Any], checkpoint: str | None = None
-) -> DiagnosisTarget:
+) -> "DiagnosisTarget":
     """Load a checkpoint and the split that options name, and warn of what is left out.
 
     Args:
@@ -166,6 +176,8 @@ def _load_target(
         data: The ``data`` section of the run.
         checkpoint: The checkpoint, by default that of the options.
     """
+    from mmie.reports.diagnosis.target import load_target
+
     settings = chosen.data
     path = checkpoint or chosen.checkpoint
     target = load_target(path, settings.corpus, data, chosen.split, settings.context_file)
@@ -176,6 +188,9 @@ def _load_target(
 
 def _log_to_wandb(settings: WandbSettings, folder: Path) -> None:
     """Log a comparison that was written to a folder."""
+    from mmie.reports.dashboard import log_comparison
+    from mmie.training.wandb_logger import start_run, wandb_init, wandb_warns
+
     run = start_run(wandb_init(settings, folder, job_type="comparison"))
     with wandb_warns():
         log_comparison(run, folder)
@@ -235,7 +250,11 @@ def _read_run_data(arguments: Sequence[str], flags: Collection[str] = ()) -> dic
     source = run or chosen.checkpoint
     if source is None and not {"-h", "--help"}.intersection(options):
         raise UsageError(NO_RUN)
-    return {} if source is None else read_data_settings(source, chosen.config)
+    if source is None:
+        return {}
+    from mmie.reports.diagnosis.target import read_data_settings
+
+    return read_data_settings(source, chosen.config)
 
 
 def _compare_parser() -> OneLineParser:
@@ -339,6 +358,8 @@ def _diagnose_parser() -> OneLineParser:
 
 def _certify_parser() -> OneLineParser:
     """Build the parser of ``mmie certify``."""
+    from mmie.cli.lightning import STORE_HELP
+
     parser = OneLineParser(
         prog="mmie certify",
         description="Test and measure how much of a checkpoint's score needs the right pictures.",

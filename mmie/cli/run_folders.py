@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from mmie.cli.parsing import UsageError
+from mmie.cli.usage import UsageError
 from mmie.runs.folder import best_checkpoint, find_config
 
 SCORED = ("validate", "test", "predict")

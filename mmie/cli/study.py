@@ -38,7 +38,9 @@ from mmie.reports.study.study import summarise_study
 from mmie.runs.sweep_plan import write_sweep_plan
 from mmie.utils.terminal import PlainConsole, print_lines
 
-CONFIGS_HELP = "Configurations or globs; in a.yaml+b.yaml the second overrides the first."
+CONFIGS_HELP = (
+    "Configurations, by file or name, or globs; in a.yaml+b.yaml the second overrides the first."
+)
 SEEDS_HELP = "Number of seeds, or the seeds separated by commas."
 JOBS_HELP = "Runs at a time, which share the cores."
 _CONFIG_HELP = "A configuration; in a.yaml+b.yaml the second file overrides the first."

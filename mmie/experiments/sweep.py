@@ -5,6 +5,7 @@ finished job is recognised by its folder. `mmie.experiments.sweep_runner` runs t
 `mmie.experiments.scripts` writes scripts for a cluster or W&B.
 """
 
+import fnmatch
 import glob
 import itertools
 import re
@@ -14,6 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmie.types import MmieError
+from mmie.utils.configurations import (
+    ConfigurationNotFound,
+    configuration_names,
+    find_configuration,
+)
 
 FIRST_SEED = 1234
 OWN_SETTINGS = ("run_dir", "seed_everything", "ckpt_path", "config")
@@ -73,8 +79,8 @@ def plan_sweep(
     """List all jobs of a sweep in a fixed order.
 
     Args:
-        configs: Configuration files or globs of them; in ``a.yaml+b.yaml`` the second overrides the
-            first.
+        configs: Configuration files, names of the package's configurations, or globs of either;
+            in ``a.yaml+b.yaml`` the second overrides the first.
         settings: ``key=value``, or ``key=one,another`` for a run with each value.
         seeds: Number of seeds, or the seeds separated by commas.
         out: Folder of the run folders.
@@ -168,12 +174,26 @@ def _expand_config(text: str) -> list[tuple[Path, ...]]:
     """
     parts = []
     for pattern in text.split("+"):
-        files = [Path(name) for name in sorted(glob.glob(pattern)) or [pattern]]
+        matches = [Path(name) for name in sorted(glob.glob(pattern))]
+        files = matches or _match_names(pattern)
         for file in files:
             if not file.is_file():
                 raise SweepError(f"{file}: expected a configuration file, found none")
         parts.append(files)
     return list(itertools.product(*parts))
+
+
+def _match_names(pattern: str) -> list[Path]:
+    """Return the package's configurations whose names match a pattern.
+
+    Raises:
+        SweepError: No configuration has such a name.
+    """
+    names = fnmatch.filter(configuration_names(), pattern)
+    try:
+        return [find_configuration(name) for name in names or [pattern]]
+    except ConfigurationNotFound as error:
+        raise SweepError(str(error)) from error
 
 
 def _folder_name(

@@ -15,6 +15,7 @@ import yaml
 from mmie.experiments.sweep import Setting, SweepError, SweepJob, plan_sweep, split_setting
 from mmie.methods.papers import CORPORA, Paper, Settings
 from mmie.runs.folder import BEST
+from mmie.utils.configurations import find_configuration
 from mmie.utils.files import read_yaml
 
 FULL = "full"
@@ -294,7 +295,7 @@ def find_pretraining(config: str, base: BaseConfiguration, paper: Paper | None) 
     if not any(row.pretraining for row in rows):
         return None
     method = base.class_path.rpartition(".")[2].lower()
-    file = Path(config.split("+")[0])
+    file = find_configuration(config.split("+")[0])
     candidate = file.with_name(file.name.replace(method, f"{method}_pretrain", 1))
     return candidate if candidate != file and candidate.is_file() else None
 

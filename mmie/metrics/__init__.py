@@ -1,5 +1,8 @@
 """Scores of entities and relations, torchmetrics classes over them, and significance tests."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from mmie.metrics.bootstrap import (
     BootstrapResult,
     approximate_randomization,
@@ -7,7 +10,6 @@ from mmie.metrics.bootstrap import (
     micro_f1,
     paired_bootstrap,
 )
-from mmie.metrics.calibration import TEMPERATURES, BestTemperature, CalibrationError
 from mmie.metrics.exchange import (
     ExchangeBlocks,
     exchange_p_values,
@@ -15,7 +17,6 @@ from mmie.metrics.exchange import (
     needed_answers,
     share_needing,
 )
-from mmie.metrics.modules import RelationF1, SpanF1
 from mmie.metrics.relations import (
     accuracy_counts,
     relation_confusion,
@@ -25,6 +26,10 @@ from mmie.metrics.relations import (
 from mmie.metrics.scores import PrecisionRecallF1, micro, per_type, precision_recall_f1
 from mmie.metrics.seed_bootstrap import seed_bootstrap, smallest_p_value
 from mmie.metrics.spans import span_counts, span_counts_per_post, span_type_confusion
+
+if TYPE_CHECKING:
+    from mmie.metrics.calibration import TEMPERATURES, BestTemperature, CalibrationError
+    from mmie.metrics.modules import RelationF1, SpanF1
 
 __all__ = [
     "TEMPERATURES",
@@ -56,3 +61,22 @@ __all__ = [
     "span_counts_per_post",
     "span_type_confusion",
 ]
+_MODULES = {
+    "TEMPERATURES": "mmie.metrics.calibration",
+    "BestTemperature": "mmie.metrics.calibration",
+    "CalibrationError": "mmie.metrics.calibration",
+    "RelationF1": "mmie.metrics.modules",
+    "SpanF1": "mmie.metrics.modules",
+}
+"""Modules of the names that need torchmetrics."""
+
+
+def __getattr__(name: str) -> object:
+    """Import a name that needs torchmetrics when it is first used: reports work without it.
+
+    Raises:
+        AttributeError: The package has no such name.
+    """
+    if name not in _MODULES:
+        raise AttributeError(f"module 'mmie.metrics' has no attribute '{name}'")
+    return getattr(import_module(_MODULES[name]), name)

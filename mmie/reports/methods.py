@@ -19,6 +19,7 @@ from mmie.methods.published import Configuration, find_published
 from mmie.reports.imported import imported_object
 from mmie.runs import Run
 from mmie.types import MmieError
+from mmie.utils.text import did_you_mean
 
 MethodClass = type[ExtractionModule]
 _YEAR_WITHOUT_PAPER = 9999
@@ -76,8 +77,11 @@ def find_method_class(name: str) -> MethodClass:
             method = imported
     if method is not None:
         return method
-    known = ", ".join(method.__name__ for method in listed_methods())
-    raise MethodError(f"no method '{name}': expected one of {known}, or the full path of a class")
+    names = [method.__name__ for method in listed_methods()]
+    hint = did_you_mean(name, names)
+    raise MethodError(
+        f"no method '{name}': expected one of {', '.join(names)}, or the full path of a class{hint}"
+    )
 
 
 def find_imported_method(name: str) -> MethodClass | None:

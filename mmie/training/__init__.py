@@ -16,4 +16,5 @@ __all__ = [
     "sync_batch_norm",
     "trainers",
     "wandb_logger",
+    "wandb_settings",
 ]

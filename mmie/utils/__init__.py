@@ -1,6 +1,7 @@
 """Helpers that know nothing about posts: files, devices, ranks, optional packages, text."""
 
 __all__ = [
+    "configurations",
     "devices",
     "distributed",
     "files",

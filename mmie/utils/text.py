@@ -1,7 +1,9 @@
 """Short, safe renderings of values, texts and errors for messages of one line."""
 
+import difflib
 import errno
 import re
+from collections.abc import Iterable
 
 from mmie.utils.terminal import printable
 
@@ -31,6 +33,37 @@ def truncate(text: str, limit: int = MAX_SHOWN) -> str:
     if len(text) <= limit:
         return text
     return f"{text[: limit - 3]}..."
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question that names what is spelled most like an unknown name.
+
+    Upper and lower case, hyphens and underscores do not count.
+
+    Args:
+        name: The unknown name.
+        known: All names that exist.
+
+    Returns:
+        The question, to be appended to a message; empty if no name is alike.
+
+    >>> did_you_mean("ftt", ["fit", "test"]), did_you_mean("stats", ["fit"])
+    (", did you mean 'fit'?", '')
+    """
+    originals: dict[str, str] = {}
+    for candidate in known:
+        originals.setdefault(fold_name(candidate), candidate)
+    closest = difflib.get_close_matches(fold_name(name), originals, n=1)
+    return f", did you mean '{originals[closest[0]]}'?" if closest else ""
+
+
+def fold_name(name: str) -> str:
+    """Reduce a name to what distinguishes it from others, whatever its form.
+
+    >>> fold_name("text_only") == fold_name("TextOnly") == fold_name("Text-Only")
+    True
+    """
+    return re.sub("[-_]", "", name).casefold()
 
 
 def safe_repr(value: object) -> str:

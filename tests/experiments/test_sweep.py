@@ -50,7 +50,9 @@ def test_globs_are_expanded_to_configurations(tmp_path):
         (tmp_path / f"{name}.yaml").touch()
     jobs = plan_sweep([f"{tmp_path}/*.yaml+{RAP}"], [], "1", tmp_path)
     assert folders(jobs, tmp_path) == ["a+demo_rap/seed_1234", "b+demo_rap/seed_1234"]
-    with pytest.raises(SweepError, match=r"none_.*yaml: expected a configuration file"):
+    with pytest.raises(
+        SweepError, match=r"none_.*yaml does not exist: expected a configuration file"
+    ):
         plan_sweep([f"{tmp_path}/none_*.yaml"], [], "1", tmp_path)
 
 

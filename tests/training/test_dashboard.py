@@ -9,7 +9,8 @@ from helpers.wandb_runs import read_wandb_runs, run_summary, run_table
 from PIL import Image
 
 from mmie.training.dashboard import Dashboard
-from mmie.training.wandb_logger import WandbSettings, build_wandb_logger
+from mmie.training.wandb_logger import build_wandb_logger
+from mmie.training.wandb_settings import WandbSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("_own_wandb_folders")]
 

@@ -11,8 +11,6 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from lightning.pytorch.utilities import rank_zero_warn
-
 from mmie.data.corpora.base import Corpus, CorpusError
 from mmie.data.parsing import MalformedLine, expand_user, unique_keys
 from mmie.types import Post, Split
@@ -125,4 +123,6 @@ def _warn_of_unknown_ids(file: Path, names: Sequence[str]) -> None:
     listed = ", ".join(truncate(repr(name)) for name in names[:_MAX_LISTED])
     if len(names) > _MAX_LISTED:
         listed += ", ..."
+    from lightning.pytorch.utilities import rank_zero_warn  # imports for seconds
+
     rank_zero_warn(f"{file}: {len(names)} contexts are for posts that do not exist: {listed}")

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from mmie.data.corpora.base import CorpusError
 from mmie.data.parsing import existing_or_first
 from mmie.utils.text import first_line
@@ -29,6 +27,8 @@ def load_crop_index(candidates: Sequence[Path]) -> dict[str, list[str]]:
     file = existing_or_first(candidates)
     if not file.exists():
         return {}
+    import torch  # imports for seconds, which corpora without crops need not wait for
+
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises almost anything on other files

@@ -14,7 +14,6 @@ from mmie.data.demo.bounds import BOUNDS_FILE, DemoBounds, TextBound, text_bound
 from mmie.data.demo.contexts import with_contexts
 from mmie.data.demo.posts import BOTH_SHARE, Draft, Sentences, draft_posts
 from mmie.data.demo.scenes import Box, Scene, draw_scene
-from mmie.data.demo.tiny_encoders import write_tiny_bert
 from mmie.types import SPLITS, Split
 from mmie.utils.files import named_errors
 
@@ -114,6 +113,8 @@ def _write_parts(
         _write_split(folder, split, drafts[split], size, random)
         texts += [draft.text for draft in drafts[split]]
         bounds += text_bounds(split, drafts[split])
+    from mmie.data.demo.tiny_encoders import write_tiny_bert  # imports transformers for seconds
+
     write_tiny_bert(folder / "encoder", texts)
     demo_bounds = DemoBounds(seed, noise, size, tuple(bounds), context)
     demo_bounds.write(folder / BOUNDS_FILE)

@@ -1,0 +1,187 @@
+"""Write the table of all options from the commands' parsers: ``python -m mmie.cli.option_table``.
+
+``make options`` runs it. `mmie.cli.options` reads the table.
+"""
+
+import argparse
+import importlib
+import inspect
+import json
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import mmie.data
+import mmie.methods
+from mmie.cli.lightning import lightning_parsers
+from mmie.cli.main import COMMANDS
+from mmie.cli.options import LIBRARIES, RUN, TABLE, Option
+from mmie.utils.files import atomic_write_text
+
+_PLAIN = (str, int, float, bool, Path, NoneType)
+"""Types whose options have no parts."""
+_MAX_DEFAULT = 40
+"""Most characters of a default that is shown."""
+
+
+def build_table() -> dict[str, Any]:
+    """Build the table of the options of all commands.
+
+    Returns:
+        The versions of the libraries, the options that all commands share which build a method,
+        and for each command its options, positional arguments and subcommands.
+    """
+    shared = _options(lightning_parsers(run=False)[None])
+    lightning = lightning_parsers(run=True)
+    commands: dict[str, dict[str, Any]] = {}
+    for name, command in COMMANDS.items():
+        if command.parser == "":
+            own = [record for record in _options(lightning[name]) if record not in shared]
+            commands[name] = {"options": own, RUN: True}
+            continue
+        module = importlib.import_module(command.function.split(":")[0])
+        parser = getattr(module, command.parser)()
+        commands[name] = _record(parser)
+        if command.takes_run_options:
+            commands[name][RUN] = True
+        for subcommand, subparser in _subparsers(parser):
+            commands[f"{name} {subcommand}"] = _record(subparser)
+        for subcommand, (purpose, function) in command.subcommands.items():
+            record = (
+                _record(getattr(module, function)()) if function else {"options": [], RUN: True}
+            )
+            commands[f"{name} {subcommand}"] = record
+            if "purposes" in commands[name]:
+                commands[name]["purposes"][subcommand] = purpose
+    return {
+        "versions": {name: version(name) for name in LIBRARIES},
+        RUN: shared,
+        "commands": commands,
+    }
+
+
+def render_table(table: dict[str, Any]) -> str:
+    """Render the table as JSON with one option a line, so that changes of it can be read."""
+    lines = ["{", f'"versions": {json.dumps(table["versions"])},', f'"{RUN}": [']
+    lines.append(",\n".join(map(json.dumps, table[RUN])))
+    lines.append('],\n"commands": {')
+    commands = []
+    for name, record in table["commands"].items():
+        options = ",\n".join(map(json.dumps, record["options"]))
+        others = {key: value for key, value in record.items() if key != "options"}
+        rest = "".join(f", {json.dumps(key)}: {json.dumps(value)}" for key, value in others.items())
+        commands.append(f'"{name}": {{"options": [\n{options}\n]{rest}}}')
+    lines.append(",\n".join(commands))
+    return "\n".join([*lines, "}}", ""])
+
+
+def _record(parser: argparse.ArgumentParser) -> dict[str, Any]:
+    """Return the record of a command in the table."""
+    purposes = {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for choice in action._choices_actions:
+                purposes[str(choice.dest)] = choice.help or ""
+    record: dict[str, Any] = {"options": _options(parser), **_positionals(parser)}
+    return {**record, "purposes": purposes} if purposes else record
+
+
+def _positionals(parser: argparse.ArgumentParser) -> dict[str, list[str]]:
+    """Return the names of a parser's positional arguments, if there are some."""
+    names = []
+    for action in parser._actions:
+        if not action.option_strings and not isinstance(action, argparse._SubParsersAction):
+            names.append(action.dest)
+    return {"positionals": names} if names else {}
+
+
+def _subparsers(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Yield name and parser of each subcommand."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action._name_parser_map.items()
+
+
+def _options(parser: argparse.ArgumentParser) -> list[dict[str, Any]]:
+    """Return the options of a parser as records."""
+    return [_option(action).to_dict() for action in parser._actions if action.option_strings]
+
+
+def _option(action: argparse.Action) -> Option:
+    """Describe an option of a parser."""
+    flags = [flag for flag in action.option_strings if not flag.endswith("+")]
+    hint = getattr(action, "_typehint", action.type)
+    return Option(
+        tuple(sorted(flags, key=len, reverse=True)),
+        _describe_nargs(action),
+        _choices(action, hint),
+        _describe_default(action.default),
+        " ".join((action.help or "").split()),
+        hint is not None and not _is_plain(hint),
+        _classes(hint),
+    )
+
+
+def _describe_nargs(action: argparse.Action) -> str:
+    """Describe how many values an option takes."""
+    if "--print_config" in action.option_strings:  # its value can only follow after =
+        return "0"
+    return "1" if action.nargs is None else str(action.nargs)
+
+
+def _is_plain(hint: Any) -> bool:
+    """Tell whether a type has no parts that could be set by names of their own."""
+    if get_origin(hint) in (Union, UnionType):
+        return all(map(_is_plain, get_args(hint)))
+    if get_origin(hint) is list:
+        return _is_plain(get_args(hint)[0])
+    if get_origin(hint) is Literal:
+        return True
+    is_number = isinstance(hint, type) and issubclass(hint, int | float)
+    return hint in _PLAIN or is_number or inspect.isfunction(hint)
+
+
+def _choices(action: argparse.Action, hint: Any) -> tuple[str, ...]:
+    """Return the values that an option takes, if they are few."""
+    choices = action.choices or (get_args(hint) if get_origin(hint) is Literal else ())
+    return tuple(map(str, choices))
+
+
+def _describe_default(default: object) -> str:
+    """Describe a default; empty if there is none, or none that fits into a line."""
+    if default is None or default is False or default == argparse.SUPPRESS:
+        return ""
+    text = str(default)
+    return text if len(text) <= _MAX_DEFAULT and "\n" not in text else ""
+
+
+def _classes(hint: Any) -> dict[str, str]:
+    """Return the package's classes that an option takes, with their import paths by name."""
+    paths = {}
+    members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    for package in (mmie.data, mmie.methods):
+        for name in package.__all__:
+            value = getattr(package, name)
+            if inspect.isclass(value) and not inspect.isabstract(value):
+                bases = [member for member in members if _is_own_class(member)]
+                if value not in bases and any(issubclass(value, base) for base in bases):
+                    paths[name] = f"{package.__name__}.{name}"
+    return dict(sorted(paths.items(), key=lambda item: item[0].casefold()))
+
+
+def _is_own_class(hint: Any) -> bool:
+    """Tell whether a type is a class of this package."""
+    return inspect.isclass(hint) and hint.__module__.startswith("mmie.")
+
+
+def main() -> None:
+    """Write the table beside this module."""
+    file = Path(__file__).with_name(TABLE)
+    atomic_write_text(file, render_table(build_table()))
+    print(file)
+
+
+if __name__ == "__main__":
+    main()
