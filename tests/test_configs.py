@@ -103,6 +103,14 @@ def test_wandb_is_laid_over_a_configuration():
     assert parse_configs("rap_mnre")["wandb"] is None
 
 
+@pytest.mark.parametrize("name", ["tensorboard", "mlflow"])
+def test_a_logger_is_laid_over_a_configuration(name):
+    settings = read_config(f"loggers/{name}")[name]
+    parsed = parse_configs("rap_mnre", f"loggers/{name}")[name]
+    assert settings.items() <= parsed.items()
+    assert parse_configs("rap_mnre")[name] is None
+
+
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_an_ablation_is_laid_over_the_configuration_of_its_method(name):
     bases = [base for base in COMPLETE if name.startswith(f"{base.rpartition('_')[0]}_")]

@@ -14,6 +14,7 @@ __all__ = [
     "seeding",
     "summary",
     "sync_batch_norm",
+    "trackers",
     "trainers",
     "wandb_logger",
 ]
