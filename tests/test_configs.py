@@ -22,7 +22,7 @@ CORPORA = {
     "twitter2017": ("Twitter2017", "ner"),
     "mnre": ("MNRE", "re"),
 }
-HARDWARE = ("cpu", "gpu", "ddp4")
+HARDWARE = ("cpu", "gpu", "ddp4", "fsdp")
 REQUIRED = [f"{method}_{corpus}" for method in METHODS for corpus in CORPORA]
 COMPLETE = sorted(file.stem for file in CONFIGS.glob("*.yaml") if file.stem != "wandb")
 ABLATIONS = sorted(file.stem for file in (CONFIGS / "ablations").glob("*.yaml"))

@@ -49,7 +49,9 @@ class Pipeline:
     def __call__(self, posts: str | Mapping[str, Any] | Post[Any]) -> Extraction: ...
 
     @overload
-    def __call__(self, posts: list[Any] | tuple[Any, ...]) -> list[Extraction]: ...
+    def __call__(  # type: ignore[overload-overlap]  # a list is an iterable, but gives a list
+        self, posts: list[Any] | tuple[Any, ...]
+    ) -> list[Extraction]: ...
 
     @overload
     def __call__(self, posts: Iterable[Any]) -> Iterator[Extraction]: ...
@@ -73,7 +75,8 @@ class Pipeline:
         if isinstance(posts, str | Mapping | Post):
             return self.extractor.extract([to_post(posts, 0)])[0]
         if is_frame(posts):
-            return self.extractor.extract(posts)
+            frame: Any = posts
+            return self.extractor.extract(frame)
         read = (to_post(post, index) for index, post in enumerate(posts))
         if isinstance(posts, list | tuple):
             return self.extractor.extract(read)

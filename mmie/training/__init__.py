@@ -12,6 +12,7 @@ __all__ = [
     "prediction_writer",
     "recorder",
     "seeding",
+    "sharding",
     "summary",
     "sync_batch_norm",
     "trackers",
