@@ -22,7 +22,7 @@ CORPORA = {
     "twitter2017": ("Twitter2017", "ner"),
     "mnre": ("MNRE", "re"),
 }
-HARDWARE = ("cpu", "gpu", "ddp4", "fsdp")
+HARDWARE = ("cpu", "gpu", "ddp4")
 REQUIRED = [f"{method}_{corpus}" for method in METHODS for corpus in CORPORA]
 COMPLETE = sorted(file.stem for file in CONFIGS.glob("*.yaml") if file.stem != "wandb")
 ABLATIONS = sorted(file.stem for file in (CONFIGS / "ablations").glob("*.yaml"))
@@ -96,6 +96,11 @@ def test_hardware_is_named_by_its_settings():
     assert (gpu["accelerator"], gpu["devices"]) == ("gpu", 1)
     four_gpus = read_config("hardware/ddp4")["trainer"]
     assert (four_gpus["devices"], four_gpus["strategy"]) == (4, "ddp")
+
+
+def test_sharding_is_laid_over_a_configuration():
+    config = parse_configs("rap_mnre", "hardware/fsdp")
+    assert lost_settings(read_config("hardware/fsdp"), config) == []
 
 
 def test_wandb_is_laid_over_a_configuration():

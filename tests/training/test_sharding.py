@@ -4,11 +4,12 @@ import pytest
 import torch
 import yaml
 from helpers.command import run
+from helpers.methods import build_trainer
 from helpers.paths import CONFIGS
 from lightning.pytorch.strategies import FSDPStrategy
 from torch.distributed.fsdp import ShardingStrategy
 
-from mmie.training.sharding import ShardedPrecision
+from mmie.training.sharding import ShardedPrecision, full_weights
 from mmie.types import Entity
 
 FSDP = yaml.safe_load((CONFIGS / "hardware" / "fsdp.yaml").read_text())["trainer"]
@@ -34,6 +35,12 @@ def test_the_strategy_of_the_overlay_is_built_and_takes_the_precision():
     strategy = FSDPStrategy(**FSDP["strategy"]["init_args"], precision_plugin=precision)
     assert strategy.sharding_strategy == ShardingStrategy.SHARD_GRAD_OP
     assert strategy.mixed_precision_config == precision.mixed_precision_config
+
+
+def test_without_shards_nothing_is_gathered(tmp_path):
+    for trainer in (None, build_trainer(tmp_path)):
+        with full_weights(trainer):
+            pass
 
 
 @pytest.mark.slow
