@@ -14,7 +14,7 @@ def is_missing(value: object) -> bool:
 
 
 def plain_value(value: Any) -> Any:
-    """Convert a cell of a table to lists, dictionaries, strings and numbers; missing is None.
+    """Convert a cell of a table to lists, dictionaries, strings and numbers. Missing is None.
 
     >>> plain_value({"start": np.int64(1), "type": np.array(["PER"])})
     {'start': 1, 'type': ['PER']}

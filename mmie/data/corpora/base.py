@@ -85,7 +85,7 @@ class Corpus(ABC):
         """
 
     def row_of_picture(self, picture: Path) -> str | None:
-        """Return the row that holds a picture as bytes, for messages; None for a picture file."""
+        """Return the row that holds a picture as bytes, for messages, or None for a file."""
         return None
 
     def posts(self, split: Split) -> list[Post]:

@@ -103,7 +103,7 @@ class RowCorpus(OwnCorpus):
             )
 
     def row_of_picture(self, picture: Path) -> str | None:
-        """Return the first row that holds a picture as bytes; None for a picture file."""
+        """Return the first row that holds a picture as bytes, or None for a file."""
         return self._embedded.get(picture)
 
     @abstractmethod
