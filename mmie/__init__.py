@@ -5,12 +5,17 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mmie.inference import Extractor, load_pair
+    from mmie.inference import Extractor, load_pair, pipeline
     from mmie.types import Post
 
-__all__ = ["Extractor", "Post", "load_pair"]
+__all__ = ["Extractor", "Post", "load_pair", "pipeline"]
 __version__ = version("mmie")
-_MODULES = {"Extractor": "mmie.inference", "Post": "mmie.types", "load_pair": "mmie.inference"}
+_MODULES = {
+    "Extractor": "mmie.inference",
+    "Post": "mmie.types",
+    "load_pair": "mmie.inference",
+    "pipeline": "mmie.inference",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -98,9 +98,22 @@ def test_hardware_is_named_by_its_settings():
     assert (four_gpus["devices"], four_gpus["strategy"]) == (4, "ddp")
 
 
+def test_sharding_is_laid_over_a_configuration():
+    config = parse_configs("rap_mnre", "hardware/fsdp")
+    assert lost_settings(read_config("hardware/fsdp"), config) == []
+
+
 def test_wandb_is_laid_over_a_configuration():
     assert parse_configs("rap_mnre", "wandb")["wandb"]["project"] == "mmie"
     assert parse_configs("rap_mnre")["wandb"] is None
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "mlflow"])
+def test_a_logger_is_laid_over_a_configuration(name):
+    settings = read_config(f"loggers/{name}")[name]
+    parsed = parse_configs("rap_mnre", f"loggers/{name}")[name]
+    assert settings.items() <= parsed.items()
+    assert parse_configs("rap_mnre")[name] is None
 
 
 @pytest.mark.parametrize("name", ABLATIONS)

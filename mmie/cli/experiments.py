@@ -13,6 +13,7 @@ from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
 from mmie.cli.plugins import IMPORT_HELP
 from mmie.cli.run_folders import expand_benchmarked_run, run_config
 from mmie.cli.study import CONFIGS_HELP, JOBS_HELP, SEEDS_HELP, print_outcome
+from mmie.cli.tuning import add_tuning_options, tune
 from mmie.experiments.benchmark import Benchmark, run_benchmark, trainer_settings
 from mmie.experiments.benchmark_process import config_name, replace_config, run_in_process
 from mmie.experiments.benchmark_table import render_benchmarks
@@ -24,6 +25,8 @@ from mmie.inference.jobs.job_files import check_targets
 from mmie.runs.sweep_plan import write_sweep_plan
 from mmie.utils.terminal import PlainConsole, print_lines
 
+DEFAULT_SEEDS = "5"
+
 
 def sweep_command(arguments: Sequence[str]) -> None:
     """Run ``mmie sweep``.
@@ -31,9 +34,16 @@ def sweep_command(arguments: Sequence[str]) -> None:
     Raises:
         UsageError: An option is wrong.
         SweepError: The sweep is not valid, or runs failed.
+        MissingPackageError: The option needs Optuna, which is not installed.
         JobError: A script is a configuration, or exists and ``--overwrite`` is missing.
     """
     settings = _sweep_parser().parse_args(list(arguments))
+    if settings.optuna is not None:
+        tune(settings)
+        return
+    if settings.trials is not None or settings.sampler is not None:
+        raise UsageError("trials and sampler are options of a search: name a space by --optuna")
+    settings.seeds = settings.seeds or DEFAULT_SEEDS
     jobs = plan_sweep(settings.configs, settings.set, settings.seeds, settings.out)
     if settings.only is not None and settings.only >= len(jobs):
         raise UsageError(
@@ -80,13 +90,19 @@ def _sweep_parser() -> OneLineParser:
         prog="mmie sweep", description="Fit and test many runs; finished runs are not run again."
     )
     parser.add_argument("configs", nargs="+", help=CONFIGS_HELP)
-    parser.add_argument("--seeds", type=str, default="5", help=SEEDS_HELP)
+    parser.add_argument(
+        "--seeds",
+        type=str | None,
+        default=None,
+        help=f"{SEEDS_HELP} {DEFAULT_SEEDS} by default, and 1 with --optuna.",
+    )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         help="key=value, or key=a,b for a run with each value.",
     )
+    add_tuning_options(parser)
     parser.add_argument("--out", type=Path, required=True, help="Folder of the run folders.")
     parser.add_argument("--jobs", type=PositiveInt, default=1, help=JOBS_HELP)
     parser.add_argument(

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
 from mmie.data import MNRE, Corpus
+from mmie.data.corpora.base import FileCorpus
 from mmie.data.pictures import MAX_PIXELS
 from mmie.grounding.detectors import build_detector
 from mmie.grounding.ground import Grounding, ground_posts
@@ -120,7 +121,7 @@ def _posts(settings: Namespace) -> tuple[list[Post], Path]:
     """Read the posts that the options name.
 
     Returns:
-        The posts, and the file that they are read from.
+        The posts, and the file or folder that they are read from.
 
     Raises:
         CorpusError: A post is malformed.
@@ -128,7 +129,8 @@ def _posts(settings: Namespace) -> tuple[list[Post], Path]:
     """
     if settings.corpus is not None:
         corpus, split = settings.corpus, settings.split
-        return corpus.posts(split), corpus.text_file(split)
+        is_file = isinstance(corpus, FileCorpus)
+        return corpus.posts(split), corpus.text_file(split) if is_file else corpus.root
     return read_posts(settings.posts), settings.posts
 
 

@@ -17,6 +17,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_warn
 
 from mmie.checkpoints import Checkpoint, check_fits, read_checkpoint_file
@@ -37,6 +38,7 @@ from mmie.runs.folder import (
     own_checkpoint,
 )
 from mmie.runs.metrics import read_config, read_metrics
+from mmie.runs.picture_tests import picture_suffix
 from mmie.runs.settings import (
     SETTINGS,
     WITHOUT_EFFECT,
@@ -59,6 +61,14 @@ from mmie.training.prediction_writer import PredictionWriter
 from mmie.training.recorder import RunRecorder, training_progress
 from mmie.training.seeding import EpochSeed
 from mmie.training.sync_batch_norm import SyncBatchNorm
+from mmie.training.trackers import (
+    MLflowSettings,
+    RunMLflowLogger,
+    TensorBoardSettings,
+    build_tensorboard_logger,
+    read_mlflow_id,
+    section_prefixes,
+)
 from mmie.training.wandb_logger import RunFolderWandbLogger, build_wandb_logger
 from mmie.training.wandb_settings import WandbSettings
 from mmie.types import Schema
@@ -114,7 +124,7 @@ class MmieCLI(LightningCLI):
             super().__init__(*args, **settings)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the options of run folder, W&B and feature cache, and link data and model."""
+        """Add the options of run folder, logs and feature cache, and link data and model."""
         parser.add_argument(
             "--run_dir", type=str, default="runs/default", help="Folder for all files of the run."
         )
@@ -123,6 +133,15 @@ class MmieCLI(LightningCLI):
         )
         parser.add_argument(
             "--wandb", type=WandbSettings | None, default=None, help="Log to Weights & Biases too."
+        )
+        parser.add_argument(
+            "--tensorboard",
+            type=TensorBoardSettings | None,
+            default=None,
+            help="Write event files for TensorBoard too.",
+        )
+        parser.add_argument(
+            "--mlflow", type=MLflowSettings | None, default=None, help="Log to MLflow too."
         )
         parser.add_argument("--feature_store", type=str | None, default="auto", help=STORE_HELP)
         parser.link_arguments("run_dir", "trainer.default_root_dir")
@@ -348,7 +367,7 @@ class MmieCLI(LightningCLI):
         return trainer
 
     def _loggers(self, settings: Namespace, run_dir: Path) -> list[Any]:
-        """Build the configured loggers, the CSV log of a fit, and W&B's logger on request."""
+        """Build the configured loggers, the CSV log of a fit, and others on request."""
         loggers = named_loggers(settings.trainer.logger)
         if self.subcommand == "fit":  # a later test must not overwrite the fit's log
             csv_logger = RunCSVLogger(
@@ -357,7 +376,24 @@ class MmieCLI(LightningCLI):
             loggers.append(csv_logger)
         if settings.wandb is not None:
             loggers.append(self._wandb_logger(settings.wandb, run_dir))
-        return loggers
+        return [*loggers, *self._trackers(settings, run_dir)]
+
+    def _trackers(self, settings: Namespace, run_dir: Path) -> list[Logger]:
+        """Build the loggers of TensorBoard and MLflow on request.
+
+        A test continues the MLflow run of its fit.
+        """
+        fitting = self.subcommand == "fit"
+        sections = section_prefixes(fitting, picture_suffix(run_dir, self.datamodule.pictures))
+        trackers: list[Logger] = []
+        if settings.tensorboard is not None:
+            trackers.append(build_tensorboard_logger(settings.tensorboard, run_dir, sections))
+        if settings.mlflow is not None:
+            is_continued = not fitting or self._previous_steps > 0
+            run_id = read_mlflow_id(run_dir) if is_continued else None
+            method = type(self.model).__name__
+            trackers.append(RunMLflowLogger(settings.mlflow, run_dir, method, run_id, sections))
+        return trackers
 
     def _loaded_checkpoint(self, trainer: Trainer) -> dict[str, dict[str, Any]]:
         """Return the content of the checkpoint file by its path.

@@ -4,6 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from mmie.data.corpora.base import Corpus, CorpusError
+from mmie.data.corpora.dataset import DatasetCorpus
+from mmie.data.corpora.frame import FrameCorpus
 from mmie.data.corpora.jsonl import JsonlCorpus
 from mmie.data.corpora.mnre import MNRE
 from mmie.data.corpora.twitter import Twitter2015, Twitter2017
@@ -16,7 +18,9 @@ __all__ = [
     "MNRE",
     "Corpus",
     "CorpusError",
+    "DatasetCorpus",
     "DemoCorpus",
+    "FrameCorpus",
     "JsonlCorpus",
     "MultimodalDataModule",
     "Twitter2015",

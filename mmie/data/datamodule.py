@@ -268,7 +268,7 @@ class MultimodalDataModule(LightningDataModule):
         instances = encode_posts(posts, self.schema, self.tokenizer, self.use_context)
         if not instances:
             raise CorpusError(
-                f"{self.corpus.text_file(split)}: the split has no instance for task {self.task}"
+                f"{self.corpus.place(split)}: the split has no instance for task {self.task}"
             )
         self._report_truncation(split, instances)
         if split == "train" and self.random_crops:
@@ -338,7 +338,10 @@ class MultimodalDataModule(LightningDataModule):
         if not unreadable:
             return
         reasons = list(unreadable.items())[:_MAX_LISTED]
-        listed = ", ".join(f"{path.name} ({reason})" for path, reason in reasons)
+        listed = ", ".join(
+            f"{self.corpus.row_of_picture(path) or path.name} ({reason})"
+            for path, reason in reasons
+        )
         message = (
             f"{self.corpus.name}: {len(unreadable)} of {len(named)} pictures cannot be read: "
             f"{listed}"

@@ -12,5 +12,6 @@ __all__ = [
     "studies",
     "sweep",
     "sweep_runner",
+    "tuning",
     "variations",
 ]

@@ -53,7 +53,7 @@ def run_sweep(
     cores = os.cpu_count() or 1
     runner = JobRunner(command, max(1, cores // max_parallel), test_pictures)
     outcomes = []
-    with termination_interrupts(), _hold_folders(jobs), ThreadPoolExecutor(max_parallel) as pool:
+    with termination_interrupts(), hold_folders(jobs), ThreadPoolExecutor(max_parallel) as pool:
         try:
             futures = _submit(pool, runner, jobs)
             for future in as_completed(futures):
@@ -71,7 +71,7 @@ def run_sweep(
 
 
 @contextmanager
-def _hold_folders(jobs: Sequence[SweepJob]) -> Iterator[None]:
+def hold_folders(jobs: Sequence[SweepJob]) -> Iterator[None]:
     """Hold the folders of all jobs against other sweeps.
 
     Raises:

@@ -5,8 +5,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mmie.inference.extractor import Extractor, load_extractor, load_pair
+    from mmie.inference.pipelines import Pipeline, pipeline
 
-__all__ = ["Extractor", "load_extractor", "load_pair"]
+_EXTRACTOR = ("Extractor", "load_extractor", "load_pair")
+
+__all__ = ["Extractor", "Pipeline", "load_extractor", "load_pair", "pipeline"]
 
 
 def __getattr__(name: str) -> object:
@@ -17,4 +20,5 @@ def __getattr__(name: str) -> object:
     """
     if name not in __all__:
         raise AttributeError(f"module 'mmie.inference' has no attribute '{name}'")
-    return getattr(import_module("mmie.inference.extractor"), name)
+    module = "extractor" if name in _EXTRACTOR else "pipelines"
+    return getattr(import_module(f"mmie.inference.{module}"), name)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mmie.data.values import is_missing
 from mmie.inference.formats.text import to_json
 from mmie.inference.reading import PostError
 from mmie.types import Extraction, Post
@@ -32,8 +33,8 @@ def read_frame(frame: Any, text: str, image: str | None) -> Iterator[Post[Any]]:
     for name, words, picture in zip(frame.index, frame[text], pictures, strict=True):
         yield Post(
             id=str(name),
-            text="" if _is_missing(words) else words or "",
-            image=None if _is_missing(picture) else picture,
+            text="" if is_missing(words) else words or "",
+            image=None if is_missing(picture) else picture,
         )
 
 
@@ -45,10 +46,3 @@ def with_columns(frame: Any, extractions: Sequence[Extraction]) -> Any:
         relations=[record["relations"] for record in records],
         problems=[record.get("problems", []) for record in records],
     )
-
-
-def _is_missing(value: object) -> bool:
-    """Tell whether a value is one of pandas' missing values: None, NaN, NA or NaT."""
-    if value is None or type(value).__name__ == "NAType":
-        return True
-    return isinstance(value, float) and value != value

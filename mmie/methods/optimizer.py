@@ -57,7 +57,8 @@ class EmbeddingAdamW(torch.optim.AdamW):
             if group["weight_decay"] != 0:
                 continue
             for weight in group["params"]:
-                if weight in self._embeddings and weight.device.type == "cpu":
+                has_rows = weight.ndim == 2  # a shard of FSDP is flat
+                if weight in self._embeddings and has_rows and weight.device.type == "cpu":
                     yield weight, group
 
     def _step_rows(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:

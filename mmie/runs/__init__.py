@@ -11,6 +11,8 @@ file                        content
 ``predictions.jsonl``       after a test: a line for each instance of the split
 ``unscored.jsonl``          after a predict: the same
 ``wandb_id.txt``            with W&B: the id of the run there
+``mlflow_id.txt``           with MLflow: the id of the run there
+``tensorboard/``            with TensorBoard: its event files
 ``diagnosis.html``          after `mmie diagnose`: why the checkpoint predicts what it predicts
 ==========================  =====================================================================
 

@@ -8,6 +8,7 @@ CONFIG, METRICS, HISTORY = "config.yaml", "metrics.json", "metrics.csv"
 BEST, LAST = "best.ckpt", "last.ckpt"
 PREDICTIONS, UNSCORED = "predictions.jsonl", "unscored.jsonl"
 WANDB_ID = "wandb_id.txt"
+MLFLOW_ID = "mlflow_id.txt"
 DIAGNOSIS = "diagnosis.html"
 
 
@@ -126,6 +127,6 @@ def clear_run(folder: Path, continued: bool) -> None:
     """
     outdated = [*prediction_files(folder), *folder.glob(".*.partial*"), folder / DIAGNOSIS]
     if not continued:
-        outdated += [folder / LAST, folder / BEST, folder / WANDB_ID]
+        outdated += [folder / name for name in (LAST, BEST, WANDB_ID, MLFLOW_ID)]
     for file in outdated:
         file.unlink(missing_ok=True)

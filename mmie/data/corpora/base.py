@@ -1,9 +1,9 @@
-"""Base class of corpora: splits, their posts, and the labels that they use.
+"""Base classes of corpora: splits, their posts, and the labels that they use.
 
-A reader is a subclass of `Corpus` that implements three methods: `_text_files` lists the files that
-may hold a split, `_records` groups the lines of a file to records, and `_to_post` parses a record.
-The base class reads each split once, turns malformed lines into errors or skips them, and makes ids
-unique.
+`Corpus` reads each split once, turns malformed posts into errors or skips them, and makes ids
+unique. A reader of text files is a subclass of `FileCorpus` that implements three methods:
+`_text_files` lists the files that may hold a split, `_records` groups the lines of a file to
+records, and `_to_post` parses a record. `mmie.data.corpora.rows` reads rows of tables.
 """
 
 import os
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from mmie.data.parsing import MalformedLine, check_utf8, expand_user, read_lines, unique_ids
+from mmie.data.sources import BadPost
 from mmie.types import SPLITS, MmieError, Post, Split, Task
 
 _MAX_LISTED = 3
@@ -31,14 +32,11 @@ class Corpus(ABC):
     """Posts in up to three splits, and the labels that they use.
 
     Args:
-        root: Folder that holds the splits' texts.
-        strict: Whether a malformed line is an error. Otherwise its post is skipped and listed in
+        root: Folder that holds the corpus, or that paths of pictures are relative to.
+        strict: Whether a malformed post is an error. Otherwise it is skipped and listed in
             `skipped`.
         max_missing: Largest share of the named pictures that may be missing or unreadable. Set-up
             raises if there are more.
-
-    Raises:
-        CorpusError: The folder does not exist or holds no split.
     """
 
     def __init__(self, root: str | Path, strict: bool = True, max_missing: float = 1.0) -> None:
@@ -47,15 +45,6 @@ class Corpus(ABC):
         self.max_missing = max_missing
         self.skipped: dict[Split, list[str]] = {}
         self._posts: dict[Split, list[Post]] = {}
-        if not self.root.is_dir():
-            raise CorpusError(
-                f"{self.root}: expected the folder of {self.name}, found no such folder"
-            )
-        if not self.splits:
-            raise CorpusError(
-                f"{self.root}: expected at least one split, "
-                f"found none of {self._describe_text_files(SPLITS)}"
-            )
 
     @property
     def name(self) -> str:
@@ -83,9 +72,103 @@ class Corpus(ABC):
         return ()
 
     @property
+    @abstractmethod
+    def splits(self) -> tuple[Split, ...]:
+        """Splits that the corpus has."""
+
+    @abstractmethod
+    def place(self, split: Split) -> str:
+        """Return where a split is read from, for messages.
+
+        Raises:
+            CorpusError: The corpus does not have the split.
+        """
+
+    def row_of_picture(self, picture: Path) -> str | None:
+        """Return the row that holds a picture as bytes, for messages, or None for a file."""
+        return None
+
+    def posts(self, split: Split) -> list[Post]:
+        """Return the posts of a split in their order. The split is read once.
+
+        Raises:
+            CorpusError: The split is missing, or a post is malformed and the corpus is ``strict``.
+        """
+        if split not in self._posts:
+            self._posts[split] = self._read(split)
+        return self._posts[split]
+
+    def published_counts(self, split: Split) -> dict[str, int]:
+        """Count the entities of a split by type, as the tables of the papers count them."""
+        return dict(count_entity_types(self.posts(split)))
+
+    @abstractmethod
+    def _items(self, split: Split) -> Iterator[Post | BadPost]:
+        """Yield the posts of a split, and a `BadPost` in place of each malformed one.
+
+        Raises:
+            CorpusError: The split is missing or cannot be read.
+        """
+
+    def _training_posts(self) -> list[Post]:
+        """Return the posts of the training split, or none if there is no such split."""
+        return self.posts("train") if "train" in self.splits else []
+
+    def _read(self, split: Split) -> list[Post]:
+        """Read the posts of a split.
+
+        Raises:
+            CorpusError: The split is missing, or a post is malformed and the corpus is ``strict``.
+        """
+        posts: list[Post] = []
+        skipped: list[str] = []
+        for item in self._items(split):
+            if isinstance(item, Post):
+                posts.append(item)
+                continue
+            message = f"{item.place}: {item.reason}"
+            if self.strict:
+                raise CorpusError(message)
+            skipped.append(message)
+        self.skipped[split] = skipped
+        if skipped:
+            _warn_of_skipped(self.place(split), skipped)
+        return unique_ids(posts)
+
+
+class FileCorpus(Corpus):
+    """Posts in a text file for each split.
+
+    Args:
+        root: Folder that holds the splits' texts.
+        strict: Whether a malformed line is an error. Otherwise its post is skipped and listed in
+            `skipped`.
+        max_missing: Largest share of the named pictures that may be missing or unreadable.
+
+    Raises:
+        CorpusError: The folder does not exist or holds no split.
+    """
+
+    def __init__(self, root: str | Path, strict: bool = True, max_missing: float = 1.0) -> None:
+        super().__init__(root, strict, max_missing)
+        if not self.root.is_dir():
+            raise CorpusError(
+                f"{self.root}: expected the folder of {self.name}, found no such folder"
+            )
+        if not self.splits:
+            raise CorpusError(
+                f"{self.root}: expected at least one split, "
+                f"found none of {self._describe_text_files(SPLITS)}"
+            )
+
+    @property
     def splits(self) -> tuple[Split, ...]:
         """Splits whose text file exists."""
         return tuple(split for split in SPLITS if self._find_text_file(split) is not None)
+
+    def place(self, split: Split) -> str:
+        """Return the path of the split's file."""
+        return str(self.text_file(split))
 
     def text_file(self, split: Split) -> Path:
         """Return the file that holds the text of a split.
@@ -100,21 +183,6 @@ class Corpus(ABC):
                 f"found none of {self._describe_text_files([split])}"
             )
         return file
-
-    def posts(self, split: Split) -> list[Post]:
-        """Return the posts of a split in the order of its file, which is read once.
-
-        Raises:
-            CorpusError: The split's file is missing, or a line is malformed and the corpus is
-                ``strict``.
-        """
-        if split not in self._posts:
-            self._posts[split] = self._read(split)
-        return self._posts[split]
-
-    def published_counts(self, split: Split) -> dict[str, int]:
-        """Count the entities of a split by type, as the tables of the papers count them."""
-        return dict(count_entity_types(self.posts(split)))
 
     @abstractmethod
     def _text_files(self, split: Split) -> Sequence[Path]:
@@ -142,10 +210,6 @@ class Corpus(ABC):
             if line.strip():
                 yield number, [line]
 
-    def _training_posts(self) -> list[Post]:
-        """Return the posts of the training split, or none if it has no file."""
-        return self.posts("train") if "train" in self.splits else []
-
     def _find_text_file(self, split: Split) -> Path | None:
         """Return the preferred text file of a split that exists, or None."""
         for file in self._text_files(split):
@@ -153,28 +217,14 @@ class Corpus(ABC):
                 return file
         return None
 
-    def _read(self, split: Split) -> list[Post]:
-        """Read the posts of a split from its file.
-
-        Raises:
-            CorpusError: The file is missing, or a line is malformed and the corpus is ``strict``.
-        """
+    def _items(self, split: Split) -> Iterator[Post | BadPost]:
         file = self.text_file(split)
-        posts: list[Post] = []
-        skipped: list[str] = []
         for number, lines in self._records(_read_text(file)):
             try:
                 check_utf8(lines, number)
-                posts.append(self._to_post(split, number, lines))
+                yield self._to_post(split, number, lines)
             except MalformedLine as error:
-                message = f"{file}:{error.line or number}: {error}"
-                if self.strict:
-                    raise CorpusError(message) from None
-                skipped.append(message)
-        self.skipped[split] = skipped
-        if skipped:
-            _warn_of_skipped(file, skipped)
-        return unique_ids(posts)
+                yield BadPost(f"{file}:{error.line or number}", str(error))
 
     def _describe_text_files(self, splits: Iterable[Split]) -> str:
         """List the files that may hold some splits, relative to the root."""
@@ -208,9 +258,9 @@ def _read_text(file: Path) -> list[str]:
         ) from None
 
 
-def _warn_of_skipped(file: Path, skipped: Sequence[str]) -> None:
+def _warn_of_skipped(place: str, skipped: Sequence[str]) -> None:
     """Warn once of the posts that were skipped, and list the first ones."""
     listed = "; ".join(skipped[:_MAX_LISTED])
     if len(skipped) > _MAX_LISTED:
         listed += f" ... and {len(skipped) - _MAX_LISTED} more"
-    warnings.warn(f"{file}: {len(skipped)} malformed posts skipped: {listed}", stacklevel=4)
+    warnings.warn(f"{place}: {len(skipped)} malformed posts skipped: {listed}", stacklevel=4)

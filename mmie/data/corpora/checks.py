@@ -95,7 +95,7 @@ def check_corpus(corpus: Corpus, max_pixels: int = MAX_PIXELS) -> CorpusReport:
     edition = find_edition(corpus)
     report = CorpusReport(corpus.name, edition.name, edition.notes)
     report.missing_splits = [split for split in SPLITS if split not in posts]
-    _check_pictures(report, posts, max_pixels)
+    _check_pictures(report, corpus, posts, max_pixels)
     report.shared_posts = _shared_posts(posts)
     for split in posts:
         if corpus.skipped.get(split):
@@ -122,7 +122,7 @@ def render_report(report: CorpusReport) -> RenderableType:
     return Group(*lines, verdict)
 
 
-def _check_pictures(report: CorpusReport, posts: _Posts, max_pixels: int) -> None:
+def _check_pictures(report: CorpusReport, corpus: Corpus, posts: _Posts, max_pixels: int) -> None:
     """Add unreadable pictures and crops, placeholders and shared pictures to a report."""
     all_posts = list(chain(*posts.values()))
     pictures = named_pictures(all_posts)
@@ -130,16 +130,22 @@ def _check_pictures(report: CorpusReport, posts: _Posts, max_pixels: int) -> Non
     unreadable = audit_pictures([*pictures, *crops], max_pixels)
     contents = _content_keys([path for path in pictures if path not in unreadable])
     report.pictures = len(pictures)
-    report.unreadable_pictures = _reasons(pictures, unreadable)
+    report.unreadable_pictures = _reasons(corpus, pictures, unreadable)
     report.crops = len(crops)
-    report.unreadable_crops = _reasons(crops, unreadable)
+    report.unreadable_crops = _reasons(corpus, crops, unreadable)
     report.placeholders = _placeholders(contents)
     report.shared_pictures = _shared_pictures(posts, contents)
 
 
-def _reasons(paths: Iterable[Path], unreadable: Mapping[Path, str]) -> dict[str, str]:
-    """Return the reasons why some of the paths cannot be read, by file."""
-    return {str(path): unreadable[path] for path in paths if path in unreadable}
+def _reasons(
+    corpus: Corpus, paths: Iterable[Path], unreadable: Mapping[Path, str]
+) -> dict[str, str]:
+    """Return the reasons why some of the pictures cannot be read, by file or by row."""
+    return {
+        corpus.row_of_picture(path) or str(path): unreadable[path]
+        for path in paths
+        if path in unreadable
+    }
 
 
 def _content_keys(pictures: Iterable[Path]) -> dict[Path, str]:

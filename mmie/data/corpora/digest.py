@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+from mmie.data.embedded import is_embedded
 from mmie.types import Post
 
 
@@ -34,11 +35,16 @@ def digest_posts(posts: Iterable[Post], root: Path) -> str:
 
 
 def _describe_picture(picture: Path | None, root: Path) -> tuple[str, int] | None:
-    """Return the path below the corpus's folder and the size in bytes, -1 for a missing file."""
+    """Return the name and the size in bytes of a picture, -1 for a missing file.
+
+    The name is the path below the corpus's folder, or the file name, which is a digest, of a
+    picture that the corpus holds as bytes.
+    """
     if picture is None:
         return None
     try:
         size = picture.stat().st_size
     except OSError:
         size = -1
-    return os.path.relpath(picture, root), size
+    name = picture.name if is_embedded(picture) else os.path.relpath(picture, root)
+    return name, size

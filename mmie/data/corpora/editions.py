@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mmie.data.corpora.base import Corpus, count_relation_labels
+from mmie.data.corpora.base import Corpus, FileCorpus, count_relation_labels
 from mmie.data.corpora.jsonl import JsonlCorpus
 from mmie.data.corpora.mnre import VERSION_2_LABELS
 from mmie.types import NO_RELATION, Split
@@ -18,6 +18,7 @@ TWITTER_2017 = "Twitter-2017"
 MNRE_1 = "MNRE, version 1"
 MNRE_2 = "MNRE, version 2"
 OWN_LAYOUT = "JSON lines: no published corpus"
+OWN_TABLES = "rows of tables: no published corpus"
 
 TEXT_HASHES: dict[str, tuple[str, Split]] = {
     "a6246e37aa1c8acd738747fa8257e01775f2a1cc0d4f36f82f9d41d6246ad6fa": (TWITTER_2015, "train"),
@@ -100,6 +101,8 @@ def find_edition(corpus: Corpus) -> Edition:
     """
     if isinstance(corpus, JsonlCorpus):
         return Edition(OWN_LAYOUT, [corpus.note] if corpus.note else [])
+    if not isinstance(corpus, FileCorpus):
+        return Edition(OWN_TABLES)
     published: dict[Split, Split] = {}
     names: set[str] = set()
     for split in corpus.splits:

@@ -7,23 +7,18 @@ note that reports print.
 
 import warnings
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 
-from mmie.data.corpora.base import (
-    Corpus,
-    CorpusError,
-    count_entity_types,
-    count_relation_labels,
-)
+from mmie.data.corpora.base import FileCorpus
 from mmie.data.corpora.card import read_note
+from mmie.data.corpora.own import OwnCorpus
 from mmie.data.parsing import MalformedLine
 from mmie.data.post_json import KEYS, parse_record, post_from_json
 from mmie.data.words import MAX_CHARACTERS, MAX_WORDS, find_unsplit
-from mmie.types import NO_RELATION, Post, Split, Task
+from mmie.types import Post, Split
 
 
-class JsonlCorpus(Corpus):
+class JsonlCorpus(OwnCorpus, FileCorpus):
     """Posts in JSON lines.
 
     Args:
@@ -47,10 +42,8 @@ class JsonlCorpus(Corpus):
         entity_types: list[str] | None = None,
         relation_labels: list[str] | None = None,
     ) -> None:
-        self._given_types = entity_types
-        self._given_labels = relation_labels
         self._ignored_keys: set[str] = set()
-        super().__init__(root, strict, max_missing)
+        super().__init__(root, strict, max_missing, entity_types, relation_labels)
         self._note = read_note(self.root)
 
     @property
@@ -63,46 +56,11 @@ class JsonlCorpus(Corpus):
         """Note of the card. Empty if there is none."""
         return self._note
 
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        """Tasks that have types or labels, given or in the training split."""
-        tasks: list[Task] = []
-        if self.entity_types:
-            tasks.append("ner")
-        if self.relation_labels:
-            tasks.append("re")
-        return tuple(tasks)
-
-    @cached_property
-    def entity_types(self) -> tuple[str, ...]:
-        """Entity types, given or in the training split.
-
-        Raises:
-            CorpusError: The training split holds a type that is not among the given ones.
-        """
-        used = set(count_entity_types(self._training_posts()))
-        return self._given_or_used(self._given_types, used, "entity_types")
-
-    @cached_property
-    def relation_labels(self) -> tuple[str, ...]:
-        """Relation labels, given or in the training split, ``None`` first. Empty without any.
-
-        Raises:
-            CorpusError: The training split holds a label that is not among the given ones.
-        """
-        used = set(count_relation_labels(self._training_posts()))
-        if used:
-            used.add(NO_RELATION)
-        given = None if self._given_labels is None else [NO_RELATION, *self._given_labels]
-        labels = self._given_or_used(given, used, "relation_labels")
-        if not labels:
-            return ()
-        return (NO_RELATION, *(label for label in labels if label != NO_RELATION))
-
     def posts(self, split: Split) -> list[Post]:
         """Return the posts of a split, which is read once.
 
-        Reading warns of keys that are ignored and of types that the training split does not have.
+        Reading warns of keys that are ignored, and of types and labels that the training split does
+        not have.
 
         Raises:
             CorpusError: The split's file is missing, or a line is malformed and the corpus is
@@ -115,38 +73,7 @@ class JsonlCorpus(Corpus):
             keys = ", ".join(sorted(map(repr, self._ignored_keys)))
             warnings.warn(f"{self.text_file(split)}: unknown keys ignored: {keys}", stacklevel=2)
             self._ignored_keys = set()
-        if split != "train" and self.tasks:
-            self._warn_of_unknown_labels(split, posts)
         return posts
-
-    def _given_or_used(
-        self, given: list[str] | None, used: set[str], argument: str
-    ) -> tuple[str, ...]:
-        """Return the given names, or the used ones, sorted, if none are given.
-
-        Raises:
-            CorpusError: A used name is not among the given ones.
-        """
-        if given is None:
-            return tuple(sorted(used))
-        lacking = sorted(used.difference(given))
-        if lacking:
-            raise CorpusError(
-                f"{self.text_file('train')}: {argument} lacks what the training split holds: "
-                f"{', '.join(lacking)}"
-            )
-        return tuple(dict.fromkeys(given))
-
-    def _warn_of_unknown_labels(self, split: Split, posts: Sequence[Post]) -> None:
-        """Warn of types and labels of a split that no model can predict."""
-        unknown = set(count_entity_types(posts)).difference(self.entity_types)
-        unknown |= set(count_relation_labels(posts)).difference(self.relation_labels)
-        if unknown:
-            names = ", ".join(sorted(unknown))
-            warnings.warn(
-                f"{self.text_file(split)}: not in training, so never predicted: {names}",
-                stacklevel=3,
-            )
 
     def _text_files(self, split: Split) -> Sequence[Path]:
         return [self.root / f"{split}.jsonl"]

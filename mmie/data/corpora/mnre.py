@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from mmie.data.corpora.base import Corpus, CorpusError, count_relation_labels
+from mmie.data.corpora.base import CorpusError, FileCorpus, count_relation_labels
 from mmie.data.corpora.crop_index import load_crop_index
 from mmie.data.parsing import (
     MalformedLine,
@@ -62,7 +62,7 @@ _SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
 """Names of the splits in files and folders, which differ between and within distributions."""
 
 
-class MNRE(Corpus):
+class MNRE(FileCorpus):
     """MNRE: a Python dictionary per line with ``token``, ``h``, ``t``, ``img_id`` and ``relation``.
 
     ``h`` and ``t`` hold ``name`` and ``pos``, which is [start, end). Texts (``mnre_*.txt`` or

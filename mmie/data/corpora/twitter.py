@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from mmie.data.corpora.base import Corpus
+from mmie.data.corpora.base import FileCorpus
 from mmie.data.corpora.crop_index import load_crop_index
 from mmie.data.parsing import MalformedLine, existing_or_first, picture_path
 from mmie.tags import tags_to_entities
@@ -29,7 +29,7 @@ _PICTURE_SPLITS: dict[Split, tuple[str, ...]] = {
 """Names of the splits in crop folders and crop indices, the published one first."""
 
 
-class _TwitterCorpus(Corpus):
+class _TwitterCorpus(FileCorpus):
     """Layout of both corpora.
 
     ``{train,valid,test}.txt`` hold posts: a line ``IMGID:<id>``, then ``word<TAB>tag`` lines, then

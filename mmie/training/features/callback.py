@@ -23,6 +23,7 @@ from mmie.data.instances import Instance, mask_views
 from mmie.data.picture_audit import cache_folder, picture_digests
 from mmie.methods import ExtractionModule
 from mmie.training.features.provider import CachedFeatureProvider, fill_features, fill_pixels
+from mmie.training.sharding import full_weights
 from mmie.types import MmieError
 
 
@@ -124,15 +125,16 @@ class FeatureProviderFactory:
             return provider
         provider.picture_keys = self._picture_keys(instances)
         for spec in cached:
-            cache = fill_features(
-                spec,
-                self.folder,
-                instances,
-                provider.picture_keys,
-                self.data.transform,
-                self.data.tokenizer.pad_id,
-                self.module.device,
-            )
+            with full_weights(self.data.trainer):
+                cache = fill_features(
+                    spec,
+                    self.folder,
+                    instances,
+                    provider.picture_keys,
+                    self.data.transform,
+                    self.data.tokenizer.pad_id,
+                    self.module.device,
+                )
             if cache is not None:
                 provider.specs.append(spec.without_compute())
                 provider.caches[spec.name] = cache
