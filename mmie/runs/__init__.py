@@ -17,6 +17,10 @@ The section of a test records how many instances of the split were tested, and t
 predictions: `mmie.runs.metrics.COUNT`, ``INSTANCES`` and ``DIGEST``. `mmie.runs.facts` lists what
 else tells whether sections and files belong together.
 
+Scores in ``metrics.json`` and ``metrics.csv`` are fractions, and epochs are counted from 0, as
+Lightning counts them. Whatever a person reads has percent, and counts epochs from 1:
+`mmie.utils.wording`.
+
 Tests with shuffled pictures or without any have sections and predictions of their own: see
 `mmie.runs.picture_tests`.
 """

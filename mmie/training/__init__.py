@@ -10,10 +10,12 @@ __all__ = [
     "interruptions",
     "loggers",
     "prediction_writer",
+    "progress_bar",
     "recorder",
     "seeding",
     "summary",
     "sync_batch_norm",
     "trainers",
+    "type_scores",
     "wandb_logger",
 ]

@@ -15,4 +15,5 @@ __all__ = [
     "terminal",
     "text",
     "version",
+    "wording",
 ]
