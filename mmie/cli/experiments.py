@@ -9,14 +9,13 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from mmie.cli.lightning import build_parts
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
-from mmie.cli.study import CONFIGS_HELP, JOBS_HELP, SEEDS_HELP, print_outcome
+from mmie.cli.study import CONFIGS_HELP, JOBS_HELP, SEEDS_HELP, run_shown
 from mmie.experiments.benchmark import Benchmark, run_benchmark, trainer_settings
 from mmie.experiments.benchmark_process import config_name, replace_config, run_in_process
 from mmie.experiments.benchmark_table import render_benchmarks
 from mmie.experiments.job_runner import COMMAND
 from mmie.experiments.scripts import sweep_options, write_scripts
 from mmie.experiments.sweep import SweepJob, plan_sweep
-from mmie.experiments.sweep_runner import run_sweep
 from mmie.inference.jobs.job_files import check_targets
 from mmie.utils.terminal import PlainConsole, print_lines
 
@@ -41,7 +40,7 @@ def sweep_command(arguments: Sequence[str]) -> None:
     if settings.overwrite:
         raise UsageError("overwrite replaces scripts: name one with --slurm or --wandb-sweep")
     chosen = jobs if settings.only is None else [jobs[settings.only]]
-    run_sweep(chosen, settings.jobs, settings.test_pictures, report=print_outcome)
+    run_shown(chosen, settings.jobs, settings.test_pictures)
     print_lines(settings.out)
 
 
