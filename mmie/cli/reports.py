@@ -21,6 +21,7 @@ from mmie.reports.certificate.certificate import certify
 from mmie.reports.certificate.page import summary_lines, write_certificate
 from mmie.reports.comparison.groups import comparison_groups
 from mmie.reports.comparison.insight import explain_run
+from mmie.reports.comparison.picture_sentence import picture_sentences
 from mmie.reports.comparison.report import scores_table, write_report
 from mmie.reports.corpora import check_folder, find_corpus_class
 from mmie.reports.dashboard import log_comparison
@@ -45,7 +46,11 @@ def compare_command(arguments: Sequence[str]) -> None:
     settings = parser.instantiate(parser.parse_args(list(arguments)))
     runs, untested = find_runs(settings.runs)
     groups = comparison_groups(runs)
-    PlainConsole().print(scores_table(groups))
+    console = PlainConsole()
+    console.print(scores_table(groups))
+    for group in groups:
+        for sentence in picture_sentences(group):
+            console.print(sentence, highlight=False, soft_wrap=not console.is_terminal)
     explain = partial(explain_run, count=settings.diagnose) if settings.diagnose else None
     with usage_errors():
         page = write_report(

@@ -6,6 +6,7 @@ __all__ = [
     "insight",
     "method_row",
     "page",
+    "picture_sentence",
     "report",
     "slices",
     "summary",
