@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from mmie.reports.diagnosis.target import load_target, read_data_settings
 from mmie.runs.folder import BEST
 from mmie.utils.configurations import find_configuration
 from mmie.utils.terminal import PlainConsole, print_lines
+from mmie.utils.wording import format_duration
 
 _POSTS = {"train": 320, "valid": 40, "test": 200}
 """Posts of each corpus."""
@@ -78,20 +80,34 @@ def _rows(settings: Namespace) -> Iterator[CalibrationRow]:
     """Yield a row for each share, and one for shuffled pictures."""
     seeds = parse_seeds(settings.seeds)
     folder = settings.out
+    num_done, num_all = 0, len(settings.shares) * len(seeds) + settings.controls
     for share in settings.shares:
         folder = settings.out / f"share_{share:g}"
         certificates, true_shares = [], []
         for seed in seeds:
-            _fit(settings, folder, share, seed)
-            certificate, records = _certify(settings, folder, seed)
+            num_done += 1
+            with _reported(f"{folder / f'seed_{seed}'}: certificate {num_done} of {num_all}"):
+                _fit(settings, folder, share, seed)
+                certificate, records = _certify(settings, folder, seed)
             certificates.append(certificate)
             true_shares.append(known_share(records))
         yield summarise_calibration(share, certificates, true_shares)
     if settings.controls:
         controls = []
         for control in range(settings.controls):
-            controls.append(_certify(settings, folder, seeds[0], control)[0])
+            num_done += 1
+            with _reported(f"shuffled pictures {control}: certificate {num_done} of {num_all}"):
+                controls.append(_certify(settings, folder, seeds[0], control)[0])
         yield summarise_calibration(settings.shares[-1], controls, [0.0] * len(controls))
+
+
+@contextlib.contextmanager
+def _reported(name: str) -> Iterator[None]:
+    """Print a line when a block starts, and one with its time when it has ended."""
+    print_lines(f"{name} starts")
+    started = time.monotonic()
+    yield
+    print_lines(f"{name} took {format_duration(time.monotonic() - started)}")
 
 
 def _fit(settings: Namespace, folder: Path, share: float, seed: int) -> None:

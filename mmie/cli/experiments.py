@@ -12,7 +12,7 @@ from mmie.cli.lightning import build_parts
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
 from mmie.cli.plugins import IMPORT_HELP
 from mmie.cli.run_folders import expand_benchmarked_run, run_config
-from mmie.cli.study import CONFIGS_HELP, JOBS_HELP, SEEDS_HELP, print_outcome
+from mmie.cli.study import CONFIGS_HELP, JOBS_HELP, SEEDS_HELP, run_shown
 from mmie.cli.tuning import add_tuning_options, tune
 from mmie.experiments.benchmark import Benchmark, run_benchmark, trainer_settings
 from mmie.experiments.benchmark_process import config_name, replace_config, run_in_process
@@ -20,7 +20,6 @@ from mmie.experiments.benchmark_table import render_benchmarks
 from mmie.experiments.job_runner import COMMAND
 from mmie.experiments.scripts import sweep_options, write_scripts
 from mmie.experiments.sweep import SweepJob, plan_sweep
-from mmie.experiments.sweep_runner import run_sweep
 from mmie.inference.jobs.job_files import check_targets
 from mmie.runs.sweep_plan import write_sweep_plan
 from mmie.utils.terminal import PlainConsole, print_lines
@@ -61,7 +60,7 @@ def sweep_command(arguments: Sequence[str]) -> None:
             [job.folder for job in jobs],
         )
     chosen = jobs if settings.only is None else [jobs[settings.only]]
-    run_sweep(chosen, settings.jobs, settings.test_pictures, report=print_outcome)
+    run_shown(chosen, settings.jobs, settings.test_pictures)
     print_lines(settings.out)
 
 

@@ -15,7 +15,6 @@ from jsonargparse import Namespace, set_parsing_settings
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_warn
@@ -58,6 +57,7 @@ from mmie.training.finite import StopAtNotFinite
 from mmie.training.interruptions import EndTogether, ended_from_outside
 from mmie.training.loggers import RunCSVLogger, named_loggers
 from mmie.training.prediction_writer import PredictionWriter
+from mmie.training.progress_bar import RunProgressBar
 from mmie.training.recorder import RunRecorder, training_progress
 from mmie.training.seeding import EpochSeed
 from mmie.training.sync_batch_norm import SyncBatchNorm
@@ -355,7 +355,7 @@ class MmieCLI(LightningCLI):
             FeatureCacheCallback(feature_folder(settings.feature_store)),
         ]
         if sys.stdout.isatty():
-            callbacks.append(RichProgressBar())
+            callbacks.append(RunProgressBar(monitor))
         else:  # a redrawn bar is unreadable in a file: RunRecorder prints a line an epoch
             kwargs["enable_progress_bar"] = False
         self.trainer_defaults["callbacks"] = callbacks

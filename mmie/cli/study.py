@@ -9,7 +9,6 @@ from jsonargparse.typing import PositiveInt
 
 from mmie.cli.calibration import calibration_parser, run_calibration
 from mmie.cli.parsing import OneLineParser, usage_errors
-from mmie.experiments.job_runner import RunOutcome
 from mmie.experiments.studies import (
     FRACTIONS,
     plan_cross_domain,
@@ -17,7 +16,8 @@ from mmie.experiments.studies import (
     plan_low_resource,
 )
 from mmie.experiments.sweep import SweepError, SweepJob
-from mmie.experiments.sweep_runner import describe_outcome, describe_plan, run_sweep
+from mmie.experiments.sweep_display import show_sweep
+from mmie.experiments.sweep_runner import describe_plan, run_sweep
 from mmie.experiments.variations import (
     SWEPT_VALUES,
     BaseConfiguration,
@@ -77,7 +77,7 @@ def study_command(arguments: Sequence[str]) -> None:
     tested = [job.folder for job in jobs if job.tests]
     with usage_errors():  # a folder that cannot be written
         write_sweep_plan(chosen.out, shlex.join(["mmie", "study", *arguments]), tested)
-    run_sweep(jobs, chosen.jobs, report=print_outcome)
+    run_shown(jobs, chosen.jobs)
     sources: dict[Path, Path | None] = {}
     values = {}
     for job in jobs:
@@ -92,9 +92,26 @@ def study_command(arguments: Sequence[str]) -> None:
         print_lines(*write_study(study, chosen.out))
 
 
-def print_outcome(outcome: RunOutcome) -> None:
-    """Print the outcome of a job at once."""
-    print_lines(describe_outcome(outcome))
+def run_shown(jobs: Sequence[SweepJob], max_parallel: int, test_pictures: bool = False) -> None:
+    """Run the jobs of a sweep or study, and show which wait, run and have ended.
+
+    Args:
+        jobs: See `mmie.experiments.sweep_runner.run_sweep`.
+        max_parallel: See `mmie.experiments.sweep_runner.run_sweep`.
+        test_pictures: See `mmie.experiments.sweep_runner.run_sweep`.
+
+    Raises:
+        SweepError: A folder holds another run, jobs have failed, or the corpus has changed.
+        LockError: Another sweep has one of the jobs.
+    """
+    with show_sweep(jobs, max_parallel) as display:
+        run_sweep(
+            jobs,
+            max_parallel,
+            test_pictures,
+            report=display.end_job,
+            announce=display.begin_step,
+        )
 
 
 def _plan_study(kind: str, settings: Namespace) -> list[SweepJob]:

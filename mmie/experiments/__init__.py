@@ -11,6 +11,8 @@ __all__ = [
     "stopwatch",
     "studies",
     "sweep",
+    "sweep_display",
+    "sweep_progress",
     "sweep_runner",
     "tuning",
     "variations",

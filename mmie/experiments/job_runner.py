@@ -9,16 +9,19 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mmie.experiments.processes import RunProcesses
 from mmie.experiments.sweep import SweepError, SweepJob
 from mmie.runs.folder import BEST, CONFIG, LAST, RunError
 from mmie.runs.metrics import is_partial, read_config, read_metrics
+from mmie.runs.picture_tests import TEST_TITLES
 from mmie.utils.files import atomic_write_text, open_to_append
 from mmie.utils.locks import LockError, hold_with_children, is_held
+from mmie.utils.processes import with_threads
 from mmie.utils.text import describe_os_error
 
 LOG = "sweep.log"
@@ -39,12 +42,14 @@ class RunOutcome:
             started; empty if it succeeded.
         steps: Steps that this call has run.
         reason: What is wrong with the job's folder, for a job that was not started.
+        seconds: Time that these steps took.
     """
 
     job: SweepJob
     failed: str
     steps: tuple[str, ...]
     reason: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +58,16 @@ class JobRunner:
 
     Attributes:
         command: Command that runs ``mmie``.
-        threads: Threads of each process.
+        threads: Threads of each process, unless the user has set ``OMP_NUM_THREADS``.
         test_pictures: Whether to test with shuffled pictures and without pictures as well.
+        announce: Receives each job and step that begins: ``fit`` or the section of a test.
         processes: Processes that run now, which another thread may end.
     """
 
     command: Sequence[str] = COMMAND
     threads: int = 1
     test_pictures: bool = False
+    announce: Callable[[SweepJob, str], None] | None = None
     processes: RunProcesses = field(default_factory=RunProcesses)
 
     def run(self, job: SweepJob) -> RunOutcome:
@@ -72,8 +79,10 @@ class JobRunner:
         Raises:
             SweepError: The folder holds another run.
         """
+        started = time.monotonic()
         try:
-            return self._run(job)
+            outcome = self._run(job)
+            return replace(outcome, seconds=time.monotonic() - started)
         except RunError as error:
             return RunOutcome(job, _DAMAGED, (), str(error))
         except OSError as error:
@@ -92,7 +101,7 @@ class JobRunner:
         if not job.fits:
             _write_record(job, fitted=True)
         elif not _read_record(job).get("fitted"):
-            steps.append("fit")
+            steps.append(self._begin(job, "fit"))
             if not self._fit(job):
                 return RunOutcome(job, "fit", tuple(steps))
         for section, options in self._tests(job).items():
@@ -101,11 +110,17 @@ class JobRunner:
                 continue
             if job.fits and not (job.folder / BEST).exists():
                 raise RunError(f"{job.folder / BEST} is gone: remove the folder to fit again")
-            steps.append(section)
+            steps.append(self._begin(job, section))
             line = [*self.command, "test", *_checkpoint_options(job), f"--run_dir={job.folder}"]
             if not self._execute(job, [*line, *options]):
                 return RunOutcome(job, section, tuple(steps))
         return RunOutcome(job, "", tuple(steps))
+
+    def _begin(self, job: SweepJob, step: str) -> str:
+        """Announce a step and return its name."""
+        if self.announce is not None:
+            self.announce(job, step)
+        return step
 
     def _fit(self, job: SweepJob) -> bool:
         """Fit a job from scratch or from its last checkpoint, and return whether it succeeded."""
@@ -141,7 +156,7 @@ class JobRunner:
         Raises:
             SweepError: The log cannot be written, or the processes were ended.
         """
-        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
+        environment = with_threads(os.environ, self.threads)
         try:
             log = open_to_append(job.folder / LOG)
         except OSError as error:
@@ -153,6 +168,15 @@ class JobRunner:
             log.write(f"$ {shlex.join(line)}\n".encode())
             log.flush()
             return self.processes.run(line, environment, log) == 0
+
+
+def name_step(step: str) -> str:
+    """Name a step in words.
+
+    >>> name_step("fit"), name_step("test_none")
+    ('fit', 'test without pictures')
+    """
+    return TEST_TITLES.get(step, step)
 
 
 def check_folder(job: SweepJob) -> None:

@@ -1,6 +1,5 @@
 """Parallel run of the jobs of a sweep that are not finished yet."""
 
-import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -14,13 +13,16 @@ from mmie.experiments.job_runner import (
     RunOutcome,
     check_folder,
     check_no_process,
+    name_step,
 )
 from mmie.experiments.sweep import SweepError, SweepJob
 from mmie.runs.facts import CORPUS_KEY, RUN, SPLIT_DIGEST
 from mmie.runs.folder import BEST, CONFIG
 from mmie.runs.metrics import COUNT, INSTANCES, is_partial, read_metrics
 from mmie.utils.locks import folder_lock
+from mmie.utils.processes import count_cores
 from mmie.utils.signals import signals_ignored, termination_interrupts
+from mmie.utils.wording import format_duration, format_score
 
 _PURPOSE = "sweep"
 """Purpose of the lock of a sweep. The fits and tests that it starts hold another one."""
@@ -34,24 +36,27 @@ def run_sweep(
     test_pictures: bool = False,
     report: Callable[[RunOutcome], None] | None = None,
     command: Sequence[str] = COMMAND,
+    announce: Callable[[SweepJob, str], None] | None = None,
 ) -> None:
     """Run all jobs, except those that need a failed job.
 
     Args:
         jobs: The jobs, ordered so that a job follows those that it needs. If a folder holds another
             sweep's job, nothing is run.
-        max_parallel: Largest number of processes at a time, which share the cores.
+        max_parallel: Largest number of processes at a time. They share the cores, unless the user
+            has set the number of threads (``OMP_NUM_THREADS``).
         test_pictures: Whether to test with shuffled pictures and without pictures as well.
         report: Receives the outcome of every job.
         command: Command that runs ``mmie``.
+        announce: Receives each job and step that begins, in the thread that runs the job.
 
     Raises:
         SweepError: A folder holds another run, jobs have failed, or the corpus has changed between
             runs; the message names logs or folders.
         LockError: Another sweep has one of the jobs, or a process of an earlier one still runs.
     """
-    cores = os.cpu_count() or 1
-    runner = JobRunner(command, max(1, cores // max_parallel), test_pictures)
+    threads = max(1, count_cores() // max_parallel)
+    runner = JobRunner(command, threads, test_pictures, announce)
     outcomes = []
     with termination_interrupts(), hold_folders(jobs), ThreadPoolExecutor(max_parallel) as pool:
         try:
@@ -95,13 +100,18 @@ def describe_outcome(outcome: RunOutcome) -> str:
     if outcome.reason:
         return f"{folder}: {outcome.reason}"
     if outcome.failed:
-        return f"{folder}: {outcome.failed} failed, see {folder / LOG}"
-    line = f"{folder}: {', '.join(outcome.steps) or 'was finished'}"
+        duration = format_duration(outcome.seconds)
+        step = name_step(outcome.failed)
+        return f"{folder}: {step} failed after {duration}, see {folder / LOG}"
+    steps = [name_step(step) for step in outcome.steps]
+    line = f"{folder}: {', '.join(steps) or 'was finished'}"
     test = read_metrics(folder).get("test", {})
     if test.get("test/f1") is not None:
-        line += f", test F1 {100 * test['test/f1']:.2f}"
+        line += f", test F1 {format_score(test['test/f1'])}"
     if is_partial(test):
         line += f" of {test[COUNT]} of {test[INSTANCES]} instances, which enters no mean"
+    if outcome.steps:
+        line += f", {format_duration(outcome.seconds)}"
     return line
 
 

@@ -23,6 +23,10 @@ else tells whether sections and files belong together.
 ``sweep.json`` beside the run folders of a sweep says which runs were planned:
 `mmie.runs.sweep_plan`.
 
+Scores in ``metrics.json`` and ``metrics.csv`` are fractions, and epochs are counted from 0, as
+Lightning counts them. Whatever a person reads has percent, and counts epochs from 1:
+`mmie.utils.wording`.
+
 Tests with shuffled pictures or without any have sections and predictions of their own: see
 `mmie.runs.picture_tests`.
 """

@@ -18,6 +18,12 @@ from mmie.runs.metrics import is_partial, read_config, with_prefix
 RIGHT_PICTURES = "right"
 PICTURE_TESTS = {"shuffled": "test_shuffled", "none": "test_none"}
 """Sections of tests with other pictures, by what `MultimodalDataModule` calls ``pictures``."""
+TEST_TITLES = {
+    "test": "test",
+    "test_shuffled": "test with shuffled pictures",
+    "test_none": "test without pictures",
+}
+"""Names of the sections of tests in words."""
 
 
 def picture_suffix(folder: Path, pictures: str) -> str:

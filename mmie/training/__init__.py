@@ -10,6 +10,7 @@ __all__ = [
     "interruptions",
     "loggers",
     "prediction_writer",
+    "progress_bar",
     "recorder",
     "seeding",
     "sharding",
@@ -17,6 +18,7 @@ __all__ = [
     "sync_batch_norm",
     "trackers",
     "trainers",
+    "type_scores",
     "wandb_logger",
     "wandb_settings",
 ]

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from mmie.types import Batch, MmieError
+from mmie.utils.wording import format_epoch
 
 _INTERVAL = 50
 """Steps between two looks at the numbers of a GPU, each of which waits for it."""
@@ -89,11 +90,12 @@ class StopAtNotFinite(Callback):
         for name, first in self._first.items():
             step = float(first)
             if step < torch.inf:
+                epoch = format_epoch(trainer.current_epoch, trainer.max_epochs)
                 raise NotFinite(
-                    f"the {name} is no finite number in epoch {trainer.current_epoch + 1}, step "
-                    f"{int(step) + 1}: lower the learning rates (model.init_args.text_lr, "
-                    "fusion_lr, head_lr), give trainer.gradient_clip_val, or take precision "
-                    "32-true. Checkpoints of earlier epochs stay"
+                    f"the {name} is no finite number in {epoch}, step {int(step) + 1}: lower the "
+                    "learning rates (model.init_args.text_lr, fusion_lr, head_lr), give "
+                    "trainer.gradient_clip_val, or take precision 32-true. Checkpoints of earlier "
+                    "epochs stay"
                 )
 
 

@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from mmie.checkpoints import Checkpoint, CheckpointError
 from mmie.checkpoints.checkpoint import unfit_message
 from mmie.data.corpora.editions import find_edition
+from mmie.metrics import PrecisionRecallF1
 from mmie.runs.checkpoint_digests import CHECKPOINTS
 from mmie.runs.facts import COMMANDS_KEY, RUN
 from mmie.runs.folder import clear_run, lies_in
@@ -27,12 +28,19 @@ from mmie.runs.metrics import (
     with_prefix,
     write_metrics,
 )
-from mmie.runs.picture_tests import join_shuffled_tests, picture_suffix
+from mmie.runs.picture_tests import (
+    TEST_TITLES,
+    join_shuffled_tests,
+    picture_suffix,
+    predictions_file,
+)
 from mmie.training.facts import encoder_digests, facts_of_fit, facts_of_test
 from mmie.training.prediction_writer import PredictionWriter
 from mmie.training.summary import print_summary
 from mmie.training.trainers import corpus_note, is_writer, logged_values, pictures_of
+from mmie.training.type_scores import read_type_scores
 from mmie.types import Batch, MmieError
+from mmie.utils.wording import format_epoch, format_measure, name_measure
 
 
 class RunRecorder(Callback):
@@ -131,23 +139,29 @@ class RunRecorder(Callback):
         """Print the fit's outcome."""
         if trainer.is_global_zero and self.epochs:
             folder = Path(trainer.default_root_dir)
-            print_summary(folder, "best epoch", self._best(), "val/", corpus_note(trainer))
+            notes = "\n".join(filter(None, (self._describe_best(), corpus_note(trainer))))
+            print_summary(folder, "validation", self._best(), "val/", notes)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record and print the outcome of a validation that is no part of a fit."""
         if trainer.state.fn == TrainerFn.VALIDATING:
-            self._record_scores(trainer, "validate", "val/")
+            self._record_scores(trainer, "validate", "val/", "validation")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record and print the test's outcome."""
         pictures = pictures_of(trainer)
-        suffix = picture_suffix(Path(trainer.default_root_dir), pictures)
+        folder = Path(trainer.default_root_dir)
+        suffix = picture_suffix(folder, pictures)
         seed = getattr(trainer.datamodule, "seed", None)  # type: ignore[attr-defined]
         data = {"pictures": pictures, "seed": seed, "edition": _edition_of(trainer)}
         data |= facts_of_test(trainer, trainer.limit_test_batches, self.commands)
-        if self.predictions is not None:
+        by_type: dict[str, PrecisionRecallF1] = {}
+        if self.predictions is not None and self.predictions.written:
             data |= self.predictions.written
-        self._record_scores(trainer, f"test{suffix}", "test/", data)
+            labels: tuple[str, ...] = pl_module.schema.labels  # type: ignore[assignment, union-attr]
+            by_type = read_type_scores(predictions_file(folder, suffix), labels)
+        section = f"test{suffix}"
+        self._record_scores(trainer, section, "test/", TEST_TITLES[section], data, by_type)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record the predictions, and print where they are."""
@@ -162,10 +176,20 @@ class RunRecorder(Callback):
 
     def _print_epoch(self, trainer: Trainer, epoch: Mapping[str, float]) -> None:
         """Print a line with an epoch's loss, monitored value and time."""
-        names = [name for name in ("train/loss", self.monitor) if name in epoch]
-        scores = "".join(f"  {name} {epoch[name]:.4f}" for name in names)
-        counter = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
-        print(f"epoch {counter}{scores}  {epoch['seconds']:.1f} s", flush=True)
+        parts = [format_epoch(trainer.current_epoch, trainer.max_epochs)]
+        for name in ("train/loss", self.monitor):
+            if name in epoch:
+                parts.append(f"{name_measure(name)} {format_measure(name, epoch[name])}")
+        print(f"{', '.join(parts)}, {epoch['seconds']:.1f} s", flush=True)
+
+    def _describe_best(self) -> str:
+        """Describe the best epoch in one line."""
+        best = self._best()
+        number = format_epoch(int(best["epoch"]), int(self.epochs[-1]["epoch"]) + 1)
+        if self.monitor not in best:
+            return f"{number} was the last; no epoch was validated"
+        value = format_measure(self.monitor, best[self.monitor])
+        return f"best {number}, {name_measure(self.monitor)} {value}"
 
     def _best(self) -> dict[str, float]:
         """Return the epoch that did best in validation, or the last one if none was validated."""
@@ -176,7 +200,13 @@ class RunRecorder(Callback):
         return choose(validated, key=lambda epoch: epoch[self.monitor])
 
     def _record_scores(
-        self, trainer: Trainer, section: str, prefix: str, data: Mapping[str, Any] | None = None
+        self,
+        trainer: Trainer,
+        section: str,
+        prefix: str,
+        title: str,
+        data: Mapping[str, Any] | None = None,
+        by_type: Mapping[str, PrecisionRecallF1] | None = None,
     ) -> None:
         """Write and print the scores of a validation or test.
 
@@ -184,7 +214,9 @@ class RunRecorder(Callback):
             trainer: The trainer.
             section: Section of ``metrics.json``.
             prefix: Beginning of the names of the scores.
+            title: What the scores are of, in words.
             data: What to write beside them.
+            by_type: Scores of each entity type or relation label to print.
         """
         folder = Path(trainer.default_root_dir)
         scores = with_prefix(logged_values(trainer), prefix)
@@ -199,7 +231,8 @@ class RunRecorder(Callback):
                     f"{data[COUNT]} of {data[INSTANCES]} instances were tested: reports leave out "
                     "such a test"
                 )
-            print_summary(folder, section, scores, prefix, "\n".join(filter(None, notes)))
+            note = "\n".join(filter(None, notes))
+            print_summary(folder, title, scores, prefix, note, by_type)
 
     def _write(self, trainer: Trainer, section: str, values: dict[str, Any]) -> None:
         """Replace a section of ``metrics.json``, once for all processes.

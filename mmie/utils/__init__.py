@@ -17,4 +17,5 @@ __all__ = [
     "terminal",
     "text",
     "version",
+    "wording",
 ]

@@ -1,6 +1,7 @@
-"""The process among those of one distributed run, as whoever started them says it."""
+"""The process among those of one distributed run, and the cores and threads that it may use."""
 
 import os
+from collections.abc import Mapping
 
 _RANK_VARIABLES = (
     "RANK",
@@ -13,6 +14,9 @@ _RANK_VARIABLES = (
 )
 """Variables in which Lightning, torchrun, SLURM and MPI number the processes of a run from 0."""
 
+THREADS = "OMP_NUM_THREADS"
+"""Variable in which OpenMP, and with it PyTorch, reads the number of threads on the CPU."""
+
 
 def is_first_process() -> bool:
     """Tell whether this process is the first of its run, before a process group exists.
@@ -21,3 +25,21 @@ def is_first_process() -> bool:
     True
     """
     return all(os.environ.get(name) in (None, "", "0") for name in _RANK_VARIABLES)
+
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux: a cluster may have given a part of the machine
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def with_threads(environment: Mapping[str, str], threads: int) -> dict[str, str]:
+    """Return an environment with a number of threads, unless it names one already.
+
+    >>> with_threads({}, 4), with_threads({"OMP_NUM_THREADS": "1"}, 4)
+    ({'OMP_NUM_THREADS': '4'}, {'OMP_NUM_THREADS': '1'})
+    """
+    if environment.get(THREADS):
+        return dict(environment)
+    return {**environment, THREADS: str(threads)}

@@ -8,6 +8,7 @@ from helpers.paths import CONFIGS
 
 from mmie.experiments.job_runner import JobRunner, check_folder
 from mmie.experiments.sweep import SweepError, plan_sweep
+from mmie.runs.metrics import read_metrics
 
 pytestmark = pytest.mark.slow
 
@@ -57,11 +58,29 @@ def test_an_interrupted_fit_continues_from_its_last_checkpoint(job, fake_command
     assert json.loads((job.folder / "sweep.json").read_text())["fitted"] is True
 
 
-def test_the_log_names_the_command_and_its_threads(job, fake_command):
+@pytest.mark.parametrize(("of_user", "threads"), [("", "3"), ("7", "7")])
+def test_the_log_names_the_command_and_its_threads(
+    job, fake_command, monkeypatch, of_user, threads
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", of_user)
     JobRunner(fake_command, threads=3).run(job)
     lines = (job.folder / "sweep.log").read_text().splitlines()
     assert lines[0].endswith(f"fit --config={RAP} --seed_everything=1234 --run_dir={job.folder}")
-    assert lines[1] == "threads 3"
+    assert lines[1] == f"threads {threads}", "the user's setting is kept"
+
+
+def test_each_step_is_announced_when_it_begins(job, fake_command):
+    steps = []
+
+    def announce(begun, step):
+        assert begun is job
+        assert step not in read_metrics(job.folder), "the step has not run yet"
+        steps.append(step)
+
+    outcome = JobRunner(fake_command, test_pictures=True, announce=announce).run(job)
+    assert tuple(steps) == outcome.steps == ("fit", "test", "test_shuffled", "test_none")
+    assert outcome.seconds > 0
+    assert JobRunner(fake_command, announce=announce).run(job).steps == ()
 
 
 def test_a_test_of_another_runs_checkpoint_is_not_fitted(job, tmp_path, fake_command):

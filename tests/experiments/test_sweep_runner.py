@@ -57,9 +57,10 @@ def test_finished_jobs_are_not_run_again(sweep):
     assert sweep(seeds="3") == {"seed_1234": (), "seed_1235": (), "seed_1236": ("fit", "test")}
 
 
-def test_processes_share_the_cores(sweep, tmp_path):
+def test_processes_share_the_cores(sweep, tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     sweep(seeds="2", max_parallel=2)
-    threads = max(1, (os.cpu_count() or 1) // 2)
+    threads = max(1, len(os.sched_getaffinity(0)) // 2)
     assert (
         f"threads {threads}\n"
         in (tmp_path / "out" / "demo_rap" / "seed_1235" / "sweep.log").read_text()
@@ -98,18 +99,18 @@ def test_jobs_that_need_a_failed_job_are_not_started(tmp_path, fake_command):
 def test_outcomes_are_described_in_one_line(tmp_path):
     job = SweepJob(tmp_path, (), (), 1)
     (tmp_path / "metrics.json").write_text('{"test": {"test/f1": 0.5}}')
-    assert describe_outcome(RunOutcome(job, "", ("fit", "test"))) == (
-        f"{tmp_path}: fit, test, test F1 50.00"
+    assert describe_outcome(RunOutcome(job, "", ("fit", "test_none"), seconds=84)) == (
+        f"{tmp_path}: fit, test without pictures, test F1 50.00, 1.4 min"
     )
     assert describe_outcome(RunOutcome(job, "", ())) == f"{tmp_path}: was finished, test F1 50.00"
-    assert describe_outcome(RunOutcome(job, "fit", ("fit",))) == (
-        f"{tmp_path}: fit failed, see {tmp_path / 'sweep.log'}"
+    assert describe_outcome(RunOutcome(job, "fit", ("fit",), seconds=12)) == (
+        f"{tmp_path}: fit failed after 12 s, see {tmp_path / 'sweep.log'}"
     )
     assert describe_outcome(RunOutcome(job, "a run that it needs", ())) == (
         f"{tmp_path}: not started, a run that it needs failed"
     )
     (tmp_path / "metrics.json").write_text('{"test": {}}')
-    assert describe_outcome(RunOutcome(job, "", ("test",))) == f"{tmp_path}: test"
+    assert describe_outcome(RunOutcome(job, "", ("test",))) == f"{tmp_path}: test, 0 s"
 
 
 def wait_for(condition, seconds=60):

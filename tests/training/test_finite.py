@@ -26,6 +26,7 @@ class FakeTrainer:
 
     precision = "32-true"
     current_epoch = 2
+    max_epochs = 5
 
 
 def test_the_first_step_is_named_however_late_it_is_looked_at():
@@ -36,7 +37,7 @@ def test_the_first_step_is_named_however_late_it_is_looked_at():
     for step, loss in enumerate(losses):
         outputs = {"loss": torch.tensor(loss)}
         callback.on_train_batch_end(FakeTrainer, module, outputs, None, step)
-    with pytest.raises(NotFinite, match="the loss is no finite number in epoch 3, step 3:"):
+    with pytest.raises(NotFinite, match="the loss is no finite number in epoch 3 of 5, step 3:"):
         callback.on_validation_start(FakeTrainer, module)
     with pytest.raises(NotFinite):
         callback.on_train_epoch_end(FakeTrainer, module)
@@ -49,7 +50,7 @@ def test_a_fit_that_diverges_leaves_no_checkpoint(demo_root, tmp_path, precision
     extremes = ["--model.text_lr=1e15", "--trainer.max_epochs=3"]
     outcome = run("fit", *options, *extremes, f"--trainer.precision={precision}")
     assert outcome.status == 1
-    assert "is no finite number in epoch 1, step" in outcome.err
+    assert "is no finite number in epoch 1 of 3, step" in outcome.err
     assert not list((tmp_path / "run").glob("*.ckpt"))
     assert "fit" not in metrics(tmp_path / "run")
     assert run("test", *options).status == 1

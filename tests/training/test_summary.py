@@ -2,6 +2,7 @@
 
 import re
 
+from mmie.metrics import PrecisionRecallF1
 from mmie.training.summary import print_summary
 
 
@@ -29,3 +30,12 @@ def test_a_long_path_is_not_cut(tmp_path, capsys):
     print_summary(folder, "test", {}, "test/")
     unbroken = re.sub(r"[│\s]", "", capsys.readouterr().out)
     assert str(folder / "metrics.json") in unbroken
+
+
+def test_scores_by_type_follow_in_a_table_and_then_the_note(tmp_path, capsys):
+    by_type = {"PER": PrecisionRecallF1(0.5, 1.0, 0.66666, 12)}
+    print_summary(tmp_path, "test", {"test/f1": 0.4567}, "test/", "a note", by_type)
+    out = capsys.readouterr().out
+    [row] = [line for line in out.splitlines() if "PER" in line]
+    assert re.findall(r"[\w.]+", row) == ["PER", "50.00", "100.00", "66.67", "12"]
+    assert out.index("45.67") < out.index("PER") < out.index("a note")

@@ -25,6 +25,7 @@ from rich.table import Table
 from mmie.data.corpora.base import CorpusError
 from mmie.data.demo.posts import GROUP, Draft
 from mmie.types import Split, Task
+from mmie.utils.wording import format_score
 
 BOUNDS_FILE = "bounds.json"
 """Name of the file of bounds in the folder of a demo corpus."""
@@ -127,7 +128,7 @@ def text_bounds(split: Split, drafts: Sequence[Draft]) -> list[TextBound]:
 
 def render_bounds(bounds: DemoBounds) -> Table:
     """Render the bounds of each task and split as a table."""
-    table = Table(title=f"Demo corpus, seed {bounds.seed}: best possible F1")
+    table = Table(title=f"Demo corpus, seed {bounds.seed}: best possible F1 in percent")
     table.add_column("task")
     table.add_column("split")
     decider = "context" if bounds.context else "picture"
@@ -135,6 +136,6 @@ def render_bounds(bounds: DemoBounds) -> Table:
         table.add_column(heading, justify="right")
     for bound in bounds.bounds:
         gold = str(bound.decided + bound.undecided)
-        score = f"{bound.score:.3f}"
-        table.add_row(bound.task, bound.split, gold, str(bound.decided), score, "1.000")
+        scores = (format_score(bound.score), format_score(1.0))
+        table.add_row(bound.task, bound.split, gold, str(bound.decided), *scores)
     return table

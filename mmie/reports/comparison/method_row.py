@@ -78,7 +78,7 @@ def build_method_row(system: System, types: Sequence[str]) -> MethodRow:
         by_type=_scores_by_type(system, types),
         published=published,
         remark=remark,
-        pictures=_scores_by_pictures(system.runs),
+        pictures=scores_by_pictures(system.runs),
         curves=curves,
         cost=_mean_cost(fits),
         cost_seeds=_count_costs(fits),
@@ -99,7 +99,7 @@ def _scores_by_type(system: System, types: Sequence[str]) -> dict[str, dict[str,
     return result
 
 
-def _scores_by_pictures(runs: Sequence[Run]) -> dict[str, MeanAndDeviation]:
+def scores_by_pictures(runs: Sequence[Run]) -> dict[str, MeanAndDeviation]:
     """Compute F1 with right, shuffled and no pictures, each over the seeds that were tested so."""
     tests = [{run.pictures: run.scores["f1"], **run.other_pictures} for run in runs]
     result = {}

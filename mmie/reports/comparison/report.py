@@ -9,12 +9,17 @@ from rich.table import Table
 
 from mmie.reports.comparison.groups import ComparisonGroup
 from mmie.reports.comparison.insight import Explainer
+from mmie.reports.comparison.method_row import scores_by_pictures
 from mmie.reports.comparison.page import write_comparison
 from mmie.reports.comparison.provenance import Provenance, trace
 from mmie.reports.comparison.summary import Summary, summarise, text_bound
 from mmie.reports.rendering import TASK_NAMES, percent
 from mmie.reports.statistics import scores_of_runs
+from mmie.runs.picture_tests import PICTURE_TESTS
 from mmie.runs.sweep_plan import SweepPlan
+
+_PICTURE_COLUMNS = {"shuffled": "F1 with\nshuffled\npictures", "none": "F1\nwithout\npictures"}
+"""Headings of F1 with other pictures than a run's own."""
 
 
 class WrittenReport(NamedTuple):
@@ -32,28 +37,47 @@ class WrittenReport(NamedTuple):
 def scores_table(groups: Sequence[ComparisonGroup]) -> Table:
     """Build a table with a row for each system, and one for the bound of a demo corpus.
 
-    Notes of corpora, and reasons why runs or predictions are left out, stand below.
+    The F1 of tests with shuffled and without pictures stands beside the others, if any system has
+    them. Corpus and task of a single group are in the title. Notes of corpora, and reasons why runs
+    or predictions are left out, stand below.
     """
-    table = Table(title="Test scores")
-    for name in ("method", "corpus", "task"):
+    title, has_groups = "Test scores", len(groups) > 1
+    if not has_groups:
+        title += "".join(f" on {group.corpus}, task {group.task}" for group in groups)
+    table = Table(title=title)
+    for name in ("method", "corpus", "task") if has_groups else ("method",):
         table.add_column(name, overflow="fold")
     for name in ("seeds", "P", "R", "F1"):
         table.add_column(name, justify="right")
+    tests = [name for name in PICTURE_TESTS if _has_test(groups, name)]
+    for name in tests:
+        table.add_column(_PICTURE_COLUMNS[name], justify="right")
     notes = dict.fromkeys(group.corpus_note for group in groups)
     for group in groups:
         notes |= dict.fromkeys(group.notes)
     table.caption = "\n".join(filter(None, notes))
     for group in groups:
+        place = (group.corpus, group.task) if has_groups else ()
         for system in group.systems:
-            scores = map(percent, scores_of_runs(system.runs).values())
-            table.add_row(system.name, group.corpus, group.task, str(len(system.runs)), *scores)
+            scores = list(scores_of_runs(system.runs).values())
+            pictures = scores_by_pictures(system.runs)
+            cells = map(percent, [*scores, *map(pictures.get, tests)])
+            table.add_row(system.name, *place, str(len(system.runs)), *cells)
         bound = text_bound(group.corpus, group.root, group.task)
         if bound is not None:
             name = "best possible from text alone"
-            cells = (name, group.corpus, group.task, "", "", "", percent(bound))
-            table.add_row(*cells, style="bold")
+            table.add_row(name, *place, "", "", "", percent(bound), style="bold")
         table.add_section()
     return table
+
+
+def _has_test(groups: Sequence[ComparisonGroup], pictures: str) -> bool:
+    """Tell whether any system was tested with certain pictures."""
+    for group in groups:
+        for system in group.systems:
+            if pictures in scores_by_pictures(system.runs):
+                return True
+    return False
 
 
 def write_report(

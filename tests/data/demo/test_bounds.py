@@ -64,8 +64,8 @@ def test_bounds_are_read_back_and_rendered(corpus, default_root):
     with console.capture() as capture:
         console.print(render_bounds(corpus.bounds))
     lines = capture.get().splitlines()
-    assert any("ner" in line and "test" in line and "0.475" in line for line in lines)
-    assert any("re" in line and "test" in line and "0.417" in line for line in lines)
+    assert any("ner" in line and "test" in line and "47.50" in line for line in lines)
+    assert any("re" in line and "test" in line and "41.67" in line for line in lines)
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -28,6 +28,21 @@ def test_the_table_has_the_bound_of_a_demo_corpus(tmp_path, demo_root):
     assert names == ["RAP", "best possible from text alone"]
 
 
+def test_tests_with_other_pictures_have_columns(tmp_path):
+    sections = {"test_shuffled": {"test/f1": 0.25}, "test_none": {"test/f1": 0.125}}
+    groups = groups_of(
+        write_run(tmp_path / "a", sections=sections),
+        write_run(tmp_path / "b", method="mmie.methods.TextOnly"),
+    )
+    table = scores_table(groups)
+    assert table.title == "Test scores on Twitter2017, task ner"
+    headings = [" ".join(str(column.header).split()) for column in table.columns]
+    assert headings[-3:] == ["F1", "F1 with shuffled pictures", "F1 without pictures"]
+    cells = [list(column.cells) for column in table.columns[-3:]]
+    no_value = "\N{EN DASH}"
+    assert cells == [["50.00", "50.00"], ["25.00", no_value], ["12.50", no_value]]
+
+
 def test_three_files_are_written(tmp_path):
     groups = groups_of(write_run(tmp_path / "a"))
     page, _ = write_report(groups, [tmp_path / "untested"], tmp_path / "out", resamples=100)
