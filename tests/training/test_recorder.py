@@ -80,6 +80,9 @@ def test_a_fault_in_training_keeps_its_traceback_and_the_earlier_epochs(demo_roo
     assert [epoch["epoch"] for epoch in metrics(tmp_path / "run")["fit"]["epochs"]] == [0]
     succeed("fit", *options, "--ckpt_path=last", "--trainer.max_epochs=2")
     assert [epoch["epoch"] for epoch in metrics(tmp_path / "run")["fit"]["epochs"]] == [0, 1]
+    first, continuation = metrics(tmp_path / "run")["run"]["commands"]
+    assert "StopInSecondEpoch" in first
+    assert continuation.endswith("--ckpt_path=last --trainer.max_epochs=2")
 
 
 def test_epochs_without_validation_are_recorded(demo_root, tmp_path):
