@@ -86,6 +86,7 @@ _HIDDEN_LOG_LINES = (
     "HPU available",
     "Loading `train_dataloader`",
     "Detected KeyboardInterrupt",
+    "stopped: `max_epochs",  # RunRecorder says which epoch was best
 )
 _HIDDEN_WARNINGS = (
     ".*does not have many workers.*",
@@ -344,7 +345,7 @@ class MmieCLI(LightningCLI):
         run_dir = Path(settings.run_dir)
         monitor, mode = self.model.monitor
         predictions = PredictionWriter()
-        callbacks = [
+        callbacks: list[Callback] = [
             *build_checkpoints(run_dir, monitor, mode),
             predictions,
             RunRecorder(monitor, mode, predictions, self._command),
@@ -355,7 +356,7 @@ class MmieCLI(LightningCLI):
             FeatureCacheCallback(feature_folder(settings.feature_store)),
         ]
         if sys.stdout.isatty():
-            callbacks.append(RunProgressBar(monitor))
+            callbacks.insert(0, RunProgressBar(monitor))  # it ends before RunRecorder prints
         else:  # a redrawn bar is unreadable in a file: RunRecorder prints a line an epoch
             kwargs["enable_progress_bar"] = False
         self.trainer_defaults["callbacks"] = callbacks

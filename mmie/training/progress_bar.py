@@ -6,6 +6,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.callbacks.progress.rich_progress import CustomBarColumn
+from lightning.pytorch.trainer.states import TrainerFn
 from rich.progress import (
     ProgressColumn,
     Task,
@@ -64,6 +65,27 @@ class RunProgressBar(RichProgressBar):
         """Note the scores, and return nothing for Lightning's column, which breaks lines."""
         self.scores = self.describe_scores(super().get_metrics(trainer, pl_module))
         return {}
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End the bar of a fit, so that what callbacks print later stands below it."""
+        super().on_train_end(trainer, pl_module)
+        self.teardown(trainer, pl_module, "fit")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End the bar of a validation that is no part of a fit."""
+        super().on_validation_end(trainer, pl_module)
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self.teardown(trainer, pl_module, "validate")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End the bar of a test."""
+        super().on_test_end(trainer, pl_module)
+        self.teardown(trainer, pl_module, "test")
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End the bar of a predict."""
+        super().on_predict_end(trainer, pl_module)
+        self.teardown(trainer, pl_module, "predict")
 
     def describe_scores(self, values: Mapping[str, Any]) -> str:
         """Describe the loss of the last step and the monitored value, as far as they are logged."""
