@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS := runs/demo_text_only runs/demo_rap
 
-.PHONY: help setup demo test test-fast lowest soak lint audit clean
+.PHONY: help setup demo test test-fast lowest soak lint docs notebooks audit clean
 
 help:
 	@echo "make demo       write a corpus, train and test two methods on it, and compare them (minutes)"
@@ -11,6 +11,8 @@ help:
 	@echo "make lowest     run the suite on the lowest versions that pyproject.toml admits"
 	@echo "make soak       run the long versions of the robustness tests (hours)"
 	@echo "make lint       check style and types"
+	@echo "make docs       build the documentation in site/, which opens without a network"
+	@echo "make notebooks  run the notebooks and keep their outputs (minutes)"
 	@echo "make audit      list known vulnerabilities and newer versions of installed packages (needs PyPI)"
 	@echo "make clean      remove the files that make demo wrote"
 
@@ -49,6 +51,12 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+notebooks: setup
+	OMP_NUM_THREADS=1 $(BIN)/jupyter nbconvert --execute --inplace notebooks/*.ipynb
 
 audit: setup
 	$(BIN)/pip list --outdated
