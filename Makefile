@@ -56,7 +56,7 @@ docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 notebooks: setup
-	OMP_NUM_THREADS=1 $(BIN)/jupyter nbconvert --execute --inplace notebooks/*.ipynb
+	$(BIN)/jupyter nbconvert --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 audit: setup
 	$(BIN)/pip list --outdated

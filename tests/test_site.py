@@ -1,4 +1,4 @@
-"""The site: it builds strictly, opens from a folder, loads nothing from elsewhere, and is complete."""
+"""The site: it builds strictly, opens from a folder, and loads nothing from elsewhere."""
 
 import re
 import subprocess
@@ -96,7 +96,13 @@ def test_the_reference_holds_options_and_keys(site):
     assert "--resamples" in commands
     assert "--dry-run" in commands
     configuration = read_page(site, "reference/configuration.html")
-    for key in ("run_dir", "data.batch_size", "trainer.max_epochs", "prompt_length", "context_file"):
+    for key in (
+        "run_dir",
+        "data.batch_size",
+        "trainer.max_epochs",
+        "prompt_length",
+        "context_file",
+    ):
         assert key in configuration
 
 

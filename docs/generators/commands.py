@@ -6,7 +6,8 @@ import inspect
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from tables import markdown_table
 
@@ -109,14 +110,15 @@ def render_page() -> str:
     previous = ""
     for full_name, parser in all_parsers():
         name = full_name.split()[0]
+        description = " ".join((parser.description or "").split())
         if name != previous:
-            parts += [f"## mmie {name}", f"{_sentence(COMMANDS[name].purpose)}"]
+            parts.append(f"## mmie {name}")
             previous = name
         if full_name != name:
             parts.append(f"### mmie {full_name}")
-        description = " ".join((parser.description or "").split())
-        if description and full_name not in CONFIGURED:
-            parts.append(description)
+        if full_name in CONFIGURED or not description:
+            description = _sentence(COMMANDS[name].purpose)
+        parts.append(description)
         parts.append(render_options(parser))
     return "\n\n".join(parts) + "\n"
 
@@ -170,6 +172,10 @@ def type_of(action: argparse.Action) -> str:
 
 def type_name(hint: object) -> str:
     """Return an annotation as text, without module names."""
+    if get_origin(hint) in (Union, UnionType):
+        return " | ".join(map(type_name, get_args(hint)))
+    if hint is type(None):
+        return "None"
     restricted = getattr(hint, "_expression", None)
     if restricted:
         base = getattr(getattr(hint, "_type", None), "__name__", "")

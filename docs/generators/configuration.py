@@ -17,8 +17,8 @@ _HEADER = ["key", "type", "default", "meaning"]
 _CLASS_HEADER = ["argument", "type", "default", "meaning"]
 _FILES = ("config", "data", "model", "trainer")
 """Options that name a file."""
-_LINKED = ("schema",)
-"""Arguments that the command line links from the data."""
+_NOT_SET = ("self", "schema")
+"""Arguments that no configuration sets. The command line links the schema from the data."""
 
 
 def render_page() -> str:
@@ -35,8 +35,8 @@ def render_page() -> str:
         "# Configuration",
         "A configuration is a YAML file with these keys. Every key is an option as well: "
         "`--data.batch_size 8`, `--model.init_args.prompt_length 8`. A later `--config` overrides "
-        "an earlier one, and an option overrides both. This page is made from the constructors that "
-        "take the keys.",
+        "an earlier one, and an option overrides both. This page is made from the constructors "
+        "that take the keys.",
         "`mmie fit --config FILE --print_config` prints a configuration with all defaults.",
         "## Top level",
         _table(top),
@@ -76,8 +76,8 @@ def class_rows(owner: type) -> list[list[str]]:
     documented = docstring_parser.parse(inspect.cleandoc(owner.__doc__ or ""))
     texts = {entry.arg_name: entry.description or "" for entry in documented.params}
     rows = []
-    for name, parameter in inspect.signature(owner).parameters.items():
-        if name in _LINKED or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+    for name, parameter in inspect.signature(owner.__init__).parameters.items():  # type: ignore[misc]
+        if name in _NOT_SET or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
         default = "required"
         if parameter.default is not parameter.empty:
@@ -91,9 +91,11 @@ def _class_section(owner: type, base: type) -> str:
     """Write the arguments of a class, and whose arguments it takes as well."""
     parents = [parent for parent in owner.__mro__[1:] if "__init__" in vars(parent)]
     parents = [parent for parent in parents if issubclass(parent, base)]
-    lines = [f"`{_path(owner)}`"]
+    lines = [f"`{_path(owner)}`."]
     if parents:
-        names = " and ".join(f"[{parent.__name__}](#{parent.__name__.lower()})" for parent in parents)
+        names = " and ".join(
+            f"[{parent.__name__}](#{parent.__name__.lower()})" for parent in parents
+        )
         lines.append(f"It takes the arguments of {names} as well.")
     rows = class_rows(owner) if "__init__" in vars(owner) or not parents else []
     table = markdown_table(_CLASS_HEADER, rows) if rows else ""

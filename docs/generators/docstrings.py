@@ -9,7 +9,7 @@ from griffe import Extension, Object
 
 sys.path.insert(0, str(Path(__file__).parent))  # Griffe loads this file by its path
 
-from tables import convert_tables  # noqa: E402
+from tables import convert_tables
 
 _DOCTEST = re.compile(r"^( *)>>> .*(?:\n\1\S.*)*", re.MULTILINE)
 
@@ -24,10 +24,6 @@ class MarkdownDocstrings(Extension):
 
 
 def convert_docstring(docstring: str) -> str:
-    """Convert the tables and doctests of a docstring.
-
-    >>> convert_docstring("Add.\\n\\n>>> 1 + 1\\n2")
-    'Add.\\n\\n```pycon\\n>>> 1 + 1\\n2\\n```'
-    """
+    """Convert the tables of a docstring, and fence its doctests."""
     fenced = _DOCTEST.sub(r"\1```pycon\n\g<0>\n\1```", docstring)
     return convert_tables(fenced)

@@ -12,8 +12,8 @@ from pathlib import Path
 import commands
 import configuration
 import method_pages
-import notebooks
 import python_pages
+import tutorials
 from docstrings import convert_docstring
 from mathml import convert_equations
 from mkdocs.config.defaults import MkDocsConfig
@@ -47,7 +47,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/configuration.md": configuration.render_page(),
     }
     pages.update(python_pages.render_pages())
-    pages.update(notebooks.render_pages(REPOSITORY / "notebooks"))
+    pages.update(tutorials.render_pages(REPOSITORY / "notebooks"))
     for path, content in pages.items():
         files.append(File.generated(config, path, content=content))
     return files

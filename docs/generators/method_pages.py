@@ -1,7 +1,8 @@
 """Pages of the methods: equations beside the code that computes them, departures, settings, scores.
 
 A page under ``docs/methods/`` has a section for each row of the table of its method's module, with
-the equations in LaTeX. The code beside them, the shapes and all other sections come from the package.
+the equations in LaTeX. The code beside them, the shapes and all other sections come from the
+package.
 """
 
 import ast

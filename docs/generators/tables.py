@@ -18,8 +18,10 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def escape_cell(text: str) -> str:
-    """Escape the bars of a cell and join its lines."""
-    return " ".join(text.split()).replace("|", "\\|")
+    """Escape the bars of a cell that do not stand in code, and join its lines."""
+    parts = re.split(r"(`+[^`]+`+)", " ".join(text.split()))
+    escaped = [part if part.startswith("`") else part.replace("|", "\\|") for part in parts]
+    return "".join(escaped)
 
 
 def convert_tables(docstring: str) -> str:

@@ -11,7 +11,6 @@ from unittest import mock
 
 from helpers.command import run
 from helpers.paths import REPOSITORY
-
 from mmie.cli.lightning import build_parts
 from mmie.cli.parsing import OneLineParser
 
