@@ -21,7 +21,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 REPOSITORY = Path(__file__).parents[2]
-_INCLUDE = re.compile(r"^<!-- include: (\S+) -->$", re.MULTILINE)
+_INCLUDE = re.compile(r"^<!-- include: (\S+)( as a section)? -->$", re.MULTILINE)
 _DOCSTRING = re.compile(r"^<!-- docstring: (\S+) -->$", re.MULTILINE)
 _PAGES = {
     "CONTRIBUTING.md": "background/architecture.md#contributing",
@@ -75,6 +75,8 @@ def include_file(match: re.Match[str]) -> str:
     text = (REPOSITORY / match[1]).read_text(encoding="utf-8")
     for file, page in _PAGES.items():
         text = text.replace(f"]({file})", f"]({page})")
+    if match[2]:
+        text = re.sub(r"^(#+ )", r"#\1", text, flags=re.MULTILINE)
     return text.replace("](docs/", "](")
 
 
