@@ -48,7 +48,8 @@ SMALLER = {
 def pages_with_commands() -> list[str]:
     """Return the pages that have commands which can be run, the README first."""
     pages = dict.fromkeys(block.page for block in BLOCKS if not block.mark)
-    return sorted(pages, key=lambda page: (page != "README.md", page))
+    first = ("README.md", "docs/howto/demo.md")
+    return sorted(pages, key=lambda page: (page not in first, page))
 
 
 def block_name(block: Block) -> str:

@@ -13,6 +13,7 @@ import tables
 from helpers.paths import PACKAGE, REPOSITORY
 
 from mmie.cli.main import COMMANDS
+from mmie.methods import papers
 from mmie.reports.methods import departures_of, listed_methods, switches
 
 _REASON = "the site's packages are not installed: pip install 'mmie[docs]'"
@@ -151,12 +152,19 @@ def _calls(row, path):
     return False
 
 
-def test_a_page_with_a_wrong_section_is_refused():
-    with pytest.raises(ValueError, match="lacks a section"):
+def test_a_page_with_other_sections_than_rows_is_refused():
+    with pytest.raises(ValueError, match="has the sections"):
         method_pages.fill_method("# RAP\n", "rap")
     page = (REPOSITORY / "docs" / "methods" / "text_only.md").read_text(encoding="utf-8")
-    with pytest.raises(ValueError, match="has no row 'extra'"):
+    with pytest.raises(ValueError, match="extra"):
         method_pages.fill_method(f"{page}\n### extra\n\ntext\n", "text_only")
+
+
+def test_ablations_have_their_overlay():
+    page = (REPOSITORY / "docs" / "methods" / "rap.md").read_text(encoding="utf-8")
+    overlays = re.findall(r"configs/ablations/\w+\.yaml", method_pages.fill_method(page, "rap"))
+    assert len(overlays) == len(papers.RAP.ablations)
+    assert all((REPOSITORY / overlay).is_file() for overlay in overlays)
 
 
 def test_the_overview_links_every_method():

@@ -63,13 +63,13 @@ def _stopped_parsing() -> Iterator[None]:
             return parse_known_args(parser, *arguments, **settings)
         raise ParserFound(parser)
 
-    OneLineParser.parse_args = stop  # type: ignore[method-assign]
-    argparse.ArgumentParser.parse_known_args = stop  # type: ignore[method-assign]
+    OneLineParser.parse_args = stop
+    argparse.ArgumentParser.parse_known_args = stop
     try:
         yield
     finally:
-        OneLineParser.parse_args = parse_args  # type: ignore[method-assign]
-        argparse.ArgumentParser.parse_known_args = parse_known_args  # type: ignore[method-assign]
+        OneLineParser.parse_args = parse_args
+        argparse.ArgumentParser.parse_known_args = parse_known_args
 
 
 def subcommands(parser: argparse.ArgumentParser) -> dict[str, Any]:
@@ -155,10 +155,9 @@ def option_row(action: argparse.Action) -> list[str]:
     names = ", ".join(f"`{name}`" for name in action.option_strings) or f"`{action.dest}`"
     if action.nargs in ("+", "*"):
         names += " …"
-    is_given = action.required or action.default == argparse.SUPPRESS
-    default = "required" if action.required else f"`{show_value(action.default)}`"
-    if not action.option_strings and is_given and action.nargs == "*":
-        default = ""
+    default = f"`{show_value(action.default)}`" if action.option_strings else ""
+    if action.required:
+        default = "required"
     if isinstance(action, argparse._StoreTrueAction):
         return [names, "flag", "", action.help or ""]
     return [names, f"`{type_of(action)}`", default, _help(action)]

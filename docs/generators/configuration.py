@@ -76,7 +76,7 @@ def class_rows(owner: type) -> list[list[str]]:
     documented = docstring_parser.parse(inspect.cleandoc(owner.__doc__ or ""))
     texts = {entry.arg_name: entry.description or "" for entry in documented.params}
     rows = []
-    for name, parameter in inspect.signature(owner.__init__).parameters.items():  # type: ignore[misc]
+    for name, parameter in inspect.signature(owner.__init__).parameters.items():
         if name in _NOT_SET or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
         default = "required"

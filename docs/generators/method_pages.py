@@ -6,7 +6,6 @@ package.
 """
 
 import ast
-import inspect
 import re
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from source import PACKAGE, find_source
 from tables import convert_tables, markdown_table, read_table
 
 from mmie.methods import ExtractionModule
-from mmie.methods.papers import Paper
+from mmie.methods.papers import CORPORA, Paper
 from mmie.reports.method_tables import methods_markdown
 from mmie.reports.methods import (
     departures_of,
@@ -66,22 +65,20 @@ def fill_method(markdown: str, module: str) -> str:
         module: Name of the method's module.
 
     Raises:
-        ValueError: The page has other sections than the table has rows.
+        ValueError: The sections of the page are not the rows of the table.
     """
-    method = _method_of(module)
-    docstring = inspect.cleandoc(_module_docstring(module))
-    head = docstring.partition("**Departures.**")[0]
-    for row in equation_rows(module):
-        if f"### {row.name}\n" not in markdown:
-            raise ValueError(f"docs/methods/{module}.md lacks a section '### {row.name}'")
     rows = {row.name: row for row in equation_rows(module)}
     before, *sections = _SECTION.split(markdown)
-    filled = [before.replace("<!-- summary -->", _summary(head))]
-    for name, body in zip(sections[::2], sections[1::2], strict=True):
-        if name not in rows:
-            raise ValueError(f"{module}.py has no row '{name}': expected one of {list(rows)}")
+    names, bodies = sections[::2], sections[1::2]
+    if set(names) != set(rows):
+        raise ValueError(
+            f"docs/methods/{module}.md has the sections {names}, the table of mmie/methods/"
+            f"{module}.py the rows {list(rows)}"
+        )
+    filled = [before.replace("<!-- summary -->", _summary(module))]
+    for name, body in zip(names, bodies, strict=True):
         filled.append(_equation_section(rows[name], body))
-    filled += _closing_sections(method)
+    filled += _closing_sections(_method_of(module))
     return "\n\n".join(filled) + "\n"
 
 
@@ -99,9 +96,10 @@ def equation_rows(module: str) -> list[EquationRow]:
     return rows
 
 
-def _summary(head: str) -> str:
-    """Return the citation and the architecture, without the table of equations."""
-    text = _RULES.sub("", head) if "here" in head else convert_tables(head)
+def _summary(module: str) -> str:
+    """Return the citation and the architecture of a method, without the table of equations."""
+    head = _module_docstring(module).partition("**Departures.**")[0]
+    text = _RULES.sub("", head) if equation_rows(module) else convert_tables(head)
     return re.sub(r"(https://\S+[^\s.,)])", r"<\1>", text.strip())
 
 
@@ -166,7 +164,24 @@ def _published(paper: Paper) -> list[str]:
     if paper.remark:
         parts.append(paper.remark)
     parts.append(markdown_table(["corpus", "setting", "P", "R", "F1", "F1 by type"], rows))
+    if paper.ablations:
+        parts += ["### Ablations, published F1", _ablations(paper)]
     return parts
+
+
+def _ablations(paper: Paper) -> str:
+    """Write the table of a paper's ablations, each with the overlay that fits it."""
+    rows = []
+    for ablation in paper.ablations:
+        cells = [
+            f"{ablation.name} ({ablation.table})",
+            f"`configs/ablations/{ablation.overlay}.yaml`",
+        ]
+        for corpus in CORPORA:
+            scores = ablation.scores.get(corpus)
+            cells.append(_score(scores.f1 if scores else None))
+        rows.append(cells)
+    return markdown_table(["row", "overlay", *CORPORA], rows)
 
 
 def _score(score: float | None) -> str:
