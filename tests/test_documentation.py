@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,13 @@ def block_name(block: Block) -> str:
     return block.name
 
 
+@pytest.fixture(autouse=True)
+def _imported_anew():
+    """Forget the module of a page behind each test: it lies in different folders."""
+    yield
+    sys.modules.pop("my_package", None)
+
+
 @pytest.fixture(scope="module")
 def parsing_folder(fitted_runs, tmp_path_factory) -> Path:
     """Folder with the configurations, in which every named run folder is a fitted one."""
@@ -66,12 +74,22 @@ def parsing_folder(fitted_runs, tmp_path_factory) -> Path:
     text = "\n".join(block.text for block in BLOCKS)
     for name in set(re.findall(r"runs/(\w+)", text)):
         (folder / "runs" / name).symlink_to(fitted_runs / "ner")
+    for page in PAGES:
+        write_files(page, folder)
     return folder
+
+
+def write_files(page: Path, folder: Path) -> None:
+    """Write the blocks of a page that are files, such as a module and its configuration."""
+    for block in blocks(page):
+        if block.title:
+            (folder / block.title).write_text(f"{block.text}\n", encoding="utf-8")
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=block_name)
 def test_commands_of_a_block_parse(monkeypatch, parsing_folder, block):
     monkeypatch.chdir(parsing_folder)
+    monkeypatch.syspath_prepend(parsing_folder)
     commands = block.commands(parsing_folder)
     assert commands
     errors = [error for error in map(parse, commands) if error]
@@ -122,12 +140,14 @@ def make_smaller(arguments: list[str]) -> list[str]:
 def test_commands_of_a_page_run(monkeypatch, sandbox, page):
     """The commands of a page build on one another, and on those of the README."""
     monkeypatch.chdir(sandbox)
+    monkeypatch.syspath_prepend(sandbox)
     remove_repeated(sandbox)
+    write_files(REPOSITORY / page, sandbox)
     for block in blocks(REPOSITORY / page):
-        if block.mark:
+        if block.mark or block.title:
             continue
         if block.language == "python":
-            exec(compile(block.text, block.name, "exec"), {})
+            exec(compile(block.text, block.name, "exec"), {"__name__": block.page})
         for arguments in block.commands(sandbox):
             succeed(*make_smaller(arguments))
             if arguments[0] == "sweep":

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from tables import markdown_table
 
@@ -173,6 +173,8 @@ def type_name(hint: object) -> str:
     """Return an annotation as text, without module names."""
     if get_origin(hint) in (Union, UnionType):
         return " | ".join(map(type_name, get_args(hint)))
+    if get_origin(hint) is Literal:
+        return " | ".join(map(str, get_args(hint)))
     if hint is type(None):
         return "None"
     restricted = getattr(hint, "_expression", None)

@@ -18,7 +18,8 @@ DOCS = REPOSITORY / "docs"
 PAGES = sorted([REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
 BLOCK = re.compile(
     r"(?:^ *<!-- (?P<mark>not run|pending): (?P<reason>.*?) -->\n)?"
-    r"^(?P<indent> *)```(?P<language>\w*).*\n(?P<text>(?:.*\n)*?)(?P=indent)```$",
+    r"^(?P<indent> *)```(?P<language>\w*)(?: title=\"(?P<title>.*?)\")?\n"
+    r"(?P<text>(?:.*\n)*?)(?P=indent)```$",
     re.MULTILINE,
 )
 INLINE = re.compile(r"`(mmie [a-z]+[^`]*)`")
@@ -41,6 +42,7 @@ class Block(NamedTuple):
         line: Number of its first line.
         language: Language of the fence.
         text: Content.
+        title: Name of the file that the block shows, or empty.
         mark: ``not run``, ``pending`` or empty.
         reason: Why it is marked.
     """
@@ -49,6 +51,7 @@ class Block(NamedTuple):
     line: int
     language: str
     text: str
+    title: str
     mark: str
     reason: str
 
@@ -85,7 +88,8 @@ def blocks(page: Path) -> Iterator[Block]:
         line = text.count("\n", 0, match.start()) + 1
         name = page.relative_to(REPOSITORY).as_posix()
         mark, reason = match["mark"] or "", match["reason"] or ""
-        yield Block(name, line, match["language"], content, mark, reason)
+        title = match["title"] or ""
+        yield Block(name, line, match["language"], content, title, mark, reason)
 
 
 def command_blocks() -> list[Block]:
