@@ -163,7 +163,7 @@ def test_a_page_with_other_sections_than_rows_is_refused():
 
 def test_ablations_have_their_overlay():
     page = (REPOSITORY / "docs" / "methods" / "rap.md").read_text(encoding="utf-8")
-    overlays = re.findall(r"configs/ablations/\w+\.yaml", method_pages.fill_method(page, "rap"))
+    overlays = re.findall(r"configs/ablations/[\w.]+\.yaml", method_pages.fill_method(page, "rap"))
     assert len(overlays) == len(papers.RAP.ablations)
     assert all((REPOSITORY / overlay).is_file() for overlay in overlays)
 

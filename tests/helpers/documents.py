@@ -24,7 +24,8 @@ BLOCK = re.compile(
 )
 INLINE = re.compile(r"`(mmie [a-z]+[^`]*)`")
 SHELL = """
-record() { printf '%s\\0' "$@"; printf '\\1\\0'; }
+exec 3>&1
+record() { printf '%s\\0' "$@" >&3; printf '\\1\\0' >&3; }
 mmie() { record "$@"; }
 srun() { "$@"; }
 taskset() { shift 2; "$@"; }
@@ -147,7 +148,17 @@ def parse(arguments: list[str]) -> str:
     """
     try:
         with parsing_alone():
-            outcome = run(*arguments)
+            outcome = run(*arguments, *fitting_folder(arguments))
     except Parsed:
         return ""
-    return outcome.err or outcome.out or "the command parsed no options"
+    return outcome.err if outcome.status else ""
+
+
+def fitting_folder(arguments: list[str]) -> list[str]:
+    """Return options with which the run folder fits: one that is fitted, or may be overwritten."""
+    given = {argument.partition("=")[0] for argument in arguments}
+    if arguments[0] == "fit" and "--overwrite" not in given:
+        return ["--overwrite=true"]
+    if arguments[0] in ("validate", "test", "predict") and "--run_dir" not in given:
+        return ["--run_dir=runs/demo_hvpnet"]
+    return []
