@@ -2,17 +2,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS := runs/demo_text_only runs/demo_rap
 
-.PHONY: help setup demo test test-fast lowest soak lint docs notebooks audit clean
+.PHONY: help setup demo test test-fast lowest soak lint audit clean
 
 help:
 	@echo "make demo       write a corpus, train and test two methods on it, and compare them (minutes)"
 	@echo "make test       run the whole test suite"
+	@echo "make docs       build the documentation in site/, which opens without a network"
+	@echo "make notebooks  run the notebooks and keep their outputs (minutes)"
 	@echo "make test-fast  run only the tests that start no process and no notebook"
 	@echo "make lowest     run the suite on the lowest versions that pyproject.toml admits"
 	@echo "make soak       run the long versions of the robustness tests (hours)"
 	@echo "make lint       check style and types"
-	@echo "make docs       build the documentation in site/, which opens without a network"
-	@echo "make notebooks  run the notebooks and keep their outputs (minutes)"
 	@echo "make audit      list known vulnerabilities and newer versions of installed packages (needs PyPI)"
 	@echo "make clean      remove the files that make demo wrote"
 
@@ -38,6 +38,14 @@ test: setup
 test-fast: setup
 	$(BIN)/pytest --numprocesses auto -m "not slow"
 
+.PHONY: docs notebooks
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+notebooks: setup
+	$(BIN)/jupyter nbconvert --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+
 lowest:
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/pip install --quiet uv
@@ -51,12 +59,6 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-
-docs: setup
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
-
-notebooks: setup
-	$(BIN)/jupyter nbconvert --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 audit: setup
 	$(BIN)/pip list --outdated
