@@ -46,7 +46,9 @@ def find_parser(name: str, *arguments: str) -> argparse.ArgumentParser:
     function = getattr(importlib.import_module(module), function_name)
     with _stopped_parsing():
         try:
-            function([name, *arguments] if command.receives_name else list(arguments))
+            # some commands look at their arguments before they parse them, unless it is for help
+            help_arguments = [*arguments, "--help"]
+            function([name, *help_arguments] if command.receives_name else help_arguments)
         except ParserFound as found:
             return found.parser
     raise RuntimeError(f"mmie {name} parsed no options")
