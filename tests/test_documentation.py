@@ -113,8 +113,8 @@ def test_commands_of_a_block_parse(monkeypatch, parsing_folder, block):
 @pytest.mark.parametrize(("page", "command"), inline_commands())
 def test_commands_within_text_exist(page, command):
     name = command.split()[1]
-    if name == "config" and name not in COMMANDS:
-        pytest.xfail("mmie config is in another branch")
+    if name in ("config", "completion") and name not in COMMANDS:
+        pytest.xfail(f"mmie {name} is in another branch")
     assert name in COMMANDS, page
 
 
@@ -146,6 +146,8 @@ def make_smaller(arguments: list[str]) -> list[str]:
     pair = " ".join(arguments[:2])
     added = list(SMALLER.get(pair, SMALLER.get(arguments[0], ())))
     given = {argument.partition("=")[0] for argument in arguments}
+    if any(argument.endswith("help") for argument in given):
+        return arguments
     return [*arguments, *(option for option in added if option.partition("=")[0] not in given)]
 
 

@@ -30,6 +30,7 @@ mmie() { record "$@"; }
 srun() { "$@"; }
 taskset() { shift 2; "$@"; }
 torchrun() { while [ "$1" != mmie.cli ]; do shift; done; shift; record "$@"; }
+docker() { [ "$1" = run ] && { while [ "$1" != mmie ]; do shift; done; "$@"; }; }
 seq() { echo 000; }
 """
 """Functions that print each command, and stand for the programs in front of some commands."""
@@ -157,6 +158,8 @@ def parse(arguments: list[str]) -> str:
 def fitting_folder(arguments: list[str]) -> list[str]:
     """Return options with which the run folder fits: one that is fitted, or may be overwritten."""
     given = {argument.partition("=")[0] for argument in arguments}
+    if any(argument.endswith("help") for argument in given):
+        return []
     if arguments[0] == "fit" and "--overwrite" not in given:
         return ["--overwrite=true"]
     if arguments[0] in ("validate", "test", "predict") and "--run_dir" not in given:
