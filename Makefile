@@ -45,6 +45,7 @@ docs: setup
 
 notebooks: setup
 	$(BIN)/jupyter nbconvert --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+	$(BIN)/jupyter nbconvert --coalesce-streams --inplace notebooks/*.ipynb
 
 lowest:
 	$(PYTHON) -m venv .venv-lowest

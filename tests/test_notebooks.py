@@ -124,6 +124,8 @@ def test_outputs_are_those_of_one_run_from_top_to_bottom(name):
         assert "error" not in {output.output_type for output in cell.outputs}
     assert "mmie: " not in output_text(notebook)
     assert not re.search(MACHINE_PATH, output_text(notebook))
+    for output in outputs(notebook):
+        assert "\x1b" not in output.get("text", "")  # colours and redrawn progress bars
 
 
 @every_notebook
