@@ -10,6 +10,8 @@ export OMP_NUM_THREADS
 help:
 	@echo "make demo       write a corpus, train and test two methods on it, and compare them (minutes)"
 	@echo "make test       run the whole test suite"
+	@echo "make docs       build the documentation in site/, which opens without a network"
+	@echo "make notebooks  run the notebooks and keep their outputs (minutes)"
 	@echo "make test-fast  run only the tests that start no process and no notebook"
 	@echo "make lowest     run the suite on the lowest versions that pyproject.toml admits"
 	@echo "make soak       run the long versions of the robustness tests (hours)"
@@ -44,6 +46,15 @@ test: setup
 
 test-fast: setup
 	$(BIN)/pytest --numprocesses auto -m "not slow"
+
+.PHONY: docs notebooks
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+notebooks: setup
+	$(BIN)/jupyter nbconvert --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+	$(BIN)/jupyter nbconvert --coalesce-streams --inplace notebooks/*.ipynb
 
 lowest:
 	$(PYTHON) -m venv .venv-lowest

@@ -7,7 +7,7 @@ import pytest
 from helpers.command import run
 from helpers.paths import REPOSITORY
 
-PAGE = REPOSITORY / "docs" / "reproduction.md"
+PAGE = REPOSITORY / "docs" / "background" / "reproduction.md"
 COMMANDS = sorted(set(re.findall(r"`(mmie \w+ -*[^`]+)`", PAGE.read_text(encoding="utf-8"))))
 STUDIES = [command for command in COMMANDS if re.match(r"mmie study \S+ configs/", command)]
 FITS = [command for command in COMMANDS if command.startswith("mmie fit")]

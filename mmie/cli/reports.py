@@ -309,7 +309,7 @@ def _methods_parser() -> OneLineParser:
     )
     parser.add_argument("--json", action="store_true", help="Print JSON instead of tables.")
     parser.add_argument(
-        "--markdown", action="store_true", help="Print the table of the README as Markdown."
+        "--markdown", action="store_true", help="Print the table of the documentation as Markdown."
     )
     return parser
 

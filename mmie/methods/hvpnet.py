@@ -9,14 +9,15 @@ https://arxiv.org/abs/2205.03521
 4. The views follow one another, 4 positions each, and give the layer's prefix keys and values.
 5. The text encoder attends to them in every layer. The shared head classifies its states.
 
-========================  =================================  =======================================
-paper                     here                               shape
-========================  =================================  =======================================
-pyramid (Section 3.1)     `MultimodalModule.encode_images`   4 x (batch, views, channels, 2, 2)
-V_i, gates, prefix        `PyramidPrefix`                    (layers, batch, heads, 4 * views,
-(Equations 2-7)           (`mmie.blocks.visual_prefix`)      head_size)
-attention (Section 3.3)   `mmie.blocks.prefix_attention`     (batch, tokens, hidden)
-========================  =================================  =======================================
+==================================  =================================  =============================
+paper                               here                               shape
+==================================  =================================  =============================
+pyramid (Section 3.1)               `MultimodalModule.encode_images`   4 x (batch, views, channels,
+                                                                       2, 2)
+V_i, gates, prefix (Equations 2-7)  `PyramidPrefix`                    (layers, batch, heads,
+                                    (`mmie.blocks.visual_prefix`)      4 * views, head_size)
+attention (Section 3.3)             `mmie.blocks.prefix_attention`     (batch, tokens, hidden)
+==================================  =================================  =============================
 
 **Departures.**
 

@@ -19,7 +19,9 @@ paper                                  here                              shape
 T (Equation 1)                         `mmie.blocks.text_layers`         (batch, tokens, hidden)
 V (Equation 2)                         `mmie.blocks.patch_embedding`     (pictures, 1 + patches,
                                                                          hidden)
-ISA block (Equations 3, 4)             `IMM.align`                       those two
+ISA block (Equations 3, 4)             `IMM.align`                       (batch, tokens, hidden),
+                                                                         (pictures, 1 + patches,
+                                                                         hidden)
 P (Equation 5)                         `IMM.similarity`                  (batch, batch)
 p, q, one direction (Equations 6-11)   `mmie.blocks.matching`            ()
 both directions (Equations 12, 13)     `mmie.blocks.matching`            ()

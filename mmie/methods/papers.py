@@ -1,8 +1,8 @@
 """The methods' papers and the results that they report.
 
-`mmie methods`, the README, comparisons and studies take them from here. Scores are in percent, as
-printed. Corpora have the names of their classes, and settings the dotted names of a configuration
-without ``init_args``. `mmie.methods.published` finds the row that a run repeats.
+`mmie methods`, the documentation, comparisons and studies take them from here. Scores are in
+percent, as printed. Corpora have the names of their classes, and settings the dotted names of a
+configuration without ``init_args``. `mmie.methods.published` finds the row that a run repeats.
 """
 
 from collections.abc import Mapping

@@ -54,7 +54,7 @@ def method_details(method: MethodClass) -> Group:
 
 
 def methods_markdown(methods: Sequence[MethodClass]) -> str:
-    """Build the table of methods in the README."""
+    """Build the table of methods of the documentation."""
     rows = [
         ["class", "pictures", "text", "paper", *CORPORA],
         ["---"] * 4 + ["---:"] * len(CORPORA),

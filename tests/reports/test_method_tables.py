@@ -59,7 +59,16 @@ def test_the_details_of_a_pretraining_have_no_results():
     assert "Published" not in text
 
 
-def test_the_readme_holds_the_table():
-    """`mmie methods --markdown` prints it anew."""
+def test_the_markdown_table_has_a_row_for_every_method():
+    header, _, *rows = methods_markdown(package_methods()).splitlines()
+    assert header.startswith("| class |")
+    for method, row in zip(package_methods(), rows, strict=True):
+        assert row.startswith(f"| `mmie.methods.{method.__name__}` |")
+
+
+def test_the_readme_names_every_method():
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert methods_markdown(package_methods()) in readme
+    for method in package_methods():
+        page = f"docs/methods/{method.__module__.rpartition('.')[2]}.md"
+        assert (REPOSITORY / page).is_file()
+        assert page in readme or issubclass(method, MLNetPretraining)
