@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from helpers.command import succeed
 from helpers.documents import (
@@ -126,6 +127,11 @@ def sandbox(fitted_runs, demo_root, tmp_path_factory) -> Path:
     provide_names(folder)
     shutil.copytree(fitted_runs, folder / "runs")
     shutil.copytree(demo_root, folder / "data" / "mine")
+    shutil.copytree(demo_root / "images", folder / "data" / "news" / "images")
+    shutil.copytree(demo_root / "crops", folder / "data" / "news" / "crops")
+    for split in ("train", "valid", "test"):
+        frame = pd.read_json(demo_root / f"{split}.jsonl", lines=True)
+        frame.to_parquet(folder / "data" / "news" / f"{split}.parquet")
     records = (demo_root / "test.jsonl").read_text(encoding="utf-8").splitlines()
     posts = []
     for line in records:
@@ -152,11 +158,20 @@ def make_smaller(arguments: list[str]) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", pages_with_commands())
-def test_commands_of_a_page_run(monkeypatch, sandbox, page):
-    """The commands of a page build on one another, and on those of the README."""
+def test_commands_of_all_pages_run(monkeypatch, sandbox):
+    """The commands of a page build on one another, and on those of the README, which come first."""
     monkeypatch.chdir(sandbox)
     monkeypatch.syspath_prepend(sandbox)
+    for page in pages_with_commands():
+        try:
+            run_commands(page, sandbox)
+        except Exception as error:
+            error.add_note(f"on the page {page}")
+            raise
+
+
+def run_commands(page: str, sandbox: Path) -> None:
+    """Run the commands of a page in the sandbox."""
     remove_repeated(sandbox)
     write_files(REPOSITORY / page, sandbox)
     for block in blocks(REPOSITORY / page):

@@ -103,17 +103,20 @@ def _class_section(owner: type, base: type) -> str:
 
 
 def _path(owner: type) -> str:
-    """Return the name of a class in a configuration."""
+    """Return the import path of a class, which is its name in a configuration."""
     if issubclass(owner, ExtractionModule):
         return public_path(owner)
-    return f"mmie.data.{owner.__name__}"
+    is_public = owner.__name__ in mmie.data.__all__
+    return f"{'mmie.data' if is_public else owner.__module__}.{owner.__name__}"
 
 
 def _corpora() -> list[type[Corpus]]:
-    """Return the corpora of the package, their base class first."""
+    """Return the corpora of the package and their base classes, the base classes first."""
     exported = [getattr(mmie.data, name) for name in mmie.data.__all__]
     classes = [entry for entry in exported if inspect.isclass(entry) and issubclass(entry, Corpus)]
-    return sorted(classes, key=lambda entry: entry is not Corpus)
+    bases = [base for entry in classes for base in reversed(entry.__mro__[1:])]
+    bases = [base for base in bases if issubclass(base, Corpus) and "__init__" in vars(base)]
+    return list(dict.fromkeys([*bases, *classes]))
 
 
 def _wandb_settings() -> type:

@@ -13,6 +13,7 @@ from helpers.command import run
 from helpers.paths import REPOSITORY
 from mmie.cli.lightning import build_parts
 from mmie.cli.parsing import OneLineParser
+from mmie.cli.run_folders import expand_benchmarked_run
 
 DOCS = REPOSITORY / "docs"
 PAGES = sorted([REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
@@ -131,7 +132,7 @@ def parsing_alone() -> Iterator[None]:
     def stop_at_first(parser, *arguments, **settings):
         chosen, others = parse_known_args(parser, *arguments, **settings)
         if type(parser) is argparse.ArgumentParser and parser.add_help:
-            build_parts(others)  # the other options are those of a configuration
+            build_parts(expand_benchmarked_run(others))  # those of a configuration
         return chosen, others
 
     with (
