@@ -146,4 +146,4 @@ def test_a_configuration_runs(name, demo_root, tiny_bert, tmp_path):
     if "clip" in settings:
         tiny.append("--model.init_args.clip=null")
     outcome = succeed("fit", f"--config={CONFIGS / f'{name}.yaml'}", *tiny)
-    assert "train/loss" in outcome.out
+    assert "training loss" in outcome.out
