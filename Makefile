@@ -1,6 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
-RUNS := runs/demo_text_only runs/demo_rap
+RUNS := runs/demo_text_only runs/demo_hvpnet
 # Beside other busy processes, two threads wait for each other many times longer than they compute.
 OMP_NUM_THREADS ?= 1
 export OMP_NUM_THREADS
@@ -35,10 +35,10 @@ demo: setup
 	$(BIN)/mmie corpus demo --root demo
 	$(BIN)/mmie fit --config configs/demo_text_only.yaml --overwrite true
 	$(BIN)/mmie test --config configs/demo_text_only.yaml
-	$(BIN)/mmie fit --config configs/demo_rap.yaml --overwrite true
-	$(BIN)/mmie test --config configs/demo_rap.yaml
-	$(BIN)/mmie test --config configs/demo_rap.yaml --data.pictures shuffled
-	$(BIN)/mmie test --config configs/demo_rap.yaml --data.pictures none
+	$(BIN)/mmie fit --config configs/demo_hvpnet.yaml --overwrite true
+	$(BIN)/mmie test --config configs/demo_hvpnet.yaml
+	$(BIN)/mmie test --config configs/demo_hvpnet.yaml --data.pictures shuffled
+	$(BIN)/mmie test --config configs/demo_hvpnet.yaml --data.pictures none
 	$(BIN)/mmie compare $(RUNS) --out runs/demo_comparison
 
 test: setup

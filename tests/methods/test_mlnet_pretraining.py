@@ -321,7 +321,7 @@ def test_pretraining_then_fine_tuning_from_the_command_line(demo_root, tmp_path,
     )
     epochs = metrics(first)["fit"]["epochs"]
     assert metrics(first)["fit"]["best"] == min(epochs, key=lambda epoch: epoch["val/loss"])
-    assert "val/loss" in pretrained.out
+    assert "validation loss" in pretrained.out
     best = first / "best.ckpt"
     succeed("fit", *tiny_options("mlnet", demo_root, second), f"--model.init_args.init_from={best}")
     assert f"init_from {best}: took over" in caplog.text
