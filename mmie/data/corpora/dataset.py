@@ -1,6 +1,8 @@
 """Posts in Parquet, Arrow or other data sets of the library ``datasets``."""
 
+import importlib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -173,7 +175,7 @@ def _load(source: Path, name: str, subset: str | None, revision: str | None) -> 
             saved = datasets.load_from_disk(str(source))
             return dict(saved) if isinstance(saved, dict) else {"train": saved}
         builder, files = _find_files(source)
-        return dict(datasets.load_dataset(builder, streaming=True, **files))
+        return dict(datasets.load_dataset(builder, streaming=True, data_files=files))
     except CorpusError:
         raise
     except Exception as error:  # the library raises almost anything on damaged files
@@ -183,20 +185,42 @@ def _load(source: Path, name: str, subset: str | None, revision: str | None) -> 
         ) from error
 
 
-def _find_files(source: Path) -> tuple[str, dict[str, str]]:
-    """Return the builder of local files and the argument that names them.
+def _find_files(source: Path) -> tuple[str, dict[str, list[str]]]:
+    """Return the builder of local files, and the files of each split.
+
+    Pictures and other files beside them are left out.
 
     Raises:
         CorpusError: There is no file of a known kind.
     """
-    if source.is_file():
-        if source.suffix in _FORMATS:
-            return _FORMATS[source.suffix], {"data_files": str(source)}
-    else:
-        for suffix, builder in _FORMATS.items():
-            if next(source.rglob(f"*{suffix}"), None) is not None:
-                return builder, {"data_dir": str(source)}
+    for suffix, builder in _FORMATS.items():
+        files = [source] if source.is_file() else sorted(source.rglob(f"*{suffix}"))
+        files = [file for file in files if file.suffix == suffix]
+        if files:
+            return builder, _split_files(files, source)
     raise CorpusError(f"{source}: expected files named .parquet or .arrow, found none")
+
+
+def _split_files(files: Sequence[Path], source: Path) -> dict[str, list[str]]:
+    """Return files by the split that their names, or those of their folders, tell.
+
+    Args:
+        files: The files.
+        source: The file itself, or the folder in which they lie.
+
+    Returns:
+        Paths by split; all of them as ``train`` if no name tells a split.
+    """
+    keywords = importlib.import_module("datasets.data_files").SPLIT_KEYWORDS
+    by_split: dict[str, list[str]] = {}
+    for file in files:
+        place = file.name if file == source else str(file.relative_to(source))
+        words = set(re.split(r"[^a-z]+", place.lower()))
+        for split, names in keywords.items():
+            if words.intersection(names):
+                by_split.setdefault(str(split), []).append(str(file))
+                break
+    return by_split or {"train": [str(file) for file in files]}
 
 
 def _undecoded(table: Any) -> Any:

@@ -1,6 +1,7 @@
 """Parquet, Arrow and saved data sets as a corpus, from Python and from the command line."""
 
 import json
+import shutil
 
 import pytest
 from helpers.command import check_refused, metrics, run, succeed, tiny_options
@@ -179,3 +180,17 @@ def test_a_fit_and_a_test_from_the_command_line(parquet_folder, demo_root, tmp_p
     missing = tmp_path / "none"
     outcome = run("corpus", "stats", "--corpus", "DatasetCorpus", "--corpus.root", missing)
     check_refused(outcome, str(missing), "a data set on the hub")
+
+
+def test_pictures_may_lie_beside_the_files(tmp_path, demo_root):
+    for folder in ("images", "crops"):
+        shutil.copytree(demo_root / folder, tmp_path / folder)
+    for split, name in NAMES.items():
+        lines = (demo_root / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
+        table = datasets.Dataset.from_list([json.loads(line) for line in lines])
+        table.to_parquet(tmp_path / f"{name}.parquet")
+    corpus = DatasetCorpus(tmp_path)
+    assert corpus.splits == SPLITS
+    for split in SPLITS:
+        posts = zip(corpus.posts(split), JsonlCorpus(demo_root).posts(split), strict=True)
+        assert all(post.image.name == other.image.name for post, other in posts)
