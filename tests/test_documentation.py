@@ -71,7 +71,6 @@ def parsing_folder(fitted_runs, tmp_path_factory) -> Path:
     """Folder with the configurations, in which every named run folder is a fitted one."""
     folder = tmp_path_factory.mktemp("parsing")
     (folder / "configs").symlink_to(CONFIGS)
-    provide_names(folder)
     (folder / "runs").mkdir()
     text = "\n".join(block.text for block in BLOCKS)
     for name in set(re.findall(r"runs/(\w+)", text)):
@@ -79,16 +78,6 @@ def parsing_folder(fitted_runs, tmp_path_factory) -> Path:
     for page in PAGES:
         write_files(page, folder)
     return folder
-
-
-def provide_names(folder: Path) -> None:
-    """Put configurations under their names, for a package that finds only files."""
-    if "config" in COMMANDS:
-        return
-    for file in CONFIGS.rglob("*.yaml"):
-        target = folder / file.relative_to(CONFIGS).with_suffix("")
-        target.parent.mkdir(exist_ok=True)
-        target.symlink_to(file)
 
 
 def write_files(page: Path, folder: Path) -> None:
@@ -105,18 +94,12 @@ def test_commands_of_a_block_parse(monkeypatch, parsing_folder, block):
     commands = block.commands(parsing_folder)
     assert commands
     errors = [error for error in map(parse, commands) if error]
-    if block.mark == "pending" and errors:
-        pytest.xfail(block.reason)
     assert errors == []
-    assert block.mark != "pending", "the command exists: remove the mark"
 
 
 @pytest.mark.parametrize(("page", "command"), inline_commands())
 def test_commands_within_text_exist(page, command):
-    name = command.split()[1]
-    if name in ("config", "completion") and name not in COMMANDS:
-        pytest.xfail(f"mmie {name} is in another branch")
-    assert name in COMMANDS, page
+    assert command.split()[1] in COMMANDS, page
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +107,6 @@ def sandbox(fitted_runs, demo_root, tmp_path_factory) -> Path:
     """Folder in which the commands of the README and of the pages run one after another."""
     folder = tmp_path_factory.mktemp("documentation")
     shutil.copytree(CONFIGS, folder / "configs")
-    provide_names(folder)
     shutil.copytree(fitted_runs, folder / "runs")
     shutil.copytree(demo_root, folder / "data" / "mine")
     shutil.copytree(demo_root / "images", folder / "data" / "news" / "images")
@@ -224,9 +206,6 @@ def test_blocks_have_a_language_and_no_command_stands_outside_of_one():
 def test_configurations_exist():
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        for block in blocks(page):
-            if block.mark == "pending":
-                text = text.replace(block.text, "")
         for name in re.findall(r"configs/[\w/]+\.yaml", text):
             assert (REPOSITORY / name).is_file(), (page, name)
 

@@ -18,7 +18,7 @@ from mmie.cli.run_folders import expand_benchmarked_run
 DOCS = REPOSITORY / "docs"
 PAGES = sorted([REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
 BLOCK = re.compile(
-    r"(?:^ *<!-- (?P<mark>not run|pending): (?P<reason>.*?) -->\n)?"
+    r"(?:^ *<!-- (?P<mark>not run): (?P<reason>.*?) -->\n)?"
     r"^(?P<indent> *)```(?P<language>\w*)(?: title=\"(?P<title>.*?)\")?\n"
     r"(?P<text>(?:.*\n)*?)(?P=indent)```$",
     re.MULTILINE,
@@ -46,7 +46,7 @@ class Block(NamedTuple):
         language: Language of the fence.
         text: Content.
         title: Name of the file that the block shows, or empty.
-        mark: ``not run``, ``pending`` or empty.
+        mark: ``not run`` or empty.
         reason: Why it is marked.
     """
 
