@@ -4,14 +4,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from mmie.data.corpora.base import Corpus, CorpusError
-from mmie.data.corpora.dataset import DatasetCorpus
-from mmie.data.corpora.frame import FrameCorpus
 from mmie.data.corpora.jsonl import JsonlCorpus
 from mmie.data.corpora.mnre import MNRE
 from mmie.data.corpora.twitter import Twitter2015, Twitter2017
 from mmie.data.demo import DemoCorpus
 
 if TYPE_CHECKING:
+    from mmie.data.corpora.dataset import DatasetCorpus
+    from mmie.data.corpora.frame import FrameCorpus
     from mmie.data.datamodule import MultimodalDataModule
 
 __all__ = [
@@ -28,12 +28,19 @@ __all__ = [
 ]
 
 
+_NEED_TORCH = {
+    "DatasetCorpus": "mmie.data.corpora.dataset",
+    "FrameCorpus": "mmie.data.corpora.frame",
+    "MultimodalDataModule": "mmie.data.datamodule",
+}
+
+
 def __getattr__(name: str) -> object:
-    """Import the data module when it is first used: corpora need neither Lightning nor torch.
+    """Import what needs torch when it is first used: other corpora do without.
 
     Raises:
         AttributeError: The package has no such name.
     """
-    if name != "MultimodalDataModule":
+    if name not in _NEED_TORCH:
         raise AttributeError(f"module 'mmie.data' has no attribute '{name}'")
-    return import_module("mmie.data.datamodule").MultimodalDataModule
+    return getattr(import_module(_NEED_TORCH[name]), name)

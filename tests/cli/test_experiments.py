@@ -90,7 +90,10 @@ def test_a_run_is_swept_and_continued_after_an_interruption(demo_root, tmp_path)
     assert "from 0 to 1" in outcome.err
 
 
-def test_two_configurations_are_measured_in_processes_of_their_own(monkeypatch):
+def test_two_configurations_are_measured_in_processes_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two", "cpu"):
+        (tmp_path / f"{name}.yaml").touch()
     calls = []
 
     def run_in_process(arguments):

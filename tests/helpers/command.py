@@ -136,6 +136,12 @@ def metrics(run_dir: Path) -> dict:
     return json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
 
 
+def scored_section(run_dir: Path, section: str = "test") -> dict:
+    """Read what ``metrics.json`` says of a test, without the command and the hardware."""
+    record = metrics(run_dir)[section]
+    return {name: value for name, value in record.items() if name not in ("commands", "hardware")}
+
+
 def predictions(run_dir: Path) -> list[dict]:
     """Read the records of a test, or of a predict, which writes another file."""
     scored = run_dir / "predictions.jsonl"

@@ -55,7 +55,7 @@ def test_every_test_writes_its_own_predictions(tested):
     assert shuffled != right
     assert sorted(shuffled) == sorted(right)
     assert str(run_dir / "predictions_none.jsonl") in tested.outcome.out
-    assert "test_none" in tested.outcome.out
+    assert "test without pictures" in tested.outcome.out
 
 
 def test_a_new_fit_removes_all_tests(demo_root, tmp_path):

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers.command import metrics, read_jsonl
+from helpers.command import read_jsonl, scored_section
 from helpers.fits import (
     CommandProcess,
     check_success,
@@ -285,7 +285,7 @@ def sweep_result(out: Path) -> dict[str, object]:
         run = config.parent
         assert list(run.glob(".*")) == []
         results[f"{run.relative_to(out)} fit"] = fit_result(run)
-        test = metrics(run)["test"]
+        test = scored_section(run)
         del test["checkpoint"], test["checkpoint_sha256"]  # a path, and a file that holds paths
         results[f"{run.relative_to(out)} test"] = test
         results[f"{run.relative_to(out)} predictions"] = (run / "predictions.jsonl").read_bytes()

@@ -15,6 +15,7 @@ from helpers.command import (
     finish,
     metrics,
     read_jsonl,
+    scored_section,
     start,
     succeed,
     tiny_options,
@@ -72,7 +73,7 @@ def test_any_number_of_processes_has_the_results_of_one(odd_corpus, tmp_path, ta
     options = [*fit_options(odd_corpus, tmp_path / "1", task), "--data.batch_size=2"]
     succeed("fit", *options, "--trainer.max_epochs=3")
     succeed("test", *options)
-    expected = metrics(tmp_path / "1")["test"]
+    expected = scored_section(tmp_path / "1")
     loss = expected.pop("test/loss")
     del expected["predictions_sha256"]  # probabilities differ by rounding
     assert 0 < expected["test/f1"] < 1, "0 or 1 would hide a sample that counts twice"
@@ -80,7 +81,7 @@ def test_any_number_of_processes_has_the_results_of_one(odd_corpus, tmp_path, ta
     for count in (2, 4):
         run_dir = tmp_path / str(count)
         run_distributed(count, "test", *options, f"--run_dir={run_dir}", checkpoint)
-        section = metrics(run_dir)["test"]
+        section = scored_section(run_dir)
         assert section.pop("test/loss") == pytest.approx(loss, rel=1e-5)
         del section["predictions_sha256"]
         assert section == expected

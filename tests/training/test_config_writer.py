@@ -3,7 +3,7 @@
 import pytest
 import torch
 import yaml
-from helpers.command import metrics, succeed, without_times
+from helpers.command import metrics, scored_section, succeed, without_times
 from helpers.fitted_runs import fit_options
 
 
@@ -18,12 +18,12 @@ def test_the_configuration_is_complete_and_as_given(fitted_runs):
 
 def test_the_configuration_is_enough_for_a_test(fitted_run, demo_root):
     succeed("test", *fit_options(demo_root, fitted_run))
-    section = metrics(fitted_run)["test"]
+    section = scored_section(fitted_run)
     lines = (fitted_run / "predictions.jsonl").read_bytes()
     (fitted_run / "predictions.jsonl").unlink()
     config = f"--config={fitted_run / 'config.yaml'}"
     succeed("test", config, f"--run_dir={fitted_run}")
-    assert metrics(fitted_run)["test"] == section
+    assert scored_section(fitted_run) == section
     assert (fitted_run / "predictions.jsonl").read_bytes() == lines
 
 

@@ -12,6 +12,7 @@ from helpers.command import (
     metrics,
     predictions,
     read_jsonl,
+    scored_section,
     single_thread_environment,
     start,
     succeed,
@@ -109,8 +110,8 @@ def run_distributed(lines):
 @pytest.mark.parametrize("task", TASKS)
 def test_two_processes_have_the_scores_of_one(evaluated, task):
     for command, prefix in (("test", "test"), ("validate", "val")):
-        one = metrics(evaluated / f"{command}_{task}_1")[command]
-        two = metrics(evaluated / f"{command}_{task}_2")[command]
+        one = scored_section(evaluated / f"{command}_{task}_1", command)
+        two = scored_section(evaluated / f"{command}_{task}_2", command)
         loss = one.pop(f"{prefix}/loss")
         # rounding depends on the other posts of a batch
         assert loss == pytest.approx(two.pop(f"{prefix}/loss"), rel=1e-5)

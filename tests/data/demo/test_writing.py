@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import AutoTokenizer
 
 from mmie.data.corpora.base import CorpusError
-from mmie.data.demo import DemoCorpus, tiny_encoders, write_demo, writing
+from mmie.data.demo import DemoCorpus, tiny_encoders, write_demo
 from mmie.types import SPLITS
 
 pytestmark = pytest.mark.slow
@@ -82,11 +82,13 @@ def test_a_corpus_that_another_process_has_just_written_is_kept(tmp_path, monkey
     """As when the ranks of a distributed run start together."""
     write_demo(tmp_path / "other", **SMALL)
 
+    write_tiny_bert = tiny_encoders.write_tiny_bert
+
     def write_and_lose_the_race(folder, texts):
-        tiny_encoders.write_tiny_bert(folder, texts)
+        write_tiny_bert(folder, texts)
         shutil.copytree(tmp_path / "other", tmp_path / "demo")
 
-    monkeypatch.setattr(writing, "write_tiny_bert", write_and_lose_the_race)
+    monkeypatch.setattr(tiny_encoders, "write_tiny_bert", write_and_lose_the_race)
     bounds = write_demo(tmp_path / "demo", **SMALL)
     assert DemoCorpus(tmp_path / "demo").bounds == bounds
     assert contents(tmp_path / "demo") == contents(tmp_path / "other")

@@ -217,7 +217,7 @@ def test_the_command_caches_features_unless_the_option_is_null(demo_root, tmp_pa
     assert folder.name.startswith("vision-test_resnet-stages-")
     cached = succeed("test", *options, f"--feature_store={cache}").out
     computed = succeed("test", *options, "--feature_store=null", "--data.batch_size=4").out
-    assert "f1" in cached
+    assert "F1" in cached
     assert cached.splitlines()[:5] == computed.splitlines()[:5]
     imm = [*tiny_options("imm", demo_root, tmp_path / "imm"), "--model.init_args.clip=x"]
     outcome = run("fit", *imm, "--feature_store=null")
