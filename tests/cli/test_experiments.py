@@ -102,7 +102,7 @@ def test_two_configurations_are_measured_in_processes_of_their_own(tmp_path, mon
         return replace(RESULT, name=config_name(arguments), epoch_seconds=seconds)
 
     monkeypatch.setattr("mmie.cli.experiments.run_in_process", run_in_process)
-    options = ["--config=cpu.yaml", "--data.seed=3"]
+    options = ["--config=cpu.yaml", "--data.batch_size=3"]
     table = succeed("benchmark", "--config", "one.yaml", *options, "--against=two.yaml").out
     counts = ["--steps=20", "--warmup=3"]
     assert calls == [
