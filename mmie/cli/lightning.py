@@ -86,6 +86,8 @@ _HIDDEN_LOG_LINES = (
     "HPU available",
     "Loading `train_dataloader`",
     "Detected KeyboardInterrupt",
+    "Restoring states from",
+    "Loaded model weights from",
     "stopped: `max_epochs",  # RunRecorder says which epoch was best
 )
 _HIDDEN_WARNINGS = (

@@ -150,7 +150,7 @@ def _choices(action: argparse.Action, hint: Any) -> tuple[str, ...]:
 
 
 def _describe_default(default: object) -> str:
-    """Describe a default; empty if there is none, or none that fits into a line."""
+    """Describe a default that fits into a line, otherwise return nothing."""
     if default is None or default is False or default == argparse.SUPPRESS:
         return ""
     text = str(default)

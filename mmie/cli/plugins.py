@@ -85,7 +85,7 @@ def check_module_name(name: str) -> None:
     """Raise unless a value of ``--import`` is the full name of a module.
 
     Raises:
-        UsageError: It is not.
+        UsageError: The value is something else.
     """
     if all(part.isidentifier() for part in name.split(".")) and not name.endswith(".py"):
         return

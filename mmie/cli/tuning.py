@@ -80,7 +80,7 @@ def _plan(settings: Namespace) -> TuningPlan:
     """Plan the part that all trials share.
 
     Raises:
-        UsageError: There are several configurations, or several values of a setting.
+        UsageError: Several configurations, or several values of a setting, are named.
         SweepError: A file does not exist, or a setting or the seeds are not valid.
     """
     jobs = plan_sweep(settings.configs, settings.set, settings.seeds or _SEEDS, settings.out)

@@ -42,7 +42,7 @@ class FitCourse:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated time of the remaining epochs; None before the first one has ended."""
+        """Estimated time of the remaining epochs, None before the first one has ended."""
         if self.max_epochs is None or not self.epochs:
             return None
         return self.epoch_seconds * max(0, self.max_epochs - self.epochs)

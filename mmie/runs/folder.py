@@ -89,7 +89,7 @@ def find_config(folder: Path) -> Path:
     """Return the path of a run folder's configuration.
 
     Raises:
-        RunFolderError: There is no such folder, or it has no configuration.
+        RunFolderError: The folder is missing, or has no configuration.
     """
     if not folder.is_dir():
         raise RunFolderError(f"there is no folder {folder}: expected a run folder of mmie fit")

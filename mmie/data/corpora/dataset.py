@@ -47,7 +47,7 @@ class DatasetCorpus(RowCorpus):
             split, sorted.
 
     Raises:
-        CorpusError: There is no such data set, it cannot be read, or it has no split.
+        CorpusError: The data set is missing, cannot be read, or has no split.
         MissingPackageError: ``datasets`` is not installed.
     """
 
@@ -164,7 +164,7 @@ def _load(source: Path, name: str, subset: str | None, revision: str | None) -> 
         revision: Branch, tag or commit on the hub.
 
     Raises:
-        CorpusError: There is no such data set, or it cannot be read.
+        CorpusError: The data set is missing, or cannot be read.
         MissingPackageError: ``datasets`` is not installed.
     """
     datasets = require("datasets", "datasets")
@@ -191,7 +191,7 @@ def _find_files(source: Path) -> tuple[str, dict[str, list[str]]]:
     Pictures and other files beside them are left out.
 
     Raises:
-        CorpusError: There is no file of a known kind.
+        CorpusError: No file is of a known kind.
     """
     for suffix, builder in _FORMATS.items():
         files = [source] if source.is_file() else sorted(source.rglob(f"*{suffix}"))

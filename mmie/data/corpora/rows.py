@@ -188,7 +188,7 @@ class RowCorpus(OwnCorpus):
         """Return the tags of a post's words by name.
 
         Raises:
-            MalformedLine: There are more or fewer tags than words, an id has no name, or a tag does
+            MalformedLine: Tags are more or fewer than words, an id has no name, or a tag does
                 not have the form of BIO or BIOES tags.
         """
         if not isinstance(tags, list) or len(tags) != len(post.words):
