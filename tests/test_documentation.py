@@ -87,8 +87,8 @@ def write_files(page: Path, folder: Path) -> None:
             (folder / block.title).write_text(f"{block.text}\n", encoding="utf-8")
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=block_name)
-def test_commands_of_a_block_parse(monkeypatch, parsing_folder, block):
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.mark], ids=block_name)
+def test_commands_that_are_not_run_parse(monkeypatch, parsing_folder, block):
     monkeypatch.chdir(parsing_folder)
     monkeypatch.syspath_prepend(parsing_folder)
     commands = block.commands(parsing_folder)
