@@ -122,10 +122,11 @@ def test_equations_stand_beside_the_code_that_computes_them(site):
 
 
 def test_tutorials_have_outputs(site):
-    for page in sorted((site / "tutorials").glob("[0-9]*.html")):
-        assert "data:image/png" in page.read_text("utf-8") or list(
-            (site / "tutorials" / page.stem).glob("*.png")
-        )
+    pages = sorted((site / "tutorials").glob("[0-9]*.html"))
+    assert len(pages) == 3
+    for page in pages:
+        text = page.read_text("utf-8")
+        assert "best epoch" in text or "epoch 1" in text, page
 
 
 @pytest.fixture(scope="module")
