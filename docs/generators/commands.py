@@ -5,81 +5,39 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Literal, Union, get_args, get_origin
 
 from tables import markdown_table
 
+from mmie.cli.lightning import lightning_parsers
 from mmie.cli.main import COMMANDS
-from mmie.cli.parsing import OneLineParser
+from mmie.cli.option_table import subcommands
 
 CONFIGURED = ("fit", "validate", "test", "predict")
 """Commands whose settings are the keys of a configuration."""
-_FAMILIES = {"ground": ("convert",), "corpus": ("features",)}
-"""Commands that have further parsers, which the first one does not list."""
 _LONGEST_HELP = 400
 """Most characters of a help text. Of a longer one, the first sentence is shown."""
 _IS_KEY = re.compile(r"(?:data|model|trainer)(?:\.|$)|wandb\.")
 """Pattern of options that are keys of a configuration, which have a page of their own."""
 
 
-class ParserFound(Exception):
-    """Raised in place of parsing, with the parser of a command."""
-
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self.parser = parser
-
-
-def find_parser(name: str, *arguments: str) -> argparse.ArgumentParser:
-    """Return the parser that a command builds.
+def find_parser(name: str, subcommand: str = "") -> argparse.ArgumentParser:
+    """Return the parser of a command.
 
     Args:
         name: Name of the command.
-        *arguments: First arguments, where they decide about the parser.
-
-    Raises:
-        RuntimeError: The command has no parser.
+        subcommand: Subcommand that the command's parser does not have.
     """
     command = COMMANDS[name]
-    module, function_name = command.function.split(":")
-    function = getattr(importlib.import_module(module), function_name)
-    with _stopped_parsing():
-        try:
-            # some commands look at their arguments before they parse them, unless it is for help
-            help_arguments = [*arguments, "--help"]
-            function([name, *help_arguments] if command.receives_name else help_arguments)
-        except ParserFound as found:
-            return found.parser
-    raise RuntimeError(f"mmie {name} parsed no options")
-
-
-@contextmanager
-def _stopped_parsing() -> Iterator[None]:
-    """Let parsers raise `ParserFound` instead of parsing."""
-    parse_args = OneLineParser.parse_args
-    parse_known_args = argparse.ArgumentParser.parse_known_args
-
-    def stop(parser: argparse.ArgumentParser, *arguments: Any, **settings: Any) -> Any:
-        if not parser.add_help:  # a parser that looks for one option ahead of the command's own
-            return parse_known_args(parser, *arguments, **settings)
-        raise ParserFound(parser)
-
-    OneLineParser.parse_args = stop
-    argparse.ArgumentParser.parse_known_args = stop
-    try:
-        yield
-    finally:
-        OneLineParser.parse_args = parse_args
-        argparse.ArgumentParser.parse_known_args = parse_known_args
-
-
-def subcommands(parser: argparse.ArgumentParser) -> dict[str, Any]:
-    """Return the parsers of a parser's subcommands by name."""
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            return dict(action.choices)
-    return {}
+    if not command.parser:
+        return lightning_parsers(run=True)[name]
+    function = command.subcommands[subcommand].parser if subcommand else command.parser
+    if not function:  # a configuration is all that it takes
+        return lightning_parsers(run=False)[None]
+    module = importlib.import_module(command.function.split(":")[0])
+    parser: argparse.ArgumentParser = getattr(module, function)()
+    return parser
 
 
 def all_parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
@@ -87,14 +45,11 @@ def all_parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     for name in COMMANDS:
         parser = find_parser(name)
         children = subcommands(parser)
-        if name in CONFIGURED:
-            yield name, children[name]
-        elif not children:
+        if not children:
             yield name, parser
-        else:
-            for child, child_parser in children.items():
-                yield f"{name} {child}", child_parser
-        for child in _FAMILIES.get(name, ()):
+        for child, child_parser in children.items():
+            yield f"{name} {child}", child_parser
+        for child in COMMANDS[name].subcommands:
             yield f"{name} {child}", find_parser(name, child)
 
 

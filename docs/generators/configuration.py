@@ -4,7 +4,7 @@ import inspect
 from typing import Any
 
 import docstring_parser
-from commands import find_parser, is_listed, option_row, show_value, subcommands, type_name
+from commands import find_parser, is_listed, option_row, show_value, type_name
 from tables import markdown_table
 
 import mmie.data
@@ -23,7 +23,7 @@ _NOT_SET = ("self", "schema")
 
 def render_page() -> str:
     """Write the page of all keys."""
-    actions = subcommands(find_parser("fit"))["fit"]._actions
+    actions = find_parser("fit")._actions
     listed = [action for action in actions if is_listed(action)]
     top = [action for action in listed if "." not in action.dest and action.dest not in _FILES]
     sections: dict[str, list[Any]] = {}

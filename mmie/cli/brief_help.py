@@ -67,7 +67,10 @@ def brief_help(options: CommandOptions, purpose: str) -> str:
         f"mmie {name} --help all lists all options, and mmie {name} --model.help RAP those of a "
         "method.",
     ]
-    return "\n\n".join(map(_wrap, sections))
+    # a section with lines is laid out already
+    return "\n\n".join(
+        section if "\n" in section else textwrap.fill(section, _WIDTH) for section in sections
+    )
 
 
 def _section(title: str, options: Iterable[Option]) -> str:
@@ -93,8 +96,3 @@ def _row(name: str, text: str) -> str:
     if len(head) > _COLUMN - 2:
         return f"{head}\n{body}"
     return f"{head:<{_COLUMN}}{body.lstrip()}"
-
-
-def _wrap(section: str) -> str:
-    """Fold a paragraph. A table is laid out already."""
-    return section if "\n" in section else textwrap.fill(section, _WIDTH)

@@ -142,17 +142,14 @@ def benchmark_command(arguments: Sequence[str]) -> None:
     else:
         # Each in a process of its own, for its own peak memory.
         counts = [f"--steps={settings.steps}", f"--warmup={settings.warmup}"]
-        against = replace_config(others, str(_config_of(settings.against)))
+        is_run = Path(settings.against).is_dir()
+        config = str(run_config(settings.against)) if is_run else settings.against
+        against = replace_config(others, config)
         results = [run_in_process([*counts, *others]), run_in_process([*counts, *against])]
     if settings.json:
         print("\n".join(result.to_json() for result in results))
     else:
         PlainConsole().print(render_benchmarks(results))
-
-
-def _config_of(source: str) -> Path:
-    """Return a configuration, or the one of a run folder."""
-    return run_config(source) if Path(source).is_dir() else Path(source)
 
 
 def _benchmark_parser() -> argparse.ArgumentParser:

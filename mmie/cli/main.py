@@ -215,7 +215,9 @@ def run_command(arguments: Sequence[str], interruption: InterruptionHandler) -> 
         modules, options = split_imports(options)
     if name in SCORED:
         options = expand_scored_run(options)
-    options = prepare_arguments(name, _whole_help(options))
+    if options in (["--help", "all"], ["-h", "all"], ["--help=all"]):
+        options = ["--help"]  # of the command's own parser, which lists all
+    options = prepare_arguments(name, options)
     from mmie.cli.parsing import plain_warnings  # imports the parser, which the checks do not need
 
     plain_warnings()
@@ -224,11 +226,6 @@ def run_command(arguments: Sequence[str], interruption: InterruptionHandler) -> 
     interruption.start_command(GOES_ON if command.goes_on else AGAIN)
     with imported_plugins(modules, command.searches) if command.imports else nullcontext():
         function([name, *options] if command.receives_name else options)
-
-
-def _whole_help(options: list[str]) -> list[str]:
-    """Replace ``--help all`` by the option that the parsers have."""
-    return ["--help"] if options in (["--help", "all"], ["-h", "all"], ["--help=all"]) else options
 
 
 def describe_version() -> str:

@@ -7,7 +7,6 @@ import argparse
 import importlib
 import inspect
 import json
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from types import NoneType, UnionType
@@ -46,7 +45,7 @@ def build_table() -> dict[str, Any]:
         commands[name] = _record(parser)
         if command.takes_run_options:
             commands[name][RUN] = True
-        for subcommand, subparser in _subparsers(parser):
+        for subcommand, subparser in subcommands(parser).items():
             commands[f"{name} {subcommand}"] = _record(subparser)
         for subcommand, (purpose, function) in command.subcommands.items():
             record = (
@@ -97,11 +96,12 @@ def _positionals(parser: argparse.ArgumentParser) -> dict[str, list[str]]:
     return {"positionals": names} if names else {}
 
 
-def _subparsers(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    """Yield name and parser of each subcommand."""
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Return the parsers of a parser's subcommands by name."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            yield from action._name_parser_map.items()
+            return dict(action._name_parser_map)
+    return {}
 
 
 def _options(parser: argparse.ArgumentParser) -> list[dict[str, Any]]:
@@ -113,22 +113,19 @@ def _option(action: argparse.Action) -> Option:
     """Describe an option of a parser."""
     flags = [flag for flag in action.option_strings if not flag.endswith("+")]
     hint = getattr(action, "_typehint", action.type)
+    nargs = "1" if action.nargs is None else str(action.nargs)
+    if "--print_config" in flags:  # its value can only follow after =
+        nargs = "0"
+    choices = action.choices or (get_args(hint) if get_origin(hint) is Literal else ())
     return Option(
         tuple(sorted(flags, key=len, reverse=True)),
-        _describe_nargs(action),
-        _choices(action, hint),
+        nargs,
+        tuple(map(str, choices)),
         _describe_default(action.default),
         " ".join((action.help or "").split()),
         hint is not None and not _is_plain(hint),
         _classes(hint),
     )
-
-
-def _describe_nargs(action: argparse.Action) -> str:
-    """Describe how many values an option takes."""
-    if "--print_config" in action.option_strings:  # its value can only follow after =
-        return "0"
-    return "1" if action.nargs is None else str(action.nargs)
 
 
 def _is_plain(hint: Any) -> bool:
@@ -143,12 +140,6 @@ def _is_plain(hint: Any) -> bool:
     return hint in _PLAIN or is_number or inspect.isfunction(hint)
 
 
-def _choices(action: argparse.Action, hint: Any) -> tuple[str, ...]:
-    """Return the values that an option takes, if they are few."""
-    choices = action.choices or (get_args(hint) if get_origin(hint) is Literal else ())
-    return tuple(map(str, choices))
-
-
 def _describe_default(default: object) -> str:
     """Describe a default that fits into a line, otherwise return nothing."""
     if default is None or default is False or default == argparse.SUPPRESS:
@@ -161,19 +152,18 @@ def _classes(hint: Any) -> dict[str, str]:
     """Return the package's classes that an option takes, with their import paths by name."""
     paths = {}
     members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    bases = []
+    for member in members:
+        if inspect.isclass(member) and member.__module__.startswith("mmie."):
+            bases.append(member)
     for package in (mmie.data, mmie.methods):
         for name in package.__all__:
             value = getattr(package, name)
-            if inspect.isclass(value) and not inspect.isabstract(value):
-                bases = [member for member in members if _is_own_class(member)]
-                if value not in bases and any(issubclass(value, base) for base in bases):
-                    paths[name] = f"{package.__name__}.{name}"
+            if not inspect.isclass(value) or inspect.isabstract(value) or value in bases:
+                continue
+            if any(issubclass(value, base) for base in bases):
+                paths[name] = f"{package.__name__}.{name}"
     return dict(sorted(paths.items(), key=lambda item: item[0].casefold()))
-
-
-def _is_own_class(hint: Any) -> bool:
-    """Tell whether a type is a class of this package."""
-    return inspect.isclass(hint) and hint.__module__.startswith("mmie.")
 
 
 def main() -> None:

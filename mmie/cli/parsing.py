@@ -202,8 +202,12 @@ def shorten_message(message: str) -> str:
         text = re.sub(pattern, replacement, text)
     lines = dict.fromkeys(line.strip(" -") for line in text.splitlines())
     informative = [line for line in lines if line and not _PARSER_NOISE.match(line)]
-    statements = [line for line in informative if not line.startswith("got ")]
-    values = [_shorten_value(line) for line in informative if line.startswith("got ")]
+    statements, values = [], []
+    for line in informative:
+        if not line.startswith("got "):
+            statements.append(line)
+        else:
+            values.append(line if len(line) <= _MAX_VALUE else f"{line[:_MAX_VALUE]}...")
     joined = ", ".join(statements + values)
     joined = re.sub(r"(?<!:), expected ", " or ", joined).replace(":, ", ": ")
     return f"{'.'.join(keys)}: {joined}" if keys else joined
@@ -244,11 +248,6 @@ def _classes_of_option(flag: str) -> Mapping[str, str]:
         if option is not None and option.classes:
             return option.classes
     return {}
-
-
-def _shorten_value(line: str) -> str:
-    """Cut a line that repeats a wrong value."""
-    return line if len(line) <= _MAX_VALUE else f"{line[:_MAX_VALUE]}..."
 
 
 @contextmanager

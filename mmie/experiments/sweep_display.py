@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -41,7 +40,8 @@ class SweepDisplay:
         self.progress = progress
         self.console = console
         self.live: Live | None = None
-        self._parent = _common_parent(progress.jobs)
+        parents = [os.path.abspath(job.folder.parent) for job in progress.jobs]
+        self._parent = os.path.commonpath(parents) if parents else ""
         self._lock = threading.Lock()
 
     def begin_step(self, job: SweepJob, step: str) -> None:
@@ -125,9 +125,3 @@ def show_sweep(
         display.live,
     ):  # a signal ends the sweep, and then restores the cursor
         yield display
-
-
-def _common_parent(jobs: Sequence[SweepJob]) -> Path:
-    """Return the deepest folder that holds the run folders of all jobs."""
-    parents = [os.path.abspath(job.folder.parent) for job in jobs]
-    return Path(os.path.commonpath(parents)) if parents else Path()

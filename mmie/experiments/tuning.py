@@ -14,7 +14,6 @@ looked at.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -31,8 +30,10 @@ from mmie.runs.metrics import read_metrics
 from mmie.utils.files import digest_values, read_yaml
 from mmie.utils.locks import folder_lock
 from mmie.utils.optional import require
+from mmie.utils.processes import count_cores
 from mmie.utils.signals import signals_ignored, termination_interrupts
 from mmie.utils.text import first_line
+from mmie.utils.wording import format_score
 
 OBJECTIVE = "val/f1"
 """Score of a run's best epoch that trials are compared by."""
@@ -147,8 +148,7 @@ def run_tuning(
         LockError: Another process runs trials in the folder.
         MissingPackageError: Optuna is not installed.
     """
-    cores = os.cpu_count() or 1
-    runner = JobRunner(command, max(1, cores // max_parallel))
+    runner = JobRunner(command, max(1, count_cores() // max_parallel))
     with (
         termination_interrupts(),
         folder_lock(plan.out, "sweep"),
@@ -176,7 +176,7 @@ def describe_trial(outcome: TrialOutcome) -> str:
     settings = " ".join(f"{key}={value}" for key, value in outcome.settings)
     if outcome.value is None:
         return f"trial {outcome.number}: {outcome.reason}"
-    return f"trial {outcome.number}: {OBJECTIVE} {100 * outcome.value:.2f} with {settings}"
+    return f"trial {outcome.number}: {OBJECTIVE} {format_score(outcome.value)} with {settings}"
 
 
 def _distribution(entry: object) -> Any:

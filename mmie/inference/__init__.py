@@ -7,9 +7,14 @@ if TYPE_CHECKING:
     from mmie.inference.extractor import Extractor, load_extractor, load_pair
     from mmie.inference.pipelines import Pipeline, pipeline
 
-_EXTRACTOR = ("Extractor", "load_extractor", "load_pair")
-
 __all__ = ["Extractor", "Pipeline", "load_extractor", "load_pair", "pipeline"]
+_MODULES = {
+    "Extractor": "mmie.inference.extractor",
+    "Pipeline": "mmie.inference.pipelines",
+    "load_extractor": "mmie.inference.extractor",
+    "load_pair": "mmie.inference.extractor",
+    "pipeline": "mmie.inference.pipelines",
+}
 
 
 def __getattr__(name: str) -> object:
@@ -18,7 +23,6 @@ def __getattr__(name: str) -> object:
     Raises:
         AttributeError: The package has no such name.
     """
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module 'mmie.inference' has no attribute '{name}'")
-    module = "extractor" if name in _EXTRACTOR else "pipelines"
-    return getattr(import_module(f"mmie.inference.{module}"), name)
+    return getattr(import_module(_MODULES[name]), name)

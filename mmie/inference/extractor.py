@@ -186,7 +186,7 @@ class Extractor:
             def read_window(window: Sequence[tuple[int, Post[Any]]]) -> list[ReadPost]:
                 return list(pool.map(read, window))
 
-            for _, reads in prefetch(read_window, _windows(enumerate(posts), self.window)):
+            for _, reads in prefetch(read_window, windows(enumerate(posts), self.window)):
                 yield from self._extract_window(reads)
 
     def extract_frame(self, frame: Any, text: str = "text", image: str | None = "image") -> Any:
@@ -313,7 +313,7 @@ def _read_for_task(path: str | Path, task: Task) -> Checkpoint:
     return checkpoint
 
 
-def _windows(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+def windows(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
     """Yield lists of ``size`` items, of which the last may be shorter."""
     iterator = iter(items)
     while window := list(islice(iterator, size)):

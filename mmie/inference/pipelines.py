@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, get_args, overload
+from typing import Any, get_args, overload
 
 from typing_extensions import Unpack
 
@@ -32,17 +32,6 @@ class Pipeline:
 
     def __init__(self, extractor: Extractor) -> None:
         self.extractor = extractor
-
-    @classmethod
-    def load(cls, task: Task, model: str | Path, options: ExtractorOptions) -> Self:
-        """Load the method of a task: see `pipeline`.
-
-        Raises:
-            CheckpointError: The task is not known, or the model is none of that task.
-        """
-        if task not in get_args(Task):
-            raise CheckpointError(f"task is {task!r}: expected one of {', '.join(get_args(Task))}")
-        return cls(load_extractor(**{task: model}, **options))
 
     @overload
     def __call__(self, posts: str | Mapping[str, Any] | Post[Any]) -> Extraction: ...
@@ -104,7 +93,9 @@ def pipeline(task: Task, model: str | Path, **options: Unpack[ExtractorOptions])
         RunFolderError: The run folder has no checkpoint.
         DeviceError: The device does not exist on this machine.
     """
-    return Pipeline.load(task, model, options)
+    if task not in get_args(Task):
+        raise CheckpointError(f"task is {task!r}: expected one of {', '.join(get_args(Task))}")
+    return Pipeline(load_extractor(**{task: model}, **options))
 
 
 def to_post(item: Any, index: int) -> Post[Any]:

@@ -12,10 +12,9 @@ spaCy finds it by the entry point ``spacy_factories`` of this package::
 import importlib.util
 import warnings
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any
 
-from mmie.inference.extractor import Extractor, load_extractor
+from mmie.inference.extractor import Extractor, load_extractor, windows
 from mmie.types import Extraction, Post
 
 NAME = "mmie"
@@ -52,8 +51,7 @@ class EntityComponent:
             stream: The documents.
             batch_size: Documents that are read at a time.
         """
-        docs = iter(stream)
-        while batch := list(islice(docs, batch_size)):
+        for batch in windows(stream, batch_size):
             posts = [Post(text=doc.text, image=doc._.get(_IMAGE)) for doc in batch]
             for doc, extraction in zip(batch, self.extractor.extract(posts), strict=True):
                 _set_entities(doc, extraction)

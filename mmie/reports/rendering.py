@@ -10,6 +10,7 @@ from markupsafe import Markup
 from mmie.reports.statistics import SCORE_NAMES, MeanAndDeviation
 from mmie.utils.pages import PageAssets, read_asset
 from mmie.utils.text import escape_markdown, inline_code
+from mmie.utils.wording import format_score
 
 TASK_NAMES = {"ner": "entities", "re": "relations"}
 """Names of what each task predicts."""
@@ -26,11 +27,11 @@ def percent(value: float | MeanAndDeviation | None, digits: int = 2) -> str:
     if value is None:
         return _NO_VALUE
     if not isinstance(value, MeanAndDeviation):
-        return f"{100 * value:.{digits}f}"
-    mean = f"{100 * value.mean:.{digits}f}"
+        return format_score(value, digits)
+    mean = format_score(value.mean, digits)
     if value.std is None:
         return mean
-    return f"{mean} \N{PLUS-MINUS SIGN} {100 * value.std:.{digits}f}"
+    return f"{mean} \N{PLUS-MINUS SIGN} {format_score(value.std, digits)}"
 
 
 def fewer_seeds(value: MeanAndDeviation | int | None, seeds: int) -> str:

@@ -424,6 +424,9 @@ def _read_fit(section: dict[str, Any]) -> Fit:
     seconds = sum(epoch["train_seconds"] for epoch in epochs)
     to_best = sum(epoch["seconds"] for epoch in epochs if epoch["epoch"] <= best)
     gpu_memory = section.get("peak_gpu_memory_gib")
+    curve = []
+    for epoch in epochs:
+        curve.append(_checked_number(epoch["val/f1"]) if "val/f1" in epoch else None)
     return Fit(
         parameters=int(_checked_number(section["parameters"])),
         trained=int(_checked_number(section["trained_parameters"])),
@@ -431,13 +434,8 @@ def _read_fit(section: dict[str, Any]) -> Fit:
         peak_gpu_memory_gib=None if gpu_memory is None else _checked_number(gpu_memory),
         samples_per_second=samples / seconds if samples and seconds else None,
         minutes_to_best=to_best / 60,
-        curve=tuple(map(_validation_f1, epochs)),
+        curve=tuple(curve),
     )
-
-
-def _validation_f1(epoch: dict[str, Any]) -> float | None:
-    """Return the validation F1 of an epoch, or None for an epoch without validation."""
-    return _checked_number(epoch["val/f1"]) if "val/f1" in epoch else None
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:

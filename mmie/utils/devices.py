@@ -1,6 +1,5 @@
 """Choice of the device to compute on, and description of the machine."""
 
-import os
 import platform
 import re
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import torch
 
 from mmie.types import MmieError
+from mmie.utils.processes import count_cores
 from mmie.utils.text import first_line
 
 _CPU_INFO = Path("/proc/cpuinfo")
@@ -43,19 +43,12 @@ def describe_hardware(device: torch.device, processes: int = 1) -> str:
     Returns:
         Such as ``2 x NVIDIA H100, AMD EPYC 7B13 (16 cores)``, or the CPU alone.
     """
-    cores = _usable_cores()
+    cores = count_cores()
     cpu = f"{_cpu_name()} ({cores} core{'s' if cores > 1 else ''})"
     if device.type == "cpu":
         return cpu if processes == 1 else f"{cpu}, {processes} processes"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return f"{processes} x {name}, {cpu}"
-
-
-def _usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _cpu_name() -> str:

@@ -99,13 +99,12 @@ def _describe_failure(name: str, error: BaseException) -> str:
     if missing is not None and f"{name}.".startswith(f"{missing}."):
         return f"neither {os.getcwd()} nor an installed package has a module {missing}"
     frames = traceback.extract_tb(error.__traceback__)
-    frames_of_module = [frame for frame in frames if not _imports(frame.filename)]
+    frames_of_module = []
+    for frame in frames:
+        is_import = frame.filename == __file__ or "importlib" in frame.filename
+        if not is_import:
+            frames_of_module.append(frame)
     if not frames_of_module:
         return describe_error(error)
     frame = frames_of_module[-1]
     return f"{describe_error(error)} ({Path(frame.filename).name}, line {frame.lineno})"
-
-
-def _imports(file: str) -> bool:
-    """Tell whether a source file belongs to the machinery of imports."""
-    return file == __file__ or "importlib" in file

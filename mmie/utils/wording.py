@@ -5,13 +5,13 @@ epochs from 0, as Lightning does.
 """
 
 
-def format_score(value: float) -> str:
-    """Format a score from 0 to 1 in percent with two decimals.
+def format_score(value: float, digits: int = 2) -> str:
+    """Format a score from 0 to 1 in percent.
 
     >>> format_score(0.96456)
     '96.46'
     """
-    return f"{100 * value:.2f}"
+    return f"{100 * value:.{digits}f}"
 
 
 def format_measure(name: str, value: float) -> str:

@@ -51,6 +51,11 @@ class MethodRow:
     cost: dict[str, float | None] | None
     cost_seeds: dict[str, int]
 
+    @property
+    def num_epochs(self) -> int:
+        """Number of epochs of the longest curve."""
+        return max(map(len, self.curves.values()), default=0)
+
 
 def build_method_row(system: System, types: Sequence[str]) -> MethodRow:
     """Collect the scores and the cost of a system.

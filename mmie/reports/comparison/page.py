@@ -1,7 +1,7 @@
 """Comparison as one HTML page that needs no network, as Markdown, and as JSON."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import chain
@@ -98,7 +98,7 @@ def to_html(
     """
     environment = html_environment()
     thumbnail = partial(picture_data_uri, side=_PICTURE_SIDE)
-    environment.filters.update(thumbnail=thumbnail, num_epochs=_num_epochs)
+    environment.filters["thumbnail"] = thumbnail
     template = environment.get_template("comparison.html")
     charts = [_draw_curves(summary, index) for index, summary in enumerate(summaries)]
     return template.render(
@@ -135,8 +135,3 @@ def _draw_curves(summary: Summary, index: int) -> Markup | None:
     if not curves or not can_draw():
         return None
     return Markup(learning_curves(curves, f"curves{index}"))
-
-
-def _num_epochs(curves: Mapping[int, Sequence[float | None]]) -> int:
-    """Return the number of epochs of the longest curve."""
-    return max(map(len, curves.values()), default=0)

@@ -85,7 +85,9 @@ def trace(
     for folder in planned:
         if folder.resolve() not in tested:
             state = "not tested" if was_begun(folder) else "not begun"
-            missing.append(MissingRun(_short(folder), state))
+            is_below = folder.is_relative_to(Path.cwd())
+            shown = folder.relative_to(Path.cwd()) if is_below else folder
+            missing.append(MissingRun(str(shown), state))
     return Provenance(
         date=f"{(now or datetime.now(UTC)).astimezone(UTC):%Y-%m-%d %H:%M} UTC",
         version=VERSION,
@@ -128,9 +130,3 @@ def _planned(plans: Sequence[SweepPlan]) -> list[Path]:
 def _distinct(values: Iterable[str]) -> tuple[str, ...]:
     """Return values once each, in their order."""
     return tuple(dict.fromkeys(values))
-
-
-def _short(folder: Path) -> str:
-    """Return a folder relative to the working directory, if it lies below it."""
-    here = Path.cwd()
-    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)

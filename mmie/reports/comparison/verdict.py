@@ -62,7 +62,11 @@ def judge(
     if second is not None:
         sentences += _significance_sentences(difference, second.name, len(differences))
         if len(ranked) > 2 and any(len(test.seeds) > 1 for test in tests.values()):
-            sentences.append(_level_sentence(leader.name, level))
+            sentences.append(
+                f"Not significantly behind {leader.name}: {_join(level)}."
+                if level
+                else f"All other methods are significantly behind {leader.name}."
+            )
     if text_bound is not None:
         sentences.append(_bound_sentence(leader, text_bound))
     leading = [row for row in ranked if row is leader or row.name in level]
@@ -156,13 +160,6 @@ def _significance_sentences(
             f"{pairs} seeds cannot give a smaller value than {min(smallest, 1):.2g} for so many "
             "pairs: run more seeds."
         )
-
-
-def _level_sentence(leader: str, level: Sequence[str]) -> str:
-    """Say which systems are not significantly behind the leader."""
-    if not level:
-        return f"All other methods are significantly behind {leader}."
-    return f"Not significantly behind {leader}: {_join(level)}."
 
 
 def _bound_sentence(leader: MethodRow, bound: float) -> str:
