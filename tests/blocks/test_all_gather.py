@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from torch import distributed, multiprocessing
+from helpers.processes import PROCESSES, run_in_group
 
 from mmie.blocks.all_gather import all_gather_rows
 
 pytestmark = pytest.mark.slow
 
-PROCESSES, BATCH, WIDTH = 2, 3, 4
+BATCH, WIDTH = 3, 4
 
 
 def joint_rows():
@@ -24,10 +24,6 @@ def compare_posts(rows):
 
 def gather_in_one_process(rank, folder):
     """Save what a process gathers, and the gradient of a weight that its rows depend on."""
-    torch.set_num_threads(1)
-    distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=PROCESSES
-    )
     local = joint_rows()[rank::PROCESSES]
     weight = torch.ones(WIDTH, dtype=torch.float64, requires_grad=True)
     gathered = all_gather_rows(local * weight)
@@ -35,11 +31,10 @@ def gather_in_one_process(rank, folder):
     is_positive = all_gather_rows(local[:, 0] > 0)
     results = {"rows": gathered.detach(), "gradient": weight.grad, "is_positive": is_positive}
     torch.save(results, folder / f"{rank}.pt")
-    distributed.destroy_process_group()
 
 
 def test_rows_and_mean_gradient_equal_those_of_one_process(tmp_path):
-    multiprocessing.spawn(gather_in_one_process, args=(tmp_path,), nprocs=PROCESSES)
+    run_in_group(gather_in_one_process, tmp_path)
     results = [torch.load(tmp_path / f"{rank}.pt") for rank in range(PROCESSES)]
     for result in results:
         assert torch.equal(result["rows"], joint_rows())

@@ -2,11 +2,9 @@
 
 import pytest
 import torch
-from torch import distributed, multiprocessing
+from helpers.processes import PROCESSES, run_in_group
 
 from mmie.blocks.all_reduce import sum_over_processes
-
-PROCESSES = 2
 
 
 def joint_rows():
@@ -21,21 +19,16 @@ def loss_of(rows, total):
 
 def sum_in_one_process(rank, folder):
     """Save the sum, and the gradient of a weight for a loss of the process's own rows."""
-    torch.set_num_threads(1)
-    distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=PROCESSES
-    )
     weight = torch.ones((), dtype=torch.float64, requires_grad=True)
     rows = joint_rows()[rank::PROCESSES] * weight
     total = sum_over_processes(rows.sum())
     loss_of(rows, total).backward()
     torch.save({"total": total.detach(), "gradient": weight.grad}, folder / f"{rank}.pt")
-    distributed.destroy_process_group()
 
 
 @pytest.mark.slow
 def test_sum_and_mean_gradient_equal_those_of_one_process(tmp_path):
-    multiprocessing.spawn(sum_in_one_process, args=(tmp_path,), nprocs=PROCESSES)
+    run_in_group(sum_in_one_process, tmp_path)
     results = [torch.load(tmp_path / f"{rank}.pt") for rank in range(PROCESSES)]
     weight = torch.ones((), dtype=torch.float64, requires_grad=True)
     rows = joint_rows() * weight

@@ -9,7 +9,8 @@ import math
 import pytest
 import torch
 from helpers.literal import cosine, dot, length, masked_rows, matvec, relu, softmax, weighted_sum
-from torch import distributed, multiprocessing, nn
+from helpers.processes import PROCESSES, run_in_group
+from torch import nn
 
 from mmie.blocks.relevance import GateNorm, GraphRound, Relevance
 
@@ -319,9 +320,6 @@ def test_gate_norm_uses_running_statistics_below_two_pictures(count):
     assert all(map(torch.equal, before, norm.buffers()))
 
 
-PROCESSES = 2
-
-
 def joint_betas():
     """Return betas of a joint batch, which posts have pictures, and targets."""
     generator = torch.Generator().manual_seed(0)
@@ -332,21 +330,16 @@ def joint_betas():
 
 def normalise_in_one_process(rank, folder):
     """Save the gradient and statistics of a process whose loss is that of its own posts."""
-    torch.set_num_threads(1)
-    distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=PROCESSES
-    )
     betas, has_picture, targets = (rows[rank::PROCESSES] for rows in joint_betas())
     norm, weight = GateNorm().double(), torch.ones(1, dtype=torch.float64, requires_grad=True)
     (norm(betas + weight * betas**2, has_picture) - targets).pow(4).mean().backward()
     results = {"gradients": [weight.grad, norm.scale.grad], "buffers": list(norm.buffers())}
     torch.save(results, folder / f"{rank}.pt")
-    distributed.destroy_process_group()
 
 
 @pytest.mark.slow
 def test_two_processes_normalise_as_one(tmp_path):
-    multiprocessing.spawn(normalise_in_one_process, args=(tmp_path,), nprocs=PROCESSES)
+    run_in_group(normalise_in_one_process, tmp_path)
     results = [torch.load(tmp_path / f"{rank}.pt") for rank in range(PROCESSES)]
     betas, has_picture, targets = joint_betas()
     norm, weight = GateNorm(), torch.ones(1, requires_grad=True)

@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 import torch
-from torch import distributed, multiprocessing
+from helpers.processes import run_in_group
 
 from mmie.metrics import RelationF1, SpanF1, micro, per_type, relation_counts, span_counts
 from mmie.types import Entity
@@ -136,10 +136,6 @@ SPLITS = {"uneven": (7, 4), "first rank empty": (0, 11), "second rank empty": (1
 
 def score_one_rank(rank, folder):
     """Score a rank's share of 11 samples for each split and write the scores to ``folder``."""
-    torch.set_num_threads(1)
-    distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2
-    )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         results = {name: score_share(rank, sizes[0]) for name, sizes in SPLITS.items()}
@@ -147,7 +143,6 @@ def score_one_rank(rank, folder):
         str(warning.message) for warning in caught if "update" in str(warning.message)
     ]
     (folder / f"{rank}.json").write_text(json.dumps(results))
-    distributed.destroy_process_group()
 
 
 def score_share(rank, first):
@@ -167,7 +162,7 @@ def score_share(rank, first):
 
 def test_two_processes_score_exactly_as_one(tmp_path):
     expected = score_share(0, 11)
-    multiprocessing.spawn(score_one_rank, args=(tmp_path,), nprocs=2)
+    run_in_group(score_one_rank, tmp_path)
     for rank in range(2):
         results = json.loads((tmp_path / f"{rank}.json").read_text())
         assert results.pop("warnings") == []
