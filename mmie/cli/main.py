@@ -207,8 +207,9 @@ def run_command(arguments: Sequence[str], interruption: InterruptionHandler) -> 
         raise UsageError(f"unknown command '{arguments[0]}': expected one of {expected}{hint}")
     name, *options = complete_flags(arguments)
     command = COMMANDS[name]
-    if name in RUN_COMMANDS and options in (["-h"], ["--help"]):
-        print(brief_help(command_options(name, ())[0], command.purpose))
+    known, rest = command_options(name, options)
+    if rest in (["-h"], ["--help"]) and (name in RUN_COMMANDS or known.help):
+        print(brief_help(known, command.purpose) if name in RUN_COMMANDS else known.help)
         return
     modules: list[str] = []
     if command.imports:

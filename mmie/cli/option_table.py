@@ -4,6 +4,7 @@
 """
 
 import argparse
+import functools
 import importlib
 import inspect
 import json
@@ -69,8 +70,13 @@ def render_table(table: dict[str, Any]) -> str:
     commands = []
     for name, record in table["commands"].items():
         options = ",\n".join(map(json.dumps, record["options"]))
-        others = {key: value for key, value in record.items() if key != "options"}
-        rest = "".join(f", {json.dumps(key)}: {json.dumps(value)}" for key, value in others.items())
+        rest = ""
+        for key, value in record.items():
+            if key == "help":
+                lines_of_help = ",\n".join(map(json.dumps, value))
+                rest += f',\n"help": [\n{lines_of_help}\n]'
+            elif key != "options":
+                rest += f", {json.dumps(key)}: {json.dumps(value)}"
         commands.append(f'"{name}": {{"options": [\n{options}\n]{rest}}}')
     lines.append(",\n".join(commands))
     return "\n".join([*lines, "}}", ""])
@@ -84,7 +90,16 @@ def _record(parser: argparse.ArgumentParser) -> dict[str, Any]:
             for choice in action._choices_actions:
                 purposes[str(choice.dest)] = choice.help or ""
     record: dict[str, Any] = {"options": _options(parser), **_positionals(parser)}
-    return {**record, "purposes": purposes} if purposes else record
+    if purposes:
+        record["purposes"] = purposes
+    record["help"] = _help_lines(parser)
+    return record
+
+
+def _help_lines(parser: argparse.ArgumentParser) -> list[str]:
+    """Return the lines that a parser prints as help on a terminal of 100 columns."""
+    parser.formatter_class = functools.partial(parser.formatter_class, width=100)
+    return parser.format_help().rstrip().splitlines()
 
 
 def _positionals(parser: argparse.ArgumentParser) -> dict[str, list[str]]:

@@ -68,12 +68,14 @@ class CommandOptions:
         options: Its options.
         positionals: Names of its positional arguments.
         purposes: Its subcommands, each with what it is for.
+        help: What its parser prints as help; empty for the commands of Lightning.
     """
 
     name: str
     options: tuple[Option, ...] = ()
     positionals: tuple[str, ...] = ()
     purposes: Mapping[str, str] = field(default_factory=dict)
+    help: str = ""
 
     @property
     def by_flag(self) -> dict[str, Option]:
@@ -149,6 +151,7 @@ def _command(name: str) -> CommandOptions:
         tuple(options),
         tuple(record.get("positionals", ())),
         record.get("purposes", {}),
+        "\n".join(record.get("help", ())),
     )
 
 
