@@ -16,7 +16,7 @@ help:
 	@echo "make lowest     run the suite on the lowest versions that pyproject.toml admits"
 	@echo "make soak       run the long versions of the robustness tests (hours)"
 	@echo "make lint       check style and types"
-	@echo "make options    write the table of all options after one has changed"
+	@echo "make options    write the tables of options and methods after one has changed"
 	@echo "make audit      list known vulnerabilities and newer versions of installed packages (needs PyPI)"
 	@echo "make clean      remove the files that make demo wrote"
 
@@ -72,6 +72,7 @@ lint: setup
 
 options: setup
 	$(BIN)/python -m mmie.cli.option_table
+	$(BIN)/python -m mmie.reports.method_classes
 
 audit: setup
 	$(BIN)/pip list --outdated

@@ -14,7 +14,7 @@ from helpers.paths import PACKAGE, REPOSITORY
 
 from mmie.cli.main import COMMANDS
 from mmie.methods import papers
-from mmie.reports.methods import departures_of, listed_methods, switches
+from mmie.reports.methods import package_methods
 
 _REASON = "the site's packages are not installed: pip install 'mmie[docs]'"
 docstrings = pytest.importorskip("docstrings", reason=_REASON)
@@ -31,11 +31,7 @@ batch  posts in a
 hidden width
 =====  ==========
 """
-METHODS = {
-    method.__module__.rpartition(".")[2]: method
-    for method in listed_methods()
-    if method.__module__.startswith("mmie.methods.")  # not those of other tests
-}
+METHODS = {method.module.rpartition(".")[2]: method for method in package_methods()}
 
 
 def test_tables_of_docstrings_become_markdown():
@@ -109,8 +105,8 @@ def test_parsers_parse_after_they_were_found():
 def test_the_configuration_has_every_argument_of_every_method():
     page = configuration.render_page()
     for method in METHODS.values():
-        section = page.partition(f"### {method.__name__}\n")[2].partition("\n##")[0]
-        for switch in switches(method):
+        section = page.partition(f"### {method.name}\n")[2].partition("\n##")[0]
+        for switch in method.switches:
             assert f"| `{switch.name}` |" in section
     for key in ("data.context_file", "trainer.precision", "run_dir"):
         assert f"| `{key}` |" in page
@@ -127,7 +123,7 @@ def test_pages_of_methods_have_a_section_for_every_row(name):
     for row in rows:
         section = filled.partition(f"### {row.name}\n")[2].partition("\n### ")[0]
         assert "$$" in section
-    assert departures_of(METHODS[name]) in filled
+    assert METHODS[name].departures in filled
 
 
 def test_code_beside_an_equation_is_what_its_row_names():
@@ -175,7 +171,7 @@ def test_ablations_have_their_overlay():
 def test_the_overview_links_every_method():
     text = method_pages.fill_overview(method_pages.TABLE_MARK)
     for name, method in METHODS.items():
-        assert f"[`{method.__name__}`]({name}.md)" in text
+        assert f"[`{method.name}`]({name}.md)" in text
 
 
 def test_every_public_class_has_a_directive():

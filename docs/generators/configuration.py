@@ -11,7 +11,7 @@ import mmie.data
 import mmie.methods
 from mmie.data import Corpus
 from mmie.methods import ExtractionModule, MultimodalModule
-from mmie.reports.methods import listed_methods, public_path
+from mmie.reports.methods import package_methods
 
 _HEADER = ["key", "type", "default", "meaning"]
 _CLASS_HEADER = ["argument", "type", "default", "meaning"]
@@ -57,8 +57,9 @@ def render_page() -> str:
     ]
     for base in (ExtractionModule, MultimodalModule):
         parts += [f"### {base.__name__}", markdown_table(_CLASS_HEADER, class_rows(base))]
-    for method in listed_methods():
-        parts += [f"### {method.__name__}", _class_section(method, ExtractionModule)]
+    for method in package_methods():
+        section = _class_section(getattr(mmie.methods, method.name), ExtractionModule)
+        parts += [f"### {method.name}", section]
     parts += [
         "## `trainer`",
         "The arguments of Lightning's "
@@ -105,7 +106,7 @@ def _class_section(owner: type, base: type) -> str:
 def _path(owner: type) -> str:
     """Return the import path of a class, which is its name in a configuration."""
     if issubclass(owner, ExtractionModule):
-        return public_path(owner)
+        return f"mmie.methods.{owner.__name__}"
     is_public = owner.__name__ in mmie.data.__all__
     return f"{'mmie.data' if is_public else owner.__module__}.{owner.__name__}"
 

@@ -14,17 +14,10 @@ from python_pages import is_documented
 from source import PACKAGE, find_source
 from tables import convert_tables, markdown_table, read_table
 
-from mmie.methods import ExtractionModule
+import mmie.methods
 from mmie.methods.papers import CORPORA, Paper
 from mmie.reports.method_tables import methods_markdown
-from mmie.reports.methods import (
-    departures_of,
-    listed_methods,
-    own_paper,
-    parents_with_arguments,
-    public_path,
-    summary_of,
-)
+from mmie.reports.methods import MethodInfo, package_methods
 
 TABLE_MARK = "<!-- table of methods -->"
 _CODE_MARK = re.compile(r"^<!-- code: (.*?) -->\n?", re.MULTILINE)
@@ -48,12 +41,10 @@ class EquationRow(NamedTuple):
 
 def fill_overview(markdown: str) -> str:
     """Put the table of all methods into the overview."""
-    table = methods_markdown(listed_methods())
-    for method in listed_methods():
-        module = method.__module__.rpartition(".")[2]
-        table = table.replace(
-            f"| `{public_path(method)}` |", f"| [`{method.__name__}`]({module}.md) |"
-        )
+    table = methods_markdown(package_methods())
+    for method in package_methods():
+        module = method.module.rpartition(".")[2]
+        table = table.replace(f"| `{method.path}` |", f"| [`{method.name}`]({module}.md) |")
     return markdown.replace(TABLE_MARK, table)
 
 
@@ -130,25 +121,22 @@ def _equation_section(row: EquationRow, body: str) -> str:
     )
 
 
-def _closing_sections(method: type[ExtractionModule]) -> list[str]:
+def _closing_sections(method: MethodInfo) -> list[str]:
     """Write the departures, the settings and the published scores of a method."""
     parts = [
         "## Departures from the paper",
-        departures_of(method),
+        method.departures,
         "## Settings",
-        f"`model.class_path: {public_path(method)}`. {summary_of(method)}",
+        f"`model.class_path: {method.path}`. {method.summary}",
     ]
-    rows = class_rows(method) if "__init__" in vars(method) else []
+    method_class = getattr(mmie.methods, method.name)
+    rows = class_rows(method_class) if "__init__" in vars(method_class) else []
     if rows:
         parts.append(markdown_table(["argument", "type", "default", "meaning"], rows))
-    parents = [
-        f"[{name}](../reference/configuration.md#{name.lower()})"
-        for name in parents_with_arguments(method)
-    ]
+    parents = [f"[{name}](../reference/configuration.md#{name.lower()})" for name in method.parents]
     parts.append(f"It takes the arguments of {' and '.join(parents)} as well.")
-    paper = own_paper(method)
-    if paper is not None:
-        parts += ["## Published scores", *_published(paper)]
+    if method.paper is not None:
+        parts += ["## Published scores", *_published(method.paper)]
     return parts
 
 
@@ -189,14 +177,14 @@ def _score(score: float | None) -> str:
     return "" if score is None else f"{score:.2f}"
 
 
-def _method_of(module: str) -> type[ExtractionModule]:
+def _method_of(module: str) -> MethodInfo:
     """Return the method that a module of `mmie.methods` defines.
 
     Raises:
         ValueError: The module defines none.
     """
-    for method in listed_methods():
-        if method.__module__ == f"mmie.methods.{module}":
+    for method in package_methods():
+        if method.module == f"mmie.methods.{module}":
             return method
     raise ValueError(f"mmie.methods.{module} defines no method")
 

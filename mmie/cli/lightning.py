@@ -26,7 +26,7 @@ from mmie.data import MultimodalDataModule
 from mmie.data.datamodule import STAGES
 from mmie.methods import ExtractionModule
 from mmie.methods.base import full_name
-from mmie.methods.loading import load_weights
+from mmie.methods.loading import import_methods, load_weights
 from mmie.reports.dashboard import prediction_media
 from mmie.runs.folder import (
     CONFIG,
@@ -529,6 +529,7 @@ def feature_folder(setting: str | None) -> Path | None:
 
 def _start(cli: type[MmieCLI], arguments: Sequence[str], **settings: Any) -> MmieCLI:
     """Parse the arguments, build everything and, unless told otherwise, run."""
+    import_methods()  # the parser offers the classes that are imported
     _hide_library_messages()
     set_parsing_settings(subclasses_enabled=[Schema])  # linked as a whole, not field by field
     return cli(

@@ -72,11 +72,11 @@ def methods_command(arguments: Sequence[str]) -> None:
     """Run ``mmie methods``."""
     settings = _methods_parser().parse_args(list(arguments))
     from mmie.reports.method_tables import method_details, methods_markdown, methods_table
-    from mmie.reports.methods import describe, find_method_class, listed_methods
+    from mmie.reports.methods import find_method_info, listed_methods
 
-    methods = [find_method_class(name) for name in settings.names] or listed_methods()
+    methods = [find_method_info(name) for name in settings.names] or listed_methods()
     if settings.json:
-        print(json.dumps([describe(method) for method in methods], indent=2, default=str))
+        print(json.dumps([method.to_dict() for method in methods], indent=2, default=str))
     elif settings.markdown:
         print(methods_markdown(methods))
     elif settings.names:

@@ -30,8 +30,7 @@ from mmie.experiments.variations import (
     vary_number,
     vary_pretraining,
 )
-from mmie.methods.init_args import constructor_defaults
-from mmie.reports.methods import find_method_class, own_paper
+from mmie.reports.methods import find_method_info
 from mmie.reports.study.page import study_table, write_study
 from mmie.reports.study.points import StudySetting
 from mmie.reports.study.study import summarise_study
@@ -130,7 +129,7 @@ def _plan_study(kind: str, settings: Namespace) -> list[SweepJob]:
     base = read_base(settings.config, settings.out)
     pretraining = settings.get("pretraining")
     if kind in ("ablations", "pretraining") and pretraining is None:
-        paper = own_paper(find_method_class(base.class_path))
+        paper = find_method_info(base.class_path).paper
         pretraining = find_pretraining(settings.config, base, paper)
     variations = _vary(kind, settings, base, pretraining is not None)
     return plan_variations(settings.config, variations, *common, pretraining)
@@ -145,8 +144,8 @@ def _vary(
         SweepError: The study is not valid.
         MethodError: The configuration names no method.
     """
-    method = find_method_class(base.class_path)
-    paper, defaults = own_paper(method), constructor_defaults(method)
+    method = find_method_info(base.class_path)
+    paper, defaults = method.paper, method.defaults
     if kind == "pretraining":
         return vary_pretraining(base, defaults, has_pretraining)
     if kind == "sweep-figure":

@@ -68,8 +68,15 @@ def find_method(name: str) -> type[ExtractionModule]:
 
 def known_methods() -> list[type[ExtractionModule]]:
     """List the package's methods and all others that have been imported."""
-    importlib.import_module("mmie.methods")
+    import_methods()
     return list(dict.fromkeys(_subclasses(ExtractionModule)))  # type: ignore[type-abstract]
+
+
+def import_methods() -> None:
+    """Import all methods of the package."""
+    methods = importlib.import_module("mmie.methods")
+    for name in methods.__all__:
+        getattr(methods, name)
 
 
 def _subclasses(parent: type[ExtractionModule]) -> Iterator[type[ExtractionModule]]:

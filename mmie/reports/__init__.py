@@ -8,6 +8,7 @@ __all__ = [
     "dashboard",
     "diagnosis",
     "imported",
+    "method_classes",
     "method_tables",
     "methods",
     "pictures",

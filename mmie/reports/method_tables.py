@@ -6,20 +6,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from mmie.methods import ExtractionModule
 from mmie.methods.papers import CORPORA, Paper
-from mmie.reports.methods import (
-    MethodClass,
-    departures_of,
-    own_paper,
-    parents_with_arguments,
-    public_path,
-    summary_of,
-    switches,
-)
+from mmie.reports.methods import MethodInfo
 
 
-def methods_table(methods: Sequence[MethodClass]) -> Table:
+def methods_table(methods: Sequence[MethodInfo]) -> Table:
     """Build a table with a row for each method and its published F1."""
     table = Table(title="Methods and published F1")
     for name in ("method", "tasks", "paper"):
@@ -27,55 +18,54 @@ def methods_table(methods: Sequence[MethodClass]) -> Table:
     for corpus in CORPORA:
         table.add_column(corpus.replace("Twitter", "T"), justify="right", no_wrap=True)
     for method in methods:
-        citation = f"{_authors(method.paper)} {method.paper.year}" if method.paper else ""
-        table.add_row(method.__name__, _tasks(method), citation, *_published_f1(method))
+        citation = f"{_authors(method.cited)} {method.cited.year}" if method.cited else ""
+        table.add_row(method.name, _tasks(method), citation, *_published_f1(method))
     return table
 
 
-def method_details(method: MethodClass) -> Group:
+def method_details(method: MethodInfo) -> Group:
     """Build the paper of a method, all its results, the departures from it, and the switches."""
-    parts: list[Text | Table] = [Text(f"{public_path(method)}: {summary_of(method)}")]
-    if method.paper is not None:
-        parts.append(Text(f"{method.paper.title}. {_citation(method.paper)}, {method.paper.url}"))
-    paper = own_paper(method)
+    parts: list[Text | Table] = [Text(f"{method.path}: {method.summary}")]
+    if method.cited is not None:
+        parts.append(Text(f"{method.cited.title}. {_citation(method.cited)}, {method.cited.url}"))
+    paper = method.paper
     if paper is not None:
         if paper.remark:
             parts.append(Text(paper.remark))
         parts.append(_results_table(paper))
         if paper.ablations:
             parts.append(_ablation_table(paper))
-    departures = departures_of(method)
+    departures = method.departures
     if departures:
         parts.append(Text(f"Departures from the paper\n\n{departures}"))
-    if switches(method):
+    if method.switches:
         parts.append(_switch_table(method))
-    parents = " and ".join(parents_with_arguments(method))
+    parents = " and ".join(method.parents)
     return Group(*parts, Text(f"It takes the arguments of {parents} as well."))
 
 
-def methods_markdown(methods: Sequence[MethodClass]) -> str:
+def methods_markdown(methods: Sequence[MethodInfo]) -> str:
     """Build the table of methods of the documentation."""
     rows = [
         ["class", "pictures", "text", "paper", *CORPORA],
         ["---"] * 4 + ["---:"] * len(CORPORA),
     ]
     for method in methods:
-        paper = own_paper(method)
+        paper = method.paper
         if paper is None:
-            description = [summary_of(method).rstrip("."), ""]
+            description = [method.summary.rstrip("."), ""]
         else:
             description = [paper.pictures, paper.text]
-        link = f"[{_citation(method.paper)}]({method.paper.url})" if method.paper else ""
-        rows.append([f"`{public_path(method)}`", *description, link, *_published_f1(method)])
+        link = f"[{_citation(method.cited)}]({method.cited.url})" if method.cited else ""
+        rows.append([f"`{method.path}`", *description, link, *_published_f1(method)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _tasks(method: MethodClass) -> str:
+def _tasks(method: MethodInfo) -> str:
     """Name the tasks that the paper reports, or ``pretraining`` if there are no predictions."""
-    # Only a pretraining is monitored by something else than F1.
-    if method.monitor != ExtractionModule.monitor:
+    if method.is_pretraining:
         return "pretraining"
-    paper = own_paper(method)
+    paper = method.paper
     if paper is None:
         return ""
     return ", ".join(task.upper() for task in paper.tasks)
@@ -92,9 +82,9 @@ def _authors(paper: Paper) -> str:
     return f"{first} et al." if len(others) > 1 else " and ".join([first, *others])
 
 
-def _published_f1(method: MethodClass) -> list[str]:
+def _published_f1(method: MethodInfo) -> list[str]:
     """Return the published F1 on each corpus, empty if there is none."""
-    paper = own_paper(method)
+    paper = method.paper
     if paper is None:
         return [""] * len(CORPORA)
     cells = []
@@ -137,12 +127,12 @@ def _ablation_table(paper: Paper) -> Table:
     return table
 
 
-def _switch_table(method: MethodClass) -> Table:
+def _switch_table(method: MethodInfo) -> Table:
     """Build a table of the arguments of the method's own constructor."""
     table = Table(title="Switches (--model.init_args.NAME)")
     for name in ("switch", "type", "default", ""):
         table.add_column(name, overflow="fold")
-    for switch in switches(method):
+    for switch in method.switches:
         cells = (switch.name, switch.type, repr(switch.default), switch.text)
         table.add_row(*map(Text, cells))
     return table

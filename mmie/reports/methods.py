@@ -1,19 +1,20 @@
-"""Methods that are available, with their papers, switches and published scores."""
+"""Methods that are available, with their papers, switches and published scores.
 
+Importing the classes takes seconds. Facts about the package's own methods are therefore read from a
+table, which `mmie.reports.method_classes` writes from the classes and a test compares with them.
+Methods of one's own are described from their classes, which are imported already.
+"""
+
+import functools
 import importlib
-import inspect
-import re
+import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeGuard
+from importlib.resources import files
+from typing import Any
 
-import docstring_parser
-
-import mmie.methods
-from mmie.methods import ExtractionModule
-from mmie.methods.base import full_name
-from mmie.methods.init_args import constructor_defaults
-from mmie.methods.loading import known_methods
+from mmie.methods import papers
 from mmie.methods.papers import EDITIONS, Paper, Published
 from mmie.methods.published import Configuration, find_published
 from mmie.reports.imported import imported_object
@@ -21,9 +22,10 @@ from mmie.runs import Run
 from mmie.types import MmieError
 from mmie.utils.text import did_you_mean
 
-MethodClass = type[ExtractionModule]
+TABLE = "methods.json"
 _YEAR_WITHOUT_PAPER = 9999
-_DEPARTURES = "**Departures.**"
+_BASE = "mmie.methods.base"
+"""Module without which no method of one's own has been imported."""
 
 
 class MethodError(MmieError, ValueError):
@@ -47,21 +49,62 @@ class Switch:
     text: str
 
 
-def listed_methods() -> list[MethodClass]:
+@dataclass(frozen=True, slots=True)
+class MethodInfo:
+    """Facts about a method.
+
+    Attributes:
+        name: Name of its class.
+        path: Name of its class in a configuration.
+        module: Module that defines the class.
+        summary: First paragraph of the docstring in one line.
+        departures: Where the method departs from its paper: the last section of its module's
+            docstring, with paragraphs and list items in one line each. Empty without such a
+            section.
+        switches: Arguments with a default that the constructor of the class itself names.
+        parents: Parent classes whose constructor arguments it takes as well.
+        defaults: Defaults of the arguments of the class and its parents.
+        is_pretraining: Whether it makes no predictions.
+        paper: Paper that the class names itself.
+        cited: Paper of the class, or of its parent.
+    """
+
+    name: str
+    path: str
+    module: str
+    summary: str
+    departures: str
+    switches: tuple[Switch, ...]
+    parents: tuple[str, ...]
+    defaults: Mapping[str, object]
+    is_pretraining: bool
+    paper: Paper | None
+    cited: Paper | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe the method in plain values."""
+        return {
+            "name": self.name,
+            "class": self.path,
+            "summary": self.summary,
+            "url": self.cited.url if self.cited else None,
+            "paper": None if self.paper is None else asdict(self.paper),
+            "departures": self.departures,
+            "switches": [asdict(switch) for switch in self.switches],
+        }
+
+
+def listed_methods() -> list[MethodInfo]:
     """List the methods of the package, and imported ones with a paper, by year and name."""
-    package = f"{mmie.methods.__name__}."
-    methods = []
-    for method in known_methods():
-        is_listed = method.__module__.startswith(package) or own_paper(method) is not None
-        if is_listed and _is_usable(method):
-            methods.append(method)
-    years = {method: method.paper.year for method in methods if method.paper}
-    return sorted(
-        methods, key=lambda method: (years.get(method, _YEAR_WITHOUT_PAPER), method.__name__)
-    )
+    methods = list(package_methods())
+    if _BASE in sys.modules:
+        from mmie.reports.method_classes import imported_methods
+
+        methods += imported_methods()
+    return sorted(methods, key=_year_and_name)
 
 
-def find_method_class(name: str) -> MethodClass:
+def find_method_info(name: str) -> MethodInfo:
     """Return the method of a name.
 
     Args:
@@ -70,43 +113,33 @@ def find_method_class(name: str) -> MethodClass:
     Raises:
         MethodError: No method has this name.
     """
-    method = find_imported_method(name)
-    if method is None:
-        imported = _import_object(name)
-        if _is_usable(imported):
-            method = imported
+    method = find_imported_method(name) or _describe(_import_object(name))
     if method is not None:
         return method
-    names = [method.__name__ for method in listed_methods()]
+    names = [method.name for method in listed_methods()]
     hint = did_you_mean(name, names)
     raise MethodError(
         f"no method '{name}': expected one of {', '.join(names)}, or the full path of a class{hint}"
     )
 
 
-def find_imported_method(name: str) -> MethodClass | None:
+def find_imported_method(name: str) -> MethodInfo | None:
     """Return the method of a name, None if it is no method or has not been imported.
 
     Args:
         name: A class name in upper or lower case, or the full path of a class, which a run names.
     """
     for method in listed_methods():
-        if name.lower() == method.__name__.lower():
+        paths = (method.path, f"{method.module}.{method.name}")
+        if name.lower() == method.name.lower() or name in paths:
             return method
-    imported = imported_object(name)
-    return imported if _is_usable(imported) else None
-
-
-def own_paper(method: MethodClass) -> Paper | None:
-    """Return the paper that a class names itself, without a paper inherited from its parent."""
-    paper: Paper | None = vars(method).get("paper")
-    return paper
+    return _describe(imported_object(name))
 
 
 def find_paper(class_path: str) -> Paper | None:
     """Return the paper of a class by its full path, None if it is not imported or has no paper."""
     method = find_imported_method(class_path)
-    return None if method is None else own_paper(method)
+    return None if method is None else method.paper
 
 
 def published_result(run: Run) -> tuple[Published | None, str]:
@@ -136,86 +169,47 @@ def published_result(run: Run) -> tuple[Published | None, str]:
     return row, remark
 
 
+@functools.cache
+def package_methods() -> tuple[MethodInfo, ...]:
+    """Return the methods of the package from the table."""
+    records = json.loads(files("mmie.reports").joinpath(TABLE).read_text("utf-8"))
+    return tuple(map(from_record, records))
+
+
+def from_record(record: Mapping[str, Any]) -> MethodInfo:
+    """Build the facts of a record of the table, which names papers."""
+    found = {}
+    for key in ("paper", "cited"):
+        found[key] = getattr(papers, record[key]) if record[key] else None
+    switches = tuple(Switch(**switch) for switch in record["switches"])
+    return MethodInfo(
+        **{**record, **found, "switches": switches, "parents": tuple(record["parents"])}
+    )
+
+
 def _configuration(class_path: str, corpus: str, settings: Mapping[str, Any]) -> Configuration:
     """Describe a fit, with the defaults of its method if the class has been imported."""
     defaults: dict[str, object] = {}
     method = find_imported_method(class_path)
     if method is None:
         return Configuration(class_path, corpus, settings, defaults)
-    for name, value in constructor_defaults(method).items():
+    for name, value in method.defaults.items():
         defaults[f"model.{name}"] = value
-    return Configuration(method.__name__, corpus, settings, defaults)
+    return Configuration(method.name, corpus, settings, defaults)
 
 
-def public_path(method: MethodClass) -> str:
-    """Return the name of a class in a configuration."""
-    if getattr(mmie.methods, method.__name__, None) is method:
-        return f"{mmie.methods.__name__}.{method.__name__}"
-    return full_name(method)
+def _year_and_name(method: MethodInfo) -> tuple[int, str]:
+    """Return the year of a method's paper and its name."""
+    return method.cited.year if method.cited else _YEAR_WITHOUT_PAPER, method.name
 
 
-def switches(method: MethodClass) -> list[Switch]:
-    """List the arguments with a default that the constructor of the class itself names."""
-    if "__init__" not in vars(method):
-        return []
-    docstring = docstring_parser.parse(inspect.cleandoc(method.__doc__ or ""))
-    texts = {entry.arg_name: entry.description or "" for entry in docstring.params}
-    found = []
-    for name, parameter in inspect.signature(method.__init__).parameters.items():
-        if parameter.default is not parameter.empty:
-            annotation = inspect.formatannotation(parameter.annotation)
-            type_name = re.sub(r"\b(?:\w+\.)+(?=[A-Za-z])", "", annotation)
-            text = " ".join(texts.get(name, "").split())
-            found.append(Switch(name, type_name, parameter.default, text))
-    return found
+def _describe(candidate: object) -> MethodInfo | None:
+    """Describe an object if it is the class of a method."""
+    if _BASE not in sys.modules:
+        return None
+    from mmie.reports.method_classes import describe_class, is_usable
 
-
-def parents_with_arguments(method: MethodClass) -> list[str]:
-    """Name the parent classes whose constructor arguments a method takes as well."""
-    return [
-        parent.__name__
-        for parent in method.__mro__[1:]
-        if issubclass(parent, ExtractionModule) and "__init__" in vars(parent)
-    ]
-
-
-def summary_of(method: MethodClass) -> str:
-    """Return the first paragraph of the docstring as one line."""
-    paragraph, _, _ = inspect.cleandoc(method.__doc__ or "").partition("\n\n")
-    return " ".join(paragraph.split())
-
-
-def departures_of(method: MethodClass) -> str:
-    """Return where a method departs from its paper: the last section of its module's docstring.
-
-    Returns:
-        Paragraphs and list items in one line each, empty if the docstring has no section
-        ``**Departures.**``.
-    """
-    docstring = inspect.getdoc(importlib.import_module(method.__module__)) or ""
-    _, _, section = docstring.partition(_DEPARTURES)
-    return re.sub(r"(?<=\S)\n(?!\n|- ) *", " ", section.strip())
-
-
-def describe(method: MethodClass) -> dict[str, Any]:
-    """Describe a method in plain values."""
-    paper = own_paper(method)
-    return {
-        "name": method.__name__,
-        "class": public_path(method),
-        "summary": summary_of(method),
-        "url": method.paper.url if method.paper else None,
-        "paper": None if paper is None else asdict(paper),
-        "departures": departures_of(method),
-        "switches": [asdict(switch) for switch in switches(method)],
-    }
-
-
-def _is_usable(candidate: object) -> TypeGuard[MethodClass]:
-    """Tell whether an object is the class of a method, neither abstract nor private."""
-    if not inspect.isclass(candidate) or not issubclass(candidate, ExtractionModule):
-        return False
-    return not inspect.isabstract(candidate) and not candidate.__name__.startswith("_")
+    return describe_class(candidate) if is_usable(candidate) else None
 
 
 def _import_object(path: str) -> Any:

@@ -157,3 +157,8 @@ def _build_environment(
     )
     environment.globals.update(task_names=TASK_NAMES, score_names=SCORE_NAMES)
     return environment
+
+
+def diagnosis_assets() -> PageAssets:
+    """Read the style sheet of the pages of `mmie diagnose`, which hold no script."""
+    return page_assets("diagnosis.css")

@@ -13,14 +13,14 @@ from PIL import Image
 
 from mmie.methods import papers
 from mmie.methods.papers import CORPORA, Paper
-from mmie.reports.methods import departures_of, listed_methods, own_paper
+from mmie.reports.methods import listed_methods
 
 pytestmark = pytest.mark.slow
 
 PUBLISHED = [
     method
     for method in listed_methods()
-    if own_paper(method) and method.__module__.startswith("mmie.methods.")
+    if method.paper and method.module.startswith("mmie.methods.")
 ]
 
 
@@ -272,11 +272,11 @@ def test_named_methods_are_described():
     assert "It takes the arguments of HVPNet and MultimodalModule and" in out
 
 
-@pytest.mark.parametrize("method", PUBLISHED, ids=lambda method: method.__name__)
+@pytest.mark.parametrize("method", PUBLISHED, ids=lambda method: method.name)
 def test_the_departures_of_a_method_with_a_paper_are_printed(method):
     """`mmie methods NAME` folds lines, which may part a word, so that spaces are left out."""
-    printed = "".join(succeed("methods", method.__name__).out.split())
-    departures = "".join(departures_of(method).split())
+    printed = "".join(succeed("methods", method.name).out.split())
+    departures = "".join(method.departures.split())
     assert departures
     assert f"Departuresfromthepaper{departures}" in printed
 

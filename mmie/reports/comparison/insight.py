@@ -4,11 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mmie.reports.corpora import build_corpus
-from mmie.reports.diagnosis.diagnosis import diagnose_split
-from mmie.reports.diagnosis.page import render_split
-from mmie.reports.diagnosis.split import view_rows
-from mmie.reports.diagnosis.target import load_target, read_data_settings
 from mmie.runs import Run
 from mmie.runs.folder import BEST
 from mmie.types import MmieError
@@ -49,6 +44,13 @@ def explain_run(run: Run, count: int) -> Insight | str | None:
         The effects of the views, or the reason why the run cannot be diagnosed; None if the method
         uses no pictures.
     """
+    # These import the methods' classes, which takes seconds.
+    from mmie.reports.corpora import build_corpus
+    from mmie.reports.diagnosis.diagnosis import diagnose_split
+    from mmie.reports.diagnosis.page import render_split
+    from mmie.reports.diagnosis.split import view_rows
+    from mmie.reports.diagnosis.target import load_target, read_data_settings
+
     checkpoint = run.folder / BEST
     try:
         settings = read_data_settings(checkpoint)

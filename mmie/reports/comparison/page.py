@@ -13,9 +13,13 @@ from mmie.methods.papers import Published
 from mmie.reports.charts import can_draw, learning_curves
 from mmie.reports.comparison.provenance import Provenance
 from mmie.reports.comparison.summary import Summary
-from mmie.reports.diagnosis.page import diagnosis_assets
 from mmie.reports.pictures import picture_data_uri
-from mmie.reports.rendering import html_environment, page_assets, render_markdown_report
+from mmie.reports.rendering import (
+    diagnosis_assets,
+    html_environment,
+    page_assets,
+    render_markdown_report,
+)
 from mmie.reports.statistics import MeanAndDeviation
 from mmie.utils.files import atomic_write_texts
 

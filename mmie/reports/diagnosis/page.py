@@ -8,10 +8,9 @@ from mmie.reports.diagnosis.diagnosis import InstanceDiagnosis
 from mmie.reports.diagnosis.post import post_section
 from mmie.reports.diagnosis.split import split_sections
 from mmie.reports.diagnosis.target import DiagnosisTarget
-from mmie.reports.rendering import html_environment, page_assets
+from mmie.reports.rendering import diagnosis_assets, html_environment
 from mmie.runs.folder import CONFIG, DIAGNOSIS
 from mmie.utils.files import atomic_write_text
-from mmie.utils.pages import PageAssets
 
 _NUM_COLOURS = 10
 _GENERATOR = "mmie diagnose"
@@ -47,11 +46,6 @@ def render_split(
     title = f"{len(diagnoses)} instances"
     sections = split_sections(target, diagnoses, swapped, unprompted)
     return _render("diagnosis_split.html", title, target, **sections)
-
-
-def diagnosis_assets() -> PageAssets:
-    """Read the style sheet of the pages, which hold no script."""
-    return page_assets("diagnosis.css")
 
 
 def is_diagnosis(path: str | Path) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmie.reports.methods import listed_methods, own_paper, published_result
+from mmie.reports.methods import listed_methods, published_result
 from mmie.reports.rendering import TASK_NAMES
 from mmie.reports.significance import (
     Difference,
@@ -210,11 +210,10 @@ def _reported_results(kind: StudyKind, points: Sequence[StudyPoint]) -> tuple[Re
         corpora.update(run.corpus for run in point.runs)
     results = []
     for method in listed_methods():
-        paper = own_paper(method)
-        for result in paper.published if paper else ():
+        for result in method.paper.published if method.paper else ():
             source = result.started_from if kind == "cross-task" else result.trained_on
             if result.corpus in corpora and source in corpora:
                 tested = f"{result.corpus}, {TASK_NAMES[result.task]}"
                 f1 = result.scores.f1
-                results.append(ReportedResult(method.__name__, tested, result.setting, f1))
+                results.append(ReportedResult(method.name, tested, result.setting, f1))
     return tuple(results)
