@@ -4,7 +4,6 @@
 """
 
 import argparse
-import functools
 import importlib
 import inspect
 import json
@@ -98,7 +97,8 @@ def _record(parser: argparse.ArgumentParser) -> dict[str, Any]:
 
 def _help_lines(parser: argparse.ArgumentParser) -> list[str]:
     """Return the lines that a parser prints as help on a terminal of 100 columns."""
-    parser.formatter_class = functools.partial(parser.formatter_class, width=100)
+    formatter = parser.formatter_class
+    parser.formatter_class = lambda prog: formatter(prog, width=100)  # type: ignore[call-arg]
     return parser.format_help().rstrip().splitlines()
 
 

@@ -171,9 +171,9 @@ def published_result(run: Run) -> tuple[Published | None, str]:
 
 @functools.cache
 def package_methods() -> tuple[MethodInfo, ...]:
-    """Return the methods of the package from the table."""
+    """Return the methods of the package from the table, by year and name."""
     records = json.loads(files("mmie.reports").joinpath(TABLE).read_text("utf-8"))
-    return tuple(map(from_record, records))
+    return tuple(sorted(map(from_record, records), key=_year_and_name))
 
 
 def from_record(record: Mapping[str, Any]) -> MethodInfo:

@@ -1,23 +1,13 @@
 """Tables of methods."""
 
-import inspect
-
 import pytest
 from helpers.paths import REPOSITORY
 from rich.console import Console
 
-import mmie.methods
-from mmie.methods import MLNetPretraining, RSRNeT, papers
+from mmie.methods import papers
 from mmie.methods.papers import CORPORA
 from mmie.reports.method_tables import method_details, methods_markdown, methods_table
-from mmie.reports.methods import departures_of, listed_methods
-
-
-def package_methods():
-    """List the methods of the package, without those of other tests."""
-    exported = [getattr(mmie.methods, name) for name in mmie.methods.__all__]
-    usable = [method for method in exported if not inspect.isabstract(method)]
-    return [method for method in listed_methods() if method in usable]
+from mmie.reports.methods import find_method_info, package_methods
 
 
 def print_wide(content):
@@ -31,30 +21,30 @@ def print_wide(content):
 def test_the_table_has_the_published_f1_of_every_method():
     text = print_wide(methods_table(package_methods()))
     for method in package_methods():
-        assert method.__name__ in text
+        assert method.name in text
         for corpus in CORPORA:
-            scores = method.paper.score(corpus)
+            scores = method.cited.score(corpus)
             assert scores is None or f"{scores.f1:.2f}" in text
     assert "pretraining" in text
     assert "Chen et al. 2022" in text
 
 
 def test_the_details_of_a_method_name_its_parents():
-    text = print_wide(method_details(RSRNeT))
+    text = print_wide(method_details(find_method_info("RSRNeT")))
     assert papers.RSRNET.title in text
     assert papers.RSRNET.remark in text
     assert "rsrnet_woRoB.yaml" in text
     assert "It takes the arguments of HVPNet and MultimodalModule and" in text
 
 
-@pytest.mark.parametrize("method", package_methods(), ids=lambda method: method.__name__)
+@pytest.mark.parametrize("method", package_methods(), ids=lambda method: method.name)
 def test_the_details_of_a_method_hold_its_departures(method):
-    departures = " ".join(departures_of(method).split())
+    departures = " ".join(method.departures.split())
     assert f"Departures from the paper {departures}" in print_wide(method_details(method))
 
 
 def test_the_details_of_a_pretraining_have_no_results():
-    text = print_wide(method_details(MLNetPretraining))
+    text = print_wide(method_details(find_method_info("MLNetPretraining")))
     assert papers.MLNET.title in text
     assert "Published" not in text
 
@@ -63,12 +53,12 @@ def test_the_markdown_table_has_a_row_for_every_method():
     header, _, *rows = methods_markdown(package_methods()).splitlines()
     assert header.startswith("| class |")
     for method, row in zip(package_methods(), rows, strict=True):
-        assert row.startswith(f"| `mmie.methods.{method.__name__}` |")
+        assert row.startswith(f"| `mmie.methods.{method.name}` |")
 
 
 def test_the_readme_names_every_method():
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     for method in package_methods():
-        page = f"docs/methods/{method.__module__.rpartition('.')[2]}.md"
+        page = f"docs/methods/{method.module.rpartition('.')[2]}.md"
         assert (REPOSITORY / page).is_file()
-        assert page in readme or issubclass(method, MLNetPretraining)
+        assert page in readme or method.is_pretraining
