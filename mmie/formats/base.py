@@ -3,6 +3,11 @@
 A record is the JSON object of `mmie.data.post_json`, with ``words`` (offsets count words) or with
 ``text`` (offsets count characters). It may hold further keys, which formats keep where they can.
 Entities and relations may have a ``probability``.
+
+A reader yields spans as the file has them. `mmie.formats.cleaning` afterwards trims blanks, leaves
+out what overlaps and names posts that the package cannot hold. ``image`` and ``crops`` are paths
+relative to the folder of the file (or to the folder itself, or to ``ReadOptions.pictures``), or
+absolute. Writers receive paths relative to the folder of the written file.
 """
 
 from abc import ABC, abstractmethod
@@ -27,15 +32,17 @@ class ReadOptions:
 
     Attributes:
         columns: Column or key by the part of a post (``id``, ``words``, ``tags``, ``text``,
-            ``entities``, ``relations``, ``image``, ``context``), for those that are not found by
-            name or content.
+            ``entities``, ``relations``, ``image``, ``context``, or another one that the format
+            describes), for those that are not found by name or content.
         tag_names: Names of tags in the order of their ids.
         split: Split to read, of a format that holds several.
+        pictures: Folder that paths of pictures are relative to; None takes that of the file.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     tag_names: tuple[str, ...] = ()
     split: str | None = None
+    pictures: Path | None = None
 
 
 @dataclass(slots=True)

@@ -13,13 +13,13 @@ from typing import Any, Self
 from mmie.data.post_text import locate_words
 from mmie.data.records import entity_record, relation_record, span_record
 from mmie.data.words import split_words
+from mmie.formats.base import FormatError as FormatError  # part of this module, too
 from mmie.tags import OUTSIDE, entities_to_tags
 from mmie.types import (
     NO_RELATION,
     Entity,
     Extraction,
     Mention,
-    MmieError,
     TagScheme,
     Triple,
 )
@@ -27,10 +27,6 @@ from mmie.utils.text import truncate
 
 _OWN_KEYS = {"id", "text", "entities", "relations", "problems"}
 """Keys of an extraction's record. All others are its ``extra``."""
-
-
-class FormatError(MmieError, ValueError):
-    """A line that is no extraction, or an extraction that a format cannot express."""
 
 
 def to_json(extraction: Extraction) -> dict[str, Any]:
