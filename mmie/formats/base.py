@@ -52,10 +52,12 @@ class Notes:
     Attributes:
         found: Sentences such as "words in column 1, tags in column 4 (BIO)".
         unused: Number of places by the kind of content that was not used.
+        remarks: Number of places by anything else that is worth a look, such as trimmed spans.
     """
 
     found: list[str] = field(default_factory=list)
     unused: Counter[str] = field(default_factory=Counter)
+    remarks: Counter[str] = field(default_factory=Counter)
 
 
 class Format(ABC):
@@ -65,11 +67,15 @@ class Format(ABC):
         name: Name of the format on the command line.
         description: Content in one line, for the help.
         suffixes: Suffixes of its files, lower case. A format of folders has none.
+        writes: Whether it is written, too.
+        holds_pictures: Whether a written file can name pictures.
     """
 
     name: ClassVar[str]
     description: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = ()
+    writes: ClassVar[bool] = True
+    holds_pictures: ClassVar[bool] = True
 
     @abstractmethod
     def recognises(self, path: Path, head: str) -> bool:
@@ -92,7 +98,7 @@ class Format(ABC):
         """Write records to a file or folder atomically.
 
         Args:
-            records: Records with ``text`` or ``words``.
+            records: Cleaned records with ``text`` or ``words``: see `mmie.formats.cleaning`.
             path: The file or folder.
             notes: Receives what the format cannot hold.
 
