@@ -131,7 +131,7 @@ def _read_json(path: Path | None, root: Path) -> Iterator[Post | BadPost]:
         except MalformedLine as error:
             yield BadPost(str(number), str(error))
         if ignored:
-            _warn_of_ignored(f"line {number}: unknown keys ignored", ignored)
+            _warn_of_ignored(f"line {number}: unknown keys are kept, not read", ignored)
             ignored = None  # one warning is enough
 
 
@@ -191,7 +191,7 @@ def _check_columns(path: Path, rows: "csv.DictReader[str]") -> None:
             )
     ignored = set(columns).difference(_COLUMNS)
     if ignored:
-        _warn_of_ignored(f"{path}: columns ignored", ignored)
+        _warn_of_ignored(f"{path}: unknown columns are kept, not read", ignored)
 
 
 def _row_problem(error: csv.Error) -> str:

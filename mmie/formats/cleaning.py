@@ -5,7 +5,7 @@ A cleaned record is one that `mmie.data.post_json` accepts:
 - Spans of a text do not begin or end with blanks.
 - Entities share no word. Of two that do, the longer one stays.
 - Where an entity begins or ends within a word, the word is split there, and the record has
-  ``words`` in place of ``text``.
+  ``words`` in place of ``text``. So does a record that has both.
 
 All that is changed or left out is counted in `Notes`.
 """
@@ -55,6 +55,8 @@ def clean_record(record: Record, notes: Notes) -> Record:
     cleaned |= {"entities": entities, "relations": relations}
     if text.text is not None:
         cleaned = _split_words_at_spans(cleaned, text, changes)
+    if "words" in cleaned and "text" in cleaned:
+        cleaned = in_words(cleaned)
     if _trimmed(record, text):
         changes.remarks["posts with blanks at the ends of spans, which are left out of them"] = 1
     cleaned = {key: value for key, value in cleaned.items() if value != []}

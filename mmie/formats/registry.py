@@ -6,8 +6,12 @@ from mmie.formats.base import Format, FormatError
 from mmie.formats.brat import Brat
 from mmie.formats.conll import Conll
 from mmie.formats.datasets import SavedDataset
+from mmie.formats.docbin import DocBins
+from mmie.formats.doccano import Doccano
 from mmie.formats.json_lists import JsonLists
 from mmie.formats.jsonl import JsonLines
+from mmie.formats.label_studio import LabelStudio
+from mmie.formats.parquet import Parquet
 from mmie.formats.tables import Tables
 from mmie.utils.text import did_you_mean
 
@@ -19,6 +23,10 @@ FORMATS: dict[str, Format] = {
         # the first that recognises a file is taken, so that the most specific ones come first
         Brat(),
         SavedDataset(),
+        Parquet(),
+        DocBins(),
+        LabelStudio(),
+        Doccano(),
         JsonLines(),
         JsonLists(),
         Tables(),

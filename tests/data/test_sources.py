@@ -50,7 +50,7 @@ def test_unknown_keys_cause_one_warning(tmp_path):
     file = tmp_path / "posts.ndjson"
     lines = [{"text": "a"}, {"text": "b", "img": "b.jpg"}, {"text": "c", "foto": ""}]
     file.write_text("\n".join(map(json.dumps, lines)))
-    with pytest.warns(UserWarning, match="line 2: unknown keys ignored: 'img'$") as warnings:
+    with pytest.warns(UserWarning, match="line 2: unknown keys are kept, not read: 'img'$") as warnings:
         posts = read(file)
     assert [post.extra for post in posts] == [{}, {"img": "b.jpg"}, {"foto": ""}]
     assert len(warnings) == 1
@@ -103,7 +103,7 @@ def test_tables_without_columns_are_rejected(tmp_path, header, message):
 def test_unknown_columns_cause_a_warning(tmp_path):
     file = tmp_path / "posts.csv"
     file.write_text("text,likes,lang\na,3,en\n")
-    with pytest.warns(UserWarning, match=r"posts\.csv: columns ignored: 'lang', 'likes'$"):
+    with pytest.warns(UserWarning, match=r"posts\.csv: unknown columns are kept, not read: 'lang', 'likes'$"):
         (post,) = read(file)
     assert post.extra == {"likes": "3", "lang": "en"}
 

@@ -22,7 +22,7 @@ def read(file, **options):
 def test_a_corpus_trains_from_what_is_written(tmp_path):
     write_and_read(Parquet(), RECORDS, tmp_path / "train.parquet")
     posts = DatasetCorpus(tmp_path, max_missing=1.0).posts("train")
-    assert [post.id for post in posts] == ["a", "b", "c", "d", "e"]
+    assert [post.id for post in posts] == ["a", "b", "c", "d", "e", "f"]
     assert posts[0].words == ("😂", "Ann", "'", "s", "#", "Rome", "trip")
     assert posts[0].entities == (Entity(1, 2, "PER"), Entity(5, 6, "LOC"))
     assert posts[0].image == tmp_path / "images/a b.jpg"

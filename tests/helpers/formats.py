@@ -57,7 +57,8 @@ ARGUMENTS = {
     ],
 }
 """Relation between spans that are no entities, as in MNRE."""
-RECORDS = [EMOJI, PLAIN, SPLIT, FOUND, ARGUMENTS]
+SHORT = {"id": "f", "text": "😂 Ann", "entities": [{"start": 2, "end": 5, "type": "PER"}]}
+RECORDS = [EMOJI, PLAIN, SPLIT, FOUND, ARGUMENTS, SHORT]
 
 
 def write_and_read(
