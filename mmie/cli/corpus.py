@@ -76,10 +76,9 @@ def _corpus_parser() -> OneLineParser:
     """Build the parser of ``mmie corpus``."""
     parser = OneLineParser(
         prog="mmie corpus",
-        description="Make the demo corpus; pair a corpus with photographs; divide a file of posts; count or check any "
-        "corpus; with features, a --config "
-        "and the other options of mmie fit, compute in advance the features that its fits and "
-        "tests read.",
+        description="Make the demo corpus; pair a corpus with photographs; divide a file of posts; "
+        "count or check any corpus; with features, a --config and the other options of mmie fit, "
+        "compute in advance the features that its fits and tests read.",
     )
     commands = parser.add_subcommands()
     demo = OneLineParser(

@@ -6,7 +6,7 @@ the last prediction. Regions are of type ``labels``, relations of type ``relatio
 
 Writing makes tasks with pre-annotations (``predictions``) of posts whose entities or relations have
 probabilities, and with ``annotations`` of other posts with labels. The labelling interface that
-fits them is written beside the tasks, with the suffix ``.xml``. Pictures are addresses of local
+fits them is written beside the tasks, as ``<name>.interface.xml``. Pictures are addresses of local
 files (``/data/local-files/?d=images/7.jpg``) below the folder that Label Studio's
 ``LOCAL_FILES_DOCUMENT_ROOT`` names.
 
@@ -83,9 +83,9 @@ class LabelStudio(Format):
         texts = list(map(as_text, records))
         tasks = [json.dumps(_to_task(record, notes), ensure_ascii=False) for record in texts]
         write_lines(path, ["[\n", ",\n".join(tasks), "\n]\n"])
-        interface = path.with_suffix(".xml")
+        interface = path.with_suffix(".interface.xml")
         write_lines(interface, [labelling_interface(texts)])
-        notes.found.append(f"labelling interface in {interface}")
+        notes.remarks[f"labelling interface, which is in {interface}"] += 1
 
 
 def _load(path: Path) -> Sequence[Any]:

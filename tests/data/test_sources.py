@@ -50,7 +50,8 @@ def test_unknown_keys_cause_one_warning(tmp_path):
     file = tmp_path / "posts.ndjson"
     lines = [{"text": "a"}, {"text": "b", "img": "b.jpg"}, {"text": "c", "foto": ""}]
     file.write_text("\n".join(map(json.dumps, lines)))
-    with pytest.warns(UserWarning, match="line 2: unknown keys are kept, not read: 'img'$") as warnings:
+    message = "line 2: unknown keys are kept, not read: 'img'$"
+    with pytest.warns(UserWarning, match=message) as warnings:
         posts = read(file)
     assert [post.extra for post in posts] == [{}, {"img": "b.jpg"}, {"foto": ""}]
     assert len(warnings) == 1
@@ -103,7 +104,8 @@ def test_tables_without_columns_are_rejected(tmp_path, header, message):
 def test_unknown_columns_cause_a_warning(tmp_path):
     file = tmp_path / "posts.csv"
     file.write_text("text,likes,lang\na,3,en\n")
-    with pytest.warns(UserWarning, match=r"posts\.csv: unknown columns are kept, not read: 'lang', 'likes'$"):
+    message = r"posts\.csv: unknown columns are kept, not read: 'lang', 'likes'$"
+    with pytest.warns(UserWarning, match=message):
         (post,) = read(file)
     assert post.extra == {"likes": "3", "lang": "en"}
 

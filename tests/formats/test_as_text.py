@@ -1,6 +1,6 @@
 """Records in characters, with their words where a text would be split differently."""
 
-from helpers.formats import FOUND, SPLIT
+from helpers.labelled import FOUND, SPLIT
 
 from mmie.formats.as_text import as_text
 

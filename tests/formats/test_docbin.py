@@ -1,7 +1,7 @@
 """DocBins of this package and of spaCy."""
 
 import pytest
-from helpers.formats import EMOJI, FOUND, write_and_read
+from helpers.labelled import EMOJI, FOUND, write_and_read
 
 from mmie.data.sources import BadPost
 from mmie.formats.base import FormatError, Notes, ReadOptions

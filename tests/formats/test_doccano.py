@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from helpers.formats import EMOJI, RECORDS, write_and_read
+from helpers.labelled import EMOJI, RECORDS, write_and_read
 
 from mmie.data.sources import BadPost
 from mmie.formats.base import Notes, ReadOptions

@@ -4,7 +4,7 @@ import json
 from xml.etree import ElementTree
 
 import pytest
-from helpers.formats import ARGUMENTS, EMOJI, FOUND, PLAIN, write_and_read
+from helpers.labelled import ARGUMENTS, EMOJI, FOUND, PLAIN, write_and_read
 
 from mmie.data.sources import BadPost
 from mmie.formats.base import FormatError, Notes, ReadOptions
@@ -156,12 +156,12 @@ def test_pre_annotations_have_scores_and_annotations_have_none(tmp_path):
 def test_the_interface_fits_the_tasks(tmp_path):
     file = tmp_path / "tasks.json"
     _, notes = write_and_read(LabelStudio(), [EMOJI, ARGUMENTS], file)
-    view = ElementTree.parse(tmp_path / "tasks.xml").getroot()
+    view = ElementTree.parse(tmp_path / "tasks.interface.xml").getroot()
     assert [tag.attrib["value"] for tag in view.iter("Label")] == ["LOC", "PER", "argument"]
     assert [tag.attrib["value"] for tag in view.iter("Relation")] == ["/per/loc/at", "from"]
     assert view.find("Labels").attrib == {"name": "label", "toName": "text"}
     assert view.find("Image").attrib["value"] == "$image"
-    assert any("tasks.xml" in line for line in notes.found)
+    assert any("tasks.interface.xml" in line for line in notes.remarks)
 
 
 @pytest.mark.parametrize(

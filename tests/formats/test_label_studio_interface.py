@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree
 
-from helpers.formats import FOUND, PLAIN
+from helpers.labelled import FOUND, PLAIN
 
 from mmie.formats.label_studio_interface import labelling_interface
 

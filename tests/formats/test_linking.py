@@ -1,7 +1,7 @@
 """Relations between numbered entities and back."""
 
 import pytest
-from helpers.formats import ARGUMENTS, EMOJI, FOUND, SPLIT
+from helpers.labelled import ARGUMENTS, EMOJI, FOUND, SPLIT
 
 from mmie.formats.base import Notes
 from mmie.formats.linking import (

@@ -1,7 +1,7 @@
 """Parquet files of this package and of others."""
 
 import pytest
-from helpers.formats import EMOJI, FOUND, PLAIN, RECORDS, SPLIT, write_and_read
+from helpers.labelled import EMOJI, FOUND, PLAIN, RECORDS, SPLIT, write_and_read
 from helpers.serving import picture_bytes
 
 from mmie.data import DatasetCorpus
