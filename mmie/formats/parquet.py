@@ -159,10 +159,18 @@ class _Reader:
             raise MalformedLine("'crops' to be a list of pictures", safe_repr(crops))
         pictures: Record = {}
         if not is_missing(cells["image"]):
-            pictures["image"] = picture_file(cells["image"], self._folder)
+            pictures["image"] = self._picture(cells["image"])
         if crops:
-            pictures["crops"] = [picture_file(crop, self._folder) for crop in crops]
+            pictures["crops"] = [self._picture(crop) for crop in crops]
         return pictures
+
+    def _picture(self, value: object) -> object:
+        """Return a path as it is, and the file of a picture that is given as bytes.
+
+        Raises:
+            MalformedLine: The value is no picture.
+        """
+        return value if isinstance(value, str) else picture_file(value, self._folder)
 
 
 def _is_extension(pa: Any, field: Any) -> bool:

@@ -57,8 +57,8 @@ def test_what_overlaps_is_left_out_and_counted():
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        ({}, "either 'words' or 'text'"),
-        ({"text": "Ann", "words": ["Ann"]}, "found both"),
+        ({}, "'words' or 'text', found neither"),
+        ({"text": "Ann", "words": ["Bob"]}, "'text' to consist of 'words'"),
         ({"text": " "}, "at least one word"),
         ({"text": "Ann", "entities": [entity(0, 4)]}, "0 <= start < end <= 3"),
         ({"text": "Ann", "entities": [entity(0, 3, None)]}, "an entity with a 'type'"),
