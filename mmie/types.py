@@ -20,7 +20,7 @@ axis            meaning
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self
@@ -92,6 +92,7 @@ class Post(Generic[PictureT]):
         relations: Gold relations.
         text: The original text; None if the words were not split from one.
         offsets: First and last (exclusive) character of each word in ``text``; empty without one.
+        extra: Keys of its JSON object, or columns of its row, that are not read.
     """
 
     id: str = ""
@@ -103,6 +104,7 @@ class Post(Generic[PictureT]):
     relations: tuple[Relation, ...] = ()
     text: str | None = None
     offsets: tuple[tuple[int, int], ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +289,7 @@ class Extraction:
         entities: Entities in order of their start.
         relations: Relations other than ``None``.
         problems: A line for each part of the post that could not be read.
+        extra: Further keys of its JSON object, such as those of the post that are not read.
     """
 
     id: str
@@ -295,6 +298,7 @@ class Extraction:
     entities: tuple[Mention, ...] = ()
     relations: tuple[Triple, ...] = ()
     problems: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(slots=True)

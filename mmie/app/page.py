@@ -32,7 +32,8 @@ class Page(NamedTuple):
 
 def build_page() -> Page:
     """Build the page with the form for a text and a picture."""
-    assets = PageAssets(_read_style(), read_asset("mmie.app", "static/page.js"))
+    scripts = [read_asset("mmie.app", f"static/{name}.js") for name in ("page", "correct")]
+    assets = PageAssets(_read_style(), "\n".join(scripts))
     return _render("page.html", assets)
 
 

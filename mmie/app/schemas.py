@@ -131,6 +131,9 @@ class ExtractionOut(BaseModel):
     relations: list[RelationOut]
     problems: list[str] = Field([], description="Parts of the post that could not be read.")
     explanation: Explanation | None = None
+    offsets: list[list[int]] = Field(
+        [], description="First and last (exclusive) character of each word."
+    )
 
 
 class ExtractionResponse(BaseModel):

@@ -100,4 +100,6 @@ def _to_response(extraction: Extraction, problem: str | None) -> ExtractionOut:
     problems = (
         extraction.problems if problem is None else (f"image: {problem}", *extraction.problems)
     )
-    return ExtractionOut.model_validate(to_json(replace(extraction, problems=problems)))
+    record = to_json(replace(extraction, problems=problems, extra={}))
+    record["offsets"] = list(map(list, extraction.offsets))
+    return ExtractionOut.model_validate(record)

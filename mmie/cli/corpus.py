@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from mmie.cli.lightning import features_command
 from mmie.cli.parsing import OneLineParser, usage_errors
@@ -11,11 +12,12 @@ from mmie.data.corpora.checks import check_corpus, render_report
 from mmie.data.corpora.pairing import pair_corpus, render_pairing
 from mmie.data.corpora.statistics import corpus_stats, render_stats
 from mmie.data.demo import render_bounds, write_demo
-from mmie.utils.terminal import PlainConsole
+from mmie.formats.splitting import Division, render_division, split_corpus
+from mmie.utils.terminal import PlainConsole, print_lines
 
 
 def corpus_command(arguments: Sequence[str]) -> None:
-    """Run ``mmie corpus demo``, ``pair``, ``stats``, ``check`` or ``features``.
+    """Run ``mmie corpus demo``, ``pair``, ``split``, ``stats``, ``check`` or ``features``.
 
     Raises:
         UsageError: An option is wrong.
@@ -34,10 +36,20 @@ def corpus_command(arguments: Sequence[str]) -> None:
         if settings.subcommand == "pair":
             PlainConsole().print(render_pairing(pair_corpus(**chosen.as_dict())))
             return
+        if settings.subcommand == "split":
+            _print_division(split_corpus(**chosen.as_dict()))
+            return
     if settings.subcommand == "stats":
         _print_stats(chosen.corpus, chosen.json)
     else:
         _print_check(chosen.corpus, chosen.json)
+
+
+def _print_division(division: Division) -> None:
+    """Print the counts of a division, and what was changed or left out."""
+    PlainConsole().print(render_division(division))
+    for counts in (division.notes.unused, division.notes.remarks):
+        print_lines(*(f"note: {count} {kind}" for kind, count in counts.items()), file=sys.stderr)
 
 
 def _print_stats(corpus: Corpus, as_json: bool) -> None:
@@ -64,10 +76,9 @@ def _corpus_parser() -> OneLineParser:
     """Build the parser of ``mmie corpus``."""
     parser = OneLineParser(
         prog="mmie corpus",
-        description="Make the demo corpus; pair a corpus with photographs; count or check any "
-        "corpus; with features, a --config "
-        "and the other options of mmie fit, compute in advance the features that its fits and "
-        "tests read.",
+        description="Make the demo corpus; pair a corpus with photographs; divide a file of posts; "
+        "count or check any corpus; with features, a --config and the other options of mmie fit, "
+        "compute in advance the features that its fits and tests read.",
     )
     commands = parser.add_subcommands()
     demo = OneLineParser(
@@ -86,6 +97,13 @@ def _corpus_parser() -> OneLineParser:
     )
     pair.add_function_arguments(pair_corpus, skip={"corpus"})
     commands.add_subcommand("pair", pair, help="pair a corpus with photographs")
+    split = OneLineParser(
+        description="Divide a file of posts into training, validation and test splits with their "
+        "shares of every label (iterative stratification)."
+    )
+    split.add_argument("source", type=Path, help="File of mmie's JSON lines.")
+    split.add_function_arguments(split_corpus, skip={"source"})
+    commands.add_subcommand("split", split, help="divide a file of posts into splits")
     purposes = {
         "stats": "count posts, entities, relations and pictures",
         "check": "find broken lines, broken pictures and overlaps of splits",

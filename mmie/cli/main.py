@@ -83,7 +83,7 @@ COMMANDS = {
     ),
     "corpus": Command(
         "mmie.cli.corpus:corpus_command",
-        "write the demo corpus; pair, count or check any corpus; fill its feature cache",
+        "write the demo corpus; pair, split, count or check any corpus; fill its feature cache",
         parser="_corpus_parser",
         subcommands={"features": Subcommand("fill the cache of features that fits read")},
     ),
@@ -131,7 +131,7 @@ COMMANDS = {
     ),
     "convert": Command(
         "mmie.cli.conversion:convert_command",
-        "convert extractions to CoNLL, CSV, RDF, GraphML or an HTML graph",
+        "convert annotations of other programs, and extractions, to other formats",
         imports=False,
         parser="_convert_parser",
     ),

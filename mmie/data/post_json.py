@@ -8,9 +8,10 @@ A post is an object like::
      "relations": [{"head": {"start": 0, "end": 1}, "tail": {"start": 1, "end": 2},
                     "label": "/per/loc/at"}]}
 
-Offsets count words, end exclusive. With ``"text"`` instead of ``"words"`` they count characters.
-All keys but ``id`` and the text may be absent or null. The head and tail of a relation may have a
-``type``. Without one they have the type of the entity with the same words, if there is one.
+Offsets count words, end exclusive. With ``"text"`` they count characters, also if there are
+``"words"`` beside it, which then tell how the text is split. All keys but ``id`` and the text may
+be absent or null. The head and tail of a relation may have a ``type``. Without one they have the
+type of the entity with the same words, if there is one.
 """
 
 import json
@@ -33,11 +34,15 @@ from mmie.data.words import split_words
 from mmie.types import Entity, Post, Relation
 from mmie.utils.text import safe_repr
 
+_MAX_DEPTH = 100
+"""Deepest nesting of values that are not read. Encoders of JSON recurse."""
 _TypesBySpan = Mapping[tuple[int, int], str]
 """Entity types by their first and last (exclusive) word."""
 
 KEYS = {"id", "words", "text", "image", "crops", "context", "entities", "relations"}
 """Keys of a post."""
+RESULT_KEYS = {"problems", "gold_entities", "gold_relations"}
+"""Keys that `mmie extract` adds to a post, of which readers do not warn."""
 
 
 def parse_record(line: str) -> Record:
@@ -64,20 +69,31 @@ def parse_post(line: str, root: Path, name: str, ignored: set[str] | None = None
         line: A line as the module describes it.
         root: Folder that pictures' paths are relative to.
         name: Id of the post if the line has none.
-        ignored: Set to which the line's unknown keys are added; None drops them.
+        ignored: Set to which the line's unknown keys are added; None names them nowhere.
 
     Raises:
         MalformedLine: The line does not follow the format.
     """
     record = parse_record(line)
     if ignored is not None:
-        ignored |= record.keys() - KEYS
-    given = {key: value for key, value in record.items() if value is not None}
+        ignored |= unknown_keys(record)
+    given = {key: value for key, value in record.items() if value is not None or key not in KEYS}
     given.setdefault("id", name)
     text = given.get("text")
     if isinstance(text, str) and "words" not in given and not split_words(text):
-        return Post(_parse_id(given), text=text, image=_parse_image(given, root))
+        return Post(
+            _parse_id(given),
+            text=text,
+            image=_parse_image(given, root),
+            context=optional_value(given, "context", str, "a text"),
+            extra=_extra(record),
+        )
     return post_from_json(given, root)
+
+
+def unknown_keys(record: Record) -> set[str]:
+    """Return the keys of an object that are neither those of a post nor those of a result."""
+    return record.keys() - KEYS - RESULT_KEYS
 
 
 def post_from_json(record: Record, root: Path) -> Post:
@@ -109,13 +125,15 @@ def post_from_json(record: Record, root: Path) -> Post:
         relations=tuple(relations),
         text=text.text,
         offsets=text.offsets,
+        extra=_extra(record),
     )
 
 
 def post_to_json(post: Post, root: str | Path) -> Record:
     """Convert a post to the object that `post_from_json` builds it from.
 
-    The object has ``words``. The post's ``text`` and ``offsets`` are left out.
+    The object has ``words``. The post's ``text`` and ``offsets`` are left out. Its further keys
+    follow, unless they are those of a post.
 
     Args:
         post: The post.
@@ -135,7 +153,38 @@ def post_to_json(post: Post, root: str | Path) -> Record:
         "entities": entities,
         "relations": [_relation_to_json(relation, types) for relation in post.relations],
     }
-    return {key: value for key, value in record.items() if value is not None and value != []}
+    record = {key: value for key, value in record.items() if value is not None and value != []}
+    further = {key: value for key, value in post.extra.items() if key not in KEYS}
+    return {**record, **further}
+
+
+def _extra(record: Record) -> Record:
+    """Return the part of an object that is not read.
+
+    Raises:
+        MalformedLine: A value is nested so deeply that it cannot be written again.
+    """
+    extra = {key: value for key, value in record.items() if key not in KEYS}
+    for key, value in extra.items():
+        if _depth_exceeds(value, _MAX_DEPTH):
+            raise MalformedLine(f"{key!r} to be nested at most {_MAX_DEPTH} deep", "more")
+    return extra
+
+
+def _depth_exceeds(value: object, depth: int) -> bool:
+    """Tell whether lists and objects are nested more than ``depth`` deep."""
+    level = [value]
+    for _ in range(depth + 1):
+        deeper: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                deeper.extend(item.values())
+            elif isinstance(item, list):
+                deeper.extend(item)
+        if not deeper:
+            return False
+        level = deeper
+    return True
 
 
 def _parse_id(record: Record) -> str:

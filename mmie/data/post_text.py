@@ -1,5 +1,6 @@
 """Text of a JSON post: its words, and spans that count words or characters."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -21,7 +22,7 @@ class PostText:
 
     Attributes:
         words: The words.
-        text: Text that the words were split from; None if the post gives its words.
+        text: Text that holds the words; None if the post gives its words alone.
         offsets: First and last (exclusive) character of each word in the text.
     """
 
@@ -31,16 +32,18 @@ class PostText:
 
     @classmethod
     def from_record(cls, record: Record) -> Self:
-        """Read ``words`` or ``text`` of a post.
+        """Read ``words``, ``text`` or both of a post.
 
         Raises:
-            MalformedLine: The post has neither, both or no word.
+            MalformedLine: The post has neither or no word, or the text does not consist of the
+                words.
         """
         text = optional_value(record, "text", str, "a string")
-        if (text is None) == (record.get("words") is None):
-            raise MalformedLine("either 'words' or 'text'", "neither" if text is None else "both")
+        if record.get("words") is not None:
+            words = check_words(record["words"])
+            return cls(words) if text is None else cls(words, text, locate_words(words, text))
         if text is None:
-            return cls(check_words(record["words"]))
+            raise MalformedLine("'words' or 'text'", "neither")
         pieces = split_words(text)
         words = check_words([word for word, _, _ in pieces])
         return cls(words, text, tuple((start, end) for _, start, end in pieces))
@@ -84,3 +87,28 @@ class PostText:
         """Return the index of the first word that starts or ends nearest to a character."""
         distances = [min(abs(start - position), abs(end - position)) for start, end in self.offsets]
         return distances.index(min(distances))
+
+
+def locate_words(words: Sequence[str], text: str) -> tuple[tuple[int, int], ...]:
+    """Return the first and last (exclusive) character of each word in a text that consists of them.
+
+    Raises:
+        MalformedLine: Something other than spaces stands in front of a word.
+
+    >>> locate_words(["It's", "me"], "It's  me")
+    ((0, 4), (6, 8))
+    """
+    offsets = []
+    position = 0
+    for word in words:
+        start = position
+        while not text.startswith(word, start):
+            if not text[start : start + 1].isspace():
+                raise MalformedLine(
+                    f"'text' to consist of 'words', with {word!r} next",
+                    repr(text[position : position + len(word) + 1]),
+                )
+            start += 1
+        position = start + len(word)
+        offsets.append((start, position))
+    return tuple(offsets)

@@ -12,8 +12,8 @@ a folder                      ``<id>.txt``, the picture ``<id>.jpg``, ``.jpeg``,
 ============================  ======================================================================
 
 Paths of pictures are relative to the folder of the file, or to a folder that is given, and may not
-lead out of it. Keys and columns that are not read cause one warning, since a picture under another
-name would otherwise be missed silently.
+lead out of it. Keys and columns that are not read are kept (`Post.extra`). They cause one warning,
+since a picture under another name would otherwise be missed silently.
 """
 
 import csv
@@ -23,7 +23,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmie.data.parsing import MalformedLine, picture_path
@@ -131,7 +131,7 @@ def _read_json(path: Path | None, root: Path) -> Iterator[Post | BadPost]:
         except MalformedLine as error:
             yield BadPost(str(number), str(error))
         if ignored:
-            _warn_of_ignored(f"line {number}: unknown keys ignored", ignored)
+            _warn_of_ignored(f"line {number}: unknown keys are kept, not read", ignored)
             ignored = None  # one warning is enough
 
 
@@ -191,7 +191,7 @@ def _check_columns(path: Path, rows: "csv.DictReader[str]") -> None:
             )
     ignored = set(columns).difference(_COLUMNS)
     if ignored:
-        _warn_of_ignored(f"{path}: columns ignored", ignored)
+        _warn_of_ignored(f"{path}: unknown columns are kept, not read", ignored)
 
 
 def _row_problem(error: csv.Error) -> str:
@@ -220,8 +220,12 @@ def _parse_row(row: Mapping[str | None, str | None], number: int, root: Path) ->
         value = row.get(column)
         if value:
             record[key] = value
+    further = {str(column): row[column] for column in row if column not in _COLUMNS}
+    if row.get("path") and row.get("image"):
+        further["path"] = row["path"]
     try:
-        return parse_post(json.dumps(record), root, name=str(number))
+        post = parse_post(json.dumps(record), root, name=str(number))
+        return replace(post, extra=further)
     except MalformedLine as error:
         return BadPost(str(number), str(error))
 

@@ -351,6 +351,7 @@ def _to_extraction(
         tuple(mentions.values()),
         tuple(triples if both_ways else _drop_weaker_directions(triples)),
         tuple(read.problems),
+        post.extra,
     )
 
 

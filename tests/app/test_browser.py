@@ -1,11 +1,14 @@
 """The page in a browser."""
 
+import json
 import shutil
 
 import pytest
 from helpers.serving import picture_bytes, serving
 
 from mmie.app.limits import Limits
+from mmie.data import JsonlCorpus
+from mmie.types import Entity, Relation
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -83,7 +86,7 @@ def test_text_and_picture(page):
 
 
 def test_effects_on_a_relation_can_be_selected(page):
-    page.get_by_label("Text").fill("Ann Bob")
+    page.get_by_label("Text", exact=True).fill("Ann Bob")
     upload(page, picture_bytes())
     page.get_by_role("button", name="Extract").click()
     wait_for_status(page)
@@ -109,14 +112,14 @@ def test_picture_can_be_dropped_and_removed(page):
     page.get_by_role("img", name="The chosen picture, b.png").wait_for()
     page.get_by_role("button", name="Remove the picture").click()
     assert not page.locator("#preview").is_visible()
-    page.get_by_label("Text").fill("Ann")
+    page.get_by_label("Text", exact=True).fill("Ann")
     page.keyboard.press("Control+Enter")
     wait_for_status(page)
     assert not page.get_by_role("heading", name="Views").is_visible()
 
 
 def test_file_that_is_not_a_picture_is_a_problem(page):
-    page.get_by_label("Text").fill("Ann")
+    page.get_by_label("Text", exact=True).fill("Ann")
     upload(page, b"hello")
     page.keyboard.press("Control+Enter")
     wait_for_status(page)
@@ -124,14 +127,14 @@ def test_file_that_is_not_a_picture_is_a_problem(page):
 
 
 def test_refused_request_shows_the_reason(page):
-    page.get_by_label("Text").fill("Ann")
+    page.get_by_label("Text", exact=True).fill("Ann")
     upload(page, bytes(100_001))
     page.keyboard.press("Control+Enter")
     page.get_by_role("alert").filter(has_text="the request is larger than 100000 bytes").wait_for()
 
 
 def test_text_is_escaped(page):
-    page.get_by_label("Text").fill("<img src=x onerror=alert(1)>")
+    page.get_by_label("Text", exact=True).fill("<img src=x onerror=alert(1)>")
     page.keyboard.press("Control+Enter")
     wait_for_status(page)
     assert page.locator("#found img").count() == 0
@@ -139,7 +142,7 @@ def test_text_is_escaped(page):
 
 def test_controls_are_reached_by_keyboard_and_have_names(page):
     names = []
-    page.get_by_label("Text").focus()
+    page.get_by_label("Text", exact=True).focus()
     for _ in range(6):
         page.keyboard.press("Tab")
         element = "document.activeElement"
@@ -153,7 +156,7 @@ def test_controls_are_reached_by_keyboard_and_have_names(page):
 @pytest.mark.parametrize("width", [320, 390, 900, 1600])
 def test_page_fits_any_width(page, width):
     page.set_viewport_size({"width": width, "height": 800})
-    page.get_by_label("Text").fill("averyveryverylongword" * 8)
+    page.get_by_label("Text", exact=True).fill("averyveryverylongword" * 8)
     upload(page, picture_bytes())
     page.keyboard.press("Control+Enter")
     wait_for_status(page)
@@ -163,3 +166,74 @@ def test_page_fits_any_width(page, width):
 def test_link_to_the_description_of_the_api(page, url):
     page.get_by_role("link", name="API").click()
     page.get_by_role("heading", name="POST /api/extract").wait_for()
+
+
+def correct(page, text):
+    """Extract from a text with a picture, and begin to correct what was found."""
+    page.get_by_label("Text", exact=True).fill(text)
+    upload(page, picture_bytes())
+    page.keyboard.press("Control+Enter")
+    wait_for_status(page)
+    page.get_by_role("button", name="Correct", exact=True).click()
+
+
+def downloaded_line(page):
+    """Download the corrections and return their last line."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download corrected.jsonl").click()
+    assert download.value.suggested_filename == "corrected.jsonl"
+    return download.value.path().read_text(encoding="utf-8").splitlines()[-1]
+
+
+def test_corrections_are_a_post_of_a_corpus(page, tmp_path):
+    correct(page, TEXT)
+    page.get_by_role("button", name="😂 PER").click()
+    page.get_by_role("button", name="Remove", exact=True).click()
+    page.get_by_role("button", name="Bob PER").press("Enter")
+    page.get_by_label("Type").select_option("LOC")
+    page.get_by_role("button", name="met PER").click()
+    page.get_by_role("button", name="Remove", exact=True).click()
+    page.get_by_role("button", name="😂", exact=True).click()
+    page.get_by_role("button", name="met", exact=True).click()
+    page.get_by_label("Type").select_option("ORG")
+    page.get_by_role("button", name="Add", exact=True).click()
+    while page.get_by_role("button", name="Remove Ann").count():
+        page.get_by_role("button", name="Remove Ann").first.click()
+    while page.get_by_role("button", name="Remove Bob").count():
+        page.get_by_role("button", name="Remove Bob").first.click()
+    page.get_by_label("Head").select_option("Ann PER")
+    page.get_by_label("Label of the new relation").select_option("/per/per/peer")
+    page.get_by_label("Tail").select_option("Bob LOC")
+    page.get_by_role("button", name="Add relation").click()
+    (tmp_path / "train.jsonl").write_text(downloaded_line(page) + "\n", encoding="utf-8")
+    (post,) = JsonlCorpus(tmp_path, max_missing=1.0).posts("train")
+    ann, bob = Entity(0, 1, "PER"), Entity(3, 4, "LOC")
+    assert post.text == TEXT
+    assert post.image == tmp_path / "a.png"
+    assert post.entities == (ann, Entity(1, 3, "ORG"), bob)
+    assert post.relations == (Relation(ann, bob, "/per/per/peer"),)
+
+
+def test_corrections_of_several_posts_are_saved_together_or_discarded(page):
+    correct(page, "Ann")
+    first = downloaded_line(page)
+    correct(page, "Bob")
+    page.get_by_role("button", name="Bob PER").click()
+    page.get_by_role("button", name="Remove", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download corrected.jsonl").click()
+    lines = download.value.path().read_text(encoding="utf-8").splitlines()
+    assert lines[0] == first
+    assert json.loads(lines[1])["entities"] == []
+    assert "2 posts in corrected.jsonl" in page.locator("#saved").inner_text()
+    page.get_by_role("button", name="Discard corrections").click()
+    assert page.locator("#found mark").count() == 1
+    assert not page.locator("#save").is_visible()
+
+
+@pytest.mark.parametrize("width", [320, 1600])
+def test_corrections_fit_any_width(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    correct(page, "averyveryverylongword" * 8 + " Ann")
+    page.get_by_role("button", name="Ann PER").click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -65,8 +65,40 @@ def test_own_posts_need_no_words(tmp_path):
     assert post == Post("7", text=" ", image=tmp_path / "a.jpg")
     with pytest.raises(MalformedLine, match="at least one word"):
         post_from_json({"id": "7", "text": " "}, tmp_path)
-    with pytest.raises(MalformedLine, match="both"):
+    with pytest.raises(MalformedLine, match="to consist of 'words', with 'a' next"):
         parse_post('{"text": " ", "words": ["a"]}', tmp_path, "7")
+
+
+def test_text_beside_words_counts_characters(tmp_path):
+    entity = {"start": 3, "end": 7, "type": "LOC"}
+    record = {"id": "7", "text": "😂  U.S. ", "words": ["😂", "U.S."], "entities": [entity]}
+    post = post_from_json(record, tmp_path)
+    assert (post.words, post.offsets) == (("😂", "U.S."), ((0, 1), (3, 7)))
+    assert post.entities == (Entity(1, 2, "LOC"),)
+    assert post.text == record["text"]
+
+
+def test_unknown_keys_are_kept(tmp_path):
+    extra = {"url": "https://x", "null": None, "nested": [{"a": [1]}], "problems": []}
+    post = parse_post(json.dumps({"text": "a", "context": None, **extra}), tmp_path, "7")
+    assert post.extra == extra
+    assert hash(post) == hash(replace(post, extra={}))
+    assert parse_post('{"text": "", "b": 1, "context": "c"}', tmp_path, "7") == Post(
+        "7", text="", context="c", extra={"b": 1}
+    )
+    assert post_to_json(replace(post, extra={"b": 1, "id": "other"}), tmp_path) == {
+        "id": "7",
+        "words": ["a"],
+        "b": 1,
+    }
+
+
+def test_unknown_keys_are_not_nested_deeply(tmp_path):
+    for opening, closing in (("[", "]"), ('{"a":', "}")):
+        fine, deep = opening * 100 + "1" + closing * 100, opening * 101 + "1" + closing * 101
+        parse_post(f'{{"text": "a", "b": {fine}}}', tmp_path, "7")
+        with pytest.raises(MalformedLine, match="'b' to be nested at most 100 deep"):
+            parse_post(f'{{"text": "a", "b": {deep}}}', tmp_path, "7")
 
 
 def test_unknown_keys_of_own_posts_are_collected(tmp_path):

@@ -26,7 +26,7 @@ def test_words_are_split_from_a_text():
     ("record", "found"),
     [
         ({}, "neither"),
-        ({"words": ["a"], "text": "a"}, "both"),
+        ({"words": ["a", "b"], "text": "a c"}, "to consist of 'words', with 'b' next"),
         ({"text": " "}, "at least one word"),
     ],
 )

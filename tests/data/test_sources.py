@@ -50,9 +50,18 @@ def test_unknown_keys_cause_one_warning(tmp_path):
     file = tmp_path / "posts.ndjson"
     lines = [{"text": "a"}, {"text": "b", "img": "b.jpg"}, {"text": "c", "foto": ""}]
     file.write_text("\n".join(map(json.dumps, lines)))
-    with pytest.warns(UserWarning, match="line 2: unknown keys ignored: 'img'$") as warnings:
-        assert len(read(file)) == 3
+    message = "line 2: unknown keys are kept, not read: 'img'$"
+    with pytest.warns(UserWarning, match=message) as warnings:
+        posts = read(file)
+    assert [post.extra for post in posts] == [{}, {"img": "b.jpg"}, {"foto": ""}]
     assert len(warnings) == 1
+
+
+def test_keys_of_results_cause_no_warning(tmp_path):
+    file = tmp_path / "found.jsonl"
+    file.write_text('{"text": "a", "gold_entities": [], "problems": ["image: gone"]}\n')
+    (post,) = read(file)
+    assert post.extra == {"gold_entities": [], "problems": ["image: gone"]}
 
 
 def test_a_table(tmp_path):
@@ -95,8 +104,18 @@ def test_tables_without_columns_are_rejected(tmp_path, header, message):
 def test_unknown_columns_cause_a_warning(tmp_path):
     file = tmp_path / "posts.csv"
     file.write_text("text,likes,lang\na,3,en\n")
-    with pytest.warns(UserWarning, match=r"posts\.csv: columns ignored: 'lang', 'likes'$"):
-        assert len(read(file)) == 1
+    message = r"posts\.csv: unknown columns are kept, not read: 'lang', 'likes'$"
+    with pytest.warns(UserWarning, match=message):
+        (post,) = read(file)
+    assert post.extra == {"likes": "3", "lang": "en"}
+
+
+def test_a_path_beside_an_image_is_kept(tmp_path):
+    file = tmp_path / "posts.csv"
+    file.write_text("text,path,image\na,p.jpg,i.jpg\nb,p.jpg,\n")
+    first, second = read(file)
+    assert (first.image, first.extra) == (tmp_path / "i.jpg", {"path": "p.jpg"})
+    assert (second.image, second.extra) == (tmp_path / "p.jpg", {})
 
 
 def test_a_folder(tmp_path):

@@ -136,7 +136,8 @@ function showResult(post, seconds) {
   showRelations(post);
   showViews(post.explanation);
   showProblems(post.problems);
-  const { explanation, ...plain } = post;
+  offerCorrection(post);
+  const { explanation, offsets, ...plain } = post;
   byId("json").textContent = JSON.stringify(plain, null, 2);
   const counts = [formatCount(post.entities.length, "entity", "entities")];
   if (findsRelations) counts.push(formatCount(post.relations.length, "relation", "relations"));
@@ -213,7 +214,9 @@ async function describeServer() {
   const health = await (await fetch("/health")).json();
   const entities = health.methods.find((method) => method.task === "ner");
   types = entities ? [...entities.labels] : [];
-  findsRelations = health.methods.some((method) => method.task === "re");
+  const relations = health.methods.find((method) => method.task === "re");
+  findsRelations = Boolean(relations);
+  relationLabels = relations ? relations.labels.filter((label) => label !== "None") : [];
   byId("text").maxLength = health.limits.max_characters;
   byId("methods").textContent = health.methods
     .map((method) => `${method.name} finds ${method.task === "ner" ? method.labels.join(", ") : "relations"}`)

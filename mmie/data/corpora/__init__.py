@@ -17,5 +17,6 @@ __all__ = [
     "pairing",
     "rows",
     "statistics",
+    "stratification",
     "twitter",
 ]

@@ -13,7 +13,7 @@ from mmie.data.corpora.base import FileCorpus
 from mmie.data.corpora.card import read_note
 from mmie.data.corpora.own import OwnCorpus
 from mmie.data.parsing import MalformedLine
-from mmie.data.post_json import KEYS, parse_record, post_from_json
+from mmie.data.post_json import parse_record, post_from_json, unknown_keys
 from mmie.data.words import MAX_CHARACTERS, MAX_WORDS, find_unsplit
 from mmie.types import Post, Split
 
@@ -80,7 +80,7 @@ class JsonlCorpus(OwnCorpus, FileCorpus):
 
     def _to_post(self, split: Split, number: int, lines: list[str]) -> Post:
         record = parse_record(lines[0])
-        self._ignored_keys |= record.keys() - KEYS
+        self._ignored_keys |= unknown_keys(record)
         post = post_from_json(record, self.root)
         if find_unsplit(post.text or "", post.offsets) is not None:
             expected = f"a text of at most {MAX_CHARACTERS} characters and {MAX_WORDS} words"

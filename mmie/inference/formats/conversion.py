@@ -4,10 +4,14 @@ import csv
 import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
+from mmie.data.parsing import Record
+from mmie.formats.base import Notes
+from mmie.formats.conversion import RecordWriter
 from mmie.inference.formats.graph_page import write_html
 from mmie.inference.formats.graphs import write_graphml
-from mmie.inference.formats.text import FormatError, read_jsonl, to_conll, to_triples
+from mmie.inference.formats.text import FormatError, from_json, read_jsonl, to_conll, to_triples
 from mmie.inference.formats.turtle import write_turtle
 from mmie.types import Extraction
 from mmie.utils.files import atomic_write
@@ -35,6 +39,39 @@ def convert(found: Path, targets: Iterable[Path]) -> None:
             )
     for target in targets:
         WRITERS[target.suffix](read_jsonl(found), target)
+
+
+def record_writer(suffix: str) -> RecordWriter:
+    """Return the writer of `WRITERS` for records of annotations, whose probability is 1.
+
+    Args:
+        suffix: One of the suffixes of `WRITERS`.
+    """
+
+    def write(records: Iterable[Record], file: Path, notes: Notes) -> None:
+        extractions = (from_json(_with_probabilities(record)) for record in records)
+        WRITERS[suffix](extractions, file)
+
+    return write
+
+
+def _with_probabilities(record: Record) -> Record:
+    """Return a record as `from_json` takes it.
+
+    Entities and relations have a probability, and heads and tails the type of their entity.
+    """
+    given: dict[str, Any] = {"entities": [], "relations": [], **record}
+    types = {(item["start"], item["end"]): item["type"] for item in given["entities"]}
+    relations = []
+    for item in given["relations"]:
+        relation = {"probability": 1.0, **item}
+        for name in ("head", "tail"):
+            span = item[name]
+            kind = span.get("type") or types.get((span["start"], span["end"]), "")
+            relation[name] = {**span, "type": kind}
+        relations.append(relation)
+    entities = [{"probability": 1.0, **item} for item in given["entities"]]
+    return {**given, "id": str(given["id"]), "entities": entities, "relations": relations}
 
 
 def check_suffix(target: Path) -> None:

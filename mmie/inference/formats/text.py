@@ -10,40 +10,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from mmie.data.post_text import locate_words
 from mmie.data.records import entity_record, relation_record, span_record
 from mmie.data.words import split_words
+from mmie.formats.base import FormatError as FormatError  # part of this module, too
 from mmie.tags import OUTSIDE, entities_to_tags
 from mmie.types import (
     NO_RELATION,
     Entity,
     Extraction,
     Mention,
-    MmieError,
     TagScheme,
     Triple,
 )
 from mmie.utils.text import truncate
 
-
-class FormatError(MmieError, ValueError):
-    """A line that is no extraction, or an extraction that a format cannot express."""
+_OWN_KEYS = {"id", "text", "entities", "relations", "problems"}
+"""Keys of an extraction's record. All others are its ``extra``."""
 
 
 def to_json(extraction: Extraction) -> dict[str, Any]:
-    """Convert an extraction to the JSON form of `mmie.data.records`, with offsets in characters."""
-    record: dict[str, Any] = {
-        "id": extraction.id,
-        "text": extraction.text,
-        "entities": [
-            entity_record(_span(mention), mention.probability) for mention in extraction.entities
-        ],
-        "relations": [
-            relation_record(
-                _span(triple.head), triple.label, _span(triple.tail), triple.probability
-            )
-            for triple in extraction.relations
-        ],
-    }
+    """Convert an extraction to the JSON form of `mmie.data.records`, with offsets in characters.
+
+    Its further keys follow the text, unless they are those of the form itself.
+    """
+    further = {key: value for key, value in extraction.extra.items() if key not in _OWN_KEYS}
+    entities = [
+        entity_record(_span(mention), mention.probability) for mention in extraction.entities
+    ]
+    relations = [
+        relation_record(_span(triple.head), triple.label, _span(triple.tail), triple.probability)
+        for triple in extraction.relations
+    ]
+    record: dict[str, Any] = {"id": extraction.id, "text": extraction.text, **further}
+    record |= {"entities": entities, "relations": relations}
     if extraction.problems:
         record["problems"] = list(extraction.problems)
     return record
@@ -53,7 +53,8 @@ def from_json(record: Mapping[str, Any]) -> Extraction:
     """Convert a record in the JSON form of `mmie.data.records` to an extraction.
 
     A record with ``text`` lacks the words: its offsets are those of the text as the package splits
-    it. A record with ``words``, as in ``predictions.jsonl``, has their joined text.
+    it, or of its ``words``. A record with ``words`` alone, as in ``predictions.jsonl``, has their
+    joined text.
 
     Raises:
         FormatError: The record is no extraction.
@@ -82,8 +83,9 @@ def from_json(record: Mapping[str, Any]) -> Extraction:
         ) from None
     if not all(isinstance(string, str) for string in strings):
         raise FormatError("expected strings for id, text, labels and problems")
+    extra = {key: value for key, value in record.items() if key not in _OWN_KEYS}
     return Extraction(
-        record["id"], text.text, text.offsets, tuple(mentions), tuple(triples), problems
+        record["id"], text.text, text.offsets, tuple(mentions), tuple(triples), problems, extra
     )
 
 
@@ -108,10 +110,13 @@ class _RecordText:
         Raises:
             KeyError: The record has neither.
             TypeError: The text or a word is no string.
+            ValueError: The text does not consist of the words.
         """
         if "words" not in record:
             text = record["text"]
             return cls(text, tuple((start, end) for _, start, end in split_words(text)), False)
+        if "text" in record:
+            return cls(record["text"], locate_words(record["words"], record["text"]), False)
         offsets = []
         start = 0
         for word in record["words"]:

@@ -25,7 +25,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from io import BufferedWriter
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,7 @@ class InputDigest:
     """Digest of the posts that a job has read, in their order.
 
     A picture counts by its path, size and time of change, so that skipped posts need no decoding.
+    Entities, relations and further keys count where a post has them.
     """
 
     def __init__(self) -> None:
@@ -96,6 +97,9 @@ class InputDigest:
         else:
             pictures = [_picture_state(picture) for picture in (item.image, *item.crops)]
             content = [item.id, item.words, item.text, item.context, pictures]
+            if item.entities or item.relations or item.extra:
+                labels = [*map(astuple, item.entities), *map(astuple, item.relations)]
+                content += [labels, item.extra]
         self._hash.update(json.dumps(content).encode() + b"\n")
 
     def hexdigest(self) -> str:

@@ -24,6 +24,7 @@ from mmie.inference.jobs.job_files import (
     check_targets,
     source_name,
 )
+from mmie.inference.jobs.kept_keys import KeptKeys
 from mmie.inference.jobs.progress import show_progress
 from mmie.types import Extraction, Post
 from mmie.utils.locks import file_lock
@@ -122,7 +123,7 @@ def _run(
     resumed, earlier_seconds = totals.read, totals.seconds
     started = time.monotonic()
     items = read_source(source, pictures)
-    digest = InputDigest()
+    digest, kept = InputDigest(), KeptKeys(files.out)
     for item in islice(items, resumed):
         digest.add(item)
     if resumed and digest.hexdigest() != totals.digest:
@@ -134,6 +135,8 @@ def _run(
         for extractions, window in _extract_windows(extractor, items):
             for item in window.items:
                 digest.add(item)
+            posts = (item for item in window.items if isinstance(item, Post))
+            extractions = list(map(kept.add, extractions, posts))
             totals.digest = digest.hexdigest()
             writer.write(extractions, window.bad_posts)
             totals.seconds = earlier_seconds + time.monotonic() - started

@@ -188,10 +188,10 @@ def extract_rows(
     results = []
     for row, post in zip(rows, posts, strict=True):
         if isinstance(post, Post):
-            extraction = next(extractions)
+            results.append(extraction_to_row(next(extractions), row["line"], post))
         else:
             extraction = Extraction(row["name"], "", (), problems=(post,))
-        results.append(extraction_to_row(extraction))
+            results.append(extraction_to_row(extraction))
     return results
 
 

@@ -1,8 +1,8 @@
 """Posts in JSON lines or Parquet files as Arrow rows, and extractions as Arrow rows.
 
 Files lie on this machine or in object storage. A JSON line is a post as `mmie.data.sources` reads
-it. A Parquet row has the same keys as columns, which may be absent or null; further columns are
-ignored, and its ``image`` may be the bytes of a picture.
+it. A Parquet row has the same keys as columns, which may be absent or null, and its ``image`` may
+be the bytes of a picture. Further columns of strings and numbers are kept.
 """
 
 import io
@@ -14,9 +14,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from mmie.data.parsing import MalformedLine
-from mmie.data.post_json import parse_post
+from mmie.data.post_json import KEYS, RESULT_KEYS, parse_post
 from mmie.data.sources import SourceError
 from mmie.inference.formats.text import to_json
+from mmie.inference.jobs.kept_keys import kept_keys
 from mmie.types import Extraction, Post
 from mmie.utils.optional import require
 from mmie.utils.text import first_line, replace_surrogates
@@ -25,6 +26,10 @@ COLUMNS = ("id", "text", "words", "image", "crops", "context", "entities", "rela
 """Columns of a Parquet file that are read."""
 MAX_PICTURE_BYTES = 100_000_000
 """Largest number of bytes read of a picture in object storage; a larger one counts as truncated."""
+_EXTRA = "extra"
+"""Column of the keys and columns of posts that are not read."""
+_KEPT_COLUMNS = ("words", "image", "crops", "context", "gold_entities", "gold_relations", _EXTRA)
+"""Columns of what results keep of their posts."""
 _PARQUET = ".parquet"
 _JSON_LINES = (".jsonl", ".ndjson")
 _PARQUET_BATCH = 256
@@ -105,7 +110,11 @@ def row_schema() -> Any:
 
 
 def result_schema() -> Any:
-    """Return the Arrow schema of extractions: the keys of `to_json`, always with ``problems``."""
+    """Return the Arrow schema of extractions: the keys of `to_json`, always with ``problems``.
+
+    The keys of `mmie.inference.jobs.kept_keys` follow. JSON in ``extra`` holds those that are not
+    read.
+    """
     pa = require("pyarrow", "ray")
     mention = [
         ("text", pa.string()),
@@ -127,6 +136,13 @@ def result_schema() -> Any:
             ("entities", pa.list_(pa.struct([*mention, probability]))),
             ("relations", pa.list_(pa.struct(triple))),
             ("problems", pa.list_(pa.string())),
+            ("words", pa.list_(pa.string())),
+            ("image", pa.string()),
+            ("crops", pa.list_(pa.string())),
+            ("context", pa.string()),
+            ("gold_entities", pa.list_(pa.struct(mention))),
+            ("gold_relations", pa.list_(pa.struct(triple[:-1]))),
+            (_EXTRA, pa.string()),
         ]
     )
 
@@ -170,9 +186,27 @@ def row_to_post(row: Mapping[str, Any], filesystem: Any, folder: str) -> Post[An
     return replace(post, image=image, crops=tuple(_fetch(crop, filesystem) for crop in post.crops))
 
 
-def extraction_to_row(extraction: Extraction) -> dict[str, Any]:
-    """Convert an extraction to a row of `result_schema`."""
-    return {"problems": [], **to_json(extraction)}
+def extraction_to_row(
+    extraction: Extraction, line: bytes = b"{}", post: Post[Any] | None = None
+) -> dict[str, Any]:
+    """Convert an extraction to a row of `result_schema`.
+
+    Args:
+        extraction: The extraction.
+        line: JSON line of the post, whose paths of pictures are kept as they are. A picture that
+            came as bytes is not.
+        post: The post; None if it could not be read.
+    """
+    row: dict[str, Any] = {**dict.fromkeys(_KEPT_COLUMNS), "problems": []}
+    row |= to_json(replace(extraction, extra={}))
+    if post is None:
+        return row
+    record = json.loads(line)
+    kept = kept_keys(extraction, post, record.get("image"), record.get("crops") or [])
+    extra = {key: kept.pop(key) for key in list(kept) if key not in KEYS | RESULT_KEYS}
+    if extra:
+        kept[_EXTRA] = json.dumps(extra)
+    return row | kept
 
 
 def _parent(location: str) -> str:
@@ -197,7 +231,8 @@ def _read_parquet(filesystem: Any, file: str) -> Iterator[tuple[int, bytes, byte
             table = parquet.ParquetFile(stream)
         except ValueError as error:
             raise _unusable(file, error) from error
-        types = {field.name: field.type for field in table.schema_arrow if field.name in COLUMNS}
+        fields = [field for field in table.schema_arrow if _is_kept(pa, field)]
+        types = {field.name: field.type for field in fields}
         if not {"text", "words"} & types.keys():
             raise SourceError(f"'{file}' has neither a column 'text' nor a column 'words'")
         if any(isinstance(type_, pa.BaseExtensionType) for type_ in types.values()):
@@ -210,6 +245,17 @@ def _read_parquet(filesystem: Any, file: str) -> Iterator[tuple[int, bytes, byte
             for record in batch.to_pylist():
                 number += 1
                 yield number, *_record_to_line(record)
+
+
+def _is_kept(pa: Any, field: Any) -> bool:
+    """Tell whether a column is one of a post, or holds strings or numbers."""
+    if field.name in COLUMNS:
+        return True
+    kind = field.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return False
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return bool(is_text or pa.types.is_primitive(kind))
 
 
 def _record_to_line(record: dict[str, Any]) -> tuple[bytes, bytes | None]:

@@ -117,7 +117,7 @@ def test_an_offset_within_a_word_is_rejected_with_the_nearest_word(tmp_path):
         (change(FULL, id=True), "'id'"),
         (change(FULL, id=1.5), "'id'"),
         (change(FULL, "words"), "neither"),
-        (change(FULL, text="Jordan lands"), "both"),
+        (change(FULL, text="Jordan flies"), "to consist of 'words'"),
         (change(FULL, "words", text=" "), "at least one word"),
         (change(FULL, "words", text=7), "'text'"),
         (change(FULL, words=[]), "at least one word"),

@@ -229,4 +229,6 @@ def test_a_killed_command_continues(random_pair, source, records, tmp_path):
     assert [line["id"] for line in results] == [line["id"] for line in lines]
     extractor = Extractor.from_checkpoint(random_pair["ner"], device="cpu", window=64)
     posts = list(read_source(str(many)))[: 2 * 64]
+    pictures = [result.pop("image") for result in results]
+    assert {(out.parent / picture).is_file() for picture in pictures} == {True}
     assert results[: 2 * 64] == [to_json(extraction) for extraction in extractor.extract(posts)]

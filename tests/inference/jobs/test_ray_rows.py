@@ -9,6 +9,7 @@ from helpers.extractions import make_extraction
 from helpers.ray_rows import read_local_rows, write_lines
 
 from mmie.data.sources import SourceError
+from mmie.types import Entity, Post
 
 pa = pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq  # noqa: E402
@@ -127,3 +128,21 @@ def test_extractions_are_rows_of_the_schema_of_results():
     rows = [extraction_to_row(found), extraction_to_row(failed)]
     assert [row["problems"] for row in rows] == [[], ["post: broken"]]
     assert pa.Table.from_pylist(rows, schema=result_schema()).to_pylist() == rows
+
+
+def test_rows_keep_what_results_do_not_replace():
+    found = make_extraction("a", [("Ann", "PER", 0.9), ("Rome", "LOC", 0.8)])
+    post = Post(
+        "a",
+        words=("Ann", "Rome"),
+        image=b"bytes",
+        context="c",
+        entities=(Entity(1, 2, "LOC"),),
+        extra={"url": "u", "problems": 1},
+    )
+    line = json.dumps({"id": "a", "image": "images/a.jpg", "crops": ["crops/a.jpg"]}).encode()
+    row = extraction_to_row(found, line, post)
+    assert (row["image"], row["crops"], row["context"]) == ("images/a.jpg", ["crops/a.jpg"], "c")
+    assert row["gold_entities"] == [{"text": "Rome", "type": "LOC", "start": 4, "end": 8}]
+    assert json.loads(row["extra"]) == {"url": "u", "input_problems": 1}
+    assert pa.Table.from_pylist([row], schema=result_schema()).to_pylist() == [row]

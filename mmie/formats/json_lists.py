@@ -1,0 +1,271 @@
+"""Posts in a JSON array, or in JSON lines, with the keys of other programs.
+
+A record has ``tokens`` with ``ner_tags``, or a text or tokens with spans (``entities``, ``spans``),
+under any of the names in `mmie.formats.keys`, or without labels, as N24News has. Python literals a
+line, as in MNRE (``token``, ``h``, ``t``, ``relation``), are read, too. An object that holds one
+array under any key is read as the array. ``--columns part=key`` names other keys.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmie.data.parsing import MalformedLine, Record, check_words, unique_keys
+from mmie.data.sources import BadPost
+from mmie.formats.base import Format, FormatError, Notes, ReadOptions
+from mmie.formats.keys import NAMES, describe_parts, find_parts
+from mmie.formats.pictures import PictureFinder
+from mmie.formats.spans import end_of, read_entities, read_relations
+from mmie.formats.tagging import is_tag, read_tags
+from mmie.formats.texts import decode, first_json_line, parse_literal, read_bytes
+from mmie.utils.files import atomic_write
+from mmie.utils.text import safe_repr
+
+_ARGUMENTS = {"h", "t", "relation"}
+"""Keys of a relation in MNRE and OpenNRE."""
+_HEAD_RECORDS = 1000
+"""Most records by which keys are found."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Keys of a file's records.
+
+    Attributes:
+        parts: Keys by the part of a post.
+        names: Names of tags in the order of their ids.
+        bare: Whether tags are types without prefixes.
+    """
+
+    parts: Mapping[str, str]
+    names: Sequence[str]
+    bare: bool
+
+
+class JsonLists(Format):
+    """JSON arrays or lines with the keys of other programs."""
+
+    name = "json"
+    description = "JSON array or lines of records with tokens and ner_tags, spans or entities; MNRE"
+    suffixes = (".json",)
+
+    def recognises(self, path: Path, head: str) -> bool:
+        """Tell whether a file is a JSON array of objects, or its first line is an object."""
+        start = head.lstrip()[:1]
+        if start not in ("[", "{"):
+            return False
+        if start == "{" and path.suffix.lower() != ".json":
+            return isinstance(first_json_line(head) or _literal(head.split("\n")[0]), dict)
+        return start == "{" or head.lstrip()[1:].lstrip()[:1] in ("{", "]")
+
+    def read(self, path: Path, options: ReadOptions, notes: Notes) -> Iterator[Record | BadPost]:
+        """Yield a record for each object of the array, or for each line.
+
+        Raises:
+            FormatError: The file is no JSON, or has neither words nor a text.
+        """
+        items = _items(path, options.split, notes)
+        layout = _find_layout(path, [item for _, item in items], options)
+        notes.found.append(describe_parts(layout.parts, "key"))
+        unused: Counter[str] = Counter()
+        pictures = PictureFinder(options.pictures or path.parent, options.pictures is None)
+        for place, item in items:
+            try:
+                record = _to_record(item, layout, unused)
+            except MalformedLine as error:
+                yield BadPost(place, str(error))
+                continue
+            yield _with_picture(record, pictures)
+        notes.unused.update({f"key '{key}'": count for key, count in unused.items()})
+
+    def write(self, records: Iterable[Record], path: Path, notes: Notes) -> None:
+        """Write an array of all records, with the keys of mmie's JSON lines."""
+
+        def write(partial: Path) -> None:
+            with partial.open("w", encoding="utf-8", errors="replace") as stream:
+                separator = "["
+                for record in records:
+                    stream.write(separator + "\n" + json.dumps(record, ensure_ascii=False))
+                    separator = ","
+                stream.write("[]\n" if separator == "[" else "\n]\n")
+
+        atomic_write(path, write)
+
+
+def _items(path: Path, split: str | None, notes: Notes) -> list[tuple[str, object]]:
+    """Return the records of a file with their places: `MalformedLine` for a line that is none.
+
+    Raises:
+        FormatError: The file is no JSON.
+    """
+    text = decode(read_bytes(path), errors="replace")
+    try:
+        value = json.loads(text, object_pairs_hook=unique_keys)
+    except (ValueError, RecursionError) as error:
+        items = _line_items(text)
+        if not any(isinstance(item, dict) for _, item in items):
+            raise FormatError(f"{path}: expected JSON, found {error}") from None
+        return items
+    if isinstance(value, dict):
+        arrays = {key: item for key, item in value.items() if isinstance(item, list)}
+        wanted = [split] if split is not None else list(arrays)
+        records = arrays.get(wanted[0], []) if len(wanted) == 1 else []
+        if any(isinstance(item, dict) for item in records):
+            notes.found.append(f"records in key '{wanted[0]}'")
+            value = records
+    if isinstance(value, dict):
+        value = [value]
+    if not isinstance(value, list):
+        raise FormatError(
+            f"{path}: expected a JSON array of objects, found {safe_repr(value)[:80]}"
+        )
+    return [(f"record {number}", item) for number, item in enumerate(value, start=1)]
+
+
+def _line_items(text: str) -> list[tuple[str, object]]:
+    """Return the value of each line that is not blank: JSON, or a Python literal."""
+    items: list[tuple[str, object]] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            value: object = None
+            try:
+                value = json.loads(line, object_pairs_hook=unique_keys)
+            except MalformedLine as error:
+                value = error
+            except (ValueError, RecursionError):
+                value = _literal(line)
+            items.append((f"line {number}", line if value is None else value))
+    return items
+
+
+def _literal(line: str) -> Any:
+    """Return the dictionary that a line spells in Python, or None."""
+    return parse_literal(line) if line.lstrip().startswith("{") else None
+
+
+def _find_layout(path: Path, items: Sequence[object], options: ReadOptions) -> _Layout:
+    """Find the keys of the parts of a post.
+
+    Raises:
+        FormatError: There are neither words nor a text.
+    """
+    objects = [item for item in items if isinstance(item, dict)][:_HEAD_RECORDS]
+    keys = dict.fromkeys(key for item in objects for key in item if isinstance(key, str))
+    parts = find_parts(keys, NAMES, options.columns)
+    parts.pop("split", None)
+    if items and "words" not in parts and "text" not in parts:
+        raise FormatError(
+            f"{path}: expected a key with words or a text, found {', '.join(keys) or 'none'}: "
+            "name one by --columns text=KEY"
+        )
+    if "words" in parts and "text" in parts and "words" not in options.columns:
+        words = [item[parts["words"]] for item in objects if parts["words"] in item]
+        if not all(map(_are_texts, words)):
+            del parts["words"]  # tokens as objects, as Prodigy writes them
+    in_words = "words" in parts and ("text" not in parts or _count_words(objects, parts))
+    parts.pop("text" if in_words else "words", None)
+    _choose_labels(parts, objects, set(options.columns))
+    return _Layout(parts, options.tag_names, _lack_prefixes(parts, objects))
+
+
+def _choose_labels(
+    parts: dict[str, str], objects: Sequence[Mapping[str, Any]], chosen: set[str]
+) -> None:
+    """Leave out the key of tags or that of entities, where both may hold the labels.
+
+    Args:
+        parts: Keys by the part of a post, which are changed.
+        objects: Records of the file.
+        chosen: Parts whose keys the user has chosen.
+    """
+    if "tags" in parts and "tags" not in chosen:
+        values = [item.get(parts["tags"]) for item in objects]
+        if "words" not in parts or not any(map(_are_tags, values)):
+            del parts["tags"]
+    if "tags" in parts and "entities" in parts and "entities" not in chosen:
+        del parts["entities"]
+
+
+def _lack_prefixes(parts: Mapping[str, str], objects: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether the tags of records are types without prefixes."""
+    names: set[str] = set()
+    for item in objects:
+        value = item.get(parts["tags"]) if "tags" in parts else None
+        if isinstance(value, list):
+            names.update(tag for tag in value if isinstance(tag, str))
+    return any(tag != "O" for tag in names) and not any(tag != "O" and is_tag(tag) for tag in names)
+
+
+def _are_texts(value: object) -> bool:
+    """Tell whether a value is a list of strings."""
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _are_tags(value: object) -> bool:
+    """Tell whether a value is a list of strings or integers that is not empty."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(item, str) or type(item) is int for item in value)
+    )
+
+
+def _count_words(objects: Sequence[Mapping[str, Any]], parts: Mapping[str, str]) -> bool:
+    """Tell whether the spans of records with words and a text fit the words."""
+    if "entities" not in parts:
+        return True
+    for item in objects:
+        words, entities = item.get(parts["words"]), item.get(parts["entities"])
+        if not isinstance(words, list) or not isinstance(entities, list):
+            continue
+        for entity in entities:
+            end = end_of(entity)
+            if end is not None and end > len(words):
+                return False
+    return True
+
+
+def _to_record(item: object, layout: _Layout, unused: Counter[str]) -> Record:
+    """Return the record of an object.
+
+    Raises:
+        MalformedLine: The object lacks words or a text, or its labels are malformed.
+    """
+    if isinstance(item, MalformedLine):
+        raise item
+    if not isinstance(item, dict):
+        raise MalformedLine("a JSON object", safe_repr(item))
+    values = {part: item[key] for part, key in layout.parts.items() if item.get(key) is not None}
+    record: Record = {}
+    for part in ("id", "words", "text", "image", "crops", "context"):
+        if part in values:
+            record[part] = values[part]
+    tokens: Any = check_words(record["words"]) if "words" in record else record.get("text", 0)
+    if not isinstance(tokens, str | tuple):
+        raise MalformedLine("words or a text", safe_repr(item))
+    if "tags" in values:
+        if not isinstance(values["tags"], list):
+            raise MalformedLine("a list of tags", safe_repr(values["tags"]))
+        record |= read_tags(values["tags"], len(tokens), layout.names, layout.bare)
+    if "entities" in values:
+        record["entities"] = read_entities(values["entities"], tokens)
+    relations = values.get("relations")
+    used = set(layout.parts.values())
+    if relations is None and item.keys() >= _ARGUMENTS:
+        relations = [{key: item[key] for key in _ARGUMENTS}]
+        used |= _ARGUMENTS
+    record["relations"] = read_relations(relations, record.get("entities", []))  # type: ignore[arg-type]
+    unused.update(str(key) for key in item.keys() - used)
+    return record
+
+
+def _with_picture(record: Record, pictures: PictureFinder) -> Record:
+    """Return a record whose picture is a file, if its name without suffix is that of a file."""
+    image = record.get("image")
+    if isinstance(image, str | int) and not isinstance(image, bool):
+        found = pictures.find(str(image))
+        return {**record, "image": str(image) if found is None else found}
+    return record

@@ -1,0 +1,38 @@
+"""Labelling interface of Label Studio for the tasks that are written."""
+
+from collections.abc import Iterable
+from xml.sax.saxutils import quoteattr
+
+from mmie.data.parsing import Record, list_value
+from mmie.formats.linking import ARGUMENT
+
+
+def labelling_interface(records: Iterable[Record]) -> str:
+    """Return the XML of an interface with the types, labels and pictures of records.
+
+    Args:
+        records: Records with a text.
+    """
+    types: set[str] = set()
+    labels: set[str] = set()
+    has_pictures = False
+    for record in records:
+        has_pictures |= "image" in record
+        types |= {str(item["type"]) for item in list_value(record, "entities", dict, "objects")}
+        for relation in list_value(record, "relations", dict, "objects"):
+            labels.add(str(relation["label"]))
+            for key in ("head", "tail"):
+                argument = relation[key]
+                assert isinstance(argument, dict)
+                types.add(argument.get("type") or ARGUMENT)
+    lines = ["<View>"]
+    if has_pictures:
+        lines.append('  <Image name="image" value="$image"/>')
+    if labels:
+        lines.append("  <Relations>")
+        lines += [f"    <Relation value={quoteattr(label)}/>" for label in sorted(labels)]
+        lines.append("  </Relations>")
+    lines.append('  <Labels name="label" toName="text">')
+    lines += [f"    <Label value={quoteattr(kind)}/>" for kind in sorted(types)]
+    lines += ["  </Labels>", '  <Text name="text" value="$text" granularity="word"/>', "</View>"]
+    return "\n".join([*lines, ""])

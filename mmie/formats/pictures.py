@@ -1,0 +1,153 @@
+"""Pictures of posts: found beside a file, and moved to where another file finds them.
+
+`JsonlCorpus` reads no picture outside of its folder. So a picture that lies elsewhere gets a hard
+link, or a copy, in ``images/`` beside the written file.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from mmie.data.parsing import MalformedLine, Record, lies_inside, list_value, picture_path
+from mmie.data.sources import PICTURE_SUFFIXES
+from mmie.formats.base import Notes
+from mmie.utils.files import digest_file
+from mmie.utils.text import safe_repr
+
+PicturePolicy = Literal["link", "copy", "leave"]
+"""What happens to pictures that lie outside of the folder of the written file."""
+IMAGES = "images"
+"""Folder of linked or copied pictures beside the written file."""
+_WEB = ("http://", "https://", "s3://", "gs://", "data:")
+_SAME_DISK = (OSError, NotImplementedError)
+
+
+class PictureFinder:
+    """Pictures by name in a folder.
+
+    Args:
+        folder: The folder.
+        search: Whether to look in ``images/``, ``<any>_images/`` and in those beside the folder,
+            too.
+    """
+
+    def __init__(self, folder: Path, search: bool) -> None:
+        self._folders = [folder]
+        if search:
+            for parent in (folder, folder.absolute().parent):
+                self._folders += sorted(parent.glob("*_images"))
+            self._folders.insert(1, folder / IMAGES)
+        self._folders = [path for path in self._folders if path.is_dir()]
+
+    def find(self, name: str) -> Path | None:
+        """Return the file of a picture by its name with or without suffix, or None."""
+        for folder in self._folders:
+            for suffix in ("", *PICTURE_SUFFIXES):
+                path = folder / f"{name}{suffix}"
+                if "\0" not in name and lies_inside(path, folder) and path.is_file():
+                    return path
+        return None
+
+
+class PictureMover:
+    """Paths of pictures as another file finds them.
+
+    Args:
+        source: Folder that paths of read records are relative to. A path that leads out of it is
+            refused.
+        target: Folder of the written file.
+        policy: What happens to pictures that lie outside of ``target``.
+    """
+
+    def __init__(self, source: Path, target: Path, policy: PicturePolicy) -> None:
+        self._source = source
+        self._target = target
+        self._policy = policy
+        self._moved: dict[Path, str] = {}
+
+    def move(self, record: Record, notes: Notes) -> Record:
+        """Return a record whose pictures are relative to the folder of the written file.
+
+        Args:
+            record: A record with ``image`` and ``crops`` as a reader yields them.
+            notes: Receives the number of pictures that are missing or left out.
+
+        Raises:
+            MalformedLine: A path is none, or leads out of the folder that is read.
+            OSError: A picture cannot be linked or copied.
+        """
+        moved = {key: value for key, value in record.items() if key not in ("image", "crops")}
+        image = record.get("image")
+        if image is not None and image != "":
+            path = self._move(image, notes)
+            if path is not None:
+                moved["image"] = path
+        crops = [self._move(crop, notes) for crop in _crops(record)]
+        if crops:
+            moved["crops"] = [path for path in crops if path is not None]
+        return moved
+
+    def _move(self, value: object, notes: Notes) -> str | None:
+        """Return the new path of a picture, or None if it is left out."""
+        if isinstance(value, str) and value.startswith(_WEB):
+            notes.unused["pictures at an address of the web"] += 1
+            return None
+        path = value if isinstance(value, Path) else picture_path(self._source, value)
+        is_there = path.is_file()
+        if is_there and not lies_inside(path, self._target):
+            return self._place(path, notes)
+        relative = Path(os.path.relpath(path, self._target))
+        if ".." in relative.parts:
+            notes.unused["pictures that are not there"] += 1
+            return None
+        if not is_there:
+            notes.remarks["pictures that are named and not there"] += 1
+        return relative.as_posix()
+
+    def _place(self, path: Path, notes: Notes) -> str | None:
+        """Link or copy a picture, and return its new path."""
+        if self._policy == "leave":
+            notes.unused["pictures outside of the written file's folder"] += 1
+            return None
+        if path not in self._moved:
+            folder = self._target / IMAGES
+            file = _free_name(path, folder)
+            if not file.exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                _link_or_copy(path, file, self._policy)
+            self._moved[path] = f"{IMAGES}/{file.name}"
+        notes.remarks[f"pictures linked or copied to {IMAGES}/"] += 1
+        return self._moved[path]
+
+
+def _crops(record: Record) -> Sequence[object]:
+    """Return the crops of a record.
+
+    Raises:
+        MalformedLine: They are no list of paths.
+    """
+    crops = list_value(record, "crops", object, "paths")
+    if not all(isinstance(crop, str | Path) for crop in crops):
+        raise MalformedLine("'crops' to be a list of paths", safe_repr(crops))
+    return crops
+
+
+def _free_name(path: Path, folder: Path) -> Path:
+    """Return the file of a picture in a folder: its own name, or one with its digest in front."""
+    file = folder / path.name
+    if file.exists() and not (file.samefile(path) or digest_file(file) == digest_file(path)):
+        return folder / f"{digest_file(path)[:16]}_{path.name}"
+    return file
+
+
+def _link_or_copy(path: Path, file: Path, policy: PicturePolicy) -> None:
+    """Make a hard link to a picture, or copy it if asked to or on another disk."""
+    if policy == "link":
+        try:
+            os.link(path.resolve(), file)
+            return
+        except _SAME_DISK:
+            pass
+    shutil.copyfile(path, file)

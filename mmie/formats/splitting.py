@@ -1,0 +1,200 @@
+"""Division of a file of posts into training, validation and test splits."""
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.table import Table
+
+from mmie.data.corpora.stratification import stratify
+from mmie.data.parsing import MalformedLine, Record, expand_user, picture_path
+from mmie.data.picture_audit import picture_digests
+from mmie.data.sources import BadPost
+from mmie.formats.base import FormatError, Notes, ReadOptions
+from mmie.formats.conversion import read_posts
+from mmie.formats.jsonl import JsonLines
+from mmie.formats.pictures import PictureMover, PicturePolicy
+from mmie.types import SPLITS, Split
+from mmie.utils.files import atomic_folder
+
+SplitUnit = Literal["post", "picture"]
+"""What is divided: posts, or pictures with all their posts."""
+
+
+@dataclass(slots=True)
+class Division:
+    """Counts of a division.
+
+    Attributes:
+        posts: Number of posts by split.
+        pictures: Number of distinct pictures by split.
+        labels: Number of entities by type, and of relations by label, by split.
+        notes: What was changed or left out.
+    """
+
+    posts: Counter[Split] = field(default_factory=Counter)
+    pictures: Counter[Split] = field(default_factory=Counter)
+    labels: dict[Split, Counter[Hashable]] = field(default_factory=dict)
+    notes: Notes = field(default_factory=Notes)
+
+
+def split_corpus(
+    source: Path,
+    out: Path,
+    valid: float = 0.1,
+    test: float = 0.1,
+    by: SplitUnit = "picture",
+    seed: int = 0,
+    picture_files: PicturePolicy = "link",
+) -> Division:
+    """Divide the posts of a file between ``train.jsonl``, ``valid.jsonl`` and ``test.jsonl``.
+
+    Each split gets its share of every entity type and relation label, as far as possible, by
+    iterative stratification: see `mmie.data.corpora.stratification`. The same arguments give the
+    same splits, in which posts keep their order.
+
+    Args:
+        source: File of mmie's JSON lines. `mmie convert` writes them from other formats.
+        out: Folder to write, which must not exist or be empty.
+        valid: Share of the validation split, 0 to 1. With 0 there is none.
+        test: Share of the test split, 0 to 1. With 0 there is none.
+        by: ``picture`` keeps posts with the same picture, by its content, in one split. ``post``
+            divides posts whatever their pictures are.
+        seed: Seed of the division.
+        picture_files: Make hard links to the pictures in ``images/`` below ``out``, copy them, or
+            leave them out.
+
+    Returns:
+        Counts by split and label.
+
+    Raises:
+        FormatError: A post of the file is malformed, the shares leave no training posts, or ``out``
+            holds something.
+    """
+    if valid < 0 or test < 0 or valid + test >= 1:
+        raise FormatError(
+            f"--valid {valid:g} and --test {test:g}: expected shares from 0 that add up to less "
+            "than 1"
+        )
+    source, out = expand_user(source), expand_user(out)
+    division = Division()
+    records = _read(source, division.notes)
+    keys = _picture_keys(records, source.parent)
+    splits = _divide(records, keys if by == "picture" else None, (valid, test), seed)
+    try:
+        with atomic_folder(out) as folder:
+            mover = PictureMover(source.parent, folder, picture_files)
+            for split in dict.fromkeys(sorted(splits, key=SPLITS.index)):
+                chosen = [index for index, own in enumerate(splits) if own == split]
+                own_records = [mover.move(records[index], division.notes) for index in chosen]
+                JsonLines().write(own_records, folder / f"{split}.jsonl", division.notes)
+                division.posts[split] = len(chosen)
+                division.labels[split] = sum(map(_labels, own_records), Counter())
+                own_keys = {keys[index] for index in chosen} - {None}
+                division.pictures[split] = len(own_keys)
+    except FileExistsError as error:
+        raise FormatError(f"{error}: name another folder by --out") from None
+    return division
+
+
+def render_division(division: Division) -> Table:
+    """Render the counts of a division as a table with a column per split."""
+    table = Table(title="posts and labels by split")
+    table.add_column("")
+    splits = list(division.posts)
+    for split in splits:
+        table.add_column(split, justify="right")
+    _add_row(table, "posts", division.posts, splits)
+    _add_row(table, "pictures", division.pictures, splits)
+    names = {name for counts in division.labels.values() for name in counts}
+    for name in sorted(names, key=str):
+        counts = {split: division.labels[split][name] for split in splits}
+        kind, label = name if isinstance(name, tuple) else ("", name)
+        _add_row(table, f"{kind} {label}", counts, splits)
+    return table
+
+
+def _add_row(table: Table, name: str, counts: Mapping[Split, int], splits: Iterable[Split]) -> None:
+    """Add a row of counts with their shares."""
+    total = sum(counts.values())
+    cells = []
+    for split in splits:
+        share = f" ({counts[split] / total:.1%})" if total else ""
+        cells.append(f"{counts[split]}{share}")
+    table.add_row(name, *cells)
+
+
+def _read(source: Path, notes: Notes) -> list[Record]:
+    """Return the records of a file.
+
+    Raises:
+        FormatError: A line is malformed, or there is none.
+    """
+    records: list[Record] = []
+    for item in read_posts(JsonLines(), source, ReadOptions(), notes):
+        if isinstance(item, BadPost):
+            raise FormatError(
+                f"{source}, {item.place}: {item.reason}; mmie convert writes the posts that can be "
+                "read"
+            )
+        records.append(item)
+    if not records:
+        raise FormatError(f"{source}: expected posts, found none")
+    return records
+
+
+def _picture_keys(records: Sequence[Record], root: Path) -> list[str | None]:
+    """Return a key of each post's picture that is equal for equal contents; None without one.
+
+    Raises:
+        FormatError: A path leads out of the folder.
+    """
+    paths: list[Path | None] = []
+    for record in records:
+        try:
+            image = record.get("image")
+            paths.append(None if image is None else picture_path(root, image))
+        except MalformedLine as error:
+            raise FormatError(f"post '{record['id']}': {error}") from None
+    digests = picture_digests({path for path in paths if path is not None})
+    return [None if path is None else digests.get(path, str(path)) for path in paths]
+
+
+def _divide(
+    records: Sequence[Record],
+    keys: Sequence[str | None] | None,
+    shares: tuple[float, float],
+    seed: int,
+) -> list[Split]:
+    """Return the split of each post.
+
+    Args:
+        records: The posts.
+        keys: Keys of their pictures, posts with one of which stay together; None divides posts.
+        shares: Shares of the validation and test splits.
+        seed: Seed of the division.
+    """
+    groups: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for index in range(len(records)):
+        key = None if keys is None else keys[index]
+        groups[index if key is None else key].append(index)
+    members = list(groups.values())
+    labels = [sum((_labels(records[i]) for i in group), Counter()) for group in members]
+    all_shares = [1 - sum(shares), *shares]
+    chosen = stratify(labels, list(map(len, members)), all_shares, seed)
+    splits: list[Split] = ["train"] * len(records)
+    for group, split in zip(members, chosen, strict=True):
+        for index in group:
+            splits[index] = SPLITS[split]
+    return splits
+
+
+def _labels(record: Record) -> Counter[Hashable]:
+    """Count the entity types and relation labels of a post."""
+    counts: Counter[Hashable] = Counter()
+    given: Any = record
+    counts.update(("entity", item["type"]) for item in given.get("entities", []))
+    counts.update(("relation", item["label"]) for item in given.get("relations", []))
+    return counts

@@ -1,0 +1,307 @@
+"""Layouts of tables: a row per post, per span or per word."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmie.data.parsing import MalformedLine, Record, check_utf8
+from mmie.data.sources import BadPost
+from mmie.formats.base import FormatError, ReadOptions
+from mmie.formats.cells import Row, cell_of, integer_of, list_of, words_of
+from mmie.formats.inline import has_marks, read_marks
+from mmie.formats.keys import NAMES, SPAN_NAMES, find_parts
+from mmie.formats.spans import read_entities, read_relations
+from mmie.formats.tagging import is_tag, read_tags
+
+_POST = {**NAMES, "inline": ("annotated_text", "marked_text")}
+_SPAN = {
+    **{part: NAMES[part] for part in ("id", "text", "image", "context", "split")},
+    **SPAN_NAMES,
+}
+_WORD = {
+    "id": ("sentence", "sentence_id", "sent_id", *NAMES["id"]),
+    "words": ("word", "token"),
+    "tags": ("tag", "ner_tag", "ner", "bio", "label"),
+    "image": NAMES["image"],
+    "context": NAMES["context"],
+    "split": NAMES["split"],
+}
+_PARTS = ("id", "image", "context")
+"""Parts that are texts in every layout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Layout of a table.
+
+    Attributes:
+        unit: ``post``, ``span`` or ``word``.
+        header: Names of the columns.
+        parts: Columns by the part of a post.
+        bare: Whether tags are types without prefixes.
+    """
+
+    unit: str
+    header: Sequence[str]
+    parts: Mapping[str, str]
+    bare: bool = False
+
+    def index(self, part: str) -> int | None:
+        """Return the index of the column of a part, or None."""
+        return self.header.index(self.parts[part]) if part in self.parts else None
+
+    def cell(self, row: Row, part: str) -> str:
+        """Return the cell of a part in a row, which is empty without such a column."""
+        return cell_of(row, self.index(part))
+
+
+def find_layout(path: Path, rows: Sequence[Row], options: ReadOptions) -> Layout:
+    """Find the layout of a table by the names of its columns.
+
+    Raises:
+        FormatError: No column holds a text or words, or two have the same name.
+    """
+    if not rows or rows[0].fault or not any(rows[0].cells):
+        raise FormatError(f"{path}: expected a first row with the names of columns, found none")
+    header = [cell.strip() for cell in rows[0].cells]
+    chosen = options.columns
+    known = {**_POST, **_SPAN, **_WORD}
+    find_parts(header, known, chosen)  # a wrong choice is refused
+    spans = find_parts(header, _SPAN, _among(chosen, _SPAN))
+    words = find_parts(header, _WORD, _among(chosen, _WORD))
+    posts = find_parts(header, _POST, _among(chosen, _POST))
+    if {"text", "start", "end"} <= spans.keys():
+        layout = Layout("span", header, spans)
+    elif {"words", "tags"} <= words.keys() and not _has_lists(header, words["words"], rows):
+        layout = Layout("word", header, words)
+    elif {"text", "words", "inline"} & posts.keys():
+        layout = Layout("post", header, _post_parts(header, posts, rows, chosen))
+    else:
+        names = ", ".join(map(repr, header[:20]))
+        raise FormatError(
+            f"{path}: expected a column with a text or words, found {names}: "
+            "name it by --columns text=NAME"
+        )
+    repeated = [name for name in layout.parts.values() if header.count(name) > 1]
+    if repeated:
+        raise FormatError(f"{path}: expected one column {repeated[0]!r}, found several")
+    if options.split is not None and "split" not in layout.parts:
+        raise FormatError(f"{path}: expected a column 'split' for --split, found none")
+    return Layout(layout.unit, header, layout.parts, _lacks_prefixes(layout, rows[1:]))
+
+
+def read_rows(
+    layout: Layout, rows: Iterable[Row], options: ReadOptions
+) -> Iterator[Record | BadPost]:
+    """Yield a record for each post of a table.
+
+    Args:
+        layout: Layout of the table.
+        rows: Rows after that of the names.
+        options: Names of tags, and the split to read.
+    """
+    readers: dict[str, Callable[[Layout, Sequence[Row], ReadOptions], Record]] = {
+        "post": _post_of_row,
+        "span": _post_of_spans,
+        "word": _post_of_words,
+    }
+    for group in _groups(layout, rows):
+        first = group[0]
+        if options.split is not None and layout.cell(first, "split") != options.split:
+            continue
+        place = f"row {first.number}"
+        try:
+            for row in group:
+                _check_row(layout, row)
+            yield readers[layout.unit](layout, group, options)
+        except MalformedLine as error:
+            yield BadPost(place if error.line is None else f"row {error.line}", str(error))
+
+
+def _among(chosen: Mapping[str, str], known: Mapping[str, object]) -> dict[str, str]:
+    """Return the chosen columns of parts that a layout has."""
+    return {part: name for part, name in chosen.items() if part in known}
+
+
+def _has_lists(header: Sequence[str], name: str, rows: Sequence[Row]) -> bool:
+    """Tell whether a column holds lists, and not words."""
+    index = header.index(name)
+    cells = [cell_of(row, index) for row in rows[1:]]
+    return any(cell.lstrip().startswith("[") and "," in cell for cell in cells)
+
+
+def _post_parts(
+    header: Sequence[str], parts: dict[str, str], rows: Sequence[Row], chosen: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the columns of a table of posts, whose texts may hold marks of entities."""
+    labelled = {"tags", "entities", "inline"} & parts.keys()
+    if "tags" in parts and "entities" in parts:
+        parts.pop("entities" if "entities" not in chosen and "words" in parts else "tags")
+    if "tags" in parts and "words" not in parts:
+        if "text" not in chosen and "tags" not in chosen:
+            del parts["tags"]
+        else:
+            parts["words"] = parts.pop("text")
+    if not labelled and "text" in parts and "text" not in chosen:
+        index = header.index(parts["text"])
+        if any(has_marks(cell_of(row, index)) for row in rows[1:]):
+            parts["inline"] = parts.pop("text")
+    return parts
+
+
+def _lacks_prefixes(layout: Layout, rows: Sequence[Row]) -> bool:
+    """Tell whether the tags of a table are types without prefixes."""
+    names: set[str] = set()
+    for row in rows:
+        cell = layout.cell(row, "tags")
+        try:
+            values = words_of(cell, "tags") if layout.unit == "post" else [cell]
+        except MalformedLine:
+            continue
+        names.update(tag for tag in values if isinstance(tag, str) and tag not in ("", "O"))
+    return bool(names) and not any(is_tag(tag) or tag.isdigit() for tag in names)
+
+
+def _groups(layout: Layout, rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Yield the rows of each post.
+
+    Rows of spans belong together if they have the same id, or else the same text, one after the
+    other. Blank rows are skipped, and end a post of words without an id.
+    """
+    group: list[Row] = []
+    key: str | None = None
+    for row in rows:
+        if not row.fault and not any(row.cells):
+            if layout.unit == "word":
+                key = None
+            continue
+        new_key = layout.cell(row, "id") or None
+        if layout.unit == "span" and new_key is None:
+            new_key = layout.cell(row, "text")
+        continues = key is not None and new_key == key
+        if layout.unit == "word":
+            continues = bool(group) and (new_key == key or new_key is None)
+            continues &= key is not None or "id" not in layout.parts
+        if group and (layout.unit == "post" or not continues):
+            yield group
+            group = []
+        group.append(row)
+        key = new_key if new_key is not None or layout.unit != "word" else key
+    if group:
+        yield group
+
+
+def _check_row(layout: Layout, row: Row) -> None:
+    """Raise if a row cannot be read.
+
+    Raises:
+        MalformedLine: The row has too many cells, is no UTF-8, or has a quote that is not closed.
+    """
+    if row.fault:
+        expected = "a row whose quotes are closed: those from here on may be lost in it"
+        raise MalformedLine(expected, row.fault, row.number)
+    if any(row.cells[len(layout.header) :]):
+        expected = f"{len(layout.header)} cells, and quotes around those with the delimiter"
+        raise MalformedLine(expected, f"{len(row.cells)}", row.number)
+    check_utf8(row.cells, row.number)
+
+
+def _texts(layout: Layout, row: Row) -> Record:
+    """Return the parts of a post that are texts."""
+    record: Record = {}
+    for part in _PARTS:
+        cell = layout.cell(row, part)
+        if cell:
+            record[part] = cell
+    return record
+
+
+def _post_of_row(layout: Layout, rows: Sequence[Row], options: ReadOptions) -> Record:
+    """Return the record of a row that holds a post.
+
+    Raises:
+        MalformedLine: A cell is malformed.
+    """
+    (row,) = rows
+    record = _texts(layout, row)
+    words = layout.cell(row, "words")
+    marked = layout.cell(row, "inline")
+    tokens: Any = layout.cell(row, "text")
+    if words:
+        tokens = record["words"] = words_of(words, "words")
+        if not isinstance(tokens, list) or not all(isinstance(word, str) for word in tokens):
+            raise MalformedLine("'words' to be a list of texts", words)
+    elif marked:
+        record["text"], record["entities"] = read_marks(marked)
+    else:
+        record["text"] = tokens
+    tags, entities = layout.cell(row, "tags"), layout.cell(row, "entities")
+    if tags:
+        names = options.tag_names
+        values = words_of(tags, "tags")
+        if not isinstance(values, list):
+            raise MalformedLine("'tags' to be a list", tags)
+        record |= read_tags(
+            [_tag_of(tag, names) for tag in values], len(tokens), names, layout.bare
+        )
+    elif entities:
+        record["entities"] = read_entities(list_of(entities, "entities"), tokens)
+    for part in ("relations", "crops"):
+        if cell := layout.cell(row, part):
+            record[part] = list_of(cell, part)
+    if "relations" in record:
+        known: Any = record.get("entities", [])
+        record["relations"] = read_relations(record["relations"], known)
+    return record
+
+
+def _post_of_spans(layout: Layout, rows: Sequence[Row], options: ReadOptions) -> Record:
+    """Return the record of the rows that hold a post's spans.
+
+    Raises:
+        MalformedLine: A cell is malformed, or the texts differ.
+    """
+    record = _texts(layout, rows[0])
+    text = layout.cell(rows[0], "text")
+    items = []
+    for row in rows:
+        if layout.cell(row, "text") not in (text, ""):
+            raise MalformedLine("the same text in all rows of a post", "another one", row.number)
+        cells = {part: layout.cell(row, part) for part in ("start", "end", "type", "span")}
+        if not any(cells[part] for part in ("start", "end", "type")):
+            continue
+        try:
+            item: dict[str, Any] = {"type": cells["type"]}
+            item |= {part: integer_of(cells[part], part) for part in ("start", "end")}
+        except MalformedLine as error:
+            error.line = row.number
+            raise
+        if cells["span"] and "span" in layout.parts:
+            item["text"] = cells["span"]
+        items.append(item)
+    return {**record, "text": text, "entities": read_entities(items, text)}
+
+
+def _post_of_words(layout: Layout, rows: Sequence[Row], options: ReadOptions) -> Record:
+    """Return the record of the rows that hold a post's words.
+
+    Raises:
+        MalformedLine: A word is empty, or a tag is malformed.
+    """
+    words, tags = [], []
+    for row in rows:
+        word = layout.cell(row, "words")
+        if not word:
+            raise MalformedLine("a word", "an empty cell", row.number)
+        words.append(word)
+        tags.append(_tag_of(layout.cell(row, "tags"), options.tag_names))
+    record = {**_texts(layout, rows[0]), "words": words}
+    return record | read_tags(tags, len(words), options.tag_names, layout.bare)
+
+
+def _tag_of(tag: object, names: Sequence[str]) -> object:
+    """Return a tag, or its id if tags are given by ids."""
+    if names and isinstance(tag, str) and tag.isascii() and tag.isdigit() and len(tag) < 10:
+        return int(tag)
+    return tag

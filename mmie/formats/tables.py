@@ -1,0 +1,145 @@
+"""Posts in tables: CSV and TSV, also as Excel writes them, and Excel's own files.
+
+==========  ========================================================================================
+a row is    columns
+==========  ========================================================================================
+a post      ``text`` or ``words``, with ``entities`` (JSON: a list of spans), ``tags``, or entities
+            marked within the text (see `mmie.formats.inline`)
+a span      ``text``, ``start``, ``end``, ``label``, and ``id`` if posts have equal texts. A post
+            without spans has one row without
+a word      ``word``, ``tag``, and ``sentence`` or ``id``. An empty one continues the post
+==========  ========================================================================================
+
+The first row names the columns, by the names in `mmie.formats.keys`; ``--columns part=name`` sets
+others. Delimiters are found: comma, semicolon, tab or ``|``. A first line ``sep=;`` is skipped.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from mmie.data.parsing import Record
+from mmie.data.sources import BadPost
+from mmie.formats.base import Format, FormatError, Notes, ReadOptions
+from mmie.formats.cells import Row, cell_of, write_cells
+from mmie.formats.keys import describe_parts
+from mmie.formats.pictures import PictureFinder
+from mmie.formats.table_layouts import Layout, find_layout, read_rows
+from mmie.formats.texts import decode, read_bytes
+from mmie.utils.files import atomic_write
+from mmie.utils.optional import require
+
+_EXCEL = (".xlsx", ".xlsm")
+_TEXTS = (".csv", ".tsv", ".txt")
+_DELIMITERS = ",;\t|"
+_MAX_FIELD = 2**24
+"""Most characters of a cell."""
+
+
+class Tables(Format):
+    """CSV, TSV and Excel."""
+
+    name = "tables"
+    description = "CSV, TSV or Excel: a row per post, per span or per word; named by --to for .csv"
+    suffixes = (".tsv", ".xlsx")
+
+    def recognises(self, path: Path, head: str) -> bool:
+        """Tell whether the first row names columns of posts."""
+        suffix = path.suffix.lower()
+        if suffix in _EXCEL:
+            return path.is_file()
+        if suffix not in _TEXTS:
+            return False
+        header = next(iter(_text_rows(head)), None)
+        try:
+            layout = find_layout(path, list(_text_rows(head)), ReadOptions())
+        except FormatError:
+            return False
+        return header is not None and (suffix != ".txt" or len(layout.parts) > 1)
+
+    def read(self, path: Path, options: ReadOptions, notes: Notes) -> Iterator[Record | BadPost]:
+        """Yield a record for each post.
+
+        Raises:
+            FormatError: The file is no table, or no column holds a text or words.
+            MissingPackageError: The file is Excel's and openpyxl is not installed.
+        """
+        if path.suffix.lower() in _EXCEL:
+            rows = _excel_rows(path)
+        else:
+            rows = list(_text_rows(decode(read_bytes(path))))
+        layout = find_layout(path, rows, options)
+        notes.found.append(f"a row per {layout.unit}: {describe_parts(layout.parts, 'column')}")
+        _count_unused(layout, rows, notes)
+        pictures = PictureFinder(options.pictures or path.parent, options.pictures is None)
+        for item in read_rows(layout, rows[1:], options):
+            if not isinstance(item, BadPost) and isinstance(item.get("image"), str):
+                found = pictures.find(str(item["image"]))
+                item = item if found is None else {**item, "image": found}
+            yield item
+
+    def write(self, records: Iterable[Record], path: Path, notes: Notes) -> None:
+        """Write a row for each post, with entities and relations as JSON.
+
+        Raises:
+            FormatError: The suffix is that of Excel.
+        """
+        if path.suffix.lower() in _EXCEL:
+            raise FormatError(f"{path}: Excel's own files are only read: write .csv or .tsv")
+        delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+
+        def write(partial: Path) -> None:
+            with partial.open("w", encoding="utf-8", errors="replace", newline="") as stream:
+                write_cells(csv.writer(stream, delimiter=delimiter), records, notes)
+
+        atomic_write(path, write)
+
+
+def _count_unused(layout: Layout, rows: Sequence[Row], notes: Notes) -> None:
+    """Count the cells of columns that hold no part of a post."""
+    for index, name in enumerate(layout.header):
+        if name not in layout.parts.values():
+            count = sum(bool(cell_of(row, index)) for row in rows[1:])
+            if count:
+                notes.unused[f"column '{name}'"] += count
+
+
+def _text_rows(text: str) -> Iterator[Row]:
+    """Yield the rows of a text."""
+    if text[:4].lower() == "sep=":
+        text = text.partition("\n")[2]
+    first = text.partition("\n")[0]
+    delimiter = max(_DELIMITERS, key=first.count)
+    csv.field_size_limit(_MAX_FIELD)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    number = 0
+    while True:
+        number += 1
+        try:
+            yield Row(number, next(reader))
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Row(number, [], str(error))
+
+
+def _excel_rows(path: Path) -> list[Row]:
+    """Return the rows of the first sheet.
+
+    Raises:
+        FormatError: The file cannot be read.
+        MissingPackageError: openpyxl is not installed.
+    """
+    openpyxl = require("openpyxl", "excel")
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        sheet = book.worksheets[0]
+        rows = [list(row) for row in sheet.iter_rows(values_only=True)]
+        book.close()
+    except Exception as error:  # openpyxl raises almost anything on damaged files
+        raise FormatError(f"{path}: expected an Excel file, found {type(error).__name__}") from None
+    texts = []
+    for number, row in enumerate(rows, start=1):
+        texts.append(Row(number, ["" if cell is None else str(cell) for cell in row]))
+    return texts

@@ -1,0 +1,140 @@
+"""Tables: layouts, delimiters, what Excel writes, and rows that are wrong."""
+
+import json
+
+import pytest
+from helpers.formats import read, tagged, write_text
+
+from mmie.formats import FORMATS, FormatError, Notes
+
+SPANS = [{"start": 0, "end": 3, "label": "PER"}, [7, 11, "LOC"]]
+EXPECTED = [("Ann", "PER"), ("Rome", "LOC")]
+
+
+def table(*rows, delimiter=","):
+    """Return the text of a table whose cells are quoted where needed."""
+    lines = []
+    for row in rows:
+        cells = ['"' + str(cell).replace('"', '""') + '"' for cell in row]
+        lines.append(delimiter.join(cells))
+    return "\n".join(lines) + "\n"
+
+
+LAYOUTS = {
+    "json": table(["Tweet ID", "Tweet", "Spans"], ["7", "Ann in Rome", json.dumps(SPANS)]),
+    "python": table(["id", "text", "entities"], ["7", "Ann in Rome", str(SPANS)]),
+    "spans": table(
+        ["id", "text", "start", "end", "label"],
+        ["7", "Ann in Rome", 0, 3, "PER"],
+        ["7", "Ann in Rome", "7.0", 11, "LOC"],
+    ),
+    "spans without ids": table(
+        ["sentence", "begin", "end", "type", "mention"],
+        ["Ann in Rome", 0, 3, "PER", "Ann"],
+        ["Ann in Rome", 7, 11, "LOC", "Rome"],
+    ),
+    "words": table(
+        ["Sentence #", "Word", "POS", "Tag"],
+        ["Sentence: 1", "Ann", "NNP", "B-PER"],
+        ["", "in", "IN", "O"],
+        ["", "Rome", "NNP", "B-LOC"],
+    ),
+    "elements": table(["text"], ["<PER>Ann</PER> in <LOC>Rome</LOC>"]),
+    "brackets": table(["text", "n"], ["[Ann](PER) in [Rome](LOC)", 1]),
+    "tags": table(["words", "ner_tags"], ['["Ann", "in", "Rome"]', "['B-PER', 'O', 'B-LOC']"]),
+    "tags in a text": table(["words", "tags"], ["Ann in Rome", "B-PER O B-LOC"]),
+    "bare tags": table(["tokens", "tags"], ["Ann in Rome", "PER O LOC"]),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(tmp_path, layout):
+    (post,), bad, notes = read(write_text(tmp_path / "posts.csv", LAYOUTS[layout]))
+    assert (tagged(post), bad) == (EXPECTED, [])
+    words = post["words"] if "words" in post else post["text"].split()
+    assert words == ["Ann", "in", "Rome"]
+    assert notes.found[0].startswith("a row per ")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_what_excel_writes(tmp_path, delimiter, encoding):
+    rows = [["id", "text", "label"], ["7", 'Änn; "x", \ny|\tz', '[[0, 3, "PER"]]']]
+    text = table(*rows, delimiter=delimiter).replace("\n", "\r\n")
+    file = tmp_path / "posts.csv"
+    file.write_bytes(text.encode(encoding))
+    (post,), _, _ = read(file)
+    assert tagged(post) == [("Änn", "PER")]
+    assert post["id"] == "7"
+
+
+def test_a_line_that_names_the_delimiter_is_skipped(tmp_path):
+    file = write_text(tmp_path / "posts.csv", "sep=;\nid;text\n7;Ann\n")
+    assert read(file)[0] == [{"id": "7", "text": "Ann"}]
+
+
+def test_an_excel_file(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["id", "text", "start", "end", "label"], [7, "Ann in Rome", 0, 3, "PER"]):
+        book.active.append(row)
+    book.save(tmp_path / "posts.xlsx")
+    (post,), _, _ = read(tmp_path / "posts.xlsx")
+    assert (post["id"], tagged(post)) == ("7", [("Ann", "PER")])
+    write_text(tmp_path / "posts.xlsx", "PK no zip")
+    with pytest.raises(FormatError, match="expected an Excel file"):
+        read(tmp_path / "posts.xlsx")
+    with pytest.raises(FormatError, match="only read"):
+        FORMATS["tables"].write([], tmp_path / "posts.xlsx", Notes())
+
+
+@pytest.mark.parametrize(
+    ("rows", "place", "reason"),
+    [
+        (["id,text,entities", '1,Ann,"[[0, 9, ""PER""]]"'], "post 1", "an entity with 0 <= start"),
+        (["id,text,entities", "1,Ann,{"], "row 2", "expected 'entities' to be a list in JSON"),
+        (["id,text,entities", '1,Ann,"[{""start"": 0}]"'], "row 2", "an entity with start and end"),
+        (["id,text", "1,Ann,Lee"], "row 2", "expected 2 cells"),
+        (["id,text", '1,"Ann'], "row 2", "expected a row whose quotes are closed"),
+        (["id,text", "1,"], "post 1", "expected a list of at least one word"),
+        (["id,text,start,end,label", "1,Ann,x,3,PER"], "row 2", "expected a number in 'start'"),
+        (
+            ["id,text,start,end,label", "1,Ann,0,3,PER", "1,Bob,0,3,PER"],
+            "row 3",
+            "expected the same text",
+        ),
+        (["id,text,start,end,label,mention", "1,Ann,0,2,PER,Ann"], "row 2", "the text 'Ann'"),
+        (["word,tag", "Ann,B-PER", ",O"], "row 3", "expected a word, found an empty cell"),
+        (["text,x", "<PER>Ann</LOC> <A>b</A>,1"], "row 2", "that are closed"),
+    ],
+)
+def test_a_wrong_row_is_named(tmp_path, rows, place, reason):
+    posts, (bad,), _ = read(write_text(tmp_path / "posts.csv", "\n".join(rows)), "tables")
+    assert posts == []
+    assert bad.place == place
+    assert reason in bad.reason
+
+
+def test_splits_and_columns(tmp_path):
+    rows = ["nr,message,split,extra", "1,Ann,train,x", "2,Bob,dev,"]
+    file = write_text(tmp_path / "posts.csv", "\n".join(rows))
+    columns = {"id": "nr", "text": "message"}
+    posts, _, notes = read(file, "tables", columns=columns, split="dev")
+    assert posts == [{"id": "2", "text": "Bob"}]
+    assert notes.unused == {"column 'extra'": 1}
+    with pytest.raises(FormatError, match="expected a column with a text or words"):
+        read(file, "tables")
+    with pytest.raises(FormatError, match="--columns text=no: expected one of 'nr', 'message'"):
+        read(file, "tables", columns={"text": "no"})
+    with pytest.raises(FormatError, match="--columns names picture: expected parts of a post"):
+        read(file, "tables", columns={"picture": "nr"})
+
+
+def test_cells_that_a_spreadsheet_evaluates_are_counted(tmp_path):
+    notes = Notes()
+    records = [{"id": "1", "text": "=1+1"}, {"id": "2", "words": ["=1"], "extra": 1}]
+    FORMATS["tables"].write(records, tmp_path / "posts.csv", notes)
+    assert notes.remarks == {"cells that a spreadsheet evaluates: import them as text": 1}
+    assert notes.unused == {"key 'extra', for which tables have no column": 1}
+    posts, _, _ = read(tmp_path / "posts.csv")
+    assert posts == [{"id": "1", "text": "=1+1"}, {"id": "2", "words": ["=1"]}]
