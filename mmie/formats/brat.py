@@ -45,7 +45,6 @@ class Brat(Format):
 
     name = "brat"
     description = "folder of brat: <id>.txt and <id>.ann; or one such pair"
-    suffixes = (".ann",)
     holds_pictures = False
 
     def recognises(self, path: Path, head: str) -> bool:

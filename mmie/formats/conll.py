@@ -57,7 +57,7 @@ class _Block:
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
+class _ColumnLayout:
     """Layout of a file.
 
     Attributes:
@@ -126,7 +126,7 @@ class Conll(Format):
         write_lines(path, _lines(records, notes))
 
 
-def _find_layout(path: Path, lines: Sequence[str], options: ReadOptions) -> _Layout:
+def _find_layout(path: Path, lines: Sequence[str], options: ReadOptions) -> _ColumnLayout:
     """Find the columns of words and tags.
 
     Raises:
@@ -155,7 +155,7 @@ def _find_layout(path: Path, lines: Sequence[str], options: ReadOptions) -> _Lay
     words = max(others, key=lambda index: (_distinct_words(columns[index]), -index))
     if "words" in options.columns:
         words = _column_number(options.columns["words"], width)
-    return _Layout(tabs, width, words, tags, bare)
+    return _ColumnLayout(tabs, width, words, tags, bare)
 
 
 def _is_mark(line: str) -> bool:
@@ -219,7 +219,7 @@ def _cells(line: str, tabs: bool) -> list[str]:
     return re.split(r"[ \t]+", line.strip(" \t"))
 
 
-def _blocks(lines: Sequence[str], layout: _Layout, notes: Notes) -> Iterator[_Block]:
+def _blocks(lines: Sequence[str], layout: _ColumnLayout, notes: Notes) -> Iterator[_Block]:
     """Yield the posts of a file.
 
     In a file with ``IMGID:``, a post reaches from one to the next.
@@ -249,7 +249,7 @@ def _blocks(lines: Sequence[str], layout: _Layout, notes: Notes) -> Iterator[_Bl
 
 
 def _add_line(
-    block: _Block, line: str, number: int, layout: _Layout, notes: Notes, after_blank: bool
+    block: _Block, line: str, number: int, layout: _ColumnLayout, notes: Notes, after_blank: bool
 ) -> None:
     """Add a line to a block, as a word or as a comment.
 
@@ -278,7 +278,7 @@ def _add_line(
     block.rows.append(cells)
 
 
-def _to_record(block: _Block, layout: _Layout, name: str, tag_names: Sequence[str]) -> Record:
+def _to_record(block: _Block, layout: _ColumnLayout, name: str, tag_names: Sequence[str]) -> Record:
     """Return the record of a block.
 
     Raises:
@@ -308,7 +308,7 @@ def _to_record(block: _Block, layout: _Layout, name: str, tag_names: Sequence[st
     return {"id": block.name or name, "words": list(words), **entities}
 
 
-def _describe(layout: _Layout, blocks: Sequence[_Block]) -> str:
+def _describe(layout: _ColumnLayout, blocks: Sequence[_Block]) -> str:
     """Say which columns and which scheme a file has."""
     tags: list[str] = []
     for block in blocks:

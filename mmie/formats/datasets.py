@@ -62,9 +62,8 @@ class SavedDataset(Format):
         for warning in caught:
             if "columns ignored" in str(warning.message):
                 notes.unused[str(warning.message).rpartition(": ")[2]] += len(posts)
-        notes.found.append(
-            f"split {corpus.place(split).rpartition(', ')[2]} of {len(corpus.splits)}"
-        )
+        name = corpus.place(split).rpartition(", ")[2]
+        notes.found.append(f"split '{name}', one of {len(corpus.splits)}")
         for post in posts:
             record = post_to_json(replace(post, image=None, crops=()), path)
             if post.image is not None:

@@ -22,7 +22,7 @@ from mmie.formats.spans import end_of, read_entities, read_relations
 from mmie.formats.tagging import is_tag, read_tags
 from mmie.formats.texts import decode, first_json_line, parse_literal, read_bytes
 from mmie.utils.files import atomic_write
-from mmie.utils.text import safe_repr
+from mmie.utils.text import safe_repr, truncate
 
 _ARGUMENTS = {"h", "t", "relation"}
 """Keys of a relation in MNRE and OpenNRE."""
@@ -31,18 +31,20 @@ _HEAD_RECORDS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
+class _KeyLayout:
     """Keys of a file's records.
 
     Attributes:
         parts: Keys by the part of a post.
         names: Names of tags in the order of their ids.
         bare: Whether tags are types without prefixes.
+        in_words: Whether spans of records with words and a text count words.
     """
 
     parts: Mapping[str, str]
     names: Sequence[str]
     bare: bool
+    in_words: bool
 
 
 class JsonLists(Format):
@@ -146,7 +148,7 @@ def _literal(line: str) -> Any:
     return parse_literal(line) if line.lstrip().startswith("{") else None
 
 
-def _find_layout(path: Path, items: Sequence[object], options: ReadOptions) -> _Layout:
+def _find_layout(path: Path, items: Sequence[object], options: ReadOptions) -> _KeyLayout:
     """Find the keys of the parts of a post.
 
     Raises:
@@ -157,8 +159,9 @@ def _find_layout(path: Path, items: Sequence[object], options: ReadOptions) -> _
     parts = find_parts(keys, NAMES, options.columns)
     parts.pop("split", None)
     if items and "words" not in parts and "text" not in parts:
+        found = truncate(", ".join(keys)) or "none"
         raise FormatError(
-            f"{path}: expected a key with words or a text, found {', '.join(keys) or 'none'}: "
+            f"{path}: expected a key with words or a text, found {found}: "
             "name one by --columns text=KEY"
         )
     if "words" in parts and "text" in parts and "words" not in options.columns:
@@ -166,9 +169,8 @@ def _find_layout(path: Path, items: Sequence[object], options: ReadOptions) -> _
         if not all(map(_are_texts, words)):
             del parts["words"]  # tokens as objects, as Prodigy writes them
     in_words = "words" in parts and ("text" not in parts or _count_words(objects, parts))
-    parts.pop("text" if in_words else "words", None)
     _choose_labels(parts, objects, set(options.columns))
-    return _Layout(parts, options.tag_names, _lack_prefixes(parts, objects))
+    return _KeyLayout(parts, options.tag_names, _lack_prefixes(parts, objects), in_words)
 
 
 def _choose_labels(
@@ -228,7 +230,7 @@ def _count_words(objects: Sequence[Mapping[str, Any]], parts: Mapping[str, str])
     return True
 
 
-def _to_record(item: object, layout: _Layout, unused: Counter[str]) -> Record:
+def _to_record(item: object, layout: _KeyLayout, unused: Counter[str]) -> Record:
     """Return the record of an object.
 
     Raises:
@@ -239,6 +241,8 @@ def _to_record(item: object, layout: _Layout, unused: Counter[str]) -> Record:
     if not isinstance(item, dict):
         raise MalformedLine("a JSON object", safe_repr(item))
     values = {part: item[key] for part, key in layout.parts.items() if item.get(key) is not None}
+    if "words" in values and "text" in values:
+        del values["text" if layout.in_words else "words"]
     record: Record = {}
     for part in ("id", "words", "text", "image", "crops", "context"):
         if part in values:

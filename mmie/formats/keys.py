@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from mmie.formats.base import FormatError
+from mmie.utils.text import truncate
 
 NAMES: dict[str, tuple[str, ...]] = {
     "id": ("id", "post_id", "tweet_id", "doc_id", "guid", "idx"),
@@ -58,7 +59,7 @@ def find_parts(
     for part, candidates in known.items():
         if part in chosen:
             if chosen[part] not in listed:
-                found = ", ".join(map(repr, listed[:20]))
+                found = truncate(", ".join(map(repr, listed)))
                 raise FormatError(f"--columns {part}={chosen[part]}: expected one of {found}")
             parts[part] = chosen[part]
             continue
@@ -74,7 +75,7 @@ def describe_parts(parts: Mapping[str, str], noun: str) -> str:
     >>> describe_parts({"id": "id", "text": "tweet"}, "key")
     "id in key 'id', text in key 'tweet'"
     """
-    return ", ".join(f"{part} in {noun} {name!r}" for part, name in parts.items())
+    return ", ".join(f"{part} in {noun} '{truncate(name)}'" for part, name in parts.items())
 
 
 def _fold(name: str) -> str:

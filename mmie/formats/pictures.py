@@ -5,6 +5,7 @@ link, or a copy, in ``images/`` beside the written file.
 """
 
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,8 @@ PicturePolicy = Literal["link", "copy", "leave"]
 IMAGES = "images"
 """Folder of linked or copied pictures beside the written file."""
 _WEB = ("http://", "https://", "s3://", "gs://", "data:")
-_SAME_DISK = (OSError, NotImplementedError)
+_BARRED = re.compile(r"\0|(?:^|/)\.\.(?:/|$)")
+"""What no name of a picture may hold."""
 
 
 class PictureFinder:
@@ -46,7 +48,7 @@ class PictureFinder:
         for folder in self._folders:
             for suffix in ("", *PICTURE_SUFFIXES):
                 path = folder / f"{name}{suffix}"
-                if "\0" not in name and lies_inside(path, folder) and path.is_file():
+                if not _BARRED.search(name) and lies_inside(path, folder) and path.is_file():
                     return path
         return None
 
@@ -148,6 +150,6 @@ def _link_or_copy(path: Path, file: Path, policy: PicturePolicy) -> None:
         try:
             os.link(path.resolve(), file)
             return
-        except _SAME_DISK:
+        except (OSError, NotImplementedError):  # another disk, or no links
             pass
     shutil.copyfile(path, file)

@@ -73,7 +73,7 @@ def split_corpus(
         FormatError: A post of the file is malformed, the shares leave no training posts, or ``out``
             holds something.
     """
-    if valid < 0 or test < 0 or valid + test >= 1:
+    if not (valid >= 0 and test >= 0 and valid + test < 1):
         raise FormatError(
             f"--valid {valid:g} and --test {test:g}: expected shares from 0 that add up to less "
             "than 1"

@@ -13,6 +13,7 @@ from mmie.formats.inline import has_marks, read_marks
 from mmie.formats.keys import NAMES, SPAN_NAMES, find_parts
 from mmie.formats.spans import read_entities, read_relations
 from mmie.formats.tagging import is_tag, read_tags
+from mmie.utils.text import truncate
 
 _POST = {**NAMES, "inline": ("annotated_text", "marked_text")}
 _SPAN = {
@@ -32,8 +33,8 @@ _PARTS = ("id", "image", "context")
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """Layout of a table.
+class TableLayout:
+    """TableLayout of a table.
 
     Attributes:
         unit: ``post``, ``span`` or ``word``.
@@ -56,7 +57,7 @@ class Layout:
         return cell_of(row, self.index(part))
 
 
-def find_layout(path: Path, rows: Sequence[Row], options: ReadOptions) -> Layout:
+def find_layout(path: Path, rows: Sequence[Row], options: ReadOptions) -> TableLayout:
     """Find the layout of a table by the names of its columns.
 
     Raises:
@@ -72,36 +73,36 @@ def find_layout(path: Path, rows: Sequence[Row], options: ReadOptions) -> Layout
     words = find_parts(header, _WORD, _among(chosen, _WORD))
     posts = find_parts(header, _POST, _among(chosen, _POST))
     if {"text", "start", "end"} <= spans.keys():
-        layout = Layout("span", header, spans)
+        layout = TableLayout("span", header, spans)
     elif {"words", "tags"} <= words.keys() and not _has_lists(header, words["words"], rows):
-        layout = Layout("word", header, words)
+        layout = TableLayout("word", header, words)
     elif {"text", "words", "inline"} & posts.keys():
-        layout = Layout("post", header, _post_parts(header, posts, rows, chosen))
+        layout = TableLayout("post", header, _post_parts(header, posts, rows, chosen))
     else:
-        names = ", ".join(map(repr, header[:20]))
+        names = truncate(", ".join(map(repr, header)))
         raise FormatError(
             f"{path}: expected a column with a text or words, found {names}: "
             "name it by --columns text=NAME"
         )
     repeated = [name for name in layout.parts.values() if header.count(name) > 1]
     if repeated:
-        raise FormatError(f"{path}: expected one column {repeated[0]!r}, found several")
+        raise FormatError(f"{path}: expected one column '{truncate(repeated[0])}', found several")
     if options.split is not None and "split" not in layout.parts:
         raise FormatError(f"{path}: expected a column 'split' for --split, found none")
-    return Layout(layout.unit, header, layout.parts, _lacks_prefixes(layout, rows[1:]))
+    return TableLayout(layout.unit, header, layout.parts, _lacks_prefixes(layout, rows[1:]))
 
 
 def read_rows(
-    layout: Layout, rows: Iterable[Row], options: ReadOptions
+    layout: TableLayout, rows: Iterable[Row], options: ReadOptions
 ) -> Iterator[Record | BadPost]:
     """Yield a record for each post of a table.
 
     Args:
-        layout: Layout of the table.
+        layout: TableLayout of the table.
         rows: Rows after that of the names.
         options: Names of tags, and the split to read.
     """
-    readers: dict[str, Callable[[Layout, Sequence[Row], ReadOptions], Record]] = {
+    readers: dict[str, Callable[[TableLayout, Sequence[Row], ReadOptions], Record]] = {
         "post": _post_of_row,
         "span": _post_of_spans,
         "word": _post_of_words,
@@ -150,7 +151,7 @@ def _post_parts(
     return parts
 
 
-def _lacks_prefixes(layout: Layout, rows: Sequence[Row]) -> bool:
+def _lacks_prefixes(layout: TableLayout, rows: Sequence[Row]) -> bool:
     """Tell whether the tags of a table are types without prefixes."""
     names: set[str] = set()
     for row in rows:
@@ -163,7 +164,7 @@ def _lacks_prefixes(layout: Layout, rows: Sequence[Row]) -> bool:
     return bool(names) and not any(is_tag(tag) or tag.isdigit() for tag in names)
 
 
-def _groups(layout: Layout, rows: Iterable[Row]) -> Iterator[list[Row]]:
+def _groups(layout: TableLayout, rows: Iterable[Row]) -> Iterator[list[Row]]:
     """Yield the rows of each post.
 
     Rows of spans belong together if they have the same id, or else the same text, one after the
@@ -192,7 +193,7 @@ def _groups(layout: Layout, rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield group
 
 
-def _check_row(layout: Layout, row: Row) -> None:
+def _check_row(layout: TableLayout, row: Row) -> None:
     """Raise if a row cannot be read.
 
     Raises:
@@ -207,7 +208,7 @@ def _check_row(layout: Layout, row: Row) -> None:
     check_utf8(row.cells, row.number)
 
 
-def _texts(layout: Layout, row: Row) -> Record:
+def _texts(layout: TableLayout, row: Row) -> Record:
     """Return the parts of a post that are texts."""
     record: Record = {}
     for part in _PARTS:
@@ -217,7 +218,7 @@ def _texts(layout: Layout, row: Row) -> Record:
     return record
 
 
-def _post_of_row(layout: Layout, rows: Sequence[Row], options: ReadOptions) -> Record:
+def _post_of_row(layout: TableLayout, rows: Sequence[Row], options: ReadOptions) -> Record:
     """Return the record of a row that holds a post.
 
     Raises:
@@ -256,7 +257,7 @@ def _post_of_row(layout: Layout, rows: Sequence[Row], options: ReadOptions) -> R
     return record
 
 
-def _post_of_spans(layout: Layout, rows: Sequence[Row], options: ReadOptions) -> Record:
+def _post_of_spans(layout: TableLayout, rows: Sequence[Row], options: ReadOptions) -> Record:
     """Return the record of the rows that hold a post's spans.
 
     Raises:
@@ -283,7 +284,7 @@ def _post_of_spans(layout: Layout, rows: Sequence[Row], options: ReadOptions) ->
     return {**record, "text": text, "entities": read_entities(items, text)}
 
 
-def _post_of_words(layout: Layout, rows: Sequence[Row], options: ReadOptions) -> Record:
+def _post_of_words(layout: TableLayout, rows: Sequence[Row], options: ReadOptions) -> Record:
     """Return the record of the rows that hold a post's words.
 
     Raises:

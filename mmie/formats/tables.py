@@ -25,7 +25,7 @@ from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.cells import Row, cell_of, write_cells
 from mmie.formats.keys import describe_parts
 from mmie.formats.pictures import PictureFinder
-from mmie.formats.table_layouts import Layout, find_layout, read_rows
+from mmie.formats.table_layouts import TableLayout, find_layout, read_rows
 from mmie.formats.texts import decode, read_bytes
 from mmie.utils.files import atomic_write
 from mmie.utils.optional import require
@@ -96,7 +96,7 @@ class Tables(Format):
         atomic_write(path, write)
 
 
-def _count_unused(layout: Layout, rows: Sequence[Row], notes: Notes) -> None:
+def _count_unused(layout: TableLayout, rows: Sequence[Row], notes: Notes) -> None:
     """Count the cells of columns that hold no part of a post."""
     for index, name in enumerate(layout.header):
         if name not in layout.parts.values():

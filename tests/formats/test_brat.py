@@ -1,23 +1,16 @@
 """Documents of brat: entities, relations, what is not used, and files that are wrong."""
 
 import pytest
-from helpers.formats import read, tagged, write_text
+from helpers.formats import BRAT_ANN, BRAT_TEXT, read, tagged, write_text
 
 from mmie.formats import FORMATS, FormatError, Notes
-
-TEXT = "Ann Lee sees North\nand South America."
-ANN = (
-    "T1\tPER 0 7\tAnn Lee\nT2\tLOC 13 18\tNorth\nT3\tLOC 13 18;29 36\tNorth America\n"
-    "E1\tSee:T1\nA1\tSure T1\n#1\tAnnotatorNotes T1\tnice\n*\tEquiv T1 T2\n"
-    "R1\tsees Arg1:T1 Arg2:T2\nR2\tin Arg2:T1 Arg1:T2\nR3\tsees Arg1:T1 Arg2:T3\n"
-)
 
 
 @pytest.fixture
 def folder(tmp_path):
     """A folder of two documents, one of them in a folder below."""
-    write_text(tmp_path / "brat" / "one.txt", TEXT)
-    write_text(tmp_path / "brat" / "one.ann", ANN)
+    write_text(tmp_path / "brat" / "one.txt", BRAT_TEXT)
+    write_text(tmp_path / "brat" / "one.ann", BRAT_ANN)
     write_text(tmp_path / "brat" / "sub" / "two.txt", "nobody")
     write_text(tmp_path / "brat" / "sub" / "two.ann", "")
     write_text(tmp_path / "brat" / "one.png", "")
@@ -46,7 +39,7 @@ def test_a_folder(folder):
 @pytest.mark.parametrize("name", ["one.ann", "one.txt"])
 def test_one_pair(folder, name):
     (post,), _, _ = read(folder / name)
-    assert (post["id"], post["text"]) == ("one", TEXT)
+    assert (post["id"], post["text"]) == ("one", BRAT_TEXT)
 
 
 @pytest.mark.parametrize(

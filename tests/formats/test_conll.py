@@ -1,15 +1,10 @@
 """Words and tags in columns: layouts that are found, schemes, ids, and lines that are wrong."""
 
 import pytest
-from helpers.formats import JORDAN, read, tagged, write_text
+from helpers.formats import CONLL_2003, JORDAN, read, tagged, write_text
 
 from mmie.data import Twitter2017
 from mmie.formats import FORMATS, FormatError, Notes
-
-CONLL_2003 = (
-    "-DOCSTART- -X- -X- O\n\nAnn NNP B-NP I-PER\nLee NNP I-NP I-PER\nsees VBZ B-VP O\n"
-    "Rome NNP B-NP I-LOC\nParis NNP B-NP B-LOC\n\nIt PRP B-NP O\nrains VBZ B-VP O\n"
-)
 
 
 def test_conll_2003(tmp_path):

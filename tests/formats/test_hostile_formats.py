@@ -5,19 +5,25 @@ import io
 import json
 
 import pytest
-from helpers.formats import ANN, JORDAN, read
+from helpers.formats import (
+    ANN,
+    BRAT_ANN,
+    BRAT_TEXT,
+    CONLL_2003,
+    JORDAN,
+    JSON_RECORDS,
+    LAYOUTS,
+    read,
+)
 from helpers.hostile import check_message, check_post, damaged, limited_examples, mutated
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_brat import ANN as ANNOTATIONS
-from test_brat import TEXT
-from test_conll import CONLL_2003
-from test_json_lists import RECORDS
-from test_tables import LAYOUTS
 
 from mmie.data.post_json import post_from_json
 from mmie.formats import FormatError
 
+LIMITED = limited_examples(1 if settings.default.max_examples > 1000 else 5)
+"""20 examples of each, and all of the profile with ``--soak``."""
 TWEETS = "IMGID:1\nAnn\tB-PER\nin\tO\n\nIMGID:2\nRome\tI-LOC\n"
 
 
@@ -52,7 +58,7 @@ def check(path, name: str, count: int | None = None, **options) -> None:
         check_message(f"{item.place}: {item.reason}", "expected")
 
 
-@limited_examples()
+@LIMITED
 @given(data=files(CONLL_2003, TWEETS))
 @example(data=b"IMGID:1\n\nIMGID:2\na\tO\n")
 def test_conll(tmp_path, data):
@@ -72,8 +78,8 @@ def conll_posts(data: bytes) -> int | None:
     return sum(line.startswith("IMGID:") and "\t" not in line.strip() for line in lines)
 
 
-@limited_examples()
-@given(text=files(TEXT), annotations=files(ANNOTATIONS))
+@LIMITED
+@given(text=files(BRAT_TEXT), annotations=files(BRAT_ANN))
 def test_brat(tmp_path, text, annotations):
     (tmp_path / "brat").mkdir(exist_ok=True)
     (tmp_path / "brat" / "one.txt").write_bytes(text)
@@ -81,7 +87,7 @@ def test_brat(tmp_path, text, annotations):
     check(tmp_path / "brat", "brat", 1)
 
 
-@limited_examples()
+@LIMITED
 @given(data=files(LAYOUTS["json"], LAYOUTS["elements"], LAYOUTS["tags"]))
 @example(data=b"text\n\0\n")
 def test_tables_of_posts(tmp_path, data):
@@ -109,7 +115,7 @@ def table_rows(data: bytes) -> int | None:
             count += 1
 
 
-@limited_examples()
+@LIMITED
 @given(data=files(LAYOUTS["spans"], LAYOUTS["words"], LAYOUTS["spans without ids"]))
 def test_tables_of_spans_and_words(tmp_path, data):
     file = tmp_path / "posts.csv"
@@ -117,10 +123,10 @@ def test_tables_of_spans_and_words(tmp_path, data):
     check(file, "tables")
 
 
-@limited_examples()
+@LIMITED
 @given(
-    records=st.lists(st.one_of(*(mutated(record) for record in RECORDS.values())), max_size=3),
-    damage=st.none() | files(json.dumps(list(RECORDS.values()))),
+    records=st.lists(st.one_of(*(mutated(record) for record in JSON_RECORDS.values())), max_size=3),
+    damage=st.none() | files(json.dumps(list(JSON_RECORDS.values()))),
 )
 def test_json(tmp_path, records, damage):
     file = tmp_path / "posts.json"
@@ -129,7 +135,7 @@ def test_json(tmp_path, records, damage):
     check(file, "json", len(records) if damage is None else None, tag_names=names)
 
 
-@limited_examples()
+@LIMITED
 @given(data=files(f"{json.dumps(ANN)}\n{json.dumps(JORDAN)}\n"), record=mutated(ANN))
 def test_jsonl(tmp_path, data, record):
     file = tmp_path / "posts.jsonl"

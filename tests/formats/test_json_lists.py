@@ -3,47 +3,15 @@
 import json
 
 import pytest
-from helpers.formats import read, tagged, write_text
+from helpers.formats import EXPECTED, JSON_RECORDS, SPERT, read, tagged, write_text
 
 from mmie.formats import FormatError
 
-WORDS = ["Ann", "in", "Rome"]
-EXPECTED = [("Ann", "PER"), ("Rome", "LOC")]
-SPERT = {
-    "tokens": WORDS,
-    "entities": [{"type": "PER", "start": 0, "end": 1}, {"type": "LOC", "start": 2, "end": 3}],
-    "relations": [{"type": "in", "head": 0, "tail": 1}],
-    "orig_id": 3,
-}
-RECORDS = {
-    "tags": {"tokens": WORDS, "ner_tags": ["B-PER", "O", "B-LOC"]},
-    "ids of tags": {"tokens": WORDS, "ner_tags": [1, 0, 2]},
-    "bare tags": {"words": WORDS, "labels": ["PER", "O", "LOC"]},
-    "SpERT": SPERT,
-    "Prodigy": {
-        "text": "Ann in Rome",
-        "tokens": [{"text": "Ann", "id": 0}],
-        "spans": [
-            {"start": 0, "end": 3, "label": "PER", "token_start": 0},
-            {"start": 7, "end": 11, "label": "LOC"},
-        ],
-    },
-    "triples": {"sentence": "Ann in Rome", "ner": [[0, 3, "PER"], [7, 11, "LOC"]]},
-    "words and text": {
-        "text": "Ann in Rome",
-        "words": WORDS,
-        "entities": [
-            {"pos": [0, 3], "type": "PER", "name": "Ann"},
-            {"pos": [7, 11], "type": "LOC"},
-        ],
-    },
-}
 
-
-@pytest.mark.parametrize("name", RECORDS)
+@pytest.mark.parametrize("name", JSON_RECORDS)
 @pytest.mark.parametrize("form", ["array", "lines", "object"])
 def test_records(tmp_path, name, form):
-    record = RECORDS[name]
+    record = JSON_RECORDS[name]
     texts = {
         "array": json.dumps([record, record], indent=1),
         "lines": f"{json.dumps(record)}\n\n{json.dumps(record)}\n",

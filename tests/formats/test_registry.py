@@ -3,9 +3,7 @@
 import json
 
 import pytest
-from helpers.formats import ANN, write_text
-from test_conll import CONLL_2003
-from test_tables import LAYOUTS
+from helpers.formats import ANN, CONLL_2003, LAYOUTS, write_text
 
 from mmie.formats import FORMATS, FormatError, find_format, recognise
 
@@ -43,7 +41,7 @@ def test_other_paths_and_names_are_refused(tmp_path):
         recognise(tmp_path / "absent")
     with pytest.raises(FormatError, match="found another"):
         recognise(tmp_path)
-    with pytest.raises(FormatError, match="unknown format 'brats': .* did you mean 'brat'"):
+    with pytest.raises(FormatError, match=r"unknown format 'brats': .* did you mean 'brat'"):
         find_format("brats")
 
 

@@ -42,7 +42,6 @@ def test_splits_have_their_shares_and_all_posts_once(source, tmp_path, by):
     assert sorted(ids) == list(range(120))
     assert division.posts == {"train": 60, "valid": 30, "test": 30}
     rare = {split: counts["entity", "RARE"] for split, counts in division.labels.items()}
-    assert rare == ({"train": 5, "valid": 3, "test": 2} if rare["valid"] == 3 else {**rare})
     assert sum(rare.values()) == 10
     assert all(2 <= count <= 6 for count in rare.values())
     assert (max(pictures.values()) == 1) == (by == "picture")
@@ -69,7 +68,7 @@ def test_wrong_input_is_refused(source, tmp_path):
         with pytest.raises(FormatError, match="expected shares from 0"):
             split_corpus(source, tmp_path / "out", valid=valid, test=test)
     bad = write_text(tmp_path / "bad.jsonl", "broken")
-    with pytest.raises(FormatError, match="line 1: expected a JSON object.*mmie convert"):
+    with pytest.raises(FormatError, match=r"line 1: expected a JSON object.*mmie convert"):
         split_corpus(bad, tmp_path / "out")
     with pytest.raises(FormatError, match="expected posts, found none"):
         split_corpus(write_text(bad, "\n"), tmp_path / "out")

@@ -1,50 +1,9 @@
 """Tables: layouts, delimiters, what Excel writes, and rows that are wrong."""
 
-import json
-
 import pytest
-from helpers.formats import read, tagged, write_text
+from helpers.formats import EXPECTED, LAYOUTS, read, table, tagged, write_text
 
 from mmie.formats import FORMATS, FormatError, Notes
-
-SPANS = [{"start": 0, "end": 3, "label": "PER"}, [7, 11, "LOC"]]
-EXPECTED = [("Ann", "PER"), ("Rome", "LOC")]
-
-
-def table(*rows, delimiter=","):
-    """Return the text of a table whose cells are quoted where needed."""
-    lines = []
-    for row in rows:
-        cells = ['"' + str(cell).replace('"', '""') + '"' for cell in row]
-        lines.append(delimiter.join(cells))
-    return "\n".join(lines) + "\n"
-
-
-LAYOUTS = {
-    "json": table(["Tweet ID", "Tweet", "Spans"], ["7", "Ann in Rome", json.dumps(SPANS)]),
-    "python": table(["id", "text", "entities"], ["7", "Ann in Rome", str(SPANS)]),
-    "spans": table(
-        ["id", "text", "start", "end", "label"],
-        ["7", "Ann in Rome", 0, 3, "PER"],
-        ["7", "Ann in Rome", "7.0", 11, "LOC"],
-    ),
-    "spans without ids": table(
-        ["sentence", "begin", "end", "type", "mention"],
-        ["Ann in Rome", 0, 3, "PER", "Ann"],
-        ["Ann in Rome", 7, 11, "LOC", "Rome"],
-    ),
-    "words": table(
-        ["Sentence #", "Word", "POS", "Tag"],
-        ["Sentence: 1", "Ann", "NNP", "B-PER"],
-        ["", "in", "IN", "O"],
-        ["", "Rome", "NNP", "B-LOC"],
-    ),
-    "elements": table(["text"], ["<PER>Ann</PER> in <LOC>Rome</LOC>"]),
-    "brackets": table(["text", "n"], ["[Ann](PER) in [Rome](LOC)", 1]),
-    "tags": table(["words", "ner_tags"], ['["Ann", "in", "Rome"]', "['B-PER', 'O', 'B-LOC']"]),
-    "tags in a text": table(["words", "tags"], ["Ann in Rome", "B-PER O B-LOC"]),
-    "bare tags": table(["tokens", "tags"], ["Ann in Rome", "PER O LOC"]),
-}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

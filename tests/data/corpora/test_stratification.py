@@ -41,7 +41,7 @@ def test_labels_are_closer_to_their_shares_than_by_chance(seed):
     splits = stratify(labels, sizes, SHARES, seed)
     shuffled = [deviation(labels, numbers.sample(splits, len(splits))) for _ in range(20)]
     assert deviation(labels, splits) < min(shuffled)
-    assert deviation(labels, splits) < 0.06
+    assert deviation(labels, splits) < 0.1
 
 
 def test_seeds_and_splits_without_a_share():
