@@ -1,22 +1,28 @@
 """Loading of Hugging Face tokenizers, and their files as texts for a checkpoint."""
 
+import importlib.util
 import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from tokenizers import pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
-from mmie.types import MmieError
+from mmie.data.slow_tokenizers import (
+    ANALYSERS,
+    TokenizerError,
+    convert_japanese,
+    prepare_slow,
+    write_merges,
+)
 from mmie.utils.files import named_errors
+from mmie.utils.optional import MissingPackageError
 from mmie.utils.references import find_file_reference, without_origin
 
 _VOCABULARY = "tokenizer.json"
 """File that the tokenizers library reads by itself. It names no other files."""
-
-
-class TokenizerError(MmieError, ValueError):
-    """Tokenizer that cannot be loaded, or that cannot keep words apart."""
 
 
 def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
@@ -24,14 +30,49 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
 
     Raises:
         TokenizerError: The tokenizer cannot be loaded.
+        MissingPackageError: A package that the tokenizer needs is not installed.
     """
     try:
-        return AutoTokenizer.from_pretrained(source, add_prefix_space=True, trust_remote_code=False)
+        settings = get_tokenizer_config(source)
+        if settings.get("subword_tokenizer_type") == "sentencepiece":
+            raise TokenizerError(
+                f"tokenizer '{source}' splits Japanese words by a sentencepiece model, which is "
+                "not supported: name a text encoder with WordPiece or character subwords, or one "
+                "that has a tokenizer.json"
+            )
+        if settings.get("word_tokenizer_type") in ANALYSERS:
+            return convert_japanese(source)
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, add_prefix_space=True, trust_remote_code=False
+        )
+        return prepare_slow(tokenizer)
+    except (MissingPackageError, TokenizerError):
+        raise
     except Exception as error:  # transformers raises almost anything on damaged files
+        if "tiktoken" in str(error) and importlib.util.find_spec("sentencepiece") is None:
+            raise MissingPackageError(
+                f"tokenizer '{source}' has a sentencepiece model and no tokenizer.json, and "
+                "package 'sentencepiece' is not installed: pip install 'mmie[sentencepiece]'"
+            ) from error
         raise TokenizerError(
             f"tokenizer '{source}' is no tokenizer's folder and the hub does not have it or cannot "
             "be reached: name a folder that holds its tokenizer.json"
         ) from error
+
+
+def begin_words_with_blanks(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Make a fast tokenizer split each word as if a blank stood before it.
+
+    Byte-level and sentencepiece vocabularies hold most words only with a blank. transformers sets
+    this for the classes that it has (RoBERTa's), and not for a bare tokenizer.json (ModernBERT's).
+    """
+    first = tokenizer.backend_tokenizer.pre_tokenizer
+    steps = first if isinstance(first, pre_tokenizers.Sequence) else [first]
+    for step in steps:
+        if isinstance(step, pre_tokenizers.ByteLevel):
+            step.add_prefix_space = True
+        elif isinstance(step, pre_tokenizers.Metaspace):
+            step.prepend_scheme = "always"
 
 
 def tokenizer_to_files(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
@@ -39,9 +80,10 @@ def tokenizer_to_files(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
     texts = {}
     with tempfile.TemporaryDirectory() as folder, named_errors(Path(folder), Path(folder)):
         tokenizer.save_pretrained(folder)
-        for file in sorted(Path(folder).glob("*.json")):
+        write_merges(tokenizer, Path(folder))
+        for file in sorted(Path(folder).iterdir()):
             text = file.read_text(encoding="utf-8")
-            if file.name != _VOCABULARY:
+            if file.suffix == ".json" and file.name != _VOCABULARY:
                 settings = without_origin(json.loads(text))
                 text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
             texts[file.name] = text
