@@ -22,6 +22,8 @@ from mmie.utils.optional import require
 
 SLOW_TOKENIZERS = (BertweetTokenizer, BertJapaneseTokenizer)
 """Slow tokenizers that words can be split with."""
+SLOW_FILES = ("vocab.txt", "bpe.codes")
+"""Files of their vocabularies that are not JSON."""
 ANALYSERS = ("mecab", "sudachi", "jumanpp")
 """Morphological analysers that Japanese BERT splits sentences with."""
 _CACHED_WORDS = 2**16

@@ -12,6 +12,7 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from mmie.data.slow_tokenizers import (
     ANALYSERS,
+    SLOW_FILES,
     TokenizerError,
     convert_japanese,
     prepare_slow,
@@ -76,17 +77,25 @@ def begin_words_with_blanks(tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def tokenizer_to_files(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
-    """Return all files of a tokenizer, name to text, without the place that it was read from."""
+    """Return all files of a tokenizer, name to text, without the place that it was read from.
+
+    All are JSON. A file of a slow tokenizer that is not (``vocab.txt``) becomes a JSON string
+    (``vocab.txt.json``).
+    """
     texts = {}
     with tempfile.TemporaryDirectory() as folder, named_errors(Path(folder), Path(folder)):
         tokenizer.save_pretrained(folder)
         write_merges(tokenizer, Path(folder))
         for file in sorted(Path(folder).iterdir()):
-            text = file.read_text(encoding="utf-8")
-            if file.suffix == ".json" and file.name != _VOCABULARY:
-                settings = without_origin(json.loads(text))
-                text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
-            texts[file.name] = text
+            if file.suffix == ".json":
+                text = file.read_text(encoding="utf-8")
+                if file.name != _VOCABULARY:
+                    settings = without_origin(json.loads(text))
+                    text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+                texts[file.name] = text
+            elif file.name in SLOW_FILES:
+                text = file.read_text(encoding="utf-8")
+                texts[f"{file.name}.json"] = json.dumps(text, ensure_ascii=False)
     return texts
 
 
@@ -119,9 +128,27 @@ def _write_file(folder: Path, name: object, text: object) -> None:
         raise TokenizerError(
             f"the checkpoint's tokenizer has a file {name!r}: expected a text of its folder"
         )
+    target = folder / str(name)
     if name != _VOCABULARY:
         _check_settings(str(name), text)
-    (folder / str(name)).write_text(text, encoding="utf-8", errors="replace")
+        if target.stem in SLOW_FILES:
+            target, text = target.with_suffix(""), _read_string(str(name), text)
+    target.write_text(text, encoding="utf-8", errors="replace")
+
+
+def _read_string(name: str, text: str) -> str:
+    """Return the text of a file that is stored as a JSON string.
+
+    Raises:
+        TokenizerError: The content is no JSON string.
+    """
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = None
+    if not isinstance(content, str):
+        raise TokenizerError(f"the checkpoint's {name} is no JSON string, as mmie writes it")
+    return content
 
 
 def _check_settings(name: str, text: str) -> None:
