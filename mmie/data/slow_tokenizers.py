@@ -5,6 +5,7 @@ post are given, each is split by itself. No word needs a blank before it: the vo
 inside or the end of a word (``@@``, ``##``), not its start.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ SLOW_FILES = ("vocab.txt", "bpe.codes")
 """Files of their vocabularies that are not JSON."""
 ANALYSERS = ("mecab", "sudachi", "jumanpp")
 """Morphological analysers that Japanese BERT splits sentences with."""
+_FOLLOWER = "x"
+"""Word that stands behind each word where the normalisation depends on a blank there."""
 _CACHED_WORDS = 2**16
 """Words whose subwords are kept, since slow tokenizers take long and words recur."""
 
@@ -43,9 +46,12 @@ class WordSplitter:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
-        self._known: dict[str, list[int]] = {}
+        self._known: dict[str, Any] = {}
+        self._follower: list[str] = []
+        if getattr(tokenizer, "normalization", False):
+            self._follower = tokenizer.tokenize(_FOLLOWER, split_special_tokens=True)
 
-    def split(self, word: str) -> list[int]:
+    def split(self, word: str) -> Sequence[int]:
         """Return the ids of a word's subwords.
 
         Blanks that the tokenizer's normalisation puts into a word ("don't" as "do n't") do not make
@@ -55,9 +61,15 @@ class WordSplitter:
         if ids is None:
             if len(self._known) >= _CACHED_WORDS:
                 self._forget()
-            tokens = self.tokenizer.tokenize(word, split_special_tokens=True)
-            ids = self._known[word] = list(self.tokenizer.convert_tokens_to_ids(tokens))
+            ids = self.tokenizer.convert_tokens_to_ids(self._tokenize(word))
+            self._known[word] = ids
         return ids
+
+    def _tokenize(self, word: str) -> list[str]:
+        """Return a word's subwords as they are within a text, where another word follows."""
+        text = f"{word} {_FOLLOWER}" if self._follower else word
+        tokens: list[str] = self.tokenizer.tokenize(text, split_special_tokens=True)
+        return tokens[: len(tokens) - len(self._follower)]
 
     def _forget(self) -> None:
         """Empty the cache, and that of the tokenizer itself, which has no bound."""
@@ -97,16 +109,16 @@ def _repair_merges(tokenizer: BertweetTokenizer) -> None:
     """
     lines = Path(tokenizer.merges_file).read_text(encoding="utf-8").split("\n")
     pairs = [tuple(line.split()[:2]) for line in lines]
-    tokenizer.bpe_ranks = {pair: rank for rank, pair in enumerate(pairs) if len(pair) == 2}
+    ranks = {pair: rank for rank, pair in enumerate(pairs) if len(pair) == 2}
+    tokenizer.bpe_ranks = ranks  # type: ignore[assignment]
 
 
 def write_merges(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write the merges of BERTweet's tokenizer with the counts that transformers leaves out."""
     if not isinstance(tokenizer, BertweetTokenizer):
         return
-    lines = []
-    for first, second in sorted(tokenizer.bpe_ranks, key=tokenizer.bpe_ranks.__getitem__):
-        lines.append(f"{first} {second} 0\n")
+    pairs = sorted(tokenizer.bpe_ranks, key=tokenizer.bpe_ranks.__getitem__)
+    lines = [" ".join([*pair, "0"]) + "\n" for pair in pairs]
     file = folder / tokenizer.vocab_files_names["merges_file"]
     file.write_text("".join(lines), encoding="utf-8")
 
@@ -130,11 +142,11 @@ def convert_japanese(source: str) -> PreTrainedTokenizerBase:
     steps: list[normalizers.Normalizer] = [normalizers.NFKC()]
     if slow.do_lower_case:
         steps.append(normalizers.Lowercase())
-    fast.normalizer = normalizers.Sequence(steps)  # type: ignore[assignment]
+    fast.normalizer = normalizers.Sequence(steps)
     splits: list[pre_tokenizers.PreTokenizer] = [pre_tokenizers.WhitespaceSplit()]
     if slow.subword_tokenizer_type == "character":
         splits.append(pre_tokenizers.Split(Regex("."), "isolated"))
-    fast.pre_tokenizer = pre_tokenizers.Sequence(splits)  # type: ignore[assignment]
+    fast.pre_tokenizer = pre_tokenizers.Sequence(splits)
     names = (str(slow.sep_token), str(slow.cls_token))
     ends = [(name, slow.convert_tokens_to_ids(name)) for name in names]
     fast.post_processor = processors.BertProcessing(*ends)

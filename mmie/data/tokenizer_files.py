@@ -5,6 +5,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tokenizers import pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -67,9 +68,8 @@ def begin_words_with_blanks(tokenizer: PreTrainedTokenizerBase) -> None:
     Byte-level and sentencepiece vocabularies hold most words only with a blank. transformers sets
     this for the classes that it has (RoBERTa's), and not for a bare tokenizer.json (ModernBERT's).
     """
-    first = tokenizer.backend_tokenizer.pre_tokenizer
-    steps = first if isinstance(first, pre_tokenizers.Sequence) else [first]
-    for step in steps:
+    whole: Any = tokenizer.backend_tokenizer.pre_tokenizer
+    for step in whole if isinstance(whole, pre_tokenizers.Sequence) else [whole]:
         if isinstance(step, pre_tokenizers.ByteLevel):
             step.add_prefix_space = True
         elif isinstance(step, pre_tokenizers.Metaspace):
@@ -115,13 +115,13 @@ def _write_file(folder: Path, name: object, text: object) -> None:
     """Write a file of a foreign checkpoint.
 
     Raises:
-        TokenizerError: The name leads out of the folder, the text is not a string, or it names
-            other files or code.
+        TokenizerError: The name leads out of the folder or is not that of a JSON file, the text is
+            not a string, or it names other files or code.
     """
     is_file_name = (
         isinstance(name, str)
         and name == Path(name).name
-        and name not in ("", "..")
+        and name.endswith(".json")  # mmie writes no others, and some have parsers in C++
         and "\0" not in name
     )
     if not is_file_name or not isinstance(text, str):
