@@ -18,6 +18,7 @@ __all__ = [
     "precision",
     "prefix_attention",
     "prefix_projection",
+    "prefix_support",
     "recurrent",
     "reference_prefix",
     "relevance",

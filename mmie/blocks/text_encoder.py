@@ -10,6 +10,7 @@ from transformers import PretrainedConfig
 from mmie.blocks.dropout import use_cheap_dropout
 from mmie.blocks.errors import EncoderUnsuited
 from mmie.blocks.prefix_attention import Prefix
+from mmie.blocks.prefix_support import number_attention, prefix_obstacle
 from mmie.blocks.text_model_loading import load_text_model
 from mmie.blocks.weights import digest_tensors
 
@@ -53,6 +54,7 @@ class TextEncoder(nn.Module):
             # Nothing uses the pooler, and DDP waits for the gradient of every weight.
             self.model.pooler = None  # type: ignore[assignment]
         use_cheap_dropout(self.model)
+        number_attention(self.model)
         self._num_loaded_words = int(self.config.vocab_size)
         if vocab_size is not None and vocab_size > int(self.config.vocab_size):
             self.model.resize_token_embeddings(vocab_size, mean_resizing=False)
@@ -194,23 +196,13 @@ class TextEncoder(nn.Module):
         Raises:
             EncoderUnsuited: The encoder passes no prefix on to its layers.
         """
-        if not (self.model.is_backend_compatible() and self._has_layer_indices()):
+        obstacle = prefix_obstacle(self.model)
+        if obstacle is not None:
             raise EncoderUnsuited(
-                f"text encoder of type '{self.config.model_type}' hands no prefix on to its "
-                "layers: use one of the BERT, RoBERTa, XLM-R, ELECTRA or ModernBERT families"
+                f"text encoder of type '{self.config.model_type}' reads no prefix: {obstacle}. Use "
+                "one of the BERT, RoBERTa, XLM-R, ELECTRA, DistilBERT or ModernBERT families, or a "
+                "method without a prefix, such as TextOnly"
             )
-
-    def _has_layer_indices(self) -> bool:
-        """Tell whether each layer's attention has the ``layer_idx`` that selects its prefix.
-
-        Encoders written before the attention interface have none and would silently ignore the
-        prefix.
-        """
-        indices = set()
-        for module in self.model.modules():
-            if hasattr(module, "layer_idx"):
-                indices.add(module.layer_idx)
-        return indices == set(range(self.num_layers))
 
     def _check_length(self, end: int) -> None:
         """Raise if the text exceeds the position embeddings (a GPU would report it late)."""

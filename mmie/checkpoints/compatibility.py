@@ -117,6 +117,8 @@ def same_vocabulary(files: Mapping[str, str], others: Mapping[str, str]) -> bool
 
 def _vocabulary(files: Mapping[str, str]) -> object:
     """Extract the tokens and their ids from a tokenizer's files, without its settings."""
+    if "tokenizer.json" not in files:  # a slow tokenizer
+        return {name: text for name, text in files.items() if name != "tokenizer_config.json"}
     content = json.loads(files["tokenizer.json"])
     added = [(token["id"], token["content"]) for token in content["added_tokens"]]
     return content["model"]["vocab"], added

@@ -7,8 +7,9 @@ from typing import Self
 
 from transformers import PreTrainedTokenizerBase
 
+from mmie.data.slow_tokenizers import SLOW_TOKENIZERS, TokenizerError, WordSplitter
 from mmie.data.tokenizer_files import (
-    TokenizerError,
+    begin_words_with_blanks,
     load_tokenizer,
     tokenizer_from_files,
     tokenizer_to_files,
@@ -19,6 +20,8 @@ from mmie.utils.text import replace_surrogates
 
 _MAX_PIECE = 100
 """Characters of a word that are split for each subword that an encoder reads."""
+_MAX_SLOW_PIECE = 4
+"""The same for a slow tokenizer, whose time grows with the square of a word's length."""
 _MIN_TOKENS = 8
 """Fewest tokens that hold one word with special tokens and the markers of two entities."""
 
@@ -78,7 +81,8 @@ class WordTokenizer:
     A word without any subword (variation selectors, zero-width characters) keeps its index.
 
     Args:
-        tokenizer: A fast tokenizer. The markers are added where its vocabulary lacks them.
+        tokenizer: A fast tokenizer, or one of `SLOW_TOKENIZERS`. The markers are added where its
+            vocabulary lacks them.
         max_tokens: Most subwords of a post, special tokens and markers included.
 
     Attributes:
@@ -86,12 +90,12 @@ class WordTokenizer:
         pad_id: Id that pads shorter texts.
 
     Raises:
-        TokenizerError: The tokenizer is slow, has no vocabulary or lacks a special token, or
-            ``max_tokens`` is too small.
+        TokenizerError: The tokenizer is another slow one, has no vocabulary or lacks a special
+            token, or ``max_tokens`` is too small.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int = 128) -> None:
-        if not tokenizer.is_fast:
+        if not (tokenizer.is_fast or isinstance(tokenizer, SLOW_TOKENIZERS)):
             raise TokenizerError(
                 f"tokenizer '{tokenizer.name_or_path}' ({type(tokenizer).__name__}) is not a fast "
                 "one and cannot tell words apart: name a text encoder that has a tokenizer.json"
@@ -103,6 +107,7 @@ class WordTokenizer:
             )
         tokenizer.add_tokens(list(MARKERS), special_tokens=True)
         self.tokenizer = tokenizer
+        self._splitter = None if tokenizer.is_fast else WordSplitter(tokenizer)
         self.max_tokens = max_tokens
         vocabulary = tokenizer.get_vocab()
         # transformers builds an empty tokenizer if it finds nothing but a model's config
@@ -112,6 +117,12 @@ class WordTokenizer:
                 "its tokenizer.json"
             )
         self.marker_ids = [vocabulary[marker] for marker in MARKERS]
+        if sum(token_id in self.marker_ids for token_id in vocabulary.values()) > len(MARKERS):
+            raise TokenizerError(
+                f"tokenizer '{tokenizer.name_or_path}' numbers its vocabulary with gaps, so that "
+                "markers and words get the same ids: remove the lines that occur twice in its "
+                "vocabulary"
+            )
         self._first = self._special_id("cls_token")
         self._last = self._special_id("sep_token")
         self.pad_id = self._special_id("pad_token")
@@ -129,7 +140,10 @@ class WordTokenizer:
             TokenizerError: ``source`` is neither the folder of a tokenizer nor available from the
                 hub.
         """
-        return cls(load_tokenizer(str(source)), max_tokens)
+        tokenizer = load_tokenizer(str(source))
+        if tokenizer.is_fast:
+            begin_words_with_blanks(tokenizer)
+        return cls(tokenizer, max_tokens)
 
     @classmethod
     def from_files(cls, files: Mapping[str, str], max_tokens: int = 128) -> Self:
@@ -170,6 +184,8 @@ class WordTokenizer:
         """
         if not texts:
             return []
+        if self._splitter is not None:
+            return [self._split_one_by_one(words, self._splitter) for words in texts]
         max_length = self.max_tokens * _MAX_PIECE
         encoded = self.tokenizer(
             [[word[:max_length] for word in words] for words in texts],
@@ -186,6 +202,15 @@ class WordTokenizer:
                 # sentencepiece models have "<s>" as an ordinary piece, too
                 if token_id not in self._special:
                     pieces[row][word].append(token_id)
+        return pieces
+
+    def _split_one_by_one(self, words: Sequence[str], splitter: WordSplitter) -> list[list[int]]:
+        """Split the words of a text by a slow tokenizer."""
+        max_length = self.max_tokens * _MAX_SLOW_PIECE
+        pieces: list[list[int]] = []
+        for word in words:
+            ids = splitter.split(word[:max_length])
+            pieces.append([token_id for token_id in ids if token_id not in self._special])
         return pieces
 
     def split_readable(

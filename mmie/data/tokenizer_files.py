@@ -1,22 +1,30 @@
 """Loading of Hugging Face tokenizers, and their files as texts for a checkpoint."""
 
+import importlib.util
 import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from tokenizers import pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
-from mmie.types import MmieError
+from mmie.data.slow_tokenizers import (
+    ANALYSERS,
+    SLOW_FILES,
+    TokenizerError,
+    convert_japanese,
+    prepare_slow,
+    write_merges,
+)
 from mmie.utils.files import named_errors
+from mmie.utils.optional import MissingPackageError
 from mmie.utils.references import find_file_reference, without_origin
 
 _VOCABULARY = "tokenizer.json"
 """File that the tokenizers library reads by itself. It names no other files."""
-
-
-class TokenizerError(MmieError, ValueError):
-    """Tokenizer that cannot be loaded, or that cannot keep words apart."""
 
 
 def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
@@ -24,27 +32,70 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
 
     Raises:
         TokenizerError: The tokenizer cannot be loaded.
+        MissingPackageError: A package that the tokenizer needs is not installed.
     """
     try:
-        return AutoTokenizer.from_pretrained(source, add_prefix_space=True, trust_remote_code=False)
+        settings = get_tokenizer_config(source)
+        if settings.get("subword_tokenizer_type") == "sentencepiece":
+            raise TokenizerError(
+                f"tokenizer '{source}' splits Japanese words by a sentencepiece model, which is "
+                "not supported: name a text encoder with WordPiece or character subwords, or one "
+                "that has a tokenizer.json"
+            )
+        if settings.get("word_tokenizer_type") in ANALYSERS:
+            return convert_japanese(source)
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, add_prefix_space=True, trust_remote_code=False
+        )
+        return prepare_slow(tokenizer)
+    except (MissingPackageError, TokenizerError):
+        raise
     except Exception as error:  # transformers raises almost anything on damaged files
+        if "tiktoken" in str(error) and importlib.util.find_spec("sentencepiece") is None:
+            raise MissingPackageError(
+                f"tokenizer '{source}' has a sentencepiece model and no tokenizer.json, and "
+                "package 'sentencepiece' is not installed: pip install 'mmie[sentencepiece]'"
+            ) from error
         raise TokenizerError(
             f"tokenizer '{source}' is no tokenizer's folder and the hub does not have it or cannot "
             "be reached: name a folder that holds its tokenizer.json"
         ) from error
 
 
+def begin_words_with_blanks(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Make a fast tokenizer split each word as if a blank stood before it.
+
+    Byte-level and sentencepiece vocabularies hold most words only with a blank. transformers sets
+    this for the classes that it has (RoBERTa's), and not for a bare tokenizer.json (ModernBERT's).
+    """
+    whole: Any = tokenizer.backend_tokenizer.pre_tokenizer
+    for step in whole if isinstance(whole, pre_tokenizers.Sequence) else [whole]:
+        if isinstance(step, pre_tokenizers.ByteLevel):
+            step.add_prefix_space = True
+        elif isinstance(step, pre_tokenizers.Metaspace):
+            step.prepend_scheme = "always"
+
+
 def tokenizer_to_files(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
-    """Return all files of a tokenizer, name to text, without the place that it was read from."""
+    """Return all files of a tokenizer, name to text, without the place that it was read from.
+
+    All are JSON. A file of a slow tokenizer that is not (``vocab.txt``) becomes a JSON string
+    (``vocab.txt.json``).
+    """
     texts = {}
     with tempfile.TemporaryDirectory() as folder, named_errors(Path(folder), Path(folder)):
         tokenizer.save_pretrained(folder)
-        for file in sorted(Path(folder).glob("*.json")):
-            text = file.read_text(encoding="utf-8")
-            if file.name != _VOCABULARY:
-                settings = without_origin(json.loads(text))
-                text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
-            texts[file.name] = text
+        write_merges(tokenizer, Path(folder))
+        for file in sorted(Path(folder).iterdir()):
+            if file.suffix == ".json":
+                text = file.read_text(encoding="utf-8")
+                if file.name != _VOCABULARY:
+                    settings = without_origin(json.loads(text))
+                    text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+                texts[file.name] = text
+            elif file.name in SLOW_FILES:
+                text = file.read_text(encoding="utf-8")
+                texts[f"{file.name}.json"] = json.dumps(text, ensure_ascii=False)
     return texts
 
 
@@ -64,22 +115,40 @@ def _write_file(folder: Path, name: object, text: object) -> None:
     """Write a file of a foreign checkpoint.
 
     Raises:
-        TokenizerError: The name leads out of the folder, the text is not a string, or it names
-            other files or code.
+        TokenizerError: The name leads out of the folder or is not that of a JSON file, the text is
+            not a string, or it names other files or code.
     """
     is_file_name = (
         isinstance(name, str)
         and name == Path(name).name
-        and name not in ("", "..")
+        and name.endswith(".json")  # mmie writes no others, and some have parsers in C++
         and "\0" not in name
     )
     if not is_file_name or not isinstance(text, str):
         raise TokenizerError(
             f"the checkpoint's tokenizer has a file {name!r}: expected a text of its folder"
         )
+    target = folder / str(name)
     if name != _VOCABULARY:
         _check_settings(str(name), text)
-    (folder / str(name)).write_text(text, encoding="utf-8", errors="replace")
+        if target.stem in SLOW_FILES:
+            target, text = target.with_suffix(""), _read_string(str(name), text)
+    target.write_text(text, encoding="utf-8", errors="replace")
+
+
+def _read_string(name: str, text: str) -> str:
+    """Return the text of a file that is stored as a JSON string.
+
+    Raises:
+        TokenizerError: The content is no JSON string.
+    """
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = None
+    if not isinstance(content, str):
+        raise TokenizerError(f"the checkpoint's {name} is no JSON string, as mmie writes it")
+    return content
 
 
 def _check_settings(name: str, text: str) -> None:

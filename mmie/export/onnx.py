@@ -82,13 +82,18 @@ def export_onnx(checkpoint: str | Path, folder: str | Path) -> OnnxExport:
 
     Raises:
         CheckpointError: ``checkpoint`` is neither.
-        OnnxError: The method cannot be traced, or the scores differ.
+        OnnxError: The method cannot be traced, the scores differ, or the tokenizer is slow.
         SharingError: The folder is not empty.
     """
     for module in ("onnx", "onnxscript", "onnxruntime"):
         require(module, "onnx")
     folder, content = Path(folder), read_checkpoint(checkpoint)
     data = content.data_state()
+    if "tokenizer.json" not in data.tokenizer:
+        raise OnnxError(
+            f"'{checkpoint}' has a slow tokenizer, and the graph is read with a tokenizer.json: "
+            "run it with PyTorch"
+        )
     method = build_method(content).requires_grad_(False)
     check_exportable(method)
     with new_folder(folder) as temporary:

@@ -130,8 +130,14 @@ def test_prefix_for_another_encoder_raises(wrong):
     assert_short_line(caught.value)
 
 
-IGNORING = ["mpnet", "deberta", "deberta-v2", "distilbert", "albert", "big_bird"]
-"""Types that ignore prefixes: older than the attention interface, or without layer indices."""
+IGNORING = {
+    "mpnet": "bias for the distance",
+    "deberta": "disentangled attention",
+    "deberta-v2": "disentangled attention",
+    "albert": "share one attention",
+    "big_bird": "attention of their own",
+}
+"""Types that ignore prefixes, and the reason that is named."""
 
 
 @pytest.mark.parametrize("model_type", IGNORING)
@@ -141,13 +147,14 @@ def test_encoder_that_ignores_prefixes_raises(model_type):
     sizes = (encoder.num_layers, encoder.num_heads, encoder.hidden_size // encoder.num_heads)
     for call in (encoder.check_reads_prefix, lambda: encoder(*make_text(), make_prefix(*sizes))):
         with pytest.raises(
-            EncoderUnsuited, match=f"'{model_type}' hands no prefix on to its layers"
+            EncoderUnsuited, match=f"'{model_type}' reads no prefix: .*{IGNORING[model_type]}"
         ) as caught:
             call()
+        assert "TextOnly" in str(caught.value)
         assert_short_line(caught.value)
 
 
-SUPPORTING = ["electra", "camembert", "ernie", "modernbert"]
+SUPPORTING = ["electra", "camembert", "ernie", "modernbert", "distilbert", "nomic_bert"]
 
 
 @pytest.mark.parametrize("model_type", SUPPORTING)

@@ -34,13 +34,21 @@ PREFIX_FAMILIES = {
     "camembert": {"type_vocab_size": 1},
     "electra": {"embedding_size": 16},
     "ernie": {},
+    "distilbert": {"dropout": 0.0, "attention_dropout": 0.0},
     "modernbert": {"global_attn_every_n_layers": 2, "local_attention": 8},
 }
 OTHER_FAMILIES = {
     "albert": {"embedding_size": 16},
     "deberta": {},
-    "deberta-v2": {},
-    "distilbert": {"dropout": 0.0, "attention_dropout": 0.0},
+    "deberta-v2": {
+        "relative_attention": True,
+        "position_buckets": 8,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_biased_input": False,
+        "type_vocab_size": 0,
+    },
     "mpnet": {},
 }
 WITHOUT_CHECKPOINTING = {"albert", "mpnet"}
@@ -95,7 +103,7 @@ def test_hvpnet(data, posts, family):
 
 @pytest.mark.parametrize("family", OTHER_FAMILIES)
 def test_hvpnet_raises_for_an_encoder_without_prefix_support(data, family):
-    with pytest.raises(EncoderUnsuited, match=f"'{family}' hands no prefix on") as error:
+    with pytest.raises(EncoderUnsuited, match=f"'{family}' reads no prefix: .*TextOnly") as error:
         build_hvpnet(data, family)
     assert "\n" not in str(error.value)
 
