@@ -134,7 +134,7 @@ def describe(method: ExtractionModule, inputs: Sequence[str], resize: str) -> di
         "labels": list(schema.labels),
         "inputs": list(inputs),
         "max_tokens": schema.max_tokens,
-        "views": 1 + schema.num_objects,
+        "views": schema.num_views,
         "image_size": schema.image_size,
         "resize": resize,
     }

@@ -96,6 +96,8 @@ class InputDigest:
         else:
             pictures = [_picture_state(picture) for picture in (item.image, *item.crops)]
             content = [item.id, item.words, item.text, item.context, pictures]
+            if item.more_images:
+                content.append([_picture_state(picture) for picture in item.more_images])
         self._hash.update(json.dumps(content).encode() + b"\n")
 
     def hexdigest(self) -> str:
