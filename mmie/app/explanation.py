@@ -66,7 +66,7 @@ def _decode_views(extractor: Extractor, post: Post[Any]) -> tuple[Post[Any], lis
         words = [word for word, _, _ in split_words(post.text or "")]
         crops = extractor.cropper.crops(pictures[0], words)[:num_crops]
     first, *further = pictures
-    bare = Post(id=post.id, text=post.text)
+    bare: Post[Any] = Post(id=post.id, text=post.text)
     return replace(bare, image=first, more_images=tuple(further), crops=tuple(crops)), problems
 
 

@@ -17,8 +17,8 @@ def load_frames(source: Picture, count: int, max_pixels: int) -> list[Image.Imag
     """Decode a picture to RGB, or evenly spaced frames of an animation or a video.
 
     Frame i is the first one of the i-th of ``count`` equally long parts, so that the first frame is
-    always among them. Frames from a damaged one on are left out, and so are frames beyond the first
-    that amount to more than `MAX_DECODED` pictures of ``max_pixels``.
+    always among them. Of a damaged animation it may be the only one. Frames beyond the first ones
+    that amount to `MAX_DECODED` pictures of ``max_pixels`` are left out.
 
     Args:
         source: A picture. A Pillow image and an array are still pictures.

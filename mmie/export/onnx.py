@@ -135,6 +135,7 @@ def describe(method: ExtractionModule, inputs: Sequence[str], resize: str) -> di
         "inputs": list(inputs),
         "max_tokens": schema.max_tokens,
         "views": schema.num_views,
+        "images": schema.num_images,
         "image_size": schema.image_size,
         "resize": resize,
     }

@@ -137,16 +137,16 @@ def to_post(item: Any, index: int) -> Post[Any]:
 def _pictures_of(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return the pictures of a dictionary as attributes of a post.
 
-    A picture that is both the ``image`` and one of the ``images`` counts once, as the first.
+    The ``image`` comes first. A picture that is named twice counts once.
     """
-    first = item.get("image")
-    images = [] if first is None else [first]
-    for image in item.get("images") or ():
-        is_path = isinstance(image, str | Path) and isinstance(first, str | Path)
-        if image is not first and not (is_path and Path(image) == Path(first)):
-            images.append(image)
+    images: dict[object, Any] = {}
+    for image in (item.get("image"), *(item.get("images") or ())):
+        key = Path(image) if isinstance(image, str | Path) else id(image)
+        if image is not None:
+            images.setdefault(key, image)
+    first, *further = images.values() or [None]
     return {
-        "image": images[0] if images else None,
-        "more_images": tuple(images[1:]),
+        "image": first,
+        "more_images": tuple(further),
         "crops": tuple(item.get("crops") or ()),
     }
