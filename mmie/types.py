@@ -10,7 +10,7 @@ axis            meaning
 ``layers``      layers of the text encoder (N)
 ``heads``       attention heads of the text encoder
 ``head_size``   width of one attention head
-``views``       the global picture, then its object crops (V = 1 + num_objects)
+``views``       the pictures, then the object crops (V = num_images + num_objects)
 ``scales``      stages of the visual backbone (c)
 ``prefix``      prefix positions before a layer's keys and values (L)
 ``tags``        tags of the tag scheme, ``O`` included
@@ -77,7 +77,7 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Post(Generic[PictureT]):
-    """Short text with at most one picture.
+    """Short text with a picture, with several or without any.
 
     Pictures of a corpus are files, and its words are split. For one's own post, a ``text`` and any
     `Picture` are enough.
@@ -86,13 +86,14 @@ class Post(Generic[PictureT]):
         id: Name of the post within its split.
         words: Words of the text, split as the corpus splits them.
         image: The whole picture; None if the post has none. The file need not exist.
-        crops: Object crops cut from the picture, best first.
+        crops: Object crops cut from the pictures, best first.
         context: Text from elsewhere about the post: a caption, OCR, retrieved knowledge.
         entities: Gold entities.
         relations: Gold relations.
         text: The original text; None if the words were not split from one.
         offsets: First and last (exclusive) character of each word in ``text``; empty without one.
         extra: Keys of its JSON object, or columns of its row, that are not read.
+        more_images: Further whole pictures, in their order.
     """
 
     id: str = ""
@@ -105,6 +106,12 @@ class Post(Generic[PictureT]):
     text: str | None = None
     offsets: tuple[tuple[int, int], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    more_images: tuple[PictureT, ...] = ()
+
+    @property
+    def images(self) -> tuple[PictureT, ...]:
+        """All whole pictures in their order."""
+        return self.more_images if self.image is None else (self.image, *self.more_images)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,7 @@ class Schema:
         num_objects: Object crops per post (m).
         image_size: Height and width of a view in pixels.
         mask_id: Id of the tokenizer's mask token; None if it has none.
+        num_images: Whole pictures per post.
     """
 
     task: Task
@@ -130,6 +138,12 @@ class Schema:
     num_objects: int = 3
     image_size: int = 224
     mask_id: int | None = None
+    num_images: int = 1
+
+    @property
+    def num_views(self) -> int:
+        """Views per post (V): its pictures, then its crops."""
+        return self.num_images + self.num_objects
 
 
 @dataclass(slots=True)

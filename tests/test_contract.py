@@ -131,6 +131,23 @@ def frozen_parts(setting, module):
     return [module.text, *(getattr(module, part) for part in setting.case.frozen)]
 
 
+@pytest.fixture
+def several(setting):
+    """The setting with two pictures a post, the second of which some posts lack."""
+    schema = replace(setting.data.schema, num_images=2)
+    data = SimpleNamespace(schema=schema, tokenizer=setting.data.tokenizer)
+    posts = []
+    for number, post in enumerate(setting.posts):
+        other = setting.posts[(number + 1) % 8].views[0] if number % 3 < 2 else None
+        posts.append(replace(post, views=(post.views[0], other, *post.views[1:])))
+    case, arguments = setting.case, {"encoder": setting.encoder, **setting.case.arguments}
+
+    def build(schema=schema):
+        return perturb(build_module(case.method, schema, **arguments))
+
+    return SimpleNamespace(data=data, posts=posts, batch=make_batch(data, posts), build=build)
+
+
 def test_chosen_posts_differ_in_length_and_views(setting):
     lengths = {len(post) for post in setting.posts}
     assert len(setting.posts) == 8
@@ -388,3 +405,51 @@ def test_loaded_checkpoint_gives_the_same_predictions(setting, demo_root, tmp_pa
     assert loaded(setting.batch) == module(setting.batch)
     for part, state in zip(setting.case.frozen, frozen, strict=True):
         assert equal_states(copy_state(getattr(loaded, part)), state)
+
+
+def test_two_pictures_give_states_a_finite_loss_and_all_gradients(setting, several):
+    module, batch = several.build(), several.batch
+    assert 1 < batch.view_mask[:, 1].sum() < 8
+    encoding = module.encode(batch)
+    assert encoding.states.shape == (*batch.input_ids.shape, setting.case.width)
+    loss = training_loss(module, batch)
+    assert loss.isfinite()
+    loss.backward()
+    assert parameters_without_gradient(module) == []
+    assert all(p.grad.isfinite().all() for p in module.parameters() if p.requires_grad)
+
+
+def test_second_picture_changes_the_states_of_its_post_unless_masked(setting, several):
+    module, batch = several.build().double(), several.batch
+    states = encode(module, batch)
+    pixels = batch.pixels.clone()
+    pixels[[1, 2], 1] = random_pixels_like(pixels[[1, 2], 1])
+    assert batch.view_mask[[1, 2], 1].tolist() == [True, False]
+    changed = encode(module, make_batch(several.data, several.posts, pixels=pixels))
+    change = (changed - states).abs().amax(dim=2)  # (batch, tokens)
+    assert (change[1][batch.attention_mask[1]] > 1e-9).all() == setting.case.uses_images
+    assert change[[0, *range(2, 8)]].max() < 1e-12
+
+
+def test_post_with_two_pictures_does_not_depend_on_batch_mates(several):
+    module = several.build()
+    posts = [instance_without_views(several.posts[0]), *several.posts[1:]]
+    states = encode(module, make_batch(several.data, posts))
+    for row in (0, 1, 2):
+        alone = make_batch(several.data, [posts[row]])
+        length = alone.input_ids.shape[1]
+        torch.testing.assert_close(
+            states[row : row + 1, :length], encode(module, alone), rtol=0, atol=1e-5
+        )
+
+
+def test_post_with_one_picture_is_read_as_by_a_method_for_one(setting, several):
+    if setting.case.fixed_views:
+        pytest.skip(setting.case.fixed_views)
+    single, double = several.build(setting.data.schema), several.build()
+    double.load_state_dict(single.state_dict())
+    posts = []
+    for post in several.posts:
+        posts.append(replace(post, views=(post.views[0], None, *post.views[2:])))
+    states = encode(double, make_batch(several.data, posts))
+    torch.testing.assert_close(states, encode(single, setting.batch), rtol=0, atol=1e-5)

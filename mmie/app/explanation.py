@@ -10,11 +10,10 @@ from PIL import Image
 from torch import Tensor
 
 from mmie.app.schemas import Explanation, PredictionEffects, ViewEffect, ViewImage
-from mmie.data.pictures import PictureError, load_picture
 from mmie.data.words import split_words
 from mmie.inference import Extractor
 from mmie.inference.predictor import Predictor
-from mmie.inference.reading import read_post
+from mmie.inference.reading import decode_images, read_post
 from mmie.types import Entity, Extraction, Mention, Post, Relation
 
 _THUMBNAIL_SIDE = 320
@@ -25,7 +24,7 @@ _MAX_RELATIONS = 12
 """Most relations that are explained, by probability: each takes one pass more for every view."""
 
 
-def explain(extractor: Extractor, post: Post[bytes]) -> tuple[Extraction, Explanation]:
+def explain(extractor: Extractor, post: Post[Any]) -> tuple[Extraction, Explanation]:
     """Extract from a post, and compute the effects of its views on the predictions.
 
     Pictures are decoded and crops cut only once, so that the explanation shows the views that the
@@ -38,31 +37,37 @@ def explain(extractor: Extractor, post: Post[bytes]) -> tuple[Extraction, Explan
     Returns:
         The extraction and its explanation.
     """
-    decoded = _decode_views(extractor, post)
+    decoded, problems = _decode_views(extractor, post)
     (extraction,) = extractor.extract([decoded])
+    extraction = replace(extraction, problems=(*problems, *extraction.problems))
     effects = _prediction_effects(extractor, decoded, extraction)
     return extraction, Explanation(views=_view_images(decoded), answers=effects)
 
 
-def _decode_views(extractor: Extractor, post: Post[bytes]) -> Post[Any]:
-    """Decode a post's picture and cut its crops.
+def _decode_views(extractor: Extractor, post: Post[Any]) -> tuple[Post[Any], list[str]]:
+    """Decode a post's pictures and cut the crops of the first one.
 
     Returns:
-        The decoded post; the same post if no method uses images or the picture cannot be read.
+        The decoded post, without pictures that cannot be read; the same post if no method uses
+        images. A line for each picture that cannot be read.
     """
     formats = extractor.formats
-    if post.image is None or not formats:
-        return post
-    try:
-        picture = load_picture(post.image, max(form.transform.max_pixels for form in formats))
-    except PictureError:
-        return post
+    problems: list[str] = []
+    if not formats:
+        return post, problems
+    max_pixels = max(form.transform.max_pixels for form in formats)
+    decoded = decode_images(post, max(form.num_images for form in formats), max_pixels, problems)
+    pictures = [picture for picture in decoded if picture is not None]
+    if not pictures:
+        return Post(id=post.id, text=post.text), problems
     crops: list[Image.Image] = []
-    num_crops = max(form.num_views for form in formats) - 1
+    num_crops = max(form.num_crops for form in formats)
     if extractor.cropper is not None and num_crops > 0:
         words = [word for word, _, _ in split_words(post.text or "")]
-        crops = extractor.cropper.crops(picture, words)[:num_crops]
-    return Post(id=post.id, text=post.text, image=picture, crops=tuple(crops))
+        crops = extractor.cropper.crops(pictures[0], words)[:num_crops]
+    first, *further = pictures
+    bare: Post[Any] = Post(id=post.id, text=post.text)
+    return replace(bare, image=first, more_images=tuple(further), crops=tuple(crops)), problems
 
 
 def _prediction_effects(
@@ -110,7 +115,12 @@ def _effects(
     diagnosis = predictor.diagnose([read]) if views else {}
     effects = []
     for row, name in enumerate(names):
-        view_effects = [_view_effect(diagnosis, row, view, len(words)) for view in views]
+        view_effects = []
+        for view in views:
+            effect = _view_effect(diagnosis, row, view, len(words))
+            is_crop = view >= form.num_images
+            shown = view - form.num_images + len(post.images) if is_crop else view
+            view_effects.append(effect.model_copy(update={"view": shown}))
         effects.append(PredictionEffects(about=name, words=words, effects=view_effects))
     return effects
 
@@ -146,7 +156,10 @@ def _view_images(post: Post[Any]) -> list[ViewImage]:
     """Return the pictures of a post at reduced size, or none if they are not decoded."""
     if not isinstance(post.image, Image.Image):
         return []
-    images = [ViewImage(name="picture", image=_thumbnail(post.image))]
+    images = []
+    for number, picture in enumerate(post.images, start=1):
+        name = f"picture {number}" if post.more_images else "picture"
+        images.append(ViewImage(name=name, image=_thumbnail(picture)))
     for number, crop in enumerate(post.crops, start=1):
         images.append(ViewImage(name=f"crop {number}", image=_thumbnail(crop)))
     return images

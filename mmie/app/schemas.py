@@ -30,6 +30,10 @@ Base64 = Annotated[
 ]
 
 
+MAX_IMAGES = 16
+"""Most further pictures of a post."""
+
+
 class PostIn(BaseModel):
     """A post."""
 
@@ -43,6 +47,11 @@ class PostIn(BaseModel):
     text: str = Field(description="The text.")
     image: Base64 = Field(
         None, description="The picture: bytes of a JPEG, PNG, WebP, GIF, BMP or TIFF file."
+    )
+    images: list[Base64] = Field(
+        [],
+        max_length=MAX_IMAGES,
+        description="Further pictures, of which a method uses as many as it has views for.",
     )
 
 
@@ -111,7 +120,10 @@ class PredictionEffects(BaseModel):
 class ViewImage(BaseModel):
     """A picture that the methods used."""
 
-    name: str = Field(description="`picture`, or `crop` and its number.")
+    name: str = Field(
+        description="`picture`, `picture` and its number if there are several, or `crop` and its "
+        "number."
+    )
     image: str = Field(description="The picture at reduced size, as a data URI.")
 
 

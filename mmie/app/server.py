@@ -33,6 +33,7 @@ from mmie.app.origin import OriginGuard
 from mmie.app.page import Page, build_page, describe_api
 from mmie.app.parsing import bounded_route
 from mmie.app.schemas import (
+    MAX_IMAGES,
     ExtractionOut,
     ExtractionRequest,
     ExtractionResponse,
@@ -156,6 +157,9 @@ class Endpoints:
         self,
         text: Annotated[str, Form(description="The text.")],
         image: Annotated[UploadFile | None, File(description="The picture.")] = None,
+        images: Annotated[
+            list[UploadFile], File(max_length=MAX_IMAGES, description="Further pictures.")
+        ] = [],  # noqa: B006  FastAPI copies the default
         id: Annotated[
             str, Form(max_length=200, description="Id of the post in the response.")
         ] = "",
@@ -163,9 +167,12 @@ class Endpoints:
             bool, Form(description="Add the effects of the views on the predictions.")
         ] = False,
     ) -> ExtractionOut:
-        """Find entities and relations in one post, with its picture as a file."""
+        """Find entities and relations in one post, with its pictures as files."""
         data = None if image is None else await image.read()
-        post = PostIn.model_construct(id=id, text=text, image=data or None)
+        further = [await file.read() for file in images]
+        post = PostIn.model_construct(
+            id=id, text=text, image=data or None, images=[some or None for some in further]
+        )
         (extraction,) = await self._extract([post], explain)
         return extraction
 
@@ -182,7 +189,10 @@ class Endpoints:
             if len(post.text) > max_characters:
                 raise Refusal(422, f"text of post {index}: more than {max_characters} characters")
             name = post.id or str(index)
-            requests.append(PostRequest(Post(id=name, text=post.text, image=post.image), explain))
+            images = tuple(image for image in (post.image, *post.images) if image is not None)
+            first = next(iter(images), None)
+            bare = Post(id=name, text=post.text, image=first, more_images=images[1:])
+            requests.append(PostRequest(bare, explain))
         try:
             async with asyncio.timeout(seconds):
                 checked = await self._check_pictures(requests)
@@ -204,7 +214,7 @@ class Endpoints:
         checked = []
         total, limit = 0, self.limits.max_request_decoded
         for request in requests:
-            if request.post.image is not None:
+            if request.post.images:
                 request = await loop.run_in_executor(
                     self._picture_thread, check_picture, request, self.limits
                 )

@@ -8,7 +8,7 @@ from mmie.app.explanation import explain
 from mmie.app.limits import Limits
 from mmie.app.schemas import ExtractionOut
 from mmie.app.uploads import decoded_bytes, open_upload
-from mmie.data.pictures import PictureError, load_picture
+from mmie.data.pictures import PictureError
 from mmie.inference import Extractor
 from mmie.inference.formats.text import to_json
 from mmie.types import Extraction, Post
@@ -19,35 +19,45 @@ class PostRequest:
     """A client's post.
 
     Attributes:
-        post: The post; its picture is the bytes of a file.
+        post: The post; its pictures are the bytes of files.
         explain: Whether to explain the predictions.
-        decoded_bytes: Most memory that decoding the picture takes.
-        problem: The reason why the picture is not decoded; None if it may be or there is none.
+        decoded_bytes: Most memory that decoding the pictures takes, one by one, in sum.
+        problems: Reasons why pictures are not decoded.
     """
 
     post: Post[bytes]
     explain: bool = False
     decoded_bytes: int = 0
-    problem: str | None = None
+    problems: tuple[str, ...] = ()
 
 
 def check_picture(request: PostRequest, limits: Limits) -> PostRequest:
-    """Judge the picture of a post by its header.
+    """Judge the pictures of a post by their headers.
 
     Args:
-        request: The post, with the picture that the client sent.
+        request: The post, with the pictures that the client sent.
         limits: Limits of pictures.
 
     Returns:
-        The post with the memory that its picture takes, or without the picture and with the reason.
+        The post with the memory that its pictures take, without those that are not decoded, and
+        with the reasons.
     """
-    if request.post.image is None:
-        return request
-    try:
-        with open_upload(request.post.image, limits) as picture:
-            return replace(request, decoded_bytes=decoded_bytes(picture))
-    except PictureError as error:
-        return replace(request, post=replace(request.post, image=None), problem=str(error))
+    total = 0
+    images: list[bytes] = []
+    problems: list[str] = []
+    for number, image in enumerate(request.post.images, start=1):
+        try:
+            with open_upload(image, limits) as picture:
+                size = decoded_bytes(picture)
+            if total + size > limits.max_decoded:
+                raise PictureError(f"more than {limits.max_decoded} bytes when all are decoded")
+            total += size
+            images.append(image)
+        except PictureError as error:
+            name = "image" if len(request.post.images) == 1 else f"image {number}"
+            problems.append(f"{name}: {error}")
+    post = _with_images(request.post, images)
+    return replace(request, post=post, decoded_bytes=total, problems=tuple(problems))
 
 
 class Service:
@@ -72,34 +82,29 @@ class Service:
             if request.explain:
                 responses.append(self._explain(request))
             else:
-                responses.append(_to_response(next(extractions), request.problem))
+                responses.append(_to_response(next(extractions), request.problems))
         return responses
 
     def _open(self, post: Post[bytes]) -> Post[Any]:
-        """Return a post with its picture opened, within the limits, but not decoded."""
-        opened: Post[Any] = post
-        if post.image is not None:
-            opened = replace(opened, image=open_upload(post.image, self.limits))
-        return opened
+        """Return a post with its pictures opened, within the limits, but not decoded."""
+        return _with_images(post, [open_upload(image, self.limits) for image in post.images])
 
     def _explain(self, request: PostRequest) -> ExtractionOut:
         """Extract from a post with explanation."""
         post: Post[Any] = self._open(request.post)
-        problem = request.problem
-        if post.image is not None:
-            try:
-                post = replace(post, image=load_picture(post.image, self.limits.max_pixels))
-            except PictureError as error:
-                post, problem = replace(post, image=None), str(error)
         extraction, explanation = explain(self.extractor, post)
-        return _to_response(extraction, problem).model_copy(update={"explanation": explanation})
+        response = _to_response(extraction, request.problems)
+        return response.model_copy(update={"explanation": explanation})
 
 
-def _to_response(extraction: Extraction, problem: str | None) -> ExtractionOut:
-    """Convert an extraction to its JSON body, with the picture's problem first."""
-    problems = (
-        extraction.problems if problem is None else (f"image: {problem}", *extraction.problems)
-    )
-    record = to_json(replace(extraction, problems=problems, extra={}))
+def _with_images(post: Post[Any], images: Sequence[Any]) -> Post[Any]:
+    """Return a post with other pictures."""
+    return replace(post, image=next(iter(images), None), more_images=tuple(images[1:]))
+
+
+def _to_response(extraction: Extraction, problems: tuple[str, ...]) -> ExtractionOut:
+    """Convert an extraction to its JSON body, with the problems of pictures first."""
+    all_problems = (*problems, *extraction.problems)
+    record = to_json(replace(extraction, problems=all_problems, extra={}))
     record["offsets"] = list(map(list, extraction.offsets))
     return ExtractionOut.model_validate(record)

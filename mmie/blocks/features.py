@@ -26,13 +26,14 @@ class FeatureSpec:
 
     Attributes:
         name: Key of the features in `Batch.features`.
-        source: What a row is computed from: a ``view``, the global ``picture``, the ``text`` of the
-            words, or the ``tokens``, markers and context included.
+        source: What a row is computed from: one of the ``views``, a whole ``picture``, the ``text``
+            of the words, or the ``tokens``, markers and context included.
         identity: Everything that a row depends on beside its source.
         compute: Rows (sources, width) of uint8 RGB pictures (sources, 3, height, width), of a list
             of texts, or of ids, mask and token types of tokens, (sources, tokens) each.
         training_only: The features are used in training alone.
         required: The method cannot compute the features itself from `Batch.pixels`.
+        num_images: Whole pictures of a post that have a row each, for ``picture``.
     """
 
     name: str
@@ -41,6 +42,7 @@ class FeatureSpec:
     compute: Callable[[Any], Tensor]
     training_only: bool = False
     required: bool = False
+    num_images: int = 1
 
     @property
     def is_visual(self) -> bool:
@@ -48,8 +50,12 @@ class FeatureSpec:
         return self.source in ("views", "picture")
 
     def view_mask(self, batch: Batch) -> Tensor:
-        """Return the mask of views with a row: (batch, views) bool, (batch, 1) for ``picture``."""
-        return batch.view_mask if self.source == "views" else batch.view_mask[:, :1]
+        """Return the mask of views with a row.
+
+        Returns:
+            (batch, views) bool, (batch, pictures) for ``picture``.
+        """
+        return batch.view_mask if self.source == "views" else batch.view_mask[:, : self.num_images]
 
     def without_compute(self) -> Self:
         """Return a copy that worker processes can receive: it has no function and no weights."""
@@ -73,8 +79,9 @@ def attach_features(batch: Batch, specs: Sequence[FeatureSpec], provider: RowPro
         provider: Returns the rows.
 
     Returns:
-        The batch with features (batch, views, width) for ``views`` and (batch, width) for the other
-        sources, 0 where a view is masked. Features without rows are left out.
+        The batch with features (batch, views, width) for ``views``, (batch, pictures, width) for
+        more than one ``picture``, and (batch, width) for the other sources, 0 where a view is
+        masked. Features without rows are left out.
     """
     features = dict(batch.features)
     for spec in specs:
@@ -85,7 +92,8 @@ def attach_features(batch: Batch, specs: Sequence[FeatureSpec], provider: RowPro
             mask = spec.view_mask(batch)  # (batch, views)
             spread = rows.new_zeros(*mask.shape, rows.shape[1])  # (batch, views, width)
             spread[mask] = rows
-            rows = spread.squeeze(1) if spec.source == "picture" else spread
+            is_single = spec.source == "picture" and spec.num_images == 1
+            rows = spread.squeeze(1) if is_single else spread
         features[spec.name] = rows
     return replace(batch, features=features)
 

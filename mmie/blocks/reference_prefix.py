@@ -47,9 +47,11 @@ class ReferencePrefix(nn.Module):
         num_layers: Layers of the text encoder (N).
         num_heads: Attention heads of the text encoder.
         activation: Activation of the gates.
-        crop_activation: Activation of the gates of crops, that is of all views but the first, where
-            it differs: RSRNeT's code has SELU for the global picture and leaky ReLU for crops.
+        crop_activation: Activation of the gates of crops, that is of the views behind the pictures,
+            where it differs: RSRNeT's code has SELU for the global picture and leaky ReLU for
+            crops.
         bottleneck: Inner width of the shared network.
+        num_images: Views that are whole pictures.
 
     Raises:
         ValueError: ``num_heads`` does not divide ``hidden_size``.
@@ -64,12 +66,14 @@ class ReferencePrefix(nn.Module):
         activation: Activation = "leaky_relu",
         crop_activation: Activation | None = None,
         bottleneck: int = 800,
+        num_images: int = 1,
     ) -> None:
         super().__init__()
         check_heads(hidden_size, num_heads)
         self.channels = tuple(channels)
         self.hidden_size = hidden_size
         self.num_heads = num_heads
+        self.num_images = num_images
         self.activation = ACTIVATIONS[activation]
         self.crop_activation = ACTIVATIONS[crop_activation or activation]
         width = 2 * hidden_size
@@ -133,9 +137,10 @@ class ReferencePrefix(nn.Module):
         summary = chunks.mean(dim=3).flatten(2)  # (batch, views, rows * 2 * hidden)
         scores = [gate(summary) for gate in self.gates]  # (batch, views, scales) each
         stacked = torch.stack(scores)  # (layers, batch, views, scales)
-        picture = self.activation(stacked[:, :, :1])  # (layers, batch, 1, scales)
-        crops = self.crop_activation(stacked[:, :, 1:])  # (layers, batch, views - 1, scales)
-        return torch.cat([picture, crops], dim=2).softmax(dim=-1)
+        pictures, crops = stacked.tensor_split([self.num_images], dim=2)
+        # (layers, batch, pictures, scales) and (layers, batch, crops, scales)
+        activated = [self.activation(pictures), self.crop_activation(crops)]
+        return torch.cat(activated, dim=2).softmax(dim=-1)
 
     def _view_heads(self, states: Tensor) -> Tensor:
         """View keys or values as heads without a transpose, as the public code does.

@@ -59,7 +59,7 @@ def build_extractor(options: ExtractorSettings) -> Extractor:
     )
     num_crops = options.num_crops
     if num_crops is None:
-        num_crops = max((form.num_views - 1 for form in extractor.formats), default=0)
+        num_crops = max((form.num_crops for form in extractor.formats), default=0)
     if options.detector != "none" and num_crops > 0:
         extractor.cropper = Cropper(build_detector(options.detector, device), num_crops)
     return extractor

@@ -185,7 +185,7 @@ class InstanceDataset(Dataset[Batch]):
         if self.crop_seed is None:
             return instance
         seed = f"{self.crop_seed} {epoch} {index}"
-        return sample_crops(instance, self.collator.schema.num_objects, seed)
+        return sample_crops(instance, self.collator.schema, seed)
 
 
 def pad_tokens(texts: Sequence[EncodedText], pad_id: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -19,6 +19,7 @@ from mmie.data.corpora.contexts import ContextFile
 from mmie.data.corpora.digest import digest_posts
 from mmie.data.corpora.labels import check_labels, count_unknown, labels_of
 from mmie.data.encoding import WordTokenizer
+from mmie.data.frame_files import FrameFiles
 from mmie.data.instances import (
     Instance,
     encode_posts,
@@ -70,6 +71,8 @@ class MultimodalDataModule(LightningDataModule):
         eval_batch_size: Posts per batch and process outside training; by default ``batch_size``.
         max_tokens: Most subword tokens of a post. Words beyond are cut off.
         num_objects: Object crops per post (m).
+        num_images: Whole pictures per post. Of a post with fewer pictures, an animation or a video
+            gives several of its frames, evenly spaced, and views that remain are masked.
         tag_scheme: Scheme of NER tags.
         labels: Entity types, or relation labels with ``None`` first, of the model, in its order; by
             default the corpus's. Other labels of the corpus count as gold that is never found. The
@@ -108,6 +111,7 @@ class MultimodalDataModule(LightningDataModule):
         eval_batch_size: int | None = None,
         max_tokens: int = 128,
         num_objects: int = 3,
+        num_images: int = 1,
         tag_scheme: TagScheme = "bio",
         labels: list[str] | None = None,
         image_size: int = 224,
@@ -140,6 +144,7 @@ class MultimodalDataModule(LightningDataModule):
         _check_at_least(1, "eval_batch_size", eval_batch_size)
         _check_at_least(1, "image_size", image_size)
         _check_at_least(0, "num_objects", num_objects)
+        _check_at_least(1, "num_images", num_images)
         _check_at_least(0, "num_workers", num_workers)
         _check_task(corpus, task, labels)
         self.corpus = corpus
@@ -149,6 +154,7 @@ class MultimodalDataModule(LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.max_tokens = max_tokens
         self.num_objects = num_objects
+        self.num_images = num_images
         self.tag_scheme: TagScheme = tag_scheme
         self.labels = labels
         self.transform = ImageTransform(image_size, resize, max_pixels)
@@ -160,6 +166,7 @@ class MultimodalDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.pin_memory = torch.cuda.is_available() if pin_memory is None else pin_memory
         self.seed = seed
+        self._frame_files = FrameFiles(num_images, max_pixels)
         self.instances: dict[Split, list[Instance]] = {}
         self.feature_provider: FeatureProviderFactory | None = None
         self._epochs = 0
@@ -182,6 +189,7 @@ class MultimodalDataModule(LightningDataModule):
             num_objects=self.num_objects,
             image_size=self.transform.size,
             mask_id=self.tokenizer.mask_id,
+            num_images=self.num_images,
         )
 
     @cached_property
@@ -264,7 +272,7 @@ class MultimodalDataModule(LightningDataModule):
         Raises:
             CorpusError: The split cannot be read, or has no instance for the task.
         """
-        posts = self._change_pictures(self._read_posts(split))
+        posts = self._frame_files.expand(self._change_pictures(self._read_posts(split)))
         instances = encode_posts(posts, self.schema, self.tokenizer, self.use_context)
         if not instances:
             raise CorpusError(
@@ -273,7 +281,8 @@ class MultimodalDataModule(LightningDataModule):
         self._report_truncation(split, instances)
         if split == "train" and self.random_crops:
             for instance in instances:
-                instance.views = (instance.post.image, *instance.post.crops)
+                pictures = instance.views[: self.num_images]
+                instance.views = (*pictures, *instance.post.crops)
         if split == "train" and self.train_fraction < 1:
             return sample_instances(instances, self.train_fraction, self.seed)
         self._warn_of_unknown_labels(split, instances)
@@ -295,7 +304,7 @@ class MultimodalDataModule(LightningDataModule):
     def _change_pictures(self, posts: Sequence[Post]) -> list[Post]:
         """Keep, shuffle or remove the pictures of posts, as the setting ``pictures`` says."""
         if self.pictures == "none":
-            return [replace(post, image=None, crops=()) for post in posts]
+            return [replace(post, image=None, more_images=(), crops=()) for post in posts]
         if self.pictures == "shuffled":
             return shuffle_pictures(posts, self.seed)
         return list(posts)
@@ -334,6 +343,8 @@ class MultimodalDataModule(LightningDataModule):
         if not named:
             return
         unreadable = audit_pictures(named, self.transform.max_pixels)
+        problems = self._frame_files.problems
+        unreadable |= {path: problems[path] for path in unreadable if path in problems}
         mask_views(instances, unreadable)
         if not unreadable:
             return

@@ -4,13 +4,15 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from mmie.data.encoding import EncodedText, WordTokenizer
 from mmie.tags import entities_to_tags, tag_names
 from mmie.types import UNKNOWN_LABEL, Post, Relation, Schema
 
+_T = TypeVar("_T")
 Views = tuple[Path | None, ...]
-"""Files of the global picture and of the crops; None for a view that is absent or unreadable."""
+"""Files of the pictures, then of the crops; None for a view that is absent or unreadable."""
 
 
 @dataclass(slots=True)
@@ -93,25 +95,38 @@ def sample_instances(instances: Sequence[Instance], share: float, seed: int) -> 
     return [instances[index] for index in sorted(chosen)]
 
 
-def select_views(picture: Path | None, crops: Sequence[Path], num_objects: int) -> Views:
-    """Return the picture and its first crops, filled up with None to ``num_objects`` crops."""
-    selected = crops[:num_objects]
-    return (picture, *selected, *[None] * (num_objects - len(selected)))
+def select_views(post: Post, schema: Schema) -> Views:
+    """Return the first pictures and the first crops of a post as its views.
+
+    Views that it lacks are None, after its pictures and after its crops.
+    """
+    pictures = fill_up(post.images, schema.num_images)
+    return (*pictures, *fill_up(post.crops, schema.num_objects))
 
 
-def sample_crops(instance: Instance, num_objects: int, seed: str) -> Instance:
+def fill_up(files: Sequence[_T], count: int) -> tuple[_T | None, ...]:
+    """Return the first ``count`` items, followed by None for those that are missing.
+
+    >>> fill_up(["a"], 2), fill_up(["a", "b", "c"], 2)
+    (('a', None), ('a', 'b'))
+    """
+    selected = files[:count]
+    return (*selected, *[None] * (count - len(selected)))
+
+
+def sample_crops(instance: Instance, schema: Schema, seed: str) -> Instance:
     """Return an instance with crops drawn at random from all that it has.
 
     Args:
-        instance: An instance whose views are the picture and all crops.
-        num_objects: Number of crops to draw.
+        instance: An instance whose views are the schema's number of pictures, and all crops.
+        schema: Numbers of pictures and of crops to draw.
         seed: Seed of the draw.
     """
-    picture, *crops = instance.views
+    pictures, crops = instance.views[: schema.num_images], instance.views[schema.num_images :]
     readable = [crop for crop in crops if crop is not None]
-    count = min(num_objects, len(readable))
+    count = min(schema.num_objects, len(readable))
     chosen = random.Random(seed).sample(readable, count)
-    return replace(instance, views=select_views(picture, chosen, num_objects))
+    return replace(instance, views=(*pictures, *fill_up(chosen, schema.num_objects)))
 
 
 def mask_views(instances: Iterable[Instance], unreadable: Mapping[Path, str]) -> None:
@@ -126,11 +141,11 @@ def mask_views(instances: Iterable[Instance], unreadable: Mapping[Path, str]) ->
 
 
 def shuffle_pictures(posts: Sequence[Post], seed: int) -> list[Post]:
-    """Give each post that has pictures the pictures of another one.
+    """Give each post that has pictures the pictures and crops of another one, all together.
 
-    Posts are ordered by image, images at random. Each post takes the pictures of the post that
-    stands further ahead by the number of posts of the most frequent image. Hence no post keeps its
-    image, unless more than half of the posts have the same one.
+    Posts are ordered by their first image, images at random. Each post takes the pictures of the
+    post that stands further ahead by the number of posts of the most frequent image. Hence no post
+    keeps its first image, unless more than half of the posts have the same one.
 
     Args:
         posts: The posts. Those without pictures stay as they are.
@@ -138,8 +153,8 @@ def shuffle_pictures(posts: Sequence[Post], seed: int) -> list[Post]:
     """
     groups: dict[object, list[int]] = {}
     for index, post in enumerate(posts):
-        if post.image or post.crops:
-            groups.setdefault(post.image or post.crops, []).append(index)
+        if post.images or post.crops:
+            groups.setdefault(next(iter(post.images), post.crops), []).append(index)
     shuffled = list(posts)
     if not groups:
         return shuffled
@@ -148,8 +163,10 @@ def shuffle_pictures(posts: Sequence[Post], seed: int) -> list[Post]:
         order += group
     shift = max(map(len, groups.values()))
     for receiver, giver in zip(order, order[shift:] + order[:shift], strict=True):
-        image, crops = posts[giver].image, posts[giver].crops
-        shuffled[receiver] = replace(posts[receiver], image=image, crops=crops)
+        given = posts[giver]
+        shuffled[receiver] = replace(
+            posts[receiver], image=given.image, more_images=given.more_images, crops=given.crops
+        )
     return shuffled
 
 
@@ -162,7 +179,7 @@ def _entity_instance(post: Post, text: EncodedText, schema: Schema) -> Instance:
     names = tag_names(schema.labels, schema.tag_scheme)
     tags = entities_to_tags(known, len(text.word_starts), schema.tag_scheme)
     tag_ids = [names.index(tag) for tag in tags]
-    views = select_views(post.image, post.crops, schema.num_objects)
+    views = select_views(post, schema)
     return Instance(post, None, text, tag_ids, UNKNOWN_LABEL, views)
 
 
@@ -173,5 +190,5 @@ def _relation_instance(
     label = UNKNOWN_LABEL
     if relation.label in schema.labels:
         label = schema.labels.index(relation.label)
-    views = select_views(post.image, post.crops, schema.num_objects)
+    views = select_views(post, schema)
     return Instance(post, relation, text, [], label, views)

@@ -10,8 +10,9 @@ A post is an object like::
 
 Offsets count words, end exclusive. With ``"text"`` they count characters, also if there are
 ``"words"`` beside it, which then tell how the text is split. All keys but ``id`` and the text may
-be absent or null. The head and tail of a relation may have a ``type``. Without one they have the
-type of the entity with the same words, if there is one.
+be absent or null. Several pictures are a list of paths, ``"images"``. Beside it, ``"image"`` is the
+first picture, which the list may repeat. The head and tail of a relation may have a ``type``.
+Without one they have the type of the entity with the same words, if there is one.
 """
 
 import json
@@ -39,7 +40,7 @@ _MAX_DEPTH = 100
 _TypesBySpan = Mapping[tuple[int, int], str]
 """Entity types by their first and last (exclusive) word."""
 
-KEYS = {"id", "words", "text", "image", "crops", "context", "entities", "relations"}
+KEYS = {"id", "words", "text", "image", "images", "crops", "context", "entities", "relations"}
 """Keys of a post."""
 RESULT_KEYS = {"problems", "gold_entities", "gold_relations"}
 """Keys that `mmie extract` adds to a post, of which readers do not warn."""
@@ -81,12 +82,14 @@ def parse_post(line: str, root: Path, name: str, ignored: set[str] | None = None
     given.setdefault("id", name)
     text = given.get("text")
     if isinstance(text, str) and "words" not in given and not split_words(text):
+        image, more_images = _parse_images(given, root)
         return Post(
             _parse_id(given),
             text=text,
-            image=_parse_image(given, root),
+            image=image,
             context=optional_value(given, "context", str, "a text"),
             extra=_extra(record),
+            more_images=more_images,
         )
     return post_from_json(given, root)
 
@@ -112,7 +115,7 @@ def post_from_json(record: Record, root: Path) -> Post:
     types = _types_by_span(entities)
     relation_records = list_value(record, "relations", dict, "objects")
     relations = [_parse_relation(item, text, types) for item in relation_records]
-    image = _parse_image(record, root)
+    image, more_images = _parse_images(record, root)
     name = _parse_id(record)
     crops = [picture_path(root, crop) for crop in list_value(record, "crops", str, "paths")]
     return Post(
@@ -126,6 +129,7 @@ def post_from_json(record: Record, root: Path) -> Post:
         text=text.text,
         offsets=text.offsets,
         extra=_extra(record),
+        more_images=more_images,
     )
 
 
@@ -144,10 +148,12 @@ def post_to_json(post: Post, root: str | Path) -> Record:
     """
     types = _types_by_span(post.entities)
     entities = [_span_to_json(entity) | {"type": entity.type} for entity in post.entities]
+    images = [_relative_path(image, root) for image in post.images]
     record: Record = {
         "id": post.id,
         "words": list(post.words),
-        "image": None if post.image is None else _relative_path(post.image, root),
+        "image": images[0] if len(images) == 1 else None,
+        "images": images if len(images) > 1 else None,
         "crops": [_relative_path(crop, root) for crop in post.crops],
         "context": post.context,
         "entities": entities,
@@ -199,16 +205,20 @@ def _parse_id(record: Record) -> str:
     return check_name(value, "'id' to be a string or an integer")
 
 
-def _parse_image(record: Record, root: Path) -> Path | None:
-    """Read the path of the picture.
+def _parse_images(record: Record, root: Path) -> tuple[Path | None, tuple[Path, ...]]:
+    """Read the paths of the pictures: that of ``image``, then those of ``images``, each once.
+
+    Returns:
+        The first path, None without pictures, and the others.
 
     Raises:
-        MalformedLine: The path is not a string, or leads out of ``root``.
+        MalformedLine: A path is not a string, or leads out of ``root``.
     """
     image = optional_value(record, "image", str, "a path")
-    if image is None:
-        return None
-    return picture_path(root, image)
+    names = [] if image is None else [image]
+    names += list_value(record, "images", str, "paths")
+    paths = [picture_path(root, name) for name in dict.fromkeys(names)]
+    return (paths[0] if paths else None), tuple(paths[1:])
 
 
 def _parse_relation(record: Record, text: PostText, types: _TypesBySpan) -> Relation:

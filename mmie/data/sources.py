@@ -6,7 +6,7 @@ source                        a post is
 ``posts.jsonl``, ``-``        a line as `mmie.data.post_json` describes it; without an ``id`` its id
                               is the line's number
 ``posts.csv``, ``posts.tsv``  a row with the column ``text`` and, if present, ``id``, ``image`` (or
-                              ``path``), ``context``
+                              ``path``), ``images`` (a JSON list of paths), ``context``
 a folder                      ``<id>.txt``, the picture ``<id>.jpg``, ``.jpeg``, ``.png``, ``.gif``,
                               ``.webp``, or both
 ============================  ======================================================================
@@ -26,15 +26,22 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mmie.data.parsing import MalformedLine, picture_path
+from mmie.data.parsing import MalformedLine, Record, picture_path
 from mmie.data.post_json import parse_post
 from mmie.types import MmieError, Post
-from mmie.utils.text import MAX_SHOWN
+from mmie.utils.text import MAX_SHOWN, safe_repr
 
 STANDARD_INPUT = "-"
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp")
 _TEXT_SUFFIX = ".txt"
-_COLUMNS = {"id": "id", "text": "text", "path": "image", "image": "image", "context": "context"}
+_COLUMNS = {
+    "id": "id",
+    "text": "text",
+    "path": "image",
+    "image": "image",
+    "images": "images",
+    "context": "context",
+}
 """Keys of a post by the columns of a table. An ``image`` takes precedence over a ``path``."""
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
@@ -215,7 +222,7 @@ def _parse_row(row: Mapping[str | None, str | None], number: int, root: Path) ->
     if None in row:
         reason = f"expected {len(row) - 1} fields, found more: quote what holds the delimiter"
         return BadPost(str(number), reason)
-    record = {"text": ""}
+    record: Record = {"text": ""}
     for column, key in _COLUMNS.items():
         value = row.get(column)
         if value:
@@ -224,10 +231,24 @@ def _parse_row(row: Mapping[str | None, str | None], number: int, root: Path) ->
     if row.get("path") and row.get("image"):
         further["path"] = row["path"]
     try:
+        if "images" in record:
+            record["images"] = _parse_paths(row["images"] or "")
         post = parse_post(json.dumps(record), root, name=str(number))
         return replace(post, extra=further)
     except MalformedLine as error:
         return BadPost(str(number), str(error))
+
+
+def _parse_paths(cell: str) -> object:
+    """Parse the JSON of the cell of several pictures.
+
+    Raises:
+        MalformedLine: The cell is no JSON.
+    """
+    try:
+        return json.loads(cell)
+    except (ValueError, RecursionError):
+        raise MalformedLine("'images' to be a JSON list of paths", safe_repr(cell)) from None
 
 
 def _read_folder(folder: Path) -> Iterator[Post | BadPost]:

@@ -7,7 +7,7 @@ from typing import Any, Self, get_args
 from mmie.data.pictures import ImageTransform, ResizeMode
 from mmie.types import Schema
 
-_OPTIONAL = ("mask_id",)
+_OPTIONAL = ("mask_id", "num_images")
 """Attributes of a schema that older checkpoints lack."""
 
 

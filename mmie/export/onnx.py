@@ -139,7 +139,8 @@ def describe(method: ExtractionModule, inputs: Sequence[str], resize: str) -> di
         "labels": list(schema.labels),
         "inputs": list(inputs),
         "max_tokens": schema.max_tokens,
-        "views": 1 + schema.num_objects,
+        "views": schema.num_views,
+        "images": schema.num_images,
         "image_size": schema.image_size,
         "resize": resize,
     }

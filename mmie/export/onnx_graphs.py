@@ -83,7 +83,7 @@ def model_inputs(
 
     lengths = torch.linspace(tokens, tokens // 2, batch).long().unsqueeze(1)  # (batch, 1)
     attention_mask = torch.arange(tokens) < lengths  # (batch, tokens)
-    view_mask = draw(2, batch, 1 + schema.num_objects) > 0  # (batch, views)
+    view_mask = draw(2, batch, schema.num_views) > 0  # (batch, views)
     token_words = draw(words, batch, tokens).sort(dim=1).values  # (batch, tokens)
     inputs = {
         "input_ids": draw(schema.vocab_size, batch, tokens) * attention_mask,

@@ -10,6 +10,7 @@ from PIL import Image
 from rich.markup import escape
 from rich.progress import track
 
+from mmie.data.frame_files import check_videos
 from mmie.data.picture_audit import audit_pictures, picture_digests
 from mmie.data.pictures import MAX_PIXELS, PictureError, load_picture
 from mmie.grounding.cache import DetectionCache, PictureDetections
@@ -76,6 +77,9 @@ def ground_posts(
     files, which are named by their picture's content and their box, are written atomically. At most
     two batches of pictures are in memory at a time.
 
+    Of a post with several pictures, the crops are those of the first one, as are those that
+    `read_post` cuts.
+
     Args:
         posts: Posts with picture files, or without a picture.
         out: Folder of the crop files.
@@ -103,7 +107,9 @@ def ground_posts(
             post_phrases = tuple(find_phrases(posts[index]))
             key = detection_cache.key(digests[path], post_phrases)
             queries[index] = _Query(key, path, digests[path], post_phrases)
-    result = Grounding(unreadable=audit_pictures(paths.values(), max_pixels))
+    further = [Path(image) for post in posts for image in post.more_images]
+    unreadable = audit_pictures([*paths.values(), *further], max_pixels)
+    result = Grounding(unreadable=check_videos(unreadable, max_pixels))
     grounder = _Grounder(out, detector, num_crops, max_pixels, detection_cache, result)
     crops = grounder.run(queries.values(), batch_size)
     for index, post in enumerate(posts):

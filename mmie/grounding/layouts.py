@@ -174,10 +174,12 @@ def write_posts(file: Path, posts: Iterable[Post], unreadable: set[Path]) -> Non
     for post in posts:
         if not post.words:
             continue
-        image = None
-        if isinstance(post.image, Path) and post.image not in unreadable:
-            image = _link_into(file.parent, post.image)
-        record = post_to_json(replace(post, image=image), file.parent)
+        images: list[Path] = []
+        for image in post.images:
+            if isinstance(image, Path) and image not in unreadable:
+                images.append(_link_into(file.parent, image))
+        linked = replace(post, image=next(iter(images), None), more_images=tuple(images[1:]))
+        record = post_to_json(linked, file.parent)
         lines.append(json.dumps(record, ensure_ascii=False) + "\n")
     with write_errors(file):
         atomic_write_text(file, "".join(lines))

@@ -195,8 +195,8 @@ class Extractor:
         Args:
             frame: A row for each post, with any index.
             text: Column of the texts.
-            image: Column of the pictures, in any form that `Post` takes; a missing value is no
-                picture. None is no column.
+            image: Column of the pictures, in any form that `Post` takes, or lists of several; a
+                missing value is no picture. None is no column.
 
         Returns:
             A copy of the frame with the columns ``entities`` and ``relations``, lists of the

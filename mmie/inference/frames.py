@@ -20,7 +20,7 @@ def read_frame(frame: Any, text: str, image: str | None) -> Iterator[Post[Any]]:
     Args:
         frame: The frame.
         text: Column of the texts; a missing value is an empty text.
-        image: Column of the pictures; a missing value, or None, is no picture.
+        image: Column of the pictures, or of lists of them; a missing value, or None, is no picture.
 
     Raises:
         PostError: The frame lacks one of the columns.
@@ -31,10 +31,12 @@ def read_frame(frame: Any, text: str, image: str | None) -> Iterator[Post[Any]]:
             raise PostError(f"the frame has no column '{column}': it has {names}")
     pictures = [None] * len(frame) if image is None else frame[image]
     for name, words, picture in zip(frame.index, frame[text], pictures, strict=True):
+        images = list(picture) if isinstance(picture, list | tuple) else [picture]
         yield Post(
             id=str(name),
             text="" if is_missing(words) else words or "",
-            image=None if is_missing(picture) else picture,
+            image=None if not images or is_missing(images[0]) else images[0],
+            more_images=tuple(images[1:]),
         )
 
 

@@ -16,7 +16,8 @@ from mmie.inference.reading import PostError
 from mmie.types import Extraction, Post, Task
 
 _LABELS = ("entities", "relations")
-_POST_KEYS = ("id", "text", "words", "image", "crops", "context", *_LABELS)
+_PICTURES = ("image", "images", "crops")
+_POST_KEYS = ("id", "text", "words", *_PICTURES, "context", *_LABELS)
 
 
 class Pipeline:
@@ -121,11 +122,8 @@ def to_post(item: Any, index: int) -> Post[Any]:
         raise PostError(
             f"post {index}: unknown key {unknown[0]!r}: expected some of {', '.join(_POST_KEYS)}"
         )
-    pictures: dict[str, Any] = {
-        "image": item.get("image"),
-        "crops": tuple(item.get("crops") or ()),
-    }
-    record = {key: value for key, value in item.items() if key not in pictures}
+    pictures = _pictures_of(item)
+    record = {key: value for key, value in item.items() if key not in _PICTURES}
     if not any(record.get(key) for key in ("words", *_LABELS)):  # an empty text is no error
         name = str(record.get("id", ""))
         return Post(name, text=item.get("text", ""), context=item.get("context"), **pictures)
@@ -134,3 +132,21 @@ def to_post(item: Any, index: int) -> Post[Any]:
     except MalformedLine as error:
         raise PostError(f"post {index}: {error}") from None
     return replace(post, **pictures)
+
+
+def _pictures_of(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the pictures of a dictionary as attributes of a post.
+
+    The ``image`` comes first. A picture that is named twice counts once.
+    """
+    images: dict[object, Any] = {}
+    for image in (item.get("image"), *(item.get("images") or ())):
+        key = Path(image) if isinstance(image, str | Path) else id(image)
+        if image is not None:
+            images.setdefault(key, image)
+    first, *further = images.values() or [None]
+    return {
+        "image": first,
+        "more_images": tuple(further),
+        "crops": tuple(item.get("crops") or ()),
+    }

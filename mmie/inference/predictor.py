@@ -97,8 +97,8 @@ class Predictor:
         self._specs = [
             spec for spec in method.feature_specs() if spec.is_visual and not spec.training_only
         ]
-        num_views = 1 + self.schema.num_objects if method.uses_images else 0
-        self.format = ViewFormat(transform, num_views)
+        num_views = self.schema.num_views if method.uses_images else 0
+        self.format = ViewFormat(transform, num_views, self.schema.num_images)
         self._collator = Collator(self.schema, tokenizer.pad_id)
 
     @classmethod

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple, Protocol
 from PIL import Image
 from torch import Tensor
 
+from mmie.data.animations import load_frames, share_views
+from mmie.data.instances import fill_up
 from mmie.data.pictures import ImageTransform, PictureError, load_picture
 from mmie.data.words import find_unsplit, split_words
-from mmie.types import MmieError, Picture, Post
+from mmie.types import MmieError, Post
 from mmie.utils.text import replace_surrogates
 
 NO_WORDS = "text: no words"
@@ -31,11 +33,18 @@ class ViewFormat(NamedTuple):
 
     Attributes:
         transform: Conversion of pictures to views.
-        num_views: The picture and its crops; 0 for a method that uses no images.
+        num_views: The pictures and their crops; 0 for a method that uses no images.
+        num_images: Those of the views that are whole pictures.
     """
 
     transform: ImageTransform
     num_views: int
+    num_images: int = 1
+
+    @property
+    def num_crops(self) -> int:
+        """Those of the views that are crops."""
+        return max(self.num_views - self.num_images, 0)
 
 
 @dataclass(slots=True)
@@ -69,18 +78,52 @@ def read_post(
         PostError: The item is no post, or its words or entities do not fit its text.
     """
     _check_type(post, index)
-    split = _with_words(replace(post, id=post.id or str(index), image=None, crops=()))
+    bare = replace(post, id=post.id or str(index), image=None, more_images=(), crops=())
+    split = _with_words(bare)
     _check_offsets(split)
     problems = [] if split.words else [NO_WORDS]
     num_read = find_unsplit(split.text or "", split.offsets)
     if num_read is not None:
         problems.append(f"text: only its first {num_read} characters were split into words")
-    pictures = _decode(post, formats, problems)
-    num_crops = max((form.num_views for form in formats), default=0) - 1
-    picture = pictures[0] if pictures else None
-    if cropper is not None and picture is not None and not post.crops and num_crops > 0:
-        pictures = [picture, *cropper.crops(picture, split.words)[:num_crops]]
-    return ReadPost(split, {form: _views(pictures, form) for form in formats}, problems)
+    num_crops = max((form.num_crops for form in formats), default=0)
+    max_pixels = max((form.transform.max_pixels for form in formats), default=0)
+    pictures: dict[int, list[Image.Image | None]] = {}
+    image_problems: list[str] = []
+    for num_images in {form.num_images for form in formats if form.num_views}:
+        pictures[num_images] = decode_images(post, num_images, max_pixels, image_problems)
+    problems += dict.fromkeys(image_problems)
+    crops = _decode_crops(post, num_crops, max_pixels, problems)
+    first = next((some[0] for some in pictures.values() if some), None)
+    if cropper is not None and first is not None and not post.crops and num_crops > 0:
+        crops = [*cropper.crops(first, split.words)[:num_crops]]
+    views = {form: _views(pictures.get(form.num_images, []), crops, form) for form in formats}
+    return ReadPost(split, views, problems)
+
+
+def decode_images(
+    post: Post[Any], num_images: int, max_pixels: int, problems: list[str]
+) -> list[Image.Image | None]:
+    """Decode the whole pictures of a post, frames of animations and videos included.
+
+    Args:
+        post: The post.
+        num_images: Most pictures.
+        max_pixels: Largest picture that is decoded.
+        problems: Receives a line for each picture that cannot be read.
+
+    Returns:
+        Pictures in RGB; None where unreadable.
+    """
+    pictures: list[Image.Image | None] = []
+    shares = share_views(post.images, num_images, max_pixels)
+    for number, (source, share) in enumerate(zip(post.images, shares, strict=False), start=1):
+        try:
+            pictures += load_frames(source, share, max_pixels)
+        except PictureError as error:
+            name = "image" if len(post.images) == 1 else f"image {number}"
+            problems.append(f"{name}: {error}")
+            pictures.append(None)
+    return pictures
 
 
 def _check_type(post: object, index: int) -> None:
@@ -149,39 +192,40 @@ def _join(post: Post) -> Post:
     return replace(post, words=words, text=" ".join(words), offsets=tuple(offsets))
 
 
-def _decode(
-    post: Post[Any], formats: Sequence[ViewFormat], problems: list[str]
+def _decode_crops(
+    post: Post[Any], num_crops: int, max_pixels: int, problems: list[str]
 ) -> list[Image.Image | None]:
-    """Decode the picture and its crops once for all formats.
+    """Decode the first crops of a post.
 
     Args:
         post: The post.
-        formats: How the methods see pictures.
-        problems: Receives a line for each picture that cannot be read.
+        num_crops: Most crops.
+        max_pixels: Largest crop that is decoded.
+        problems: Receives a line for each crop that cannot be read.
 
     Returns:
-        Pictures in RGB, as many as the format with most views needs; None where unreadable.
+        Crops in RGB; None where unreadable.
     """
-    num_views = max((form.num_views for form in formats), default=0)
-    max_pixels = max((form.transform.max_pixels for form in formats), default=0)
-    sources: list[tuple[str, Picture | None]] = [("image", post.image)]
-    sources += [("crop", crop) for crop in post.crops]
-    pictures: list[Image.Image | None] = []
-    for kind, source in sources[:num_views]:
-        picture = None
+    crops: list[Image.Image | None] = []
+    for source in post.crops[:num_crops]:
+        crop = None
         if source is not None:
             try:
-                picture = load_picture(source, max_pixels)
+                crop = load_picture(source, max_pixels)
             except PictureError as error:
-                problems.append(f"{kind}: {error}")
-        pictures.append(picture)
-    return pictures
+                problems.append(f"crop: {error}")
+        crops.append(crop)
+    return crops
 
 
-def _views(pictures: Sequence[Image.Image | None], form: ViewFormat) -> list[Tensor | None]:
-    """Convert pictures to the views of a format. Views without a picture are None."""
-    views: list[Tensor | None] = [None] * form.num_views
-    for index, picture in enumerate(pictures[: form.num_views]):
-        if picture is not None:
-            views[index] = form.transform.to_view(picture)
+def _views(
+    pictures: Sequence[Image.Image | None],
+    crops: Sequence[Image.Image | None],
+    form: ViewFormat,
+) -> list[Tensor | None]:
+    """Convert pictures and crops to the views of a format. Views without a picture are None."""
+    chosen = [*fill_up(pictures, form.num_images), *fill_up(crops, form.num_crops)]
+    views: list[Tensor | None] = []
+    for picture in chosen[: form.num_views]:
+        views.append(None if picture is None else form.transform.to_view(picture))
     return views

@@ -71,6 +71,11 @@ Different from the paper:
 - Pictures are resized at the short side and cut at the centre. The paper does not say how.
 - Validation starts with the first epoch. The paper starts with the third on Twitter-2015.
 - Relations, which the paper does not have, are classified from the states of both entity markers.
+
+Beyond the paper, which has one picture:
+
+- Each further picture (``data.num_images``) is a view with gates and a prefix position of its own,
+  ahead of the crops. v_i of Equations 2 to 5 is the mean of the readable pictures' vectors.
 """
 
 from collections.abc import Mapping
@@ -146,10 +151,10 @@ class DGHC(MultimodalModule):
         self.gating = gating
         self.cls_source = cls_source
         hidden_size, num_layers = self.text.hidden_size, self.text.num_layers
-        num_views = 1 + schema.num_objects
+        num_views = schema.num_views
         channels = self.vision.channels[-1]
         self.view_map = build_view_map(channels, hidden_size, view_projection, prompt_dim)
-        self.correlation = Correlation(hidden_size) if correlation else None
+        self.correlation = Correlation(hidden_size, schema.num_images) if correlation else None
         # the gate of a single view would always be 1
         is_gated = gating == "softmax" and num_views > 1
         self.gates = ViewGates(hidden_size, num_layers, num_views) if is_gated else None
@@ -168,7 +173,8 @@ class DGHC(MultimodalModule):
         """Run the text encoder with a prefix of weighted views (Sections III-C to III-F)."""
         views = self.view_vectors(batch)  # (batch, views, hidden)
         if self.correlation is not None:
-            views = self.correlation(self.text_vector(batch), views)  # (batch, views, hidden)
+            text = self.text_vector(batch)  # (batch, hidden)
+            views = self.correlation(text, views, batch.view_mask)  # (batch, views, hidden)
         gates = self.gate_weights(views, batch.view_mask)  # (layers, batch, views)
         gated = gates.unsqueeze(-1) * views  # (layers, batch, views, hidden)
         prefix = self.projections(gated, batch.view_mask)
@@ -240,8 +246,9 @@ class DGHC(MultimodalModule):
             views = self.view_vectors(batch)  # (batch, views, hidden)
             if self.correlation is not None:
                 text = self.text_vector(batch)  # (batch, hidden)
-                diagnosis["correlation"] = self.correlation.coefficients(text, views[:, 0])
-                views = self.correlation(text, views)  # (batch, views, hidden)
+                picture = self.correlation.whole_picture(views, batch.view_mask)
+                diagnosis["correlation"] = self.correlation.coefficients(text, picture)
+                views = self.correlation(text, views, batch.view_mask)  # (batch, views, hidden)
             gates = self.gate_weights(views, batch.view_mask).transpose(0, 1)
             diagnosis["gates"] = gates * batch.view_mask.unsqueeze(1)  # (batch, layers, views)
             return diagnosis
@@ -271,10 +278,12 @@ class Correlation(nn.Module):
 
     Args:
         hidden_size: Width of text and view vectors (d).
+        num_images: Views that are whole pictures.
     """
 
-    def __init__(self, hidden_size: int) -> None:
+    def __init__(self, hidden_size: int, num_images: int = 1) -> None:
         super().__init__()
+        self.num_images = num_images
         self.match = nn.Linear(hidden_size, hidden_size, bias=False)  # W_TI
         self.from_text = nn.Linear(hidden_size, hidden_size, bias=False)  # W_T
         self.from_picture = nn.Linear(hidden_size, hidden_size, bias=False)  # W_I
@@ -283,20 +292,35 @@ class Correlation(nn.Module):
         nn.init.normal_(self.match.weight, std=1 / hidden_size)
         nn.init.ones_(self.output.bias)
 
-    def forward(self, text: Tensor, views: Tensor) -> Tensor:
+    def forward(self, text: Tensor, views: Tensor, view_mask: Tensor) -> Tensor:
         """Compute v_i^C = Linear(C * v_i) and V^C_k = v_k * v_i^C (Equations 4 and 5).
 
         Args:
             text: (batch, hidden) h.
-            views: (batch, views, hidden) v_i, then the crops, 0 where masked.
+            views: (batch, views, hidden) the pictures, then the crops, 0 where masked.
+            view_mask: (batch, views) bool, True on readable views.
 
         Returns:
             (batch, views, hidden), 0 where masked.
         """
-        picture = views[:, 0]  # (batch, hidden)
+        picture = self.whole_picture(views, view_mask)  # (batch, hidden)
         scaled = self.coefficients(text, picture) * picture  # (batch, hidden)
         correlated: Tensor = self.output(scaled)  # (batch, hidden)
         return views * correlated.unsqueeze(1)
+
+    def whole_picture(self, views: Tensor, view_mask: Tensor) -> Tensor:
+        """Return v_i: the vector of the picture, of several pictures the mean of readable ones.
+
+        Args:
+            views: (batch, views, hidden) the pictures, then the crops, 0 where masked.
+            view_mask: (batch, views) bool, True on readable views.
+
+        Returns:
+            (batch, hidden), 0 without a readable picture.
+        """
+        if self.num_images == 1:
+            return views[:, 0]
+        return masked_mean(views[:, : self.num_images], view_mask[:, : self.num_images])
 
     def coefficients(self, text: Tensor, picture: Tensor) -> Tensor:
         """Compute C = tanh(W_T h + W_I v_i M), M = tanh(h^T W_TI v_i) (Equations 2 and 3).

@@ -54,6 +54,12 @@ In tasks and training:
   8 and 1 % for entities, 16 and 6 % for relations.
 - Texts of Twitter-2015 are cut at 128 tokens, in the code at 80.
 - Every epoch is validated. The code starts with the third for entities.
+
+Beyond the paper, which has one picture:
+
+- Further pictures (``data.num_images``) are views like the first one: each has a gate for every
+  layer and 4 positions of the prefix, ahead of those of the crops. In ``variant: reference`` they
+  have the activation of the first picture, and are never replaced by a blank view.
 """
 
 from collections.abc import Sequence
@@ -139,9 +145,11 @@ class HVPNet(MultimodalModule):
         if use_image:
             text.check_reads_prefix()
             if is_reference:
-                self.visual_prefix = ReferencePrefix(*sizes, activation, crop_activation)
+                self.visual_prefix = ReferencePrefix(
+                    *sizes, activation, crop_activation, num_images=schema.num_images
+                )
                 if self.shifts_positions:
-                    self.position_shift = POSITIONS * (1 + schema.num_objects)
+                    self.position_shift = POSITIONS * schema.num_views
             else:
                 self.visual_prefix = PyramidPrefix(*sizes, mapping, scales, activation, pool_to)
         self.check_positions(self.position_shift)
@@ -174,7 +182,10 @@ class HVPNet(MultimodalModule):
         stages = self.encode_images(batch)
         if self.missing_crops == "mask":
             return stages, batch.view_mask
-        missing = batch.view_mask[:, :1] & ~batch.view_mask  # (batch, views)
+        num_images = self.schema.num_images
+        has_picture = batch.view_mask[:, :num_images].any(1, keepdim=True)  # (batch, 1)
+        missing = has_picture & ~batch.view_mask  # (batch, views)
+        missing[:, :num_images] = False
         chosen = missing[..., None, None, None]  # (batch, views, 1, 1, 1)
         filled = [
             torch.where(chosen, blank.to(stage.dtype), stage)

@@ -88,6 +88,13 @@ Guessed where the paper is silent or contradicts itself:
   pictures resized at the short side and cut at the centre to 224 x 224.
 - Relations read ``[CLS]``, as in the paper, in the configurations (``pooling: cls``). The default
   of the class is that of all methods, ``entities``.
+
+Beyond the paper, which has one picture:
+
+- Further pictures (``data.num_images``) pass through ISA and IA each by itself. A text token
+  selects visual knowledge among the start tokens and patches of all readable ones. In the SW loss,
+  v_cls and the mean over patches are those of the readable pictures on average, and so is the
+  vector V_c of CLIP, whose mean is taken over vectors of length 1.
 """
 
 from collections.abc import Callable
@@ -100,7 +107,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from mmie.blocks.all_gather import all_gather_rows
-from mmie.blocks.attention import masked_mean
+from mmie.blocks.attention import masked_mean, masked_softmax
 from mmie.blocks.augmentation import random_resized_crops
 from mmie.blocks.clip import ClipVectors, clip_identity
 from mmie.blocks.features import FeatureSpec
@@ -179,6 +186,7 @@ class IMM(ExtractionModule):
                 f"{', '.join(get_args(Matching))}; temperature is {temperature}, expected above 0"
             )
         self.num_shared_layers = _count_shared(num_shared_layers, len(self.layers))
+        self.num_images = schema.num_images
         self.is_pre_norm = norm == "pre"
         self.clip = clip
         self.sw_loss = sw_loss
@@ -209,7 +217,7 @@ class IMM(ExtractionModule):
     def encode(self, batch: Batch) -> Encoding:
         """Run the ISA and the IA over text and patches (Sections 3.2 and 3.3)."""
         text = embed_text(self.text, batch.input_ids, batch.token_type_ids)
-        pictures = self.embed_pictures(batch)  # (batch or 2 * batch, 1 + patches, hidden)
+        pictures = self.embed_pictures(batch)  # (pictures, 1 + patches, hidden)
         if pictures is None and self.visual is not None and self.training:
             text = text + zero_for_unused(self.visual, self.slots)
         mask = layer_mask(self.text, text, batch.attention_mask)
@@ -220,10 +228,13 @@ class IMM(ExtractionModule):
             losses["sw"] = self.sw_weight * self.semantic_loss(text, pictures, batch)
         if pictures is not None:
             # augmented views serve the loss alone
-            pictures = pictures[: len(batch)] if self.insert_activation else None
-        slot_mask = batch.attention_mask & batch.view_mask[:, :1]  # (batch, tokens)
+            num_pictures = len(batch) * self.num_images
+            pictures = pictures[:num_pictures] if self.insert_activation else None
+        picture_mask = self.picture_mask(batch)  # (batch, num_images)
+        slot_mask = batch.attention_mask & picture_mask.any(1, keepdim=True)  # (batch, tokens)
+        masks = (mask, slot_mask, picture_mask)
         for index in range(self.num_shared_layers, len(self.layers)):
-            text, pictures = self._run(self.activate, index, text, pictures, mask, slot_mask)
+            text, pictures = self._run(self.activate, index, text, pictures, *masks)
         if self.is_pre_norm:
             text = self.layers[-1].output.LayerNorm(text)
         return Encoding(text, losses)
@@ -258,24 +269,29 @@ class IMM(ExtractionModule):
                 encode_pictures,
                 training_only=True,
                 required=True,
+                num_images=self.num_images,
             ),
         ]
 
+    def picture_mask(self, batch: Batch) -> Tensor:
+        """Return the mask of the readable pictures of a batch, (batch, num_images) bool."""
+        return batch.view_mask[:, : self.num_images]
+
     def embed_pictures(self, batch: Batch) -> Tensor | None:
-        """Compute V of the global pictures (Equation 2).
+        """Compute V of the global pictures, post by post (Equation 2).
 
         Under an SW loss, that of their augmented views follows.
 
         Returns:
-            (batch or 2 * batch, 1 + patches, hidden), None if no state and no loss depends on it.
+            (pictures, 1 + patches, hidden), None if no state and no loss depends on it.
         """
         is_used = self.insert_activation or self.training
         if self.visual is None or batch.pixels is None or not is_used:
             return None
-        pictures = batch.pixels[:, 0]  # (batch, 3, height, width)
+        pictures = batch.pixels[:, : self.num_images].flatten(0, 1)  # (pictures, 3, height, width)
         if self.training and self.sw_loss:
             augmented = random_resized_crops(pictures, self.schema.image_size)
-            pictures = torch.cat([pictures.float(), augmented])  # (2 * batch, 3, height, width)
+            pictures = torch.cat([pictures.float(), augmented])  # (2 * pictures, ...)
         embedded: Tensor = self.visual.patches(pictures)
         return embedded
 
@@ -313,6 +329,7 @@ class IMM(ExtractionModule):
         pictures: Tensor | None,
         mask: Tensor | None,
         slot_mask: Tensor,
+        picture_mask: Tensor,
     ) -> tuple[Tensor, Tensor | None]:
         """Compute an IA block, whose feed-forward has additional hidden units (Equation 21).
 
@@ -322,11 +339,12 @@ class IMM(ExtractionModule):
         Args:
             index: Index of the layer.
             text: (batch, tokens, hidden)
-            pictures: (batch, 1 + patches, hidden), None for plain feed-forwards.
+            pictures: (pictures, 1 + patches, hidden), None for plain feed-forwards.
             mask: The layers' mask, (batch, 1, tokens, tokens) bool, None if all tokens may be
                 attended to.
             slot_mask: (batch, tokens) bool, True on slots that exist: real tokens of posts with a
                 picture.
+            picture_mask: (batch, num_images) bool, True on readable pictures.
 
         Returns:
             Both states. That of the pictures is None after the last block.
@@ -339,11 +357,12 @@ class IMM(ExtractionModule):
         block_index = index - self.num_shared_layers
         block: Any = self.visual.blocks[block_index]
         visual_residual, visual_inputs = attend(block, pictures, self._norm_before_block(index))
-        fed = fed + self.slots[block_index](inputs, visual_inputs, slot_mask)
+        patches, patch_mask = _by_post(visual_inputs, picture_mask)
+        fed = fed + self.slots[block_index](inputs, patches, slot_mask, patch_mask)
         text = self._add_and_norm(layer, residual, fed)  # (batch, tokens, hidden)
         if index == len(self.layers) - 1:
             return text, None
-        visual_fed = feed_forward(block, visual_inputs)  # (batch, 1 + patches, hidden)
+        visual_fed = feed_forward(block, visual_inputs)  # (pictures, 1 + patches, hidden)
         return text, self._add_and_norm(block, visual_residual, visual_fed)
 
     def semantic_loss(self, text: Tensor, pictures: Tensor | None, batch: Batch) -> Tensor:
@@ -354,20 +373,21 @@ class IMM(ExtractionModule):
 
         Args:
             text: (batch, tokens, hidden) from the last ISA block.
-            pictures: (2 * batch, 1 + patches, hidden) likewise, the augmented views last. None if
-                no post has a picture.
+            pictures: (2 * pictures, 1 + patches, hidden) likewise, the augmented views last. None
+                if no post has a picture.
             batch: Masks and CLIP vectors.
 
         Returns:
             (), 0 if no post has a picture.
         """
         if pictures is None:
-            pictures = text.new_zeros(2 * len(batch), 2, text.shape[-1])
+            pictures = text.new_zeros(2 * len(batch) * self.num_images, 2, text.shape[-1])
         text, pictures = at_least_float32(text), at_least_float32(pictures)
-        original, augmented = pictures.chunk(2)  # (batch, 1 + patches, hidden) each
+        original, augmented = pictures.chunk(2)  # (pictures, 1 + patches, hidden) each
         words = masked_mean(text, batch.text_mask)  # (batch, hidden)
-        patches = augmented[:, 1:].mean(1)  # (batch, hidden)
-        has_picture = all_gather_rows(batch.view_mask[:, 0])  # (posts,)
+        starts = self.mean_by_post(original[:, 0], batch)  # (batch, hidden)
+        patches = self.mean_by_post(augmented[:, 1:].mean(1), batch)  # (batch, hidden)
+        has_picture = all_gather_rows(self.picture_mask(batch).any(1))  # (posts,)
         similarity = self.similarity(batch)  # (posts, posts)
 
         def match(texts: Tensor, pictures: Tensor) -> Tensor:
@@ -376,9 +396,24 @@ class IMM(ExtractionModule):
                 texts, pictures, similarity, has_picture, self.matching, self.temperature
             )
 
-        sentence_loss = match(text[:, 0], original[:, 0])
+        sentence_loss = match(text[:, 0], starts)
         word_loss = match(words, patches)
         return self.alpha * sentence_loss + self.beta * word_loss
+
+    def mean_by_post(self, vectors: Tensor, batch: Batch) -> Tensor:
+        """Compute the mean over the readable pictures of each post.
+
+        Args:
+            vectors: (pictures, width)
+            batch: The posts.
+
+        Returns:
+            (batch, width); of posts with one picture each, the vectors as they are.
+        """
+        if self.num_images == 1:
+            return vectors
+        mask = self.picture_mask(batch)  # (batch, num_images)
+        return masked_mean(vectors.unflatten(0, mask.shape), mask)
 
     def similarity(self, batch: Batch) -> Tensor:
         """Compute P_ij = max(0, cos(T_c,i , V_c,j)) (Equation 5), the identity without CLIP.
@@ -400,7 +435,11 @@ class IMM(ExtractionModule):
                 "each post's own picture as its only match"
             )
         texts = _gather_unit_vectors(batch.features["clip_text"])  # (posts, width)
-        pictures = _gather_unit_vectors(batch.features["clip_image"])  # (posts, width)
+        vectors = batch.features["clip_image"]  # (batch, width) or (batch, num_images, width)
+        if self.num_images > 1:
+            unit = functional.normalize(at_least_float32(vectors), dim=-1).flatten(0, 1)
+            vectors = self.mean_by_post(unit, batch)  # (batch, width)
+        pictures = _gather_unit_vectors(vectors)  # (posts, width)
         with torch.autocast(texts.device.type, enabled=False):
             return (texts @ pictures.T).relu()
 
@@ -418,7 +457,7 @@ class IMM(ExtractionModule):
         """
         with inspecting(self):
             diagnosis = super().diagnose(batch)
-            has_picture = batch.view_mask[:, 0]  # (batch,)
+            has_picture = self.picture_mask(batch).any(1)  # (batch,)
             if self.visual is not None and batch.pixels is not None:
                 diagnosis["learned_similarity"] = self.learned_similarity(batch) * has_picture
             if self.clip is not None and {"clip_text", "clip_image"} <= batch.features.keys():
@@ -439,12 +478,13 @@ class IMM(ExtractionModule):
                 "no picture to compare with: sw_loss or insert_activation, and pixels, are needed"
             )
         text = embed_text(self.text, batch.input_ids, batch.token_type_ids)
-        pictures: Any = self.visual.patches(batch.pixels[:, 0])  # (batch, 1 + patches, hidden)
+        pixels = batch.pixels[:, : self.num_images].flatten(0, 1)  # (pictures, 3, height, width)
+        pictures: Any = self.visual.patches(pixels)  # (pictures, 1 + patches, hidden)
         mask = layer_mask(self.text, text, batch.attention_mask)
         for index in range(self.num_shared_layers):
             text, pictures = self.align(index, text, pictures, mask)
         texts = at_least_float32(text[:, 0])  # (batch, hidden)
-        pictures = at_least_float32(pictures[:, 0])  # (batch, hidden)
+        pictures = self.mean_by_post(at_least_float32(pictures[:, 0]), batch)  # (batch, hidden)
         with torch.autocast(text.device.type, enabled=False):
             return matching_scores(texts, pictures, "cosine", 1.0)
 
@@ -555,24 +595,28 @@ class KnowledgeSlots(nn.Module):
         nn.init.normal_(self.key.weight, std=1 / hidden_size)  # normed states then score about 1
         nn.init.zeros_(self.value.weight)
 
-    def forward(self, text: Tensor, pictures: Tensor, mask: Tensor) -> Tensor:
+    def forward(
+        self, text: Tensor, pictures: Tensor, mask: Tensor, patch_mask: Tensor | None = None
+    ) -> Tensor:
         """Compute f(h phi_k^T) phi_v, the slots' part of the feed-forward (Equations 19 to 21).
 
         Args:
             text: (batch, tokens, hidden) inputs of the text's feed-forward.
-            pictures: (batch, 1 + patches, hidden) inputs of the pictures' feed-forward.
+            pictures: (batch, patches, hidden) inputs of the pictures' feed-forward, start tokens
+                included.
             mask: (batch, tokens) bool, True on slots that exist.
+            patch_mask: See `select`.
 
         Returns:
             (batch, tokens, hidden)
         """
-        knowledge = self.select(text, pictures)  # (batch, slots = tokens, hidden)
+        knowledge = self.select(text, pictures, patch_mask)  # (batch, slots = tokens, hidden)
         scores = text @ self.key(knowledge).transpose(1, 2)  # (batch, tokens, slots)
         active = self.activation(scores) * mask.unsqueeze(1)  # (batch, tokens, slots)
         inserted: Tensor = active @ self.value(knowledge)
         return inserted
 
-    def select(self, text: Tensor, pictures: Tensor) -> Tensor:
+    def select(self, text: Tensor, pictures: Tensor, mask: Tensor | None = None) -> Tensor:
         """Compute k_i = softmax(S_i) h^v, S = h^t (h^v)^T (Equations 16 to 18).
 
         S is computed at least in float32, also under autocast: it reaches hundreds, where bfloat16
@@ -580,18 +624,40 @@ class KnowledgeSlots(nn.Module):
 
         Args:
             text: (batch, tokens, hidden) h^t.
-            pictures: (batch, 1 + patches, hidden) h^v.
+            pictures: (batch, patches, hidden) h^v, start tokens included.
+            mask: (batch, patches) bool, True on those of readable pictures; None selects among all.
 
         Returns:
             (batch, tokens, hidden)
         """
         with torch.autocast(text.device.type, enabled=False):
-            keys = at_least_float32(pictures).transpose(1, 2)  # (batch, hidden, 1 + patches)
-            similarities = at_least_float32(text) @ keys  # (batch, tokens, 1 + patches)
+            keys = at_least_float32(pictures).transpose(1, 2)  # (batch, hidden, patches)
+            similarities = at_least_float32(text) @ keys  # (batch, tokens, patches)
             if self.scaled:
                 similarities = similarities / text.shape[-1] ** 0.5
-            weights = similarities.softmax(-1).to(pictures.dtype)  # (batch, tokens, 1 + patches)
-        return weights @ pictures
+            if mask is None:
+                weights = similarities.softmax(-1)  # (batch, tokens, patches)
+            else:
+                weights = masked_softmax(similarities, mask.unsqueeze(1))
+        return weights.to(pictures.dtype) @ pictures
+
+
+def _by_post(states: Tensor, picture_mask: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Put the states of a post's pictures into one row.
+
+    Args:
+        states: (pictures, 1 + patches, hidden)
+        picture_mask: (batch, num_images) bool, True on readable pictures.
+
+    Returns:
+        (batch, num_images * (1 + patches), hidden), and the mask of those of readable pictures,
+        which is None with one picture per post.
+    """
+    num_positions = states.shape[1]
+    if picture_mask.shape[1] == 1:
+        return states, None
+    rows = states.unflatten(0, picture_mask.shape).flatten(1, 2)
+    return rows, picture_mask.repeat_interleave(num_positions, dim=1)
 
 
 def attend(

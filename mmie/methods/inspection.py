@@ -100,8 +100,9 @@ def without_view(batch: Batch, view: int) -> Batch:
     view_mask[:, view] = False
     features = {}
     for name, rows in batch.features.items():
-        is_of_views = rows.ndim == 3  # (batch, views, width), else (batch, width)
-        features[name] = rows * view_mask.unsqueeze(-1) if is_of_views else rows
+        is_of_views = rows.ndim == 3  # (batch, views or pictures, width), else (batch, width)
+        mask = view_mask[:, : rows.shape[1]].unsqueeze(-1)  # (batch, views or pictures, 1)
+        features[name] = rows * mask if is_of_views else rows
     return replace(batch, view_mask=view_mask, view_index=None, features=features)
 
 

@@ -82,6 +82,11 @@ Training:
 - Posts of similar length share a batch. The epoch is selected by validation F1.
 - The configuration of the demo corpus has a smaller LSTM, less dropout and its own learning rates.
 
+Beyond the paper, which has one picture:
+
+- Further pictures (``data.num_images``) give regions like the first one and the crops. Regions have
+  no view embedding, so that the network cannot tell pictures from crops.
+
 As in the paper: batches of 64, 128 tokens at most, tags in BIO, views of 224 x 224 pixels without
 regard to proportions, dropout of 0.5 before and after the LSTM.
 """

@@ -45,6 +45,11 @@ Those of the network are listed in `mmie.methods.mlnet`.
 - The paper names no optimiser, rates and epochs of the pretraining. The configurations take those
   of the fine-tuning (``head_lr`` for the predictors) and 20 epochs. The epoch is selected by the
   validation loss.
+
+Beyond the paper, which has one picture:
+
+- Regions of all pictures (``data.num_images``) are hidden with the same probability. In the
+  matching, a post gets all pictures and crops of another post together.
 """
 
 from collections.abc import Mapping

@@ -103,6 +103,11 @@ Training and data:
 - The epoch is chosen by F1 on the validation split, from the first epoch on.
 - Tags are BIO, as in the paper, and the CRF forbids invalid sequences. ``data.tag_scheme: bioes``
   is not in the paper.
+
+Beyond the paper, which has one picture:
+
+- Further pictures (``data.num_images``) are whole pictures: they are pooled for the global node,
+  and belong to E_v in a post without a readable crop, or with ``local_views: all``.
 """
 
 from collections.abc import Sequence
@@ -283,7 +288,7 @@ class RAP(MultimodalModule):
         if self.local_views == "all":
             return batch.view_mask
         objects = batch.view_mask.clone()  # (batch, views)
-        objects[:, 0] = False
+        objects[:, : self.schema.num_images] = False
         return objects.where(objects.any(1, keepdim=True), batch.view_mask)
 
     def beta(self, text: Tensor, views: Tensor, batch: Batch) -> Tensor | None:

@@ -54,6 +54,10 @@ In tasks and training:
   Twitter-2015 at 80.
 - A share of the training posts ("low resource") is drawn without replacement. The code draws with
   replacement.
+
+Beyond the paper, which has one picture:
+
+- Further pictures (``data.num_images``) are views like the first one, as in `mmie.methods.hvpnet`.
 """
 
 from collections.abc import Sequence

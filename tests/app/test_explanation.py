@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from helpers.methods import build_module, perturb
 from helpers.serving import picture_bytes
 from PIL import Image
 
-from mmie.app.explanation import explain
+from mmie.app.explanation import _decode_views, _effects, explain
 from mmie.data.pictures import load_picture
 from mmie.data.words import split_words
 from mmie.grounding.center import CenterCrops
@@ -18,7 +19,7 @@ from mmie.grounding.cropper import Cropper
 from mmie.inference import Extractor
 from mmie.inference.predictor import Predictor
 from mmie.methods import DGHC, IMM, RAP, MLNet, RSRNeT, TextOnly
-from mmie.types import Post
+from mmie.types import Entity, Post, Relation
 
 TEXT = "Ann met Bob"
 
@@ -118,3 +119,30 @@ def test_explanation_of_each_method(demo_data, tiny_bert, method, settings):
     assert len(explanation.views) == (0 if method is TextOnly else 4)
     assert all(math.isfinite(effect.support) for effect in entities.effects)
     assert method is TextOnly or entities.effects[0].change > 0
+
+
+def test_effects_name_the_views_of_methods_for_one_and_for_two_pictures(
+    extractor, demo_data, tiny_bert
+):
+    data = demo_data("ner", tiny_bert)
+    schema = replace(data.schema, num_images=2)
+    module = perturb(build_module(RSRNeT, schema, tiny_bert, **TINY))
+    ner = Predictor(module, data.tokenizer, data.transform, False, torch.device("cpu"))
+    both = Extractor(ner, extractor.re, extractor.cropper)
+    pictures = [picture_bytes(seed=seed) for seed in range(2)]
+    relation = Relation(Entity(0, 1), Entity(2, 3), "None")
+    post = Post("1", ("Ann", "met", "Bob"), pictures[0], more_images=(pictures[1], b"x"))
+    _, explanation = explain(both, replace(post, text=TEXT, words=()))
+    names = ["picture 1", "picture 2", "crop 1", "crop 2", "crop 3"]
+    assert [view.name for view in explanation.views] == names
+    assert [effect.view for effect in explanation.answers[0].effects] == [0, 1, 2, 3, 4]
+    (read,) = _effects(extractor.re, _decoded(both, post, (relation,)), ["x"], TEXT.split())
+    assert [effect.view for effect in read.effects] == [0, 2, 3, 4]
+
+
+def _decoded(extractor, post, relations):
+    """Return a post with words, relations and decoded pictures."""
+    decoded, problems = _decode_views(extractor, replace(post, text=TEXT))
+    assert problems == []
+    offsets = ((0, 3), (4, 7), (8, 11))
+    return replace(decoded, words=post.words, offsets=offsets, relations=relations)

@@ -166,3 +166,21 @@ def test_simultaneous_clients_get_their_own_responses(client):
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(post, range(24))) == expected
     assert threading.active_count() < 60
+
+
+def test_several_pictures_by_json_and_by_form(client):
+    pictures = [picture_bytes(seed=seed) for seed in range(3)]
+    encoded = [as_base64(picture) for picture in pictures]
+    post = {"text": TEXT, "image": encoded[0], "images": [*encoded[1:], as_base64(b"x")]}
+    response = client.post("/api/extract", json={"posts": [{"id": "a", **post}]})
+    assert response.status_code == 200
+    (extraction,) = response.json()["posts"]
+    assert extraction["problems"][0].startswith("image 4: not a picture")
+    files = [("image", ("a.png", pictures[0]))]
+    files += [("images", ("b.png", picture)) for picture in (*pictures[1:], b"x")]
+    form = client.post("/api/upload", data={"text": TEXT, "id": "a"}, files=files)
+    assert form.status_code == 200
+    assert form.json() == extraction
+    post = {"text": TEXT, "images": ["eA=="] * 17}
+    refused = client.post("/api/extract", json={"posts": [post]})
+    assert refused.status_code == 422

@@ -1,6 +1,7 @@
 """Specifications of cacheable features, and features attached to a batch."""
 
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -132,3 +133,15 @@ def test_text_features_ignore_padding_and_their_identity_has_the_weights_and_set
     other = text_feature_spec(TextEncoder(BERT, pretrained=False), "text", torch.sum, length=2)
     assert spec.identity["length"] == 2
     assert spec.identity["weights"] != other.identity["weights"]
+
+
+def test_rows_of_several_pictures_have_an_axis_of_their_own():
+    spec = replace(make_spec("picture"), num_images=2)
+    mask = spec.view_mask(make_batch())
+    assert torch.equal(mask, VIEW_MASK[:, :2])
+    rows = torch.arange(1.0, 1 + 2 * int(mask.sum())).view(-1, 2)
+    batch = attach_features(make_batch(), [spec], lambda spec: rows)
+    (attached,) = batch.features.values()
+    assert attached.shape == (3, 2, 2)
+    assert torch.equal(attached[mask], rows)
+    assert not attached[~mask].any()

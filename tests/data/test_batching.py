@@ -435,6 +435,6 @@ def test_crops_are_drawn_by_seed_epoch_and_index(tokenizer, pictures):
     dataset = InstanceDataset(instances, Collator(schema, tokenizer.pad_id), crop_seed=5)
     for epoch in range(4):
         batch = dataset[Draw(epoch, (1, 0), (True, True))]
-        drawn = [sample_crops(instances[n], 2, f"5 {epoch} {n}") for n in (1, 0)]
+        drawn = [sample_crops(instances[n], schema, f"5 {epoch} {n}") for n in (1, 0)]
         expected = Collator(schema, tokenizer.pad_id)(drawn, [1, 0])
         assert same_batches(batch, expected)

@@ -491,6 +491,7 @@ def test_a_trainer_saves_the_state_in_its_checkpoint(build, tmp_path):
         {"eval_batch_size": 0},
         {"eval_batch_size": -1},
         {"num_objects": -1},
+        {"num_images": 0},
         {"num_workers": -1},
         {"image_size": 0},
         {"pictures": "wrong"},

@@ -16,7 +16,7 @@ from mmie.data.instances import (
     select_views,
     shuffle_pictures,
 )
-from mmie.types import UNKNOWN_LABEL, Entity, Post, Relation
+from mmie.types import UNKNOWN_LABEL, Entity, Post, Relation, Schema
 
 
 @pytest.fixture(scope="module")
@@ -131,10 +131,37 @@ def test_truncated_instances(tokenizer):
 
 def test_views_are_cut_or_filled_up():
     a, b, c = (Path(name) for name in "abc")
-    assert select_views(a, (b, c), 1) == (a, b)
-    assert select_views(a, (b,), 3) == (a, b, None, None)
-    assert select_views(None, (), 2) == (None, None, None)
-    assert select_views(a, (b, c), 0) == (a,)
+    schema = Schema("ner", ("PER",), 10, num_objects=1)
+    assert select_views(Post(image=a, crops=(b, c)), schema) == (a, b)
+    assert select_views(Post(image=a, crops=(b,)), replace(schema, num_objects=3)) == (
+        a,
+        b,
+        None,
+        None,
+    )
+    assert select_views(Post(), replace(schema, num_objects=2)) == (None, None, None)
+    assert select_views(Post(image=a, crops=(b, c)), replace(schema, num_objects=0)) == (a,)
+
+
+def test_pictures_precede_crops():
+    a, b, c, d = (Path(name) for name in "abcd")
+    schema = Schema("ner", ("PER",), 10, num_objects=1, num_images=2)
+    assert schema.num_views == 3
+    assert select_views(Post(image=a, more_images=(b, c), crops=(d,)), schema) == (a, b, d)
+    assert select_views(Post(image=a, crops=(d,)), schema) == (a, None, d)
+    assert select_views(Post(more_images=(b,), crops=(d,)), schema) == (b, None, d)
+
+
+def test_pictures_of_a_post_are_shuffled_together():
+    posts = []
+    for number in range(4):
+        files = [Path(f"{name}{number}") for name in "abc"]
+        posts.append(Post(str(number), ("x",), files[0], files[1:2], more_images=(files[2],)))
+    shuffled = shuffle_pictures(posts, 1)
+    for post, given in zip(posts, shuffled, strict=True):
+        source = next(other for other in posts if other.image == given.image)
+        assert source is not post
+        assert (given.more_images, given.crops) == (source.more_images, source.crops)
 
 
 def test_crops_are_drawn_from_those_that_can_be_read(tokenizer):
@@ -142,11 +169,13 @@ def test_crops_are_drawn_from_those_that_can_be_read(tokenizer):
     post = Post("x", WORDS, Path("a.png"), crops)
     (instance,) = encode_posts([post], make_schema(tokenizer, num_objects=5), tokenizer)
     mask_views([instance], {crops[1]: "missing"})
-    drawn = [sample_crops(instance, 3, f"{seed}").views for seed in range(40)]
+    schema = make_schema(tokenizer, num_objects=3)
+    drawn = [sample_crops(instance, schema, f"{seed}").views for seed in range(40)]
     assert all(views[0] == post.image and len(set(views)) == 4 for views in drawn)
     assert {crop for views in drawn for crop in views[1:]} == set(crops) - {crops[1]}
-    assert drawn[7] == sample_crops(instance, 3, "7").views
-    assert set(sample_crops(instance, 5, "0").views[1:]) == {*crops, None} - {crops[1]}
+    assert drawn[7] == sample_crops(instance, schema, "7").views
+    many = make_schema(tokenizer, num_objects=5)
+    assert set(sample_crops(instance, many, "0").views[1:]) == {*crops, None} - {crops[1]}
     assert instance.views == (post.image, crops[0], None, *crops[2:])
 
 

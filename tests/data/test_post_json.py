@@ -20,6 +20,7 @@ posts = st.builds(
     id=names,
     words=st.lists(names, min_size=4, max_size=6).map(tuple),
     image=st.sampled_from([None, "a.jpg", "b/ü c.png"]),
+    more_images=st.lists(st.sampled_from(["c.jpg", "d/e.jpg"]), unique=True).map(tuple),
     crops=st.lists(st.sampled_from(["x.jpg", "y/z.jpg"]), max_size=2).map(tuple),
     context=st.one_of(st.none(), st.text(st.characters(exclude_categories=["Cs"]), max_size=5)),
     entities=st.lists(names, max_size=4).map(
@@ -32,8 +33,9 @@ posts = st.builds(
 @given(post=posts)
 def test_reading_inverts_writing(tmp_path_factory, post):
     root = tmp_path_factory.mktemp("corpus")
-    image = None if post.image is None else root / post.image
-    post = replace(post, image=image, crops=tuple(root / crop for crop in post.crops))
+    first, *further = *(root / image for image in post.images), None
+    post = replace(post, image=first, more_images=tuple(further[:-1]))
+    post = replace(post, crops=tuple(root / crop for crop in post.crops))
     line = json.loads(json.dumps(post_to_json(post, root)))
     assert post_from_json(line, root) == post
     (root / "train.jsonl").write_text(json.dumps(line), encoding="utf-8")
@@ -125,3 +127,26 @@ def test_arguments_take_the_types_of_entities(tmp_path):
         Relation(Entity(0, 1), Entity(1, 2, "LOC"), "x"),
     )
     assert post_to_json(post, tmp_path) == record
+
+
+@pytest.mark.parametrize(
+    ("record", "names"),
+    [
+        ({"images": ["a.jpg", "b.jpg"]}, ["a.jpg", "b.jpg"]),
+        ({"image": "c.jpg", "images": ["a.jpg"]}, ["c.jpg", "a.jpg"]),
+        ({"image": "a.jpg", "images": ["a.jpg", "b.jpg", "b.jpg"]}, ["a.jpg", "b.jpg"]),
+        ({"image": "a.jpg", "images": []}, ["a.jpg"]),
+        ({"images": None}, []),
+    ],
+)
+def test_several_pictures(tmp_path, record, names):
+    for text in ({"words": ["x"]}, {"text": ""}):
+        post = parse_post(json.dumps({"id": "1", **text, **record}), tmp_path, "1")
+        assert post.images == tuple(tmp_path / name for name in names)
+        assert post.image == (post.images[0] if names else None)
+
+
+@pytest.mark.parametrize("images", ["a.jpg", [1], {"a": "b"}, ["../a.jpg"], [""]])
+def test_pictures_that_are_no_list_of_paths_inside_the_folder_are_rejected(tmp_path, images):
+    with pytest.raises(MalformedLine, match=r"'images' to be a list of paths|a picture"):
+        parse_post(json.dumps({"text": "x", "images": images}), tmp_path, "1")

@@ -140,3 +140,13 @@ def test_other_sources_are_rejected(tmp_path, name):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="expected"):
         read_source(str(tmp_path / name))
+
+
+def test_a_table_with_several_pictures(tmp_path):
+    file = tmp_path / "posts.tsv"
+    lines = ["text\timage\timages", 'a\tc.jpg\t["a.jpg", "b.jpg"]', "b\t\t", "c\t\ta.jpg"]
+    file.write_text("\n".join(lines))
+    first, second, third = read(file)
+    assert first.images == tuple(tmp_path / f"{name}.jpg" for name in "cab")
+    assert second.images == ()
+    assert third.reason == "expected 'images' to be a JSON list of paths, found 'a.jpg'"

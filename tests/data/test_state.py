@@ -63,3 +63,10 @@ def test_the_first_difference_of_schemas():
     assert schema_difference(SCHEMA, SCHEMA, names) is None
     assert schema_difference(SCHEMA, other, names) == "tag_scheme"
     assert schema_difference(SCHEMA, other, ("task", "vocab_size")) is None
+
+
+def test_schemas_of_older_checkpoints_have_one_picture():
+    values = STATE.to_dict()["schema"]
+    del values["num_images"]
+    assert read_schema(values) == SCHEMA
+    assert read_schema({**values, "num_images": 3}).num_views == 3 + SCHEMA.num_objects

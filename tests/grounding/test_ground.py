@@ -1,5 +1,8 @@
 """Grounding of posts: crop files, index entries, cached detections and interrupted runs."""
 
+import json
+from dataclasses import replace
+
 import pytest
 from helpers.detectors import FakeDetector
 from PIL import Image
@@ -8,6 +11,7 @@ from mmie.data.pictures import load_picture
 from mmie.grounding.center import CenterCrops
 from mmie.grounding.errors import GroundingError
 from mmie.grounding.ground import ground_posts
+from mmie.grounding.layouts import write_posts
 from mmie.grounding.phrases import word_phrases
 from mmie.types import Post
 
@@ -126,3 +130,17 @@ def test_too_large_pictures_are_left_out(posts, tmp_path):
     grounding = ground(posts[:1], tmp_path, CenterCrops(), max_pixels=100)
     assert grounding.posts[0].crops == ()
     assert "more than 100 pixels" in grounding.unreadable.values()
+
+
+def test_crops_are_those_of_the_first_picture(posts, tmp_path):
+    first, second = posts[0], posts[3]
+    damaged = posts[4].image
+    several = replace(first, more_images=(second.image, damaged))
+    grounding = ground([several], tmp_path, CenterCrops())
+    (post,) = grounding.posts
+    assert post.images == several.images
+    assert post.crops == ground([first], tmp_path, CenterCrops()).posts[0].crops
+    assert grounding.unreadable == {damaged: "truncated"}
+    write_posts(tmp_path / "crops" / "posts.jsonl", grounding.posts, set(grounding.unreadable))
+    (record,) = map(json.loads, (tmp_path / "crops" / "posts.jsonl").read_text().splitlines())
+    assert len(record["images"]) == 2

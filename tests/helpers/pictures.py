@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageColor
 
 GROUPS = ("PER", "LOC", "ORG", "NONE")
 """Folders of `write_photographs`."""
@@ -72,3 +72,45 @@ def write_photographs(folder: Path, groups: Sequence[str] = GROUPS, count: int =
             colour = (30 * index, 10 * number, 5)
             save_picture(folder / group / f"{number}.png", Image.new("RGB", (8, 8), colour))
     return folder
+
+
+COLOURS = ("red", "lime", "blue", "yellow", "cyan", "magenta", "black", "white")
+
+
+def animation(
+    kind: str, colours: Sequence[str] = COLOURS, size: tuple[int, int] = (16, 16)
+) -> bytes:
+    """Return the bytes of an animation with a frame of each colour."""
+    first, *others = [Image.new("RGB", size, colour) for colour in colours]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    return encode_picture(
+        first, kind, save_all=True, append_images=others, duration=100, loop=0, **options
+    )
+
+
+def video(colours: Sequence[str] = COLOURS, kind: str = "mp4", repeats: int = 5) -> bytes:
+    """Return the bytes of a video that shows each colour in some frames, with few key frames."""
+    import av
+
+    stream = io.BytesIO()
+    with av.open(stream, "w", format=kind) as container:
+        encoder = container.add_stream("mpeg4", rate=10)
+        encoder.width = encoder.height = 32
+        encoder.pix_fmt = "yuv420p"
+        encoder.gop_size = 12
+        for colour in colours:
+            for _ in range(repeats):
+                frame = av.VideoFrame.from_image(Image.new("RGB", (32, 32), colour))
+                container.mux(encoder.encode(frame))
+        container.mux(encoder.encode())
+    return stream.getvalue()
+
+
+def colours_of(pictures: Sequence[Image.Image]) -> list[str]:
+    """Name the colour of `COLOURS` that is nearest to the middle of each picture."""
+    named = {name: np.array(ImageColor.getrgb(name)) for name in COLOURS}
+    names = []
+    for picture in pictures:
+        pixel = np.array(picture.getpixel((picture.width // 2, picture.height // 2)))
+        names.append(min(named, key=lambda name: int(np.abs(named[name] - pixel).sum())))
+    return names

@@ -49,3 +49,9 @@ def test_results_are_new_columns_of_a_copy():
 def test_a_frame_is_told_from_a_list():
     assert is_frame(pd.DataFrame())
     assert not is_frame([Post(text="Ann")])
+
+
+def test_a_picture_may_be_a_list_of_pictures():
+    frame = pd.DataFrame({"text": ["a", "b", "c"], "image": [["a.jpg", "b.jpg"], [], "c.jpg"]})
+    images = [post.images for post in read_frame(frame, "text", "image")]
+    assert images == [("a.jpg", "b.jpg"), (), ("c.jpg",)]

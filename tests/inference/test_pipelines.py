@@ -129,3 +129,15 @@ def test_a_wrong_task_or_model_is_refused(random_pair, tmp_path):
         mmie.pipeline("re", random_pair["ner"])
     with pytest.raises(CheckpointError, match="none"):
         mmie.pipeline("ner", tmp_path / "none")
+
+
+def test_several_pictures_come_in_their_order_and_count_once(scene):
+    picture = Image.open(scene)
+    images = [scene, str(scene), picture, b"x", picture]
+    post = to_post({"text": TEXT, "image": picture, "images": images}, 0)
+    assert post.images == (picture, scene, b"x")
+    assert to_post({"text": TEXT, "images": ["a", "b"], "entities": ENTITIES}, 0).images == (
+        "a",
+        "b",
+    )
+    assert to_post({"text": TEXT, "image": None, "images": None}, 0).images == ()

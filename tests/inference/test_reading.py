@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers.pictures import animation
 from PIL import Image
 
+from mmie.data.animations import load_frames
 from mmie.data.pictures import ImageTransform
 from mmie.data.words import MAX_WORDS
 from mmie.inference.reading import PostError, ViewFormat, read_post
@@ -187,3 +189,34 @@ def test_words_that_are_given_are_all_read():
     read = read_post(Post(words=words), 0, [])
     assert len(read.post.words) == len(words)
     assert read.problems == []
+
+
+def test_pictures_precede_crops_in_the_views():
+    form = ViewFormat(SMALL.transform, 3, num_images=2)
+    post = Post(words=WORDS, image=RED, more_images=(b"no picture", GREEN), crops=(GREEN, RED))
+    read = read_post(post, 0, [form, SMALL])
+    assert [view is None for view in read.views[form]] == [False, True, False]
+    assert torch.equal(read.views[form][2], form.transform.to_view(GREEN))
+    assert read.views[SMALL][0] is not None
+    assert torch.equal(read.views[SMALL][2], form.transform.to_view(RED))
+    assert read.problems == ["image 2: not a picture"]
+    assert read.post.images == ()
+
+
+def test_an_animation_fills_the_views_of_missing_pictures():
+    frames = animation("GIF")
+    post = Post(words=WORDS, image=RED, more_images=(frames,))
+    form = ViewFormat(SMALL.transform, 4, num_images=4)
+    views = read_post(post, 0, [form, SMALL]).views
+    expected = [RED, *load_frames(frames, 3, 10_000)]
+    for view, picture in zip(views[form], expected, strict=True):
+        assert torch.equal(view, form.transform.to_view(picture))
+    assert [view is None for view in views[SMALL]] == [False, True, True]
+
+
+def test_crops_are_cut_from_the_first_picture():
+    cropper = FakeCropper()
+    form = ViewFormat(SMALL.transform, 3, num_images=2)
+    views = read_post(Post(words=WORDS, image=RED), 0, [form], cropper).views[form]
+    assert [view is None for view in views] == [False, True, False]
+    assert torch.equal(views[2], form.transform.to_view(GREEN))

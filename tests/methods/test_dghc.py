@@ -111,7 +111,8 @@ def test_linear_projection_is_left_out_where_widths_agree(build, batch):
 def test_other_gatings_have_no_weights_and_change_the_states(build, batch, gating):
     plain = build(gating=gating)
     assert plain.gates is None
-    views = plain.correlation(plain.text_vector(batch), plain.view_vectors(batch))
+    vectors = plain.view_vectors(batch)
+    views = plain.correlation(plain.text_vector(batch), vectors, batch.view_mask)
     gates = plain.gate_weights(views, batch.view_mask)  # (layers, batch, views)
     prefix = plain.projections(gates.unsqueeze(-1) * views, batch.view_mask)
     torch.testing.assert_close(plain.encode(batch).states, plain.encode_text(batch, prefix))
@@ -162,11 +163,12 @@ def test_initial_correlation_keeps_views_and_is_not_saturated():
     torch.manual_seed(0)
     correlation = Correlation(256)
     text, views = torch.randn(16, 256), 0.3 * torch.randn(16, VIEWS, 256)
-    correlated = correlation(text, views)
+    mask = torch.ones(16, VIEWS, dtype=torch.bool)
+    correlated = correlation(text, views, mask)
     assert torch.nn.functional.cosine_similarity(correlated, views, dim=-1).min() > 0.95
     assert torch.tanh((text * correlation.match(views[:, 0])).sum(-1)).abs().max() < 0.9
     views[:, 0] = 0
-    torch.testing.assert_close(correlation(text, views), views)
+    torch.testing.assert_close(correlation(text, views, mask), views)
 
 
 @torch.no_grad()
@@ -226,7 +228,7 @@ def test_frozen_backbone_gets_no_gradient(build, batch):
 def test_text_vector_passes_gradients_to_the_text_encoder(build, batch):
     module = build()
     text, (views,) = module.text_vector(batch), (module.view_vectors(batch),)
-    module.correlation(text, views).square().sum().backward()
+    module.correlation(text, views, batch.view_mask).square().sum().backward()
     assert module.text.model.embeddings.word_embeddings.weight.grad.any()
 
 

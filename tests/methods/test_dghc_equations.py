@@ -119,7 +119,7 @@ def test_equations_2_and_3():
 def test_equations_4_and_5():
     parts = with_large_weights(Correlation(D))
     text, views = random(3, D), random(3, C, D, seed=1)
-    correlated = parts(text, views)
+    correlated = parts(text, views, torch.ones(3, C, dtype=torch.bool))
     for post in range(3):
         expected = literal_views(parts, text[post].tolist(), views[post].tolist())
         torch.testing.assert_close(correlated[post].tolist(), expected, **CLOSE)

@@ -311,3 +311,24 @@ def test_module_can_be_rebuilt_without_the_vit_folder(build, data, tmp_path):
     again.load_state_dict(module.state_dict())
     assert torch.equal(again.visual.patches.mean, module.visual.patches.mean)
     assert copy_state(again).keys() == copy_state(module).keys()
+
+
+def test_clip_vectors_of_several_pictures_are_averaged(data, tiny_bert, batch):
+    """The mean is that of unit vectors of readable pictures."""
+    schema = replace(data.schema, num_images=2)
+    module = build_module(IMM, schema, tiny_bert, patch_size=16, clip="clip")
+    assert [spec.num_images for spec in module.feature_specs()] == [1, 2]
+    texts, pictures = random(len(batch), 9).float(), random(len(batch), 2, 9, seed=1).float()
+    mask = batch.view_mask.clone()
+    mask[:, :2] = True
+    mask[0, 1] = mask[1, 0] = mask[2, 0] = mask[2, 1] = False
+    features = {"clip_text": texts, "clip_image": pictures}
+    similarity = module.similarity(replace(batch, view_mask=mask, features=features))
+    for post in range(len(batch)):
+        vectors = functional.normalize(pictures[post, mask[post, :2]], dim=-1)
+        for text in range(len(batch)):
+            expected = 0.0
+            if len(vectors):
+                mean = vectors.mean(0)
+                expected = functional.cosine_similarity(texts[text], mean, dim=0).relu().item()
+            assert similarity[text, post].item() == pytest.approx(expected, abs=1e-5)

@@ -12,6 +12,7 @@ from rich.text import Text
 from mmie.data.corpora.base import Corpus, count_entity_types, count_relation_labels
 from mmie.data.corpora.editions import find_edition
 from mmie.data.corpora.statistics import named_pictures
+from mmie.data.frame_files import check_videos
 from mmie.data.picture_audit import audit_pictures
 from mmie.data.pictures import MAX_PIXELS
 from mmie.types import NO_RELATION, SPLITS, Post, Split
@@ -127,7 +128,7 @@ def _check_pictures(report: CorpusReport, corpus: Corpus, posts: _Posts, max_pix
     all_posts = list(chain(*posts.values()))
     pictures = named_pictures(all_posts)
     crops = list(dict.fromkeys(chain(*(post.crops for post in all_posts))))
-    unreadable = audit_pictures([*pictures, *crops], max_pixels)
+    unreadable = check_videos(audit_pictures([*pictures, *crops], max_pixels), max_pixels)
     contents = _content_keys([path for path in pictures if path not in unreadable])
     report.pictures = len(pictures)
     report.unreadable_pictures = _reasons(corpus, pictures, unreadable)

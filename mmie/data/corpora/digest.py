@@ -30,6 +30,9 @@ def digest_posts(posts: Iterable[Post], root: Path) -> str:
             "relations": list(map(asdict, post.relations)),
             "pictures": [_describe_picture(picture, root) for picture in (post.image, *post.crops)],
         }
+        if post.more_images:
+            further = [_describe_picture(picture, root) for picture in post.more_images]
+            content["more_pictures"] = further
         digest.update(json.dumps(content, sort_keys=True).encode() + b"\n")
     return digest.hexdigest()
 

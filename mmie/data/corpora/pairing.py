@@ -351,7 +351,7 @@ def _write_posts(
         if not image.exists():
             image.parent.mkdir(parents=True, exist_ok=True)
             _place_photograph(photograph, image, copy)
-        record = post_to_json(replace(post, image=image, crops=()), folder)
+        record = post_to_json(replace(post, image=image, more_images=(), crops=()), folder)
         lines.append(json.dumps(record, ensure_ascii=False) + "\n")
     (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
 

@@ -9,13 +9,16 @@ part of a post   columns, the first that exists       value
 ``tags``         ``ner_tags``, ``tags``, ``bio``      BIO or BIOES tags of the words, or their ids
 ``entities``     ``entities``                         list of ``{"start", "end", "type"}``, or JSON
 ``relations``    ``relations``                        list of ``{"head", "tail", "label"}``, or JSON
-``image``        ``image``, ``picture``               see `mmie.data.embedded.picture_file`
+``image``        ``image``, ``picture``               see `mmie.data.embedded.picture_file`, or a
+                                                      list of such
+``images``       ``images``, ``pictures``             list of pictures, or JSON of paths
 ``crops``        ``crops``                            list of pictures, or JSON of paths
 ``context``      ``context``, ``caption``             string
 ===============  ===================================  ==============================================
 
 Entities and relations have the form of `mmie.data.post_json`. Every cell but the text may be
-missing. A row is one post, in order, unless it is malformed.
+missing. A picture that is both the ``image`` and one of the ``images`` counts once, as the first. A
+row is one post, in order, unless it is malformed.
 """
 
 import json
@@ -26,6 +29,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mmie.data.corpora.base import CorpusError
 from mmie.data.corpora.own import OwnCorpus
@@ -47,6 +52,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "entities": ("entities",),
     "relations": ("relations",),
     "image": ("image", "picture"),
+    "images": ("images", "pictures"),
     "crops": ("crops",),
     "context": ("context", "caption"),
 }
@@ -57,8 +63,8 @@ SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
     "test": ("test",),
 }
 """Names that the splits of tables may have."""
-_PICTURES = ("image", "crops")
-_LISTS = ("entities", "relations", "crops")
+_PICTURES = ("image", "images", "crops")
+_LISTS = ("entities", "relations", "images", "crops")
 _TAG = re.compile(r"O|[BIES]-.+")
 
 
@@ -161,7 +167,7 @@ class RowCorpus(OwnCorpus):
                 value = _parse_list(value, part)
             if not is_missing(value):
                 record[part] = objects_of(value) if part in _LISTS else value
-        image, crops = record.pop("image", None), record.pop("crops", None)
+        named = [record.pop(part, None) for part in _PICTURES]
         tags = record.pop("tags", None)
         post = post_from_json(record, self.root)
         if find_unsplit(post.text or "", post.offsets) is not None:
@@ -169,9 +175,25 @@ class RowCorpus(OwnCorpus):
             raise MalformedLine(expected, f"{len(post.text or '')} characters")
         if tags is not None:
             post = replace(post, entities=tuple(tags_to_entities(self._check_tags(tags, post))))
-        pictures = [None if image is None else self._picture(image, row)]
-        pictures += [self._picture(crop, row) for crop in _items_of(crops)]
-        return replace(post, image=pictures[0], crops=tuple(filter(None, pictures[1:])))
+        image, images, crops = named
+        whole = [*_items_of(image, "image")] if _is_list(image) else [image]
+        whole += _items_of(images, "images")
+        files = tuple(dict.fromkeys(self._pictures(whole, row)))
+        return replace(
+            post,
+            image=next(iter(files), None),
+            more_images=files[1:],
+            crops=self._pictures(_items_of(crops, "crops"), row),
+        )
+
+    def _pictures(self, values: Iterable[object], row: str) -> tuple[Path, ...]:
+        """Return the files of those of some values that are pictures.
+
+        Raises:
+            MalformedLine: A value is no picture, or its path leads out of the root.
+        """
+        files = [self._picture(value, row) for value in values if value is not None]
+        return tuple(filter(None, files))
 
     def _picture(self, value: object, row: str) -> Path | None:
         """Return the file of a picture, if there is one, and remember the row of given bytes.
@@ -297,16 +319,22 @@ def _parse_list(text: str, part: str) -> Any:
         raise MalformedLine(f"'{part}' to be a list or its JSON", safe_repr(text)) from None
 
 
-def _items_of(crops: object) -> Iterable[object]:
-    """Return the crops of a cell.
+def _is_list(image: object) -> bool:
+    """Tell whether the cell of a picture holds several of them."""
+    is_array_of_objects = isinstance(image, np.ndarray) and image.dtype == object
+    return isinstance(image, list | tuple) or is_array_of_objects
+
+
+def _items_of(pictures: object, part: str) -> Iterable[object]:
+    """Return the pictures of a cell.
 
     Raises:
         MalformedLine: The cell is not a list.
     """
-    if crops is None:
+    if pictures is None:
         return []
-    if hasattr(crops, "tolist"):
-        crops = list(crops)  # type: ignore[call-overload]
-    if not isinstance(crops, list | tuple):
-        raise MalformedLine("'crops' to be a list of pictures", safe_repr(crops))
-    return crops
+    if hasattr(pictures, "tolist"):
+        pictures = list(pictures)  # type: ignore[call-overload]
+    if not isinstance(pictures, list | tuple):
+        raise MalformedLine(f"'{part}' to be a list of pictures", safe_repr(pictures))
+    return pictures

@@ -1,12 +1,14 @@
 """Counts of a corpus: posts, words, entities, relations and pictures of each split."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TypedDict
 
 from rich.table import Table
 
 from mmie.data.corpora.base import Corpus, count_entity_types, count_relation_labels
+from mmie.data.frame_files import check_videos
 from mmie.data.picture_audit import audit_pictures
 from mmie.data.pictures import MAX_PIXELS
 from mmie.types import Post, Split
@@ -49,14 +51,14 @@ def corpus_stats(corpus: Corpus, max_pixels: int = MAX_PIXELS) -> CorpusStats:
         CorpusError: A line is malformed and the corpus is strict.
     """
     posts = [post for split in corpus.splits for post in corpus.posts(split)]
-    unreadable = audit_pictures(named_pictures(posts), max_pixels)
+    unreadable = check_videos(audit_pictures(named_pictures(posts), max_pixels), max_pixels)
     splits = {split: _split_stats(corpus, split, unreadable) for split in corpus.splits}
     return {"name": corpus.name, "note": corpus.note, "splits": splits}
 
 
 def named_pictures(posts: Iterable[Post]) -> list[Path]:
     """Return the distinct pictures that posts name, without crops."""
-    return list(dict.fromkeys(post.image for post in posts if post.image is not None))
+    return list(dict.fromkeys(chain.from_iterable(post.images for post in posts)))
 
 
 def render_stats(stats: CorpusStats) -> Table:
@@ -102,7 +104,7 @@ def _split_stats(corpus: Corpus, split: Split, unreadable: Mapping[Path, str]) -
         "relations": _in_order(count_relation_labels(posts), corpus.relation_labels),
         "pictures": len(pictures),
         "pictures_readable": len(readable),
-        "posts_without_picture": sum(post.image not in readable for post in posts),
+        "posts_without_picture": sum(readable.isdisjoint(post.images) for post in posts),
     }
 
 

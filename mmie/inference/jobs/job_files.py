@@ -100,6 +100,8 @@ class InputDigest:
             if item.entities or item.relations or item.extra:
                 labels = [*map(astuple, item.entities), *map(astuple, item.relations)]
                 content += [labels, item.extra]
+            if item.more_images:
+                content.append([_picture_state(picture) for picture in item.more_images])
         self._hash.update(json.dumps(content).encode() + b"\n")
 
     def hexdigest(self) -> str:

@@ -3,7 +3,7 @@
 ==========================================  ======================================================
 key of the result                           content
 ==========================================  ======================================================
-``image``, ``crops``                        paths of the pictures, relative to the file of results
+``image`` or ``images``, ``crops``          paths of the pictures, relative to the file of results
 ``context``                                 as in the post
 ``words``                                   words of the text, if it would be split differently
 ``gold_entities``, ``gold_relations``       those of the post, whose place the results take
@@ -15,7 +15,7 @@ any other                                   keys and columns of the post that ar
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,13 @@ class KeptKeys:
 
         A picture outside the folder of the results causes one warning.
         """
-        image = None if post.image is None else self._relative(post.image)
-        crops = [self._relative(crop) for crop in post.crops]
-        return replace(extraction, extra=kept_keys(extraction, post, image, crops))
+        pictures: dict[str, Any] = {"crops": [self._relative(crop) for crop in post.crops]}
+        images = [self._relative(image) for image in post.images]
+        if len(images) > 1:
+            pictures["images"] = images
+        elif images:
+            pictures["image"] = images[0]
+        return replace(extraction, extra=kept_keys(extraction, post, pictures))
 
     def _relative(self, picture: Path) -> str:
         """Return the path of a picture relative to the folder of the results."""
@@ -64,7 +68,7 @@ class KeptKeys:
 
 
 def kept_keys(
-    extraction: Extraction, post: Post[Any], image: str | None, crops: Sequence[str]
+    extraction: Extraction, post: Post[Any], pictures: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the keys of a post that its result keeps.
 
@@ -74,14 +78,13 @@ def kept_keys(
     Args:
         extraction: The result.
         post: The post.
-        image: Path of its picture as it is written.
-        crops: Paths of its crops as they are written.
+        pictures: Its paths of pictures as they are written, by key.
     """
     kept: dict[str, Any] = {}
     offsets = tuple((start, end) for _, start, end in split_words(extraction.text))
     if extraction.offsets and extraction.offsets != offsets:
         kept["words"] = [extraction.text[start:end] for start, end in extraction.offsets]
-    kept |= {"image": image, "crops": list(crops), "context": post.context}
+    kept |= {**pictures, "context": post.context}
     if extraction.offsets:
         kept["gold_entities"] = [_span(extraction, entity) for entity in post.entities]
         kept["gold_relations"] = [_edge(extraction, relation) for relation in post.relations]

@@ -1,8 +1,8 @@
 """Posts in JSON lines or Parquet files as Arrow rows, and extractions as Arrow rows.
 
 Files lie on this machine or in object storage. A JSON line is a post as `mmie.data.sources` reads
-it. A Parquet row has the same keys as columns, which may be absent or null, and its ``image`` may
-be the bytes of a picture. Further columns of strings and numbers are kept.
+it. A Parquet row has the same keys as columns, which may be absent or null, and its ``image`` and
+``images`` may be the bytes of pictures. Further columns of strings and numbers are kept.
 """
 
 import io
@@ -22,13 +22,22 @@ from mmie.types import Extraction, Post
 from mmie.utils.optional import require
 from mmie.utils.text import first_line, replace_surrogates
 
-COLUMNS = ("id", "text", "words", "image", "crops", "context", "entities", "relations")
+COLUMNS = ("id", "text", "words", "image", "images", "crops", "context", "entities", "relations")
 """Columns of a Parquet file that are read."""
 MAX_PICTURE_BYTES = 100_000_000
 """Largest number of bytes read of a picture in object storage; a larger one counts as truncated."""
 _EXTRA = "extra"
 """Column of the keys and columns of posts that are not read."""
-_KEPT_COLUMNS = ("words", "image", "crops", "context", "gold_entities", "gold_relations", _EXTRA)
+_KEPT_COLUMNS = (
+    "words",
+    "image",
+    "images",
+    "crops",
+    "context",
+    "gold_entities",
+    "gold_relations",
+    _EXTRA,
+)
 """Columns of what results keep of their posts."""
 _PARQUET = ".parquet"
 _JSON_LINES = (".jsonl", ".ndjson")
@@ -100,13 +109,12 @@ def list_source(location: str) -> SourceFiles:
 def row_schema() -> Any:
     """Return the Arrow schema of posts.
 
-    ``name`` names a post without an id, ``line`` is a JSON line, and ``picture`` holds the bytes of
-    a picture that replaces the line's ``image``.
+    ``name`` names a post without an id, ``line`` is a JSON line, and ``pictures`` holds the bytes
+    of pictures that replace the line's ``image`` and ``images``.
     """
     pa = require("pyarrow", "ray")
-    return pa.schema(
-        [("name", pa.string()), ("line", pa.large_binary()), ("picture", pa.large_binary())]
-    )
+    pictures = pa.list_(pa.large_binary())
+    return pa.schema([("name", pa.string()), ("line", pa.large_binary()), ("pictures", pictures)])
 
 
 def result_schema() -> Any:
@@ -138,6 +146,7 @@ def result_schema() -> Any:
             ("problems", pa.list_(pa.string())),
             ("words", pa.list_(pa.string())),
             ("image", pa.string()),
+            ("images", pa.list_(pa.string())),
             ("crops", pa.list_(pa.string())),
             ("context", pa.string()),
             ("gold_entities", pa.list_(pa.struct(mention))),
@@ -160,8 +169,8 @@ def read_rows(filesystem: Any, file: str, prefix: str = "") -> Iterator[dict[str
     """
     read = _read_parquet if file.endswith(_PARQUET) else _read_json_lines
     try:
-        for number, line, picture in read(filesystem, file):
-            yield {"name": f"{prefix}{number}", "line": line, "picture": picture}
+        for number, line, pictures in read(filesystem, file):
+            yield {"name": f"{prefix}{number}", "line": line, "pictures": pictures}
     except OSError as error:
         raise _unusable(file, error) from error
 
@@ -178,12 +187,19 @@ def row_to_post(row: Mapping[str, Any], filesystem: Any, folder: str) -> Post[An
         post: Post[Any] = parse_post(row["line"].decode(), Path(folder), row["name"])
     except (MalformedLine, UnicodeDecodeError) as error:
         return f"post: {replace_surrogates(str(error))}"
-    if row["picture"] is not None:
-        return replace(post, image=row["picture"])
+    if row["pictures"] is not None:
+        image, *more_images = row["pictures"]
+        return replace(post, image=image, more_images=tuple(more_images))
     if filesystem.type_name == "local":
         return post
-    image = None if post.image is None else _fetch(post.image, filesystem)
-    return replace(post, image=image, crops=tuple(_fetch(crop, filesystem) for crop in post.crops))
+    images = [_fetch(image, filesystem) for image in post.images]
+    crops = [_fetch(crop, filesystem) for crop in post.crops]
+    return replace(
+        post,
+        image=images[0] if images else None,
+        more_images=tuple(images[1:]),
+        crops=tuple(crops),
+    )
 
 
 def extraction_to_row(
@@ -202,7 +218,8 @@ def extraction_to_row(
     if post is None:
         return row
     record = json.loads(line)
-    kept = kept_keys(extraction, post, record.get("image"), record.get("crops") or [])
+    pictures = {key: record.get(key) for key in ("image", "images", "crops")}
+    kept = kept_keys(extraction, post, pictures)
     extra = {key: kept.pop(key) for key in list(kept) if key not in KEYS | RESULT_KEYS}
     if extra:
         kept[_EXTRA] = json.dumps(extra)
@@ -217,8 +234,8 @@ def _parent(location: str) -> str:
     return "/" if location.startswith("/") else "."
 
 
-def _read_parquet(filesystem: Any, file: str) -> Iterator[tuple[int, bytes, bytes | None]]:
-    """Yield number, JSON line and picture bytes of each row of a Parquet file.
+def _read_parquet(filesystem: Any, file: str) -> Iterator[tuple[int, bytes, list[bytes] | None]]:
+    """Yield number, JSON line and bytes of the pictures of each row of a Parquet file.
 
     Extension types are refused: Ray has one that runs code from the file when a value is read.
 
@@ -258,16 +275,29 @@ def _is_kept(pa: Any, field: Any) -> bool:
     return bool(is_text or pa.types.is_primitive(kind))
 
 
-def _record_to_line(record: dict[str, Any]) -> tuple[bytes, bytes | None]:
-    """Convert a row of a Parquet file to a JSON line and the bytes of its picture."""
-    image, picture = record.pop("image", None), None
-    if isinstance(image, dict):  # as data sets of Hugging Face hold pictures
-        image = image.get("bytes") or image.get("path")
-    if isinstance(image, bytes):
-        image, picture = None, image
-    record["image"] = image
+def _record_to_line(record: dict[str, Any]) -> tuple[bytes, list[bytes] | None]:
+    """Convert a row of a Parquet file to a JSON line and the bytes of its pictures.
+
+    Pictures of which some are bytes and others are paths make the line malformed.
+    """
+    image, images = _content_or_path(record.get("image")), record.get("images")
+    further = [_content_or_path(value) for value in images or ()]
+    values = further if image is None else [image, *further]
+    pictures = [value for value in values if isinstance(value, bytes)]
+    record["image"] = None if isinstance(image, bytes) else image
+    if images is not None or pictures:
+        record["images"] = [None if isinstance(value, bytes) else value for value in values]
+    if len(pictures) == len(values):
+        record["images"] = None
     present = {key: value for key, value in record.items() if value is not None}
-    return json.dumps(present, default=str).encode(), picture
+    return json.dumps(present, default=str).encode(), pictures or None
+
+
+def _content_or_path(value: Any) -> Any:
+    """Return the bytes or the path of a picture as data sets of Hugging Face hold it."""
+    if isinstance(value, dict):
+        return value.get("bytes") or value.get("path")
+    return value
 
 
 def _read_json_lines(filesystem: Any, file: str) -> Iterator[tuple[int, bytes, None]]:

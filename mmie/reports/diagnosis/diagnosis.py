@@ -12,7 +12,7 @@ from torch import Tensor
 from mmie.blocks.errors import WeightsUnavailable
 from mmie.blocks.features import FeatureSpec, attach_features
 from mmie.data.batching import Collator
-from mmie.data.instances import Instance, mask_views, shuffle_pictures
+from mmie.data.instances import Instance, mask_views, select_views, shuffle_pictures
 from mmie.data.picture_audit import audit_pictures
 from mmie.methods import ExtractionModule
 from mmie.reports.diagnosis.target import DiagnosisTarget, check_unprompted, find_post
@@ -38,12 +38,14 @@ class InstanceDiagnosis:
         values: Values of `ExtractionModule.diagnose` on the CPU, without the batch axis and without
             padding.
         batch_mates: All instances of its batch, in the order of similarities.
+        num_images: Those of the views that are whole pictures.
     """
 
     instance: Instance
     prediction: Prediction
     values: dict[str, Tensor]
     batch_mates: tuple[Instance, ...]
+    num_images: int = 1
 
     @property
     def gold(self) -> str:
@@ -120,7 +122,8 @@ def diagnose(target: DiagnosisTarget, instances: Sequence[Instance]) -> list[Ins
         values = {name: rows.cpu() for name, rows in target.module.diagnose(batch).items()}
         with torch.no_grad():
             predictions = target.module(batch)
-        diagnoses += _split_batch(chunk, predictions, values)
+        for diagnosis in _split_batch(chunk, predictions, values):
+            diagnoses.append(replace(diagnosis, num_images=target.module.schema.num_images))
     return diagnoses
 
 
@@ -128,14 +131,13 @@ def swap_pictures(target: DiagnosisTarget, instances: Sequence[Instance]) -> lis
     """Return copies of instances in which each post has the pictures of another one."""
     posts = list({instance.post.id: instance.post for instance in instances}.values())
     swapped = {post.id: post for post in shuffle_pictures(posts, target.data.seed)}
-    num_crops = target.module.schema.num_objects
     copies = []
     for instance in instances:
         post = swapped[instance.post.id]
-        crops = (*post.crops, *[None] * num_crops)[:num_crops]
-        copies.append(replace(instance, post=post, views=(post.image, *crops)))
-    views = chain.from_iterable(copy.views for copy in copies)
-    files = [path for path in views if path is not None]
+        views = select_views(post, target.module.schema)
+        copies.append(replace(instance, post=post, views=views))
+    all_views = chain.from_iterable(copy.views for copy in copies)
+    files = [path for path in all_views if path is not None]
     if files:
         mask_views(copies, audit_pictures(files, target.data.transform.max_pixels))
     return copies

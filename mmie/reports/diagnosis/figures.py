@@ -18,13 +18,16 @@ _STEP, _GAP, _MARGIN = 150, 64, 44
 """Path diagram: distance of layers, distance of units, and margin, in pixels."""
 
 
-def view_names(count: int) -> list[str]:
+def view_names(count: int, num_images: int = 1) -> list[str]:
     """Name the views of a post.
 
     >>> view_names(3)
     ['picture', 'crop 1', 'crop 2']
+    >>> view_names(3, num_images=2)
+    ['picture 1', 'picture 2', 'crop 1']
     """
-    return ["picture", *numbered("crop", count - 1)]
+    pictures = ["picture"] if num_images == 1 else numbered("picture", num_images)
+    return [*pictures, *numbered("crop", count - num_images)]
 
 
 def numbered(name: str, count: int) -> list[str]:

@@ -94,7 +94,7 @@ def _view_cards(diagnosis: InstanceDiagnosis) -> list[dict[str, Any]]:
     mass = diagnosis.values.get("prefix_mass")  # (layers, words, views)
     attention = None if mass is None else mass.mean((0, 1)).tolist()
     cards = []
-    for index, name in enumerate(view_names(len(support))):
+    for index, name in enumerate(view_names(len(support), diagnosis.num_images)):
         card = {
             "name": name,
             "uri": picture_data_uri(diagnosis.instance.views[index], _CARD_SIDE),
@@ -122,7 +122,8 @@ def _tables(target: DiagnosisTarget, diagnosis: InstanceDiagnosis) -> Iterator[d
     values, views = diagnosis.values, diagnosis.instance.views
     words = diagnosis.instance.post.words
     if "prefix_mass" in values:
-        mass, names = values["prefix_mass"], view_names(len(views))  # (layers, words, views)
+        mass = values["prefix_mass"]  # (layers, words, views)
+        names = view_names(len(views), diagnosis.num_images)
         yield heat_table(
             "Attention of words to views, mean over layers", words, names, mass.mean(0)
         )
@@ -133,7 +134,8 @@ def _tables(target: DiagnosisTarget, diagnosis: InstanceDiagnosis) -> Iterator[d
         caption = "Attention of words to prompt positions, mean over layers"
         yield heat_table(caption, words, numbered("", mass.shape[1]), mass)
     if "gates" in values:
-        yield from _gate_tables(values["gates"], views)
+        names = view_names(len(views), diagnosis.num_images)
+        yield from _gate_tables(values["gates"], names, views)
     for number, weights in enumerate(values.get("routing", []), start=1):
         targets = [f"to {unit}" for unit in target.units]
         yield heat_table(f"Routers of fusion layer {number}", target.units, targets, weights)
@@ -144,14 +146,17 @@ def _tables(target: DiagnosisTarget, diagnosis: InstanceDiagnosis) -> Iterator[d
             yield heat_table(name, rows, columns, table)
 
 
-def _gate_tables(gates: Tensor, views: Sequence[Path | None]) -> Iterator[dict[str, Any]]:
+def _gate_tables(
+    gates: Tensor, names: Sequence[str], views: Sequence[Path | None]
+) -> Iterator[dict[str, Any]]:
     """Yield one table of gates, or one for each readable view if there is a gate for each scale.
 
     Args:
         gates: (layers, views) or (layers, views, scales).
+        names: Names of the views.
         views: Files of the views.
     """
-    layers, names = numbered("layer", len(gates)), view_names(gates.shape[1])
+    layers = numbered("layer", len(gates))
     if gates.ndim == 2:
         yield heat_table("Gates of views", layers, names, gates)
         return

@@ -74,7 +74,7 @@ def view_rows(diagnoses: Sequence[InstanceDiagnosis]) -> list[dict[str, Any]]:
     change = _stack(diagnoses, "view_change").numpy()  # (instances, views)
     readable = _readable_views(diagnoses)  # (instances, views)
     rows = []
-    for index, name in enumerate(view_names(readable.shape[1])):
+    for index, name in enumerate(view_names(readable.shape[1], diagnoses[0].num_images)):
         support_of_view = support[readable[:, index], index]
         change_of_view = change[readable[:, index], index]
         row = {
@@ -110,8 +110,9 @@ def _support_histogram(diagnoses: Sequence[InstanceDiagnosis]) -> dict[str, Any]
     """Compute the distribution of the support of whole pictures and of crops."""
     support = _stack(diagnoses, "view_support").numpy()  # (instances, views)
     readable = _readable_views(diagnoses)  # (instances, views)
-    pictures = support[:, 0][readable[:, 0]]  # (readable pictures,)
-    crops = support[:, 1:][readable[:, 1:]]  # (readable crops,)
+    count = diagnoses[0].num_images
+    pictures = support[:, :count][readable[:, :count]]  # (readable pictures,)
+    crops = support[:, count:][readable[:, count:]]  # (readable crops,)
     series, bound = {}, 0.0
     for name, values in (("picture", pictures), ("crops", crops)):
         if len(values):
@@ -127,7 +128,8 @@ def _mean_attention(diagnoses: Sequence[InstanceDiagnosis]) -> dict[str, Any]:
     total = torch.stack(masses).sum(0)  # (layers, views); the mass of a masked view is 0
     num_readable = torch.from_numpy(_readable_views(diagnoses)).sum(0)  # (views,)
     mean = total / num_readable.clamp(min=1)  # (layers, views)
-    layers, views = numbered("layer", len(mean)), view_names(mean.shape[1])
+    views = view_names(mean.shape[1], diagnoses[0].num_images)
+    layers = numbered("layer", len(mean))
     return heat_table("Attention to views, mean over words and posts", layers, views, mean)
 
 

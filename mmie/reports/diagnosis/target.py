@@ -125,6 +125,7 @@ def load_target(
         schema.task,
         max_tokens=schema.max_tokens,
         num_objects=schema.num_objects,
+        num_images=schema.num_images,
         tag_scheme=schema.tag_scheme,
         labels=list(schema.labels),
         image_size=schema.image_size,

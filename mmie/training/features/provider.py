@@ -102,7 +102,7 @@ def fill_features(
             encoded, lambda texts: pad_tokens(texts, pad_id), _without_gradient(spec.compute)
         )
         return cache
-    count = 1 if spec.source == "picture" else None
+    count = spec.num_images if spec.source == "picture" else None
     files: dict[str, Path] = {}
     for instance in instances:
         for path in instance.views[:count]:

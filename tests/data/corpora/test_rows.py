@@ -178,3 +178,29 @@ def test_splits_are_found_by_their_names():
     for chosen in ({"train": "b"}, {"training": "a"}):
         with pytest.raises(CorpusError, match="splits gives"):
             find_splits(["a"], chosen, "x")
+
+
+@pytest.mark.parametrize("column", ["image", "images", "pictures"])
+def test_several_pictures(column, tmp_path):
+    values = [
+        ["a.png", png()],
+        np.array(["a.png", {"bytes": png(), "path": None}], dtype=object),
+        {"bytes": [png(), png("blue")], "path": [None, None]} if column != "image" else ["b.png"],
+        None,
+    ]
+    posts = read({"text": ["x"] * 4, column: values}, root=tmp_path)
+    first, second, third, absent = posts
+    assert first.images == second.images
+    assert first.image == tmp_path / "a.png"
+    assert first.more_images[0].read_bytes() == png()
+    assert len(third.images) == (1 if column == "image" else 2)
+    assert absent.images == ()
+
+
+def test_the_picture_comes_before_the_pictures_and_counts_once(tmp_path):
+    cells = {"text": ["x"], "image": ["b.png"], "images": ['["a.png", "b.png", "c.png"]']}
+    (post,) = read(cells, root=tmp_path)
+    assert post.images == tuple(tmp_path / f"{name}.png" for name in "bac")
+    assert digest_posts([post], tmp_path) != digest_posts(read({"text": ["x"]}), tmp_path)
+    with pytest.raises(CorpusError, match="'images' to be a list of pictures, found 5"):
+        read({"text": ["x"], "images": [5]})

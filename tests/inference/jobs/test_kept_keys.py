@@ -111,4 +111,4 @@ def test_an_extraction_that_failed_keeps_no_words():
     post = Post("7", ("a", "b"), entities=(Entity(0, 1, "X"),), extra={"url": "u"})
     post = replace(post, relations=(Relation(Entity(0, 1), Entity(1, 2), "in"),))
     failed = Extraction("7", "a b", (), problems=("post: failed",))
-    assert kept_keys(failed, post, None, []) == {"url": "u"}
+    assert kept_keys(failed, post, {}) == {"url": "u"}

@@ -26,7 +26,7 @@ from mmie.inference.jobs.ray_rows import (  # noqa: E402
 
 def make_row(**record):
     """A row of a post with a text."""
-    return {"name": "1", "line": json.dumps({"text": "a", **record}).encode(), "picture": None}
+    return {"name": "1", "line": json.dumps({"text": "a", **record}).encode(), "pictures": None}
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ def test_pictures_of_hugging_face_data_sets_are_read(tmp_path):
         tmp_path / "p.parquet",
     )
     rows = read_local_rows(tmp_path / "p.parquet")
-    assert [(row["picture"], json.loads(row["line"]).get("image")) for row in rows] == [
-        (b"x", None),
+    assert [(row["pictures"], json.loads(row["line"]).get("image")) for row in rows] == [
+        ([b"x"], None),
         (None, "a.jpg"),
         (None, None),
     ]
@@ -76,8 +76,8 @@ def test_pictures_of_hugging_face_data_sets_are_read(tmp_path):
 def test_json_lines_are_numbered_rows_without_blank_lines(tmp_path):
     write_lines(tmp_path / "posts.jsonl", [b'\xef\xbb\xbf{"text": "a"}', b" ", b'{"text": "b"}\r'])
     assert read_local_rows(tmp_path / "posts.jsonl") == [
-        {"name": "1", "line": b'{"text": "a"}', "picture": None},
-        {"name": "3", "line": b'{"text": "b"}', "picture": None},
+        {"name": "1", "line": b'{"text": "a"}', "pictures": None},
+        {"name": "3", "line": b'{"text": "b"}', "pictures": None},
     ]
 
 
@@ -146,3 +146,27 @@ def test_rows_keep_what_results_do_not_replace():
     assert row["gold_entities"] == [{"text": "Rome", "type": "LOC", "start": 4, "end": 8}]
     assert json.loads(row["extra"]) == {"url": "u", "input_problems": 1}
     assert pa.Table.from_pylist([row], schema=result_schema()).to_pylist() == [row]
+
+
+def test_several_pictures_are_all_paths_or_all_bytes(tmp_path):
+    image = [b"x", None, b"x", None]
+    images = [[{"bytes": b"y", "path": None}], [{"bytes": b"y", "path": "a.jpg"}], [], None]
+    rows = {"text": ["a"] * 4, "image": image, "images": images}
+    pq.write_table(pa.table(rows), tmp_path / "p.parquet")
+    located = resolve_location(str(tmp_path))
+    read = [row_to_post(row, *located) for row in read_local_rows(tmp_path / "p.parquet")]
+    assert [post.images for post in read] == [(b"x", b"y"), (b"y",), (b"x",), ()]
+    record = {"text": ["a", "b"], "image": [b"x", None], "images": [["a.jpg"], ["a.jpg", "b.jpg"]]}
+    pq.write_table(pa.table(record), tmp_path / "q.parquet")
+    mixed, paths = (row_to_post(row, *located) for row in read_local_rows(tmp_path / "q.parquet"))
+    assert "'images' to be a list of paths" in mixed
+    assert paths.images == (tmp_path / "a.jpg", tmp_path / "b.jpg")
+
+
+def test_several_pictures_on_other_file_systems_are_fetched(tmp_path):
+    (tmp_path / "bucket").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "bucket" / name).write_bytes(name.encode())
+    remote = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    row = make_row(images=["a.jpg", "b.jpg"])
+    assert row_to_post(row, remote, "bucket").images == (b"a.jpg", b"b.jpg")
