@@ -191,19 +191,18 @@ class Extractor:
         """
         device = resolve_device(options.get("device", "auto"))
         precision, batch_size = options.get("precision", "auto"), options.get("batch_size", 32)
-        predictors: dict[Task, Predictor] = {}
-        relation_types = None
-        setting = options.get("relation_types", ANY)
-        if setting != ANY and all(checkpoint.schema.task == "ner" for checkpoint in checkpoints):
+        by_task = {checkpoint.schema.task: checkpoint for checkpoint in checkpoints}
+        setting, relation_types = options.get("relation_types", ANY), None
+        if "re" in by_task:
+            relation_types = find_relation_types(setting, by_task["re"])
+        elif setting != ANY:
             raise RelationTypesError(
                 f"relation_types is {setting}, but no method for relations is named: name one, or "
                 f"leave it at {ANY}"
             )
-        for checkpoint in checkpoints:
-            if checkpoint.schema.task == "re":
-                relation_types = find_relation_types(setting, checkpoint)
-            predictor = Predictor.from_checkpoint(checkpoint, device, precision, batch_size)
-            predictors[checkpoint.schema.task] = predictor
+        predictors: dict[Task, Predictor] = {}
+        for task, checkpoint in by_task.items():
+            predictors[task] = Predictor.from_checkpoint(checkpoint, device, precision, batch_size)
         return cls(
             predictors.get("ner"),
             predictors.get("re"),
