@@ -193,8 +193,9 @@ class Extractor:
         precision, batch_size = options.get("precision", "auto"), options.get("batch_size", 32)
         by_task = {checkpoint.schema.task: checkpoint for checkpoint in checkpoints}
         setting, relation_types = options.get("relation_types", ANY), None
-        if "re" in by_task:
-            relation_types = find_relation_types(setting, by_task["re"])
+        for_relations = by_task.get("re")
+        if for_relations is not None:
+            relation_types = find_relation_types(setting, for_relations)
         elif setting != ANY:
             raise RelationTypesError(
                 f"relation_types is {setting}, but no method for relations is named: name one, or "
