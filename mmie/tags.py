@@ -47,6 +47,15 @@ def entities_to_tags(entities: Iterable[Entity], length: int, scheme: TagScheme)
     return tags
 
 
+def middle_word(entity: Entity) -> int:
+    """Return the middle word of an entity, the first one of two.
+
+    >>> middle_word(Entity(3, 4)), middle_word(Entity(3, 5)), middle_word(Entity(3, 6))
+    (3, 3, 4)
+    """
+    return (entity.start + entity.end - 1) // 2
+
+
 def tags_to_entities(tags: Sequence[str]) -> list[Entity]:
     """Return the entities of a sequence of tags, in order of their start.
 

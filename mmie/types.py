@@ -172,6 +172,9 @@ class Batch:
         tags: (batch, words) gold tag ids, 0 (``O``) on padding; None for RE.
         markers: (batch, 2) positions of the head's and the tail's opening marker; None for NER.
         labels: (batch,) gold relation ids; None for NER.
+        cores: (batch, 2) first and last (exclusive) word that belong to a row, which is a window of
+            a longer post; None if all rows are whole posts.
+        allowed: (batch, labels) bool, True on relations that may be predicted; None allows all.
         features: Cached features by name: see `mmie.blocks.features`.
         view_index: (readable views,) indices of the readable views in the flattened ``view_mask``.
             They are computed before the batch moves to a device, which would have to be waited
@@ -195,6 +198,8 @@ class Batch:
     tags: Tensor | None = None
     markers: Tensor | None = None
     labels: Tensor | None = None
+    cores: Tensor | None = None
+    allowed: Tensor | None = None
     features: dict[str, Tensor] = field(default_factory=dict)
     view_index: Tensor | None = None
 

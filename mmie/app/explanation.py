@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmie.app.schemas import Explanation, PredictionEffects, ViewEffect, ViewImage
+from mmie.data.long_posts import LongPosts
 from mmie.data.words import split_words
 from mmie.inference import Extractor
 from mmie.inference.predictor import Predictor
@@ -77,7 +78,7 @@ def _prediction_effects(
     words = [extraction.text[start:end] for start, end in extraction.offsets]
     effects: list[PredictionEffects] = []
     if extractor.ner is not None and words:
-        effects += _effects(extractor.ner, post, ["entities"], words)
+        effects += _effects(extractor.ner, post, ["entities"], words, extractor.long)
     if extractor.re is not None and extraction.relations:
         triples = sorted(extraction.relations, key=lambda triple: -triple.probability)
         triples = triples[:_MAX_RELATIONS]
@@ -88,7 +89,7 @@ def _prediction_effects(
             tail = _to_entity(extraction, triple.tail)
             relations.append(Relation(head, tail, triple.label))
         asked_post = replace(post, relations=tuple(relations))
-        effects += _effects(extractor.re, asked_post, names, words)
+        effects += _effects(extractor.re, asked_post, names, words, extractor.long)
     return effects
 
 
@@ -99,7 +100,11 @@ def _to_entity(extraction: Extraction, mention: Mention) -> Entity:
 
 
 def _effects(
-    predictor: Predictor, post: Post[Any], names: Sequence[str], words: list[str]
+    predictor: Predictor,
+    post: Post[Any],
+    names: Sequence[str],
+    words: list[str],
+    long: LongPosts,
 ) -> list[PredictionEffects]:
     """Compute the effects of the readable views on each prediction of a method.
 
@@ -108,11 +113,12 @@ def _effects(
         post: The post, with the relations to predict (RE).
         names: Name of each prediction.
         words: Words of the post.
+        long: Treatment of long posts by the extractor.
     """
     form = predictor.format
     read = read_post(post, 0, [form] if form.num_views else [])
     views = [index for index, view in enumerate(read.views.get(form, ())) if view is not None]
-    diagnosis = predictor.diagnose([read]) if views else {}
+    diagnosis = predictor.diagnose([read], long) if views else {}
     effects = []
     for row, name in enumerate(names):
         view_effects = []
@@ -140,9 +146,10 @@ def _view_effect(
     word_attention = None
     mass = diagnosis.get("prefix_mass")  # (predictions, layers, words, views)
     if mass is not None:
-        word_mass = mass[row, :, :num_words, view].mean(0)  # (words,)
+        first_word = int(diagnosis["first_word"][row])
+        word_mass = mass[row, :, : num_words - first_word, view].mean(0)  # (words read,)
         attention = word_mass.mean().item()
-        word_attention = word_mass.tolist()
+        word_attention = [0.0] * first_word + word_mass.tolist()
     return ViewEffect(
         view=view,
         support=diagnosis["view_support"][row, view].item(),

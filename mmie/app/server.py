@@ -44,6 +44,7 @@ from mmie.app.schemas import (
 )
 from mmie.app.service import PostRequest, Service, check_picture
 from mmie.inference import Extractor
+from mmie.inference.reading import PostError
 from mmie.types import Post
 from mmie.utils.version import VERSION
 
@@ -180,8 +181,8 @@ class Endpoints:
         """Extract from the posts of a request.
 
         Raises:
-            Refusal: A text is too long, the pictures are too large together, the queue is full, or
-                the request takes too long.
+            Refusal: A text is too long for the server or for the methods, the pictures are too
+                large together, the queue is full, or the request takes too long.
         """
         max_characters, seconds = self.limits.max_characters, self.limits.answer_seconds
         requests = []
@@ -199,6 +200,8 @@ class Endpoints:
                 return await asyncio.wrap_future(self.batcher.submit(checked))
         except QueueFull as error:
             raise Refusal(503, str(error)) from error
+        except PostError as error:
+            raise Refusal(422, str(error)) from error
         except TimeoutError:
             raise Refusal(504, f"no answer within {seconds:g} s") from None
 

@@ -170,8 +170,11 @@ class RelationHead(Head):
         return torch.stack(losses)  # (temperatures, batch)
 
     def decode(self, states: Tensor, batch: Batch) -> Tensor:
-        """Predict the best label ids, (batch,)."""
-        return self.logits(states, batch).argmax(-1)
+        """Predict the best label ids, (batch,), of those that the batch allows."""
+        logits = self.logits(states, batch)  # (batch, labels)
+        if batch.allowed is not None:
+            logits = logits.masked_fill(~batch.allowed, -torch.inf)
+        return logits.argmax(-1)
 
     def confidence(self, states: Tensor, batch: Batch, decoded: Tensor) -> tuple[Tensor, ...]:
         """Compute the probability of the decoded label."""

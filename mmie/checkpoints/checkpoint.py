@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmie.checkpoints.foreign import ForeignReference, self_contained
 from mmie.data.pictures import ImageTransform
-from mmie.data.state import DataState, DataStateError, read_schema
+from mmie.data.state import DataState, DataStateError, RelationTypesByLabel, read_schema
 from mmie.types import MmieError, Schema
 from mmie.utils.text import describe_error, first_line
 from mmie.utils.version import VERSION
@@ -41,6 +41,8 @@ class Checkpoint:
         use_context: Whether posts' contexts follow their words.
         version: Version of the package that wrote it; empty if it does not say.
         corpus: SHA-256 of each split of the fit's corpus, by split; empty if it does not say.
+        relation_types: Types of head and tail of the training data's relations, by label; empty if
+            it does not say.
         training: The rest of a checkpoint file: the trainer's step, callbacks, optimisers.
     """
 
@@ -54,6 +56,7 @@ class Checkpoint:
     use_context: bool = False
     version: str = ""
     corpus: Mapping[str, str] = field(default_factory=dict)
+    relation_types: RelationTypesByLabel = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -116,6 +119,7 @@ class Checkpoint:
             image_transform=data.transform,
             use_context=data.use_context,
             corpus=data.corpus,
+            relation_types=data.relation_types,
         )
 
     def data_state(self) -> DataState:
@@ -134,6 +138,7 @@ class Checkpoint:
             self.image_transform,
             self.use_context,
             corpus=self.corpus,
+            relation_types=self.relation_types,
         )
 
 

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -10,7 +11,12 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from rich.table import Table
 
 from mmie.cli.conversion import FORMATS_HELP
-from mmie.cli.extractors import ExtractorSettings, build_extractor
+from mmie.cli.extractors import (
+    ExtractorSettings,
+    add_result_arguments,
+    build_extractor,
+    result_options,
+)
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
 from mmie.cli.plugins import IMPORT_HELP
 from mmie.data.sources import STANDARD_INPUT
@@ -20,6 +26,7 @@ from mmie.inference.jobs.local import ExtractionSummary, extract_to_file
 from mmie.inference.jobs.progress import format_rate
 from mmie.inference.jobs.ray_engine import RayOptions, extract_with_ray
 from mmie.inference.predictor import Precision
+from mmie.inference.relation_types import ANY, LABELS, TRAINING
 from mmie.runs.folder import find_checkpoint
 from mmie.utils.files import digest_path
 from mmie.utils.locks import file_lock
@@ -114,6 +121,7 @@ def _extractor_settings(settings: Namespace) -> ExtractorSettings:
         batch_size=settings.batch_size,
         window=settings.window,
         workers=settings.workers or None,
+        results=result_options(settings),
     )
 
 
@@ -161,6 +169,9 @@ def _identity(settings: Namespace) -> dict[str, Any]:
         if checkpoint is not None:
             identity[task] = digest_path(Path(find_checkpoint(checkpoint)))
     identity["pictures"] = str(settings.pictures or "")
+    identity.update(asdict(result_options(settings)))
+    if settings.relation_types not in (ANY, LABELS, TRAINING):
+        identity["relation_types"] = digest_path(Path(settings.relation_types).expanduser())
     return identity
 
 
@@ -175,7 +186,10 @@ def _extract_with_ray(settings: Namespace) -> None:
     out = settings.out[0]
     checkpoints = {task: settings[task] for task in ("ner", "re") if settings[task] is not None}
     options = RayOptions(
-        batch_size=settings.batch_size, window=settings.window, num_actors=settings.actors
+        batch_size=settings.batch_size,
+        window=settings.window,
+        num_actors=settings.actors,
+        results=result_options(settings),
     )
     images = None if settings.pictures is None else str(settings.pictures)
     with (
@@ -220,6 +234,7 @@ def _extract_parser() -> OneLineParser:
     )
     _add_file_arguments(parser)
     _add_model_arguments(parser)
+    add_result_arguments(parser)
     _add_compute_arguments(parser)
     return parser
 

@@ -11,7 +11,12 @@ from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt
 
 from mmie.app.limits import Limits
-from mmie.cli.extractors import ExtractorSettings, build_extractor
+from mmie.cli.extractors import (
+    ExtractorSettings,
+    add_result_arguments,
+    build_extractor,
+    result_options,
+)
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
 from mmie.cli.plugins import IMPORT_HELP
 from mmie.inference import Extractor
@@ -50,7 +55,8 @@ def serve_command(arguments: Sequence[str]) -> None:
         raise ServerUnavailable(f"mmie serve needs {', '.join(missing)}: pip install 'mmie[serve]'")
     # loading may take minutes, and a wrong port is reported before
     with _listen(settings.host, settings.port) as listener:
-        extractor = build_extractor(extractor_options(settings))
+        with usage_errors():
+            extractor = build_extractor(extractor_options(settings))
         _serve(extractor, settings, listener)
 
 
@@ -62,6 +68,7 @@ def extractor_options(settings: Namespace) -> ExtractorSettings:
         device=settings.device,
         detector=settings.detector,
         batch_size=settings.limits.batch_size,
+        results=result_options(settings),
     )
 
 
@@ -166,6 +173,7 @@ def _serve_parser() -> OneLineParser:
         help="Detector that cuts crops: none, center (no weights), coco, coco:FILE, a folder or "
         "hub name, or several: a+b.",
     )
+    add_result_arguments(parser)
     parser.add_argument(
         "--limits", type=Limits, default=Limits(), help="Limits of requests, sizes and times."
     )

@@ -97,7 +97,8 @@ class Collator:
     def _gold(self, instances: Sequence[Instance]) -> dict[str, Any]:
         """Return the fields of a batch that depend on the task: tags, or markers and labels."""
         if self.schema.task == "ner":
-            return {"tags": _pad([instance.tags for instance in instances])}  # (batch, words)
+            tags = _pad([instance.tags for instance in instances])  # (batch, words)
+            return {"tags": tags, "cores": _cores(instances)}
         return {
             "relations": tuple(instance.relation for instance in instances),
             "markers": torch.tensor([instance.text.markers for instance in instances]),
@@ -203,6 +204,19 @@ def pad_tokens(texts: Sequence[EncodedText], pad_id: int) -> tuple[Tensor, Tenso
     lengths = torch.tensor(list(map(len, texts))).unsqueeze(1)  # (batch, 1)
     attention_mask = torch.arange(input_ids.shape[1]) < lengths  # (batch, tokens)
     return input_ids, attention_mask, token_type_ids
+
+
+def _cores(instances: Sequence[Instance]) -> Tensor | None:
+    """Return the words that belong to each window, (batch, 2), or None without windows."""
+    if all(instance.window is None for instance in instances):
+        return None
+    rows = []
+    for instance in instances:
+        window, core = instance.window, (0, len(instance.post.words))
+        if window is not None:
+            core = (window.core_start - window.start, window.core_end - window.start)
+        rows.append(core)
+    return torch.tensor(rows)
 
 
 def _characters(instances: Sequence[Instance]) -> Tensor:

@@ -17,7 +17,12 @@ from mmie.data.batching import Collator, FeatureProvider, InstanceDataset
 from mmie.data.corpora.base import Corpus, CorpusError
 from mmie.data.corpora.contexts import ContextFile
 from mmie.data.corpora.digest import digest_posts
-from mmie.data.corpora.labels import check_labels, count_unknown, labels_of
+from mmie.data.corpora.labels import (
+    check_labels,
+    count_unknown,
+    labels_of,
+    types_of_relations,
+)
 from mmie.data.encoding import WordTokenizer
 from mmie.data.frame_files import FrameFiles
 from mmie.data.instances import (
@@ -27,6 +32,7 @@ from mmie.data.instances import (
     sample_instances,
     shuffle_pictures,
 )
+from mmie.data.long_posts import LongPosts
 from mmie.data.picture_audit import audit_pictures
 from mmie.data.pictures import ImageTransform, ResizeMode
 from mmie.data.sampler import BucketSampler
@@ -69,7 +75,7 @@ class MultimodalDataModule(LightningDataModule):
         tokenizer: Hub name or folder of the tokenizer, which is the text encoder's.
         batch_size: Posts per batch and process.
         eval_batch_size: Posts per batch and process outside training; by default ``batch_size``.
-        max_tokens: Most subword tokens of a post. Words beyond are cut off.
+        max_tokens: Most subword tokens of a post.
         num_objects: Object crops per post (m).
         num_images: Whole pictures per post. Of a post with fewer pictures, an animation or a video
             gives several of its frames, evenly spaced, and views that remain are masked.
@@ -96,6 +102,10 @@ class MultimodalDataModule(LightningDataModule):
         pin_memory: Keep batches in page-locked memory; by default if there is a GPU.
         max_pixels: Pixels of the largest picture that is decoded.
         seed: Seed of the order of batches, of ``train_fraction`` and of shuffled pictures.
+        long: Treatment of posts with more than ``max_tokens``. ``truncate`` cuts off the words
+            beyond, ``error`` refuses the split, and ``windows`` (NER) makes an instance of each
+            window of `mmie.data.long_posts`, for training and for scores. Each gold entity counts
+            in the window that it belongs to and nowhere else.
 
     Raises:
         SettingError: A setting is out of its range.
@@ -125,16 +135,23 @@ class MultimodalDataModule(LightningDataModule):
         pin_memory: bool | None = None,
         max_pixels: int = 50_000_000,
         seed: int = 1234,
+        long: LongPosts = "truncate",
     ) -> None:
         super().__init__()
         if eval_batch_size is None:
             eval_batch_size = batch_size
+        _check_choice("long", long, LongPosts)
         _check_choice("tag_scheme", tag_scheme, TagScheme)
         _check_choice("resize", resize, ResizeMode)
         _check_choice("pictures", pictures, Pictures)
         if not 0 < train_fraction <= 1:
             raise SettingError(
                 f"train_fraction is {train_fraction}: expected a share above 0 and at most 1"
+            )
+        if long == "windows" and task == "re":
+            raise SettingError(
+                "long is windows, task re: expected truncate or error, which keep the entities of "
+                "a relation together"
             )
         if context_file is not None and not use_context:
             raise SettingError(
@@ -153,6 +170,7 @@ class MultimodalDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.max_tokens = max_tokens
+        self.long: LongPosts = long
         self.num_objects = num_objects
         self.num_images = num_images
         self.tag_scheme: TagScheme = tag_scheme
@@ -202,6 +220,15 @@ class MultimodalDataModule(LightningDataModule):
                 digests[split] = digest_posts(source.posts(split), self.corpus.root)
         return digests
 
+    @cached_property
+    def relation_types(self) -> dict[str, list[tuple[str, str]]]:
+        """Types of head and tail of the training data's relations, by label (RE)."""
+        types: dict[str, list[tuple[str, str]]] = {}
+        if self.task == "re":
+            with suppress(CorpusError):
+                types = types_of_relations(self.corpus.posts("train"))
+        return types
+
     def setup(self, stage: str) -> None:
         """Read and tokenise the splits of a stage, and check their pictures.
 
@@ -240,7 +267,13 @@ class MultimodalDataModule(LightningDataModule):
             epochs = progress.processed  # type: ignore[attr-defined]
         files = self.tokenizer.to_files()
         state = DataState(
-            self.schema, files, self.transform, self.use_context, epochs, self.digests
+            self.schema,
+            files,
+            self.transform,
+            self.use_context,
+            epochs,
+            self.digests,
+            self.relation_types,
         )
         return state.to_dict()
 
@@ -270,10 +303,11 @@ class MultimodalDataModule(LightningDataModule):
         """Read and encode the instances of a split.
 
         Raises:
-            CorpusError: The split cannot be read, or has no instance for the task.
+            CorpusError: The split cannot be read, has no instance for the task, or has a post that
+                is too long.
         """
         posts = self._frame_files.expand(self._change_pictures(self._read_posts(split)))
-        instances = encode_posts(posts, self.schema, self.tokenizer, self.use_context)
+        instances = encode_posts(posts, self.schema, self.tokenizer, self.use_context, self.long)
         if not instances:
             raise CorpusError(
                 f"{self.corpus.place(split)}: the split has no instance for task {self.task}"
@@ -310,9 +344,20 @@ class MultimodalDataModule(LightningDataModule):
         return list(posts)
 
     def _report_truncation(self, split: Split, instances: Iterable[Instance]) -> None:
-        """Report the number of instances whose words were cut off."""
-        count = sum(instance.is_truncated for instance in instances)
-        if count:
+        """Report the number of instances whose words were cut off.
+
+        Raises:
+            CorpusError: There are some, and ``long`` is ``error``.
+        """
+        cut = [instance for instance in instances if instance.is_truncated]
+        count = len(cut)
+        if cut and self.long == "error":
+            raise CorpusError(
+                f"{self.corpus.place(split)}: {count} instances are longer than max_tokens "
+                f"{self.max_tokens}, the first one in post {cut[0].post.id}: raise it, or let long "
+                "be windows or truncate"
+            )
+        if cut:
             rank_zero_info(
                 f"{self.corpus.name} {split}: max_tokens {self.max_tokens} cuts words off "
                 f"{count} instances"

@@ -169,6 +169,16 @@ class WordTokenizer:
         token_id: int | None = self.tokenizer.mask_token_id
         return token_id
 
+    @property
+    def text_room(self) -> int:
+        """Most subwords of a post's words."""
+        return self.max_tokens - 2
+
+    @property
+    def pair_room(self) -> int:
+        """Most subwords of a post's words between which the markers of a relation stand."""
+        return self.text_room - len(MARKERS)
+
     def split(self, texts: Sequence[Sequence[str]]) -> list[list[list[int]]]:
         """Split every word of every text into subwords.
 
@@ -272,7 +282,7 @@ class WordTokenizer:
             pieces: Subwords of every word.
             context: Subwords of the context.
         """
-        words = truncate_words(pieces, self.max_tokens - 2)
+        words = truncate_words(pieces, self.text_room)
         text = self._join(words, {})
         self._append_context(text, context)
         return text
@@ -290,7 +300,7 @@ class WordTokenizer:
             relation: Head and tail.
             context: Subwords of the context.
         """
-        words = truncate_pair(pieces, relation, self.max_tokens - 2 - len(MARKERS))
+        words = truncate_pair(pieces, relation, self.pair_room)
         head_open, head_close, tail_open, tail_close = self.marker_ids
         head, tail = relation.head, relation.tail
         markers: dict[int, list[int]] = {}

@@ -1,12 +1,13 @@
 """Instances: posts, or posts with one relation each, that are encoded once."""
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from mmie.data.encoding import EncodedText, WordTokenizer
+from mmie.data.long_posts import LongPosts, TextWindow, split_windows
 from mmie.tags import entities_to_tags, tag_names
 from mmie.types import UNKNOWN_LABEL, Post, Relation, Schema
 
@@ -29,6 +30,7 @@ class Instance:
         tags: Gold tag id of every word that was kept. Empty for RE.
         label: Gold relation id; `UNKNOWN_LABEL` for NER.
         views: Files of the views.
+        window: The window of a longer post that the instance is; None for a whole post.
     """
 
     post: Post
@@ -37,6 +39,7 @@ class Instance:
     tags: list[int]
     label: int
     views: Views
+    window: TextWindow | None = None
 
     def __len__(self) -> int:
         return len(self.text)
@@ -48,7 +51,11 @@ class Instance:
 
 
 def encode_posts(
-    posts: Sequence[Post], schema: Schema, tokenizer: WordTokenizer, use_context: bool = False
+    posts: Sequence[Post],
+    schema: Schema,
+    tokenizer: WordTokenizer,
+    use_context: bool = False,
+    long: LongPosts = "truncate",
 ) -> list[Instance]:
     """Encode posts to instances whose views are the files that the posts name.
 
@@ -57,9 +64,11 @@ def encode_posts(
         schema: Task, labels and sizes.
         tokenizer: Tokenizer of the text encoder.
         use_context: Whether each post's context follows its words, as a second segment.
+        long: ``windows`` makes an instance of each window of a post that does not fit (NER).
+            Otherwise its end is cut off.
 
     Returns:
-        One instance for each post (NER) or relation (RE), in order.
+        One instance for each post or window (NER) or relation (RE), in order.
     """
     ends = []
     for post in posts:
@@ -74,12 +83,35 @@ def encode_posts(
     for post, words, context in zip(posts, pieces, contexts, strict=True):
         if schema.task == "ner":
             text = tokenizer.encode(words, context)
-            instances.append(_entity_instance(post, text, schema))
+            instance = _entity_instance(post, text, schema)
+            if long == "windows" and instance.is_truncated:
+                instances += encode_windows(post, schema, tokenizer, context)
+            else:
+                instances.append(instance)
             continue
         for relation in post.relations:
             text = tokenizer.encode_pair(words, relation, context)
             instances.append(_relation_instance(post, relation, text, schema))
     return instances
+
+
+def encode_windows(
+    post: Post, schema: Schema, tokenizer: WordTokenizer, context: Sequence[int] = ()
+) -> Iterator[Instance]:
+    """Encode a post for NER to an instance for each of its windows, one after the other.
+
+    The post of an instance has the window's words and the gold entities that belong to it.
+
+    Args:
+        post: The post.
+        schema: Task, labels and sizes.
+        tokenizer: Tokenizer of the text encoder.
+        context: Subwords of the post's context.
+    """
+    (pieces,) = tokenizer.split([post.words])
+    for window in split_windows(post, list(map(len, pieces)), tokenizer.text_room):
+        text = tokenizer.encode(pieces[window.start : window.end], context)
+        yield _entity_instance(window.cut_out(), text, schema, window)
 
 
 def sample_instances(instances: Sequence[Instance], share: float, seed: int) -> list[Instance]:
@@ -170,17 +202,20 @@ def shuffle_pictures(posts: Sequence[Post], seed: int) -> list[Post]:
     return shuffled
 
 
-def _entity_instance(post: Post, text: EncodedText, schema: Schema) -> Instance:
-    """Build the instance of a post for NER.
+def _entity_instance(
+    post: Post, text: EncodedText, schema: Schema, window: TextWindow | None = None
+) -> Instance:
+    """Build the instance of a post or of its window for NER.
 
     Entities of types that the schema lacks are tagged as outside.
     """
-    known = [entity for entity in post.entities if entity.type in schema.labels]
+    entities = post.entities if window is None else window.visible_entities()
+    known = [entity for entity in entities if entity.type in schema.labels]
     names = tag_names(schema.labels, schema.tag_scheme)
     tags = entities_to_tags(known, len(text.word_starts), schema.tag_scheme)
     tag_ids = [names.index(tag) for tag in tags]
     views = select_views(post, schema)
-    return Instance(post, None, text, tag_ids, UNKNOWN_LABEL, views)
+    return Instance(post, None, text, tag_ids, UNKNOWN_LABEL, views, window)
 
 
 def _relation_instance(

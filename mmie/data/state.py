@@ -7,6 +7,8 @@ from typing import Any, Self, get_args
 from mmie.data.pictures import ImageTransform, ResizeMode
 from mmie.types import Schema
 
+RelationTypesByLabel = Mapping[str, Sequence[tuple[str, str]]]
+"""Types of head and tail by relation label."""
 _OPTIONAL = ("mask_id", "num_images")
 """Attributes of a schema that older checkpoints lack."""
 
@@ -26,6 +28,8 @@ class DataState:
         use_context: Whether posts' contexts follow their words.
         epochs: Epochs that the fit had processed.
         corpus: SHA-256 of each split of the fit's corpus, by split; empty if it is not known.
+        relation_types: Types of head and tail of the training data's relations, by label; empty if
+            they have none or it is not known.
     """
 
     schema: Schema
@@ -34,12 +38,17 @@ class DataState:
     use_context: bool
     epochs: int = 0
     corpus: Mapping[str, str] = field(default_factory=dict)
+    relation_types: RelationTypesByLabel = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values that a checkpoint can hold."""
+        relation_types = {}
+        for label, pairs in self.relation_types.items():
+            relation_types[label] = [list(pair) for pair in pairs]
         return {
             "corpus": dict(self.corpus),
             "epochs": self.epochs,
+            "relation_types": relation_types,
             "schema": asdict(self.schema),
             "tokenizer": self.tokenizer,
             "transform": {
@@ -64,6 +73,9 @@ class DataState:
             use_context = values["use_context"]
             epochs = values.get("epochs", 0)
             corpus = {str(split): str(digest) for split, digest in values.get("corpus", {}).items()}
+            relation_types: dict[str, list[tuple[str, str]]] = {}
+            for label, pairs in values.get("relation_types", {}).items():
+                relation_types[str(label)] = [(str(head), str(tail)) for head, tail in pairs]
         except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
             raise DataStateError(f"{type(error).__name__}: {error}") from error
         if resize not in get_args(ResizeMode) or type(max_pixels) is not int:
@@ -71,7 +83,7 @@ class DataState:
         if type(use_context) is not bool:
             raise DataStateError(f"use_context is {use_context!r}")
         transform = ImageTransform(schema.image_size, resize, max_pixels)
-        return cls(schema, tokenizer, transform, use_context, epochs, corpus)
+        return cls(schema, tokenizer, transform, use_context, epochs, corpus, relation_types)
 
 
 def read_schema(values: Mapping[str, Any]) -> Schema:

@@ -6,15 +6,23 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self, TypedDict, TypeVar
+from typing import Any, Self, TypedDict, TypeVar, get_args
 
 from typing_extensions import Unpack
 
 from mmie.checkpoints import Checkpoint, CheckpointError, read_checkpoint, read_pretrained
+from mmie.data.long_posts import LongPosts
 from mmie.inference.frames import is_frame, read_frame, with_columns
-from mmie.inference.pairs import plausible_pairs
+from mmie.inference.long_posts import LongText, choose_near_pairs
+from mmie.inference.pairs import plausible_pairs, typed_pairs
 from mmie.inference.predictor import Precision, Predictor, WindowFeatures
 from mmie.inference.reading import CropSource, ReadPost, ViewFormat, read_post
+from mmie.inference.relation_types import (
+    ANY,
+    RelationTypes,
+    RelationTypesError,
+    find_relation_types,
+)
 from mmie.types import (
     NO_RELATION,
     Entity,
@@ -32,7 +40,8 @@ from mmie.utils.prefetch import prefetch
 _T = TypeVar("_T")
 
 MAX_PAIRS = 400
-"""Most pairs of entities of one post that are classified: those of 20 entities."""
+"""Most pairs of entities that are classified, those of 20 entities: of one post, or in a long post
+for each window that its text fills."""
 REVERSED_ODDS = 7 / 3
 """Ratio of probabilities from which a relation against the order of the text is preferred to the
 same relation along it, if both directions of a pair get the same label.
@@ -53,6 +62,10 @@ class ExtractorOptions(TypedDict, total=False):
         cropper: See `Extractor`.
         window: See `Extractor`.
         workers: See `Extractor`.
+        long: See `Extractor`.
+        min_probability: See `Extractor`.
+        min_relation_probability: See `Extractor`.
+        relation_types: ``any``, ``labels``, ``training`` or a JSON file: see `find_relation_types`.
     """
 
     device: str
@@ -61,6 +74,10 @@ class ExtractorOptions(TypedDict, total=False):
     cropper: CropSource | None
     window: int
     workers: int | None
+    long: LongPosts
+    min_probability: float
+    min_relation_probability: float | None
+    relation_types: str | Path
 
 
 class Extractor:
@@ -73,7 +90,7 @@ class Extractor:
     more probable (`REVERSED_ODDS`) or the post itself names both.
 
     Results come in the order of the posts. A picture that cannot be read is left out and named in
-    `Extraction.problems`, like a text without words or one that is longer than the method reads.
+    `Extraction.problems`, like a text without words and what is not read of a long one.
 
     Args:
         ner: Finds entities; None takes those of the posts.
@@ -83,9 +100,17 @@ class Extractor:
         window: Posts that are read, sorted by length and computed together. The next window is read
             meanwhile; no more posts are held.
         workers: Threads that decode pictures; None takes one per core, 8 at most.
+        long: ``windows`` reads a text that is longer than a method reads in overlapping windows,
+            ``truncate`` reads its beginning, and ``error`` refuses it: see `mmie.data.long_posts`
+            and `mmie.inference.long_posts`.
+        min_probability: Least probability of the entities and relations that are returned. Others
+            are left out, and pairs with entities that are left out are not classified.
+        min_relation_probability: The same for relations alone; None takes ``min_probability``.
+        relation_types: Limits relations to certain types of head and tail. The most probable label
+            that the types allow is taken, ``None`` among them; None limits nothing.
 
     Raises:
-        ValueError: Neither ``ner`` nor ``re`` is given.
+        ValueError: Neither ``ner`` nor ``re`` is given, or a value is out of its range.
     """
 
     def __init__(
@@ -95,14 +120,31 @@ class Extractor:
         cropper: CropSource | None = None,
         window: int = 256,
         workers: int | None = None,
+        long: LongPosts = "windows",
+        min_probability: float = 0.0,
+        min_relation_probability: float | None = None,
+        relation_types: RelationTypes | None = None,
     ) -> None:
         if ner is None and re is None:
             raise ValueError("an Extractor needs a method for entities, one for relations, or both")
+        if long not in get_args(LongPosts):
+            raise ValueError(f"long is {long!r}: expected one of {', '.join(get_args(LongPosts))}")
+        if min_relation_probability is None:
+            min_relation_probability = min_probability
+        elif re is None:
+            raise ValueError("min_relation_probability is given, but no method for relations")
+        for probability in (min_probability, min_relation_probability):
+            if not 0 <= probability <= 1:
+                raise ValueError(f"a least probability is {probability}: expected one from 0 to 1")
         self.ner = ner
         self.re = re
         self.cropper = cropper
         self.window = window
         self.workers = workers or min(8, os.cpu_count() or 1)
+        self.long: LongPosts = long
+        self.min_probability = min_probability
+        self.min_relation_probability = min_relation_probability
+        self.relation_types = relation_types
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, **options: Unpack[ExtractorOptions]) -> Self:
@@ -140,19 +182,38 @@ class Extractor:
     def _from_checkpoints(
         cls, checkpoints: Sequence[Checkpoint], options: ExtractorOptions
     ) -> Self:
-        """Build an extractor of checkpoints, at most one for each task."""
+        """Build an extractor of checkpoints, at most one for each task.
+
+        Raises:
+            CheckpointError: A method cannot be built.
+            DeviceError: The device does not exist on this machine.
+            RelationTypesError: The types of relations cannot be used.
+        """
         device = resolve_device(options.get("device", "auto"))
         precision, batch_size = options.get("precision", "auto"), options.get("batch_size", 32)
+        by_task = {checkpoint.schema.task: checkpoint for checkpoint in checkpoints}
+        setting, relation_types = options.get("relation_types", ANY), None
+        for_relations = by_task.get("re")
+        if for_relations is not None:
+            relation_types = find_relation_types(setting, for_relations)
+        elif setting != ANY:
+            raise RelationTypesError(
+                f"relation_types is {setting}, but no method for relations is named: name one, or "
+                f"leave it at {ANY}"
+            )
         predictors: dict[Task, Predictor] = {}
-        for checkpoint in checkpoints:
-            predictor = Predictor.from_checkpoint(checkpoint, device, precision, batch_size)
-            predictors[checkpoint.schema.task] = predictor
+        for task, checkpoint in by_task.items():
+            predictors[task] = Predictor.from_checkpoint(checkpoint, device, precision, batch_size)
         return cls(
             predictors.get("ner"),
             predictors.get("re"),
             options.get("cropper"),
             options.get("window", 256),
             options.get("workers"),
+            options.get("long", "windows"),
+            options.get("min_probability", 0.0),
+            options.get("min_relation_probability"),
+            relation_types,
         )
 
     def extract(self, posts: Iterable[Post[Any]]) -> list[Extraction]:
@@ -163,7 +224,8 @@ class Extractor:
                 `extract_frame`.
 
         Raises:
-            PostError: An item is no post, or its words, entities or relations do not fit its text.
+            PostError: An item is no post, its words, entities or relations do not fit its text, or
+                it is too long and ``long`` is ``error``.
         """
         return list(self.stream(posts))
 
@@ -173,7 +235,8 @@ class Extractor:
         A post without an id is named by its index, from 0.
 
         Raises:
-            PostError: An item is no post, or its words, entities or relations do not fit its text.
+            PostError: An item is no post, its words, entities or relations do not fit its text, or
+                it is too long and ``long`` is ``error``.
         """
         if is_frame(posts):
             posts = read_frame(posts, "text", "image")
@@ -221,7 +284,13 @@ class Extractor:
         relations = self._predict_relations(reads, entities, features)
         for read, own_entities, own_relations in zip(reads, entities, relations, strict=True):
             both_ways = self.ner is None and bool(read.post.relations)
-            yield _to_extraction(read, own_entities, own_relations, both_ways)
+            extraction = _to_extraction(read, own_entities, own_relations, both_ways)
+            probable = filter(self._is_probable, extraction.relations)
+            yield replace(extraction, relations=tuple(probable))
+
+    def _is_probable(self, triple: Triple) -> bool:
+        """Tell whether a relation has the least probability."""
+        return triple.probability >= self.min_relation_probability
 
     def _predict_entities(
         self, reads: Sequence[ReadPost], features: WindowFeatures
@@ -229,9 +298,12 @@ class Extractor:
         """Predict the entities of each post, or take those that the posts bring."""
         if self.ner is None:
             return [Prediction(read.post.id, read.post.entities) for read in reads]
-        predictions = self.ner.predict(reads, features)
-        empty = Prediction("")  # of a post without words
-        return [prediction[0] if prediction else empty for prediction in predictions]
+        predictions = self.ner.predict(reads, features, self.long)
+        found = []
+        for prediction in predictions:
+            entities = prediction[0] if prediction else Prediction("")  # of a post without words
+            found.append(_drop_improbable(entities, self.min_probability))
+        return found
 
     def _predict_relations(
         self,
@@ -242,21 +314,53 @@ class Extractor:
         """Classify the pairs of entities of each post."""
         if self.re is None:
             return [[] for _ in reads]
-        pairs = zip(reads, entities, strict=True)
-        with_pairs = [self._add_pairs(read, prediction.entities) for read, prediction in pairs]
-        return self.re.predict(with_pairs, features)
+        long_texts = self.re.encoder.find_long_texts(reads, self.long)
+        with_pairs = []
+        for index, (read, prediction) in enumerate(zip(reads, entities, strict=True)):
+            if index in long_texts:
+                pairs = self._choose_long_pairs(read, prediction.entities, long_texts[index])
+            else:
+                pairs = self._choose_pairs(read, prediction.entities)
+            with_pairs.append(replace(read, post=replace(read.post, relations=pairs)))
+        return self.re.predict(with_pairs, features, self.long, long_texts, self.relation_types)
 
-    def _add_pairs(self, read: ReadPost, entities: Sequence[Entity]) -> ReadPost:
-        """Return the post with the pairs to be classified as its relations."""
-        assert self.re is not None
+    def _choose_pairs(self, read: ReadPost, entities: Sequence[Entity]) -> tuple[Relation, ...]:
+        """Choose the pairs of a post that are classified."""
         pairs, count = read.post.relations, len(read.post.relations)
         if self.ner is not None or not pairs:
-            pairs, count = plausible_pairs(entities, self.re.schema.labels, MAX_PAIRS)
-        if count > MAX_PAIRS:
+            pairs, count = plausible_pairs(entities, self._allowed_types, MAX_PAIRS)
+        _note_unasked(read, MAX_PAIRS, count)
+        return pairs[:MAX_PAIRS]
+
+    def _choose_long_pairs(
+        self, read: ReadPost, entities: Sequence[Entity], text: LongText
+    ) -> tuple[Relation, ...]:
+        """Choose the pairs of a long post that are classified: those that fit a window."""
+        limit = MAX_PAIRS * text.num_windows
+        given = read.post.relations
+        if self.ner is None and given:
+            total = len(given)
+            pairs = tuple(filter(text.fits, given))
+            count = len(pairs)
+        else:
+            _, total = plausible_pairs(entities, self._allowed_types, 0)
+            pairs, count = choose_near_pairs(entities, self._allowed_types, text, limit)
+        if count < total:
             read.problems.append(
-                f"relations: only {MAX_PAIRS} of {count} pairs of entities were asked about"
+                f"relations: {total - count} of {total} pairs of entities lie farther apart than "
+                f"the {text.room} subwords that are read at once, and were not asked about"
             )
-        return replace(read, post=replace(read.post, relations=pairs[:MAX_PAIRS]))
+        _note_unasked(read, limit, count)
+        return pairs[:limit]
+
+    @property
+    def _allowed_types(self) -> set[tuple[str, str]] | None:
+        """Types of head and tail that are paired, in lower case; None pairs all."""
+        assert self.re is not None
+        labels = self.re.schema.labels
+        if self.relation_types is not None:
+            return self.relation_types.pairs(labels)
+        return typed_pairs(labels)
 
 
 def load_pair(ner: str | Path, re: str | Path, **options: Unpack[ExtractorOptions]) -> Extractor:
@@ -353,6 +457,25 @@ def _to_extraction(
         tuple(read.problems),
         post.extra,
     )
+
+
+def _drop_improbable(prediction: Prediction, least: float) -> Prediction:
+    """Leave out entities below a probability."""
+    pairs = zip(prediction.entities, prediction.probabilities, strict=True)
+    kept = [(entity, probability) for entity, probability in pairs if probability >= least]
+    return replace(
+        prediction,
+        entities=tuple(entity for entity, _ in kept),
+        probabilities=tuple(probability for _, probability in kept),
+    )
+
+
+def _note_unasked(read: ReadPost, limit: int, count: int) -> None:
+    """Add a problem if a post has more pairs of entities than are classified."""
+    if count > limit:
+        read.problems.append(
+            f"relations: only {limit} of {count} pairs of entities were asked about"
+        )
 
 
 def _to_mention(post: Post, entity: Entity, probability: float) -> Mention:

@@ -12,15 +12,15 @@ _TYPED_LABEL = re.compile(r"/(\w+)/(\w+)/.+")
 
 
 def plausible_pairs(
-    entities: Sequence[Entity], labels: Sequence[str], limit: int | None = None
+    entities: Sequence[Entity], allowed: set[tuple[str, str]] | None, limit: int | None = None
 ) -> tuple[tuple[Relation, ...], int]:
     """Pair the entities of a post whose types some relation label allows.
 
-    Pairs are ordered, and head and tail differ. If a label names no types, all pairs are allowed.
+    Pairs are ordered, and head and tail differ.
 
     Args:
         entities: Entities of one post; an entity without a type fits any label.
-        labels: The relation labels of the model.
+        allowed: Types of head and tail that are paired, in lower case; None pairs all.
         limit: Largest number of pairs to return; None returns all.
 
     Returns:
@@ -28,27 +28,27 @@ def plausible_pairs(
         them: thousands of entities have millions of pairs.
 
     >>> ann, rome, acme = Entity(0, 1, "PER"), Entity(2, 3, "LOC"), Entity(4, 5, "ORG")
-    >>> pairs, count = plausible_pairs([ann, rome, acme], ["None", "/per/loc/home"])
+    >>> pairs, count = plausible_pairs([ann, rome, acme], {("per", "loc")})
     >>> [(pair.head.type, pair.tail.type) for pair in pairs], count
     ([('PER', 'LOC')], 1)
-    >>> plausible_pairs([ann, rome, acme], ["None", "knows"], 0)
+    >>> plausible_pairs([ann, rome, acme], None, 0)
     ((), 6)
     """
     type_counts = Counter(entity.type.lower() for entity in entities)
-    tail_types = _tail_types(type_counts.keys(), _typed_pairs(labels))
+    tails_of = tail_types(type_counts.keys(), allowed)
     num_pairs = 0
-    for head, tails in tail_types.items():
+    for head, tails in tails_of.items():
         for tail in tails:
             # An entity is not paired with itself.
             num_pairs += type_counts[head] * (type_counts[tail] - (head == tail))
-    return tuple(islice(_pairs(entities, tail_types), limit)), num_pairs
+    return tuple(islice(_pairs(entities, tails_of), limit)), num_pairs
 
 
-def _pairs(entities: Sequence[Entity], tail_types: dict[str, set[str]]) -> Iterator[Relation]:
+def _pairs(entities: Sequence[Entity], tails_of: dict[str, set[str]]) -> Iterator[Relation]:
     """Yield the allowed pairs in the order of their heads, then of their tails."""
     types = [entity.type.lower() for entity in entities]
     for head_index, head in enumerate(entities):
-        allowed = tail_types[types[head_index]]
+        allowed = tails_of[types[head_index]]
         if not allowed:
             continue
         for tail_index, tail in enumerate(entities):
@@ -56,24 +56,34 @@ def _pairs(entities: Sequence[Entity], tail_types: dict[str, set[str]]) -> Itera
                 yield Relation(head, tail, NO_RELATION)
 
 
-def _tail_types(types: Set[str], allowed: set[tuple[str, str]] | None) -> dict[str, set[str]]:
+def tail_types(types: Set[str], allowed: set[tuple[str, str]] | None) -> dict[str, set[str]]:
     """Map each type of a head to the types that its tail may have.
 
     Args:
         types: Types of the post's entities in lower case; "" is unknown and fits any label.
-        allowed: Types of head and tail that labels name; None allows all.
+        allowed: Types of head and tail that are paired; None pairs all.
     """
     if allowed is None:
         return {head: set(types) for head in types}
-    tail_types: dict[str, set[str]] = {head: set() for head in types}
+    tails_of: dict[str, set[str]] = {head: set() for head in types}
     for head in types:
         for tail in types:
             if not head or not tail or (head, tail) in allowed:
-                tail_types[head].add(tail)
-    return tail_types
+                tails_of[head].add(tail)
+    return tails_of
 
 
-def _typed_pairs(labels: Sequence[str]) -> set[tuple[str, str]] | None:
+def types_in_label(label: str) -> tuple[str, str] | None:
+    """Return the types of head and tail that a label names, in lower case; None without types.
+
+    >>> types_in_label("/per/LOC/place_of_birth")
+    ('per', 'loc')
+    """
+    match = _TYPED_LABEL.fullmatch(label)
+    return None if match is None else (match[1].lower(), match[2].lower())
+
+
+def typed_pairs(labels: Sequence[str]) -> set[tuple[str, str]] | None:
     """Collect the types of head and tail that labels name, in lower case.
 
     Returns:
@@ -83,8 +93,8 @@ def _typed_pairs(labels: Sequence[str]) -> set[tuple[str, str]] | None:
     for label in labels:
         if label == NO_RELATION:
             continue
-        match = _TYPED_LABEL.fullmatch(label)
-        if match is None:
+        types = types_in_label(label)
+        if types is None:
             return None
-        pairs.add((match[1].lower(), match[2].lower()))
+        pairs.add(types)
     return pairs

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Literal, Self
 
 import torch
@@ -14,12 +15,16 @@ from mmie.checkpoints import Checkpoint
 from mmie.checkpoints.folder import building
 from mmie.data.batching import Collator
 from mmie.data.encoding import WordTokenizer
-from mmie.data.instances import Instance, encode_posts
+from mmie.data.instances import Instance
+from mmie.data.long_posts import LongPosts, TextWindow, merge_windows
 from mmie.data.pictures import ImageTransform
+from mmie.inference.asking import Asked, PostEncoder
+from mmie.inference.long_posts import LongText
 from mmie.inference.reading import ReadPost, ViewFormat
+from mmie.inference.relation_types import RelationTypes
 from mmie.methods import ExtractionModule
 from mmie.methods.loading import build_method
-from mmie.types import Batch, Post, Prediction
+from mmie.types import NO_RELATION, Batch, Prediction, Relation
 
 Precision = Literal["auto", "float32", "bfloat16"]
 WindowFeatures = dict[str, Tensor]
@@ -27,6 +32,8 @@ WindowFeatures = dict[str, Tensor]
 
 Two methods with the same frozen backbone share them.
 """
+_GROUP = 8
+"""Batches of windows of long posts that are encoded at a time."""
 
 
 @dataclass(slots=True)
@@ -91,6 +98,7 @@ class Predictor:
         self.schema = method.schema
         self.tokenizer = tokenizer
         self.use_context = use_context
+        self.encoder = PostEncoder(self.schema, tokenizer, use_context)
         self.batch_size = batch_size
         on_gpu = device.type == "cuda"
         self.half = precision == "bfloat16" or (precision == "auto" and on_gpu)
@@ -123,7 +131,12 @@ class Predictor:
             )
 
     def predict(
-        self, reads: Sequence[ReadPost], features: WindowFeatures
+        self,
+        reads: Sequence[ReadPost],
+        features: WindowFeatures,
+        long: LongPosts = "windows",
+        long_texts: Mapping[int, LongText] | None = None,
+        types: RelationTypes | None = None,
     ) -> list[list[Prediction]]:
         """Predict for a window of posts.
 
@@ -131,61 +144,141 @@ class Predictor:
             reads: The posts.
             features: Features of the window's views that another method has computed; this one's
                 are added.
+            long: ``windows`` reads posts that are too long in windows of their text (see
+                `mmie.data.long_posts` and `mmie.inference.long_posts`), ``truncate`` reads them in
+                part, and ``error`` refuses them.
+            long_texts: Result of `PostEncoder.find_long_texts` for the posts (RE); None finds them.
+            types: Types of entities that relations are limited to (RE); None does not limit them.
 
         Returns:
             For each post one prediction (NER; none without words), or one for each of its relations
-            (RE).
+            (RE). Of the relations of a post that is read in windows, those without a window and
+            those predicted as ``None`` are left out.
+
+        Raises:
+            PostError: A post is too long, and ``long`` is ``error``.
         """
-        instances, owners = self._encode(reads)
         if not self.method.task.asks_pairs:
-            for instance, owner in zip(instances, owners, strict=True):
-                _note_unread(instance, reads[owner].problems)
+            return self._predict_entities(reads, features, long)
+        if long_texts is None:
+            long_texts = self.encoder.find_long_texts(reads, long)
+        asked = self.encoder.ask_relations(reads, long_texts)
+        owners = [item.owner for item in asked]
+        owners += [index for index in long_texts if reads[index].post.relations]
         views = self._collect_views(reads, owners, features)
+        by_post: list[list[Prediction]] = [[] for _ in reads]
+        for item, prediction in self._answer(asked, views, features, types):
+            by_post[item.owner].append(prediction)
+        in_windows = self.encoder.ask_in_windows(reads, long_texts)
+        for item, prediction in self._answer_groups(in_windows, views, features, types):
+            label, pair = prediction.relations[0].label, item.relation
+            if label != NO_RELATION and pair is not None:
+                relation = Relation(pair.head, pair.tail, label)  # by words of the whole post
+                by_post[item.owner].append(replace(prediction, relations=(relation,)))
+        return by_post
+
+    def _predict_entities(
+        self, reads: Sequence[ReadPost], features: WindowFeatures, long: LongPosts
+    ) -> list[list[Prediction]]:
+        """Predict the entities of posts.
+
+        What is read of a long post without windows is its first window, which therefore shares a
+        batch with other posts. The later windows are read after them, so that long posts do not
+        change the rounding of others.
+
+        Raises:
+            PostError: A post is too long, and ``long`` is ``error``.
+        """
+        asked = self.encoder.ask_entities(reads)
+        long_posts = self.encoder.check_lengths(reads, asked, long)
+        views = self._collect_views(reads, [item.owner for item in asked], features)
+        by_post: list[list[Prediction]] = [[] for _ in reads]
+        for item, prediction in self._answer(asked, views, features):
+            by_post[item.owner].append(prediction)
+        windows: dict[int, list[TextWindow]] = {owner: [] for owner in long_posts}
+
+        def later_windows() -> Iterator[Asked]:
+            for item in self.encoder.ask_windows(reads, long_posts):
+                assert item.instance.window is not None
+                windows[item.owner].append(item.instance.window)
+                if len(windows[item.owner]) > 1:
+                    yield item
+
+        for item, prediction in self._answer_groups(later_windows(), views, features):
+            by_post[item.owner].append(prediction)
+        for owner in long_posts:
+            merged = merge_windows(windows[owner], by_post[owner], reads[owner].post.id)
+            by_post[owner] = [merged]
+        return by_post
+
+    def _answer_groups(
+        self,
+        asked: Iterator[Asked],
+        views: WindowViews | None,
+        features: Mapping[str, Tensor],
+        types: RelationTypes | None = None,
+    ) -> Iterator[tuple[Asked, Prediction]]:
+        """Yield what is asked with its prediction, and encode no more than a few batches ahead."""
+        while group := list(islice(asked, _GROUP * self.batch_size)):
+            yield from self._answer(group, views, features, types)
+
+    def _answer(
+        self,
+        asked: Sequence[Asked],
+        views: WindowViews | None,
+        features: Mapping[str, Tensor],
+        types: RelationTypes | None = None,
+    ) -> list[tuple[Asked, Prediction]]:
+        """Predict in batches of like length.
+
+        Returns:
+            What is asked with its prediction, in order.
+        """
+        instances = [item.instance for item in asked]
         predictions: dict[int, Prediction] = {}
         for chunk in self._chunks(instances):
             chosen = [instances[number] for number in chunk]
-            batch = self._batch(chosen, [owners[number] for number in chunk], views, features)
+            batch = self._batch(chosen, [asked[number].owner for number in chunk], views, features)
+            if types is not None:
+                batch.allowed = types.mask(batch.relations, self.schema.labels)
             with torch.inference_mode(), self._autocast():
                 computed = self.method.predict(batch.to(self.method.device))
             predictions.update(zip(chunk, computed, strict=True))
-        by_post: list[list[Prediction]] = [[] for _ in reads]
-        for number, owner in enumerate(owners):
-            by_post[owner].append(predictions[number])
-        return by_post
+        return [(item, predictions[number]) for number, item in enumerate(asked)]
 
-    def diagnose(self, reads: Sequence[ReadPost]) -> dict[str, Tensor]:
+    def diagnose(self, reads: Sequence[ReadPost], long: LongPosts = "windows") -> dict[str, Tensor]:
         """Explain the predictions for a few posts, in one batch: see `ExtractionModule.diagnose`.
 
         Args:
-            reads: The posts.
+            reads: The posts. Of a long post the first window is explained (NER).
+            long: See `predict`.
 
         Returns:
-            Tensors on the CPU with a row for each post (NER) or for each relation (RE).
+            Tensors on the CPU with a row for each post (NER) or for each relation (RE), and the
+            first word that each row has read of its post as ``first_word``.
+
+        Raises:
+            PostError: A post is too long, and ``long`` is ``error``.
         """
-        instances, owners = self._encode(reads)
-        if not instances:
+        if self.method.task.asks_pairs:
+            long_texts = self.encoder.find_long_texts(reads, long)
+            asked = self.encoder.ask_relations(reads, long_texts)
+            asked += self.encoder.ask_in_windows(reads, long_texts)
+            asked.sort(key=lambda item: item.owner)
+        else:
+            asked = self.encoder.ask_entities(reads)
+        if not asked:
             return {}
+        instances, owners = [item.instance for item in asked], [item.owner for item in asked]
         features: WindowFeatures = {}
         views = self._collect_views(reads, owners, features)
         with self._autocast():
             batch = self._batch(instances, owners, views, features).to(self.method.device)
             diagnosis = self.method.diagnose(batch)
-        return {name: rows.float().cpu() for name, rows in diagnosis.items()}
-
-    def _encode(self, reads: Sequence[ReadPost]) -> tuple[list[Instance], list[int]]:
-        """Encode what is asked of posts that have words.
-
-        Returns:
-            The instances, and for each the index of its post.
-        """
-        posts: list[Post] = []
-        owners: list[int] = []
-        for index, read in enumerate(reads):
-            if read.post.words:
-                posts.append(read.post)
-                owners += [index] * (len(read.post.relations) if self.method.task.asks_pairs else 1)
-        instances = encode_posts(posts, self.schema, self.tokenizer, self.use_context)
-        return instances, owners
+        windows = [instance.window for instance in instances]
+        first_words = [0 if window is None else window.start for window in windows]
+        explained = {name: rows.float().cpu() for name, rows in diagnosis.items()}
+        return {**explained, "first_word": torch.tensor(first_words)}
 
     def _collect_views(
         self, reads: Sequence[ReadPost], owners: Sequence[int], features: WindowFeatures
@@ -261,10 +354,3 @@ class Predictor:
     def _autocast(self) -> AbstractContextManager[None]:
         """Return the context of the precision to compute in."""
         return torch.autocast(self.method.device.type, torch.bfloat16, enabled=self.half)
-
-
-def _note_unread(instance: Instance, problems: list[str]) -> None:
-    """Add a problem if the end of a post's text is cut off."""
-    num_read, num_words = instance.text.num_words, len(instance.post.words)
-    if num_read < num_words:
-        problems.append(f"text: only the first {num_read} of {num_words} words were read")

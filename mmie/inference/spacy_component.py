@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from mmie.data.long_posts import LongPosts
 from mmie.inference.extractor import Extractor, load_extractor, windows
 from mmie.types import Extraction, Post
 
@@ -59,7 +60,13 @@ class EntityComponent:
 
 
 def build_component(
-    nlp: Any, name: str, model: str, device: str = "auto", batch_size: int = 32
+    nlp: Any,
+    name: str,
+    model: str,
+    device: str = "auto",
+    batch_size: int = 32,
+    long: LongPosts = "windows",
+    min_probability: float = 0.0,
 ) -> EntityComponent:
     """Build the component, as ``nlp.add_pipe`` asks.
 
@@ -69,19 +76,27 @@ def build_component(
         model: A run folder, a checkpoint file, an exported folder, or ``owner/name`` on the hub.
         device: ``auto`` is a GPU if there is one, else the CPU; or a device of torch.
         batch_size: Posts that are computed together.
+        long: Treatment of long posts: see `Extractor`.
+        min_probability: Least probability of an entity.
 
     Raises:
         CheckpointError: The model is none, or finds no entities.
         DeviceError: The device does not exist on this machine.
     """
-    extractor = load_extractor(ner=model, device=device, batch_size=batch_size)
+    extractor = load_extractor(
+        ner=model,
+        device=device,
+        batch_size=batch_size,
+        long=long,
+        min_probability=min_probability,
+    )
     return EntityComponent(extractor)
 
 
 def register() -> None:
     """Register the component and the attributes that it reads and writes."""
     spacy = importlib.import_module("spacy")
-    defaults = {"device": "auto", "batch_size": 32}
+    defaults = {"device": "auto", "batch_size": 32, "long": "windows", "min_probability": 0.0}
     spacy.Language.factory(
         NAME, default_config=defaults, assigns=["doc.ents"], func=build_component
     )

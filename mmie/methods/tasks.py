@@ -13,7 +13,7 @@ from torchmetrics import Metric
 
 from mmie.blocks.heads import Head, Pooling, RelationHead, TagHead
 from mmie.metrics import RelationF1, SpanF1
-from mmie.tags import tag_names, tags_to_entities
+from mmie.tags import middle_word, tag_names, tags_to_entities
 from mmie.types import Batch, Entity, Prediction, Relation, Schema
 
 _Gold = TypeVar("_Gold")
@@ -109,11 +109,18 @@ class EntityTask(ExtractionTask):
         return SpanF1(self.schema.labels)
 
     def build_predictions(self, batch: Batch, decoded: Tensor) -> list[Prediction]:
-        """Convert tag ids (batch, words) to entities."""
+        """Convert tag ids (batch, words) to entities.
+
+        Of a window of a longer post, entities whose middle word belongs to another one are left
+        out.
+        """
         names = self.outputs
         predictions = []
-        for post_id, tag_ids in zip(batch.ids, decoded.tolist(), strict=True):
+        cores = [None] * len(batch) if batch.cores is None else batch.cores.tolist()
+        for post_id, tag_ids, core in zip(batch.ids, decoded.tolist(), cores, strict=True):
             entities = tags_to_entities([names[tag_id] for tag_id in tag_ids])
+            if core is not None:
+                entities = [entity for entity in entities if middle_word(entity) in range(*core)]
             predictions.append(Prediction(post_id, entities=tuple(entities)))
         return predictions
 

@@ -9,6 +9,7 @@ from helpers.serving import UNREADABLE, as_base64, picture_bytes
 
 from mmie.app.limits import Limits
 from mmie.app.server import build_app
+from mmie.inference import Extractor
 from mmie.inference.formats.text import to_json
 from mmie.types import Post
 
@@ -184,3 +185,12 @@ def test_several_pictures_by_json_and_by_form(client):
     post = {"text": TEXT, "images": ["eA=="] * 17}
     refused = client.post("/api/extract", json={"posts": [post]})
     assert refused.status_code == 422
+
+
+def test_a_text_that_is_too_long_for_the_method_is_refused_on_request(extractor):
+    refusing = Extractor(extractor.ner, long="error")
+    with TestClient(build_app(refusing)) as client:
+        posts = {"posts": [{"text": "Ann"}, {"text": "Ann met Bob . " * 60}]}
+        response = client.post("/api/extract", json=posts)
+        assert response.status_code == 422
+        assert response.json()["error"].startswith("post 1: only the first")

@@ -10,6 +10,7 @@ from mmie.checkpoints import CheckpointError
 from mmie.cli.extractors import ExtractorSettings, build_extractor
 from mmie.cli.parsing import UsageError
 from mmie.cli.serve import _serve_parser, allowed_hosts, extractor_options, serve_command
+from mmie.inference.result_options import ResultOptions
 
 
 def parse(*line: object) -> Namespace:
@@ -31,6 +32,12 @@ def test_options_of_the_extractor(random_pair):
 
 def test_defaults_of_the_extractor():
     assert extractor_options(parse("--ner", "a.ckpt")) == ExtractorSettings("a.ckpt")
+
+
+def test_options_of_results():
+    options = ("--long", "error", "--min_probability", 0.5, "--relation_types", "labels")
+    settings = parse("--ner", "a.ckpt", *options, "--min_relation_probability", 0.7)
+    assert extractor_options(settings).results == ResultOptions("error", 0.5, 0.7, "labels")
 
 
 def test_limits_are_options():

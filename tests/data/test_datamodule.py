@@ -25,6 +25,7 @@ from mmie.data import (
 from mmie.data.datamodule import SettingError
 from mmie.data.encoding import WordTokenizer
 from mmie.data.pictures import load_picture, to_view
+from mmie.methods.tasks import build_task
 from mmie.tags import tag_names, tags_to_entities
 from mmie.types import MmieError, Post, Split, Task
 
@@ -663,3 +664,46 @@ def test_random_crops_are_readable(build, tmp_path):
     drawn = [colours(data.train_dataloader(), epoch) for epoch in range(10)]
     assert {tuple(sorted(crops)) for crops in drawn} == {(-1, 0, 1, 3)}
     assert len({tuple(crops) for crops in drawn}) > 1
+
+
+def test_windows_of_long_posts_are_scored_once_for_each_gold_entity(build):
+    settings = {"max_tokens": 10, "eval_batch_size": 3}
+    data = build(long="windows", **settings)
+    data.setup("test")
+    instances = data.instances["test"]
+    posts = data.corpus.posts("test")
+    assert len(instances) > len(posts)
+    assert not any(instance.is_truncated for instance in instances)
+    task = build_task(data.schema)
+    metric = task.build_metric()
+    for batch in data.test_dataloader():
+        assert batch.tags is not None
+        task.update_metric(metric, batch, batch.tags)
+    num_gold = sum(len(post.entities) for post in posts)
+    true_positives, predicted, gold = metric.counts.sum(0).tolist()
+    assert (true_positives, predicted, gold) == (num_gold, num_gold, num_gold)
+    cut = build(**settings)
+    cut.setup("test")
+    metric = task.build_metric()
+    for batch in cut.test_dataloader():
+        task.update_metric(metric, batch, batch.tags)
+    assert metric.counts.sum(0).tolist()[2] == num_gold > metric.counts.sum(0).tolist()[0]
+
+
+def test_posts_that_fit_are_the_same_instances_with_windows(build):
+    plain, windows = build(), build(long="windows")
+    for data in (plain, windows):
+        data.setup("test")
+    assert windows.instances == plain.instances
+    assert next(iter(windows.test_dataloader())).cores is None
+
+
+def test_long_posts_are_refused_on_request(build, demo_root):
+    data = build(long="error", max_tokens=10)
+    with pytest.raises(CorpusError, match="instances are longer than max_tokens 10, the first one"):
+        data.setup("test")
+    build(long="error").setup("test")
+    with pytest.raises(SettingError, match="long is windows, task re: expected truncate or error"):
+        build("re", long="windows")
+    with pytest.raises(SettingError, match="long is 'cut': expected one of windows, truncate, er"):
+        build(long="cut")

@@ -4,7 +4,7 @@ from itertools import permutations
 
 import pytest
 
-from mmie.inference.pairs import plausible_pairs
+from mmie.inference.pairs import plausible_pairs, typed_pairs
 from mmie.types import NO_RELATION, Entity, Relation
 
 ENTITIES = [
@@ -36,23 +36,23 @@ def literal_pairs(entities, types):
 )
 def test_only_types_that_labels_name_are_paired(labels, types):
     expected = literal_pairs(ENTITIES, types)
-    assert plausible_pairs(ENTITIES, labels) == (expected, len(expected))
+    assert plausible_pairs(ENTITIES, typed_pairs(labels)) == (expected, len(expected))
 
 
 def test_all_entities_are_paired_if_a_label_names_no_types():
-    pairs, count = plausible_pairs(ENTITIES, ["None", "/per/loc/at", "knows"])
+    pairs, count = plausible_pairs(ENTITIES, typed_pairs(["None", "/per/loc/at", "knows"]))
     assert [(pair.head, pair.tail) for pair in pairs] == list(permutations(ENTITIES, 2))
     assert count == 20
 
 
 @pytest.mark.parametrize("limit", [0, 1, 7, 100])
 def test_a_limit_keeps_the_first_pairs_and_the_count(limit):
-    pairs, count = plausible_pairs(ENTITIES, ["knows"])
-    assert plausible_pairs(ENTITIES, ["knows"], limit) == (pairs[:limit], count)
+    pairs, count = plausible_pairs(ENTITIES, None)
+    assert plausible_pairs(ENTITIES, None, limit) == (pairs[:limit], count)
 
 
 def test_pairs_beyond_the_limit_are_not_made():
     entities = [Entity(index, index + 1, "PER") for index in range(20_000)]
-    pairs, count = plausible_pairs(entities, ["knows"], 3)
+    pairs, count = plausible_pairs(entities, None, 3)
     assert len(pairs) == 3
     assert count == 20_000 * 19_999

@@ -107,12 +107,12 @@ def test_words_beyond_the_limit_are_a_problem_of_entities_alone(ner, re):
     long = Post(text="Jordan lands " * 100)
     (read,) = read_posts([long], ner)
     (instance,) = encode_posts([read.post], ner.schema, ner.tokenizer, False)
-    ner.predict([read], {})
+    ner.predict([read], {}, "truncate")
     num_words = instance.text.num_words
     assert 0 < num_words < 200
     assert read.problems == [f"text: only the first {num_words} of 200 words were read"]
     (read,) = read_posts([long], re)
-    re.predict([read], {})
+    re.predict([read], {}, "truncate")
     assert read.problems == []
 
 

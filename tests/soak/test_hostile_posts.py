@@ -33,7 +33,7 @@ from mmie.grounding.selection import select
 from mmie.inference import load_extractor
 from mmie.inference.formats.text import from_json, to_json
 from mmie.inference.jobs.local import extract_to_file
-from mmie.inference.pairs import plausible_pairs
+from mmie.inference.pairs import plausible_pairs, typed_pairs
 from mmie.inference.reading import PostError
 from mmie.tags import entities_to_tags, tags_to_entities
 from mmie.types import Entity, Post, Relation, Schema
@@ -288,9 +288,9 @@ def test_of_millions_of_pairs_only_the_first_are_classified(classifier):
 def test_a_limit_of_pairs_keeps_the_first_ones_and_the_count(types, limit):
     entities = [Entity(index, index + 1, name) for index, name in enumerate(types)]
     for labels in (["None", "/per/loc/at"], ["None", "knows"]):
-        pairs, count = plausible_pairs(entities, labels)
+        pairs, count = plausible_pairs(entities, typed_pairs(labels))
         assert len(pairs) == count
-        assert plausible_pairs(entities, labels, limit) == (pairs[:limit], count)
+        assert plausible_pairs(entities, typed_pairs(labels), limit) == (pairs[:limit], count)
 
 
 def read_jsonl(file: Path) -> list[dict]:

@@ -16,9 +16,9 @@ from helpers.command import (
     succeed,
 )
 from helpers.fitted_runs import fit_options
-from helpers.methods import make_batch
+from helpers.methods import build_data, make_batch
 
-from mmie.training.prediction_writer import PredictionWriter
+from mmie.training.prediction_writer import PredictionWriter, group_windows
 from mmie.types import Entity, Prediction
 from mmie.utils.files import digest_file
 
@@ -139,3 +139,27 @@ def test_copies_that_do_not_count_are_left_out(demo_data, tiny_bert, tmp_path):
     digest = digest_file(tmp_path / "predictions.jsonl")
     recorded = {"count": 2, "instances": num_instances, "predictions_sha256": digest}
     assert writer.written == recorded
+
+
+def test_the_windows_of_a_post_have_one_line(demo_root, tiny_bert, tmp_path):
+    data = build_data(demo_root, "ner", tiny_bert, long="windows", max_tokens=10)
+    instances = data.instances["test"]
+    groups = group_windows(instances)
+    posts = data.corpus.posts("test")
+    assert len(groups) == len(posts) < len(instances)
+    trainer = SimpleNamespace(
+        datamodule=data, default_root_dir=tmp_path, is_global_zero=True, fast_dev_run=False
+    )
+    writer = PredictionWriter()
+    rows = groups[0] + groups[1][:-1]  # of the second post, the last window is not tested
+    batch = make_batch(data, [instances[row] for row in rows], index=torch.tensor(rows))
+    outputs = []
+    for row in rows:
+        entities = instances[row].post.entities
+        outputs.append(Prediction("", entities, probabilities=(0.5,) * len(entities)))
+    writer.on_test_batch_end(trainer, None, {"predictions": outputs}, batch, 0)
+    writer.on_test_end(trainer, None)
+    (line,) = predictions(tmp_path)
+    assert (line["id"], line["words"]) == (posts[0].id, list(posts[0].words))
+    assert spans(predicted(line)) == spans(gold(line)) != set()
+    assert (writer.written["count"], writer.written["instances"]) == (1, len(posts))

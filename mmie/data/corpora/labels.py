@@ -1,11 +1,11 @@
 """Labels of a corpus in comparison with those that a model was trained with."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from mmie.data.corpora.base import Corpus, CorpusError
 from mmie.data.instances import Instance
-from mmie.types import NO_RELATION, Task
+from mmie.types import NO_RELATION, Post, Task
 
 
 def labels_of(corpus: Corpus, task: Task) -> tuple[str, ...]:
@@ -33,6 +33,24 @@ def check_labels(corpus: Corpus, task: Task, known: Sequence[str]) -> None:
             f"the model was trained with labels {', '.join(sorted(trained))}; {corpus.name} has "
             f"{', '.join(sorted(used))}: one side must hold all of the other's"
         )
+
+
+def types_of_relations(posts: Iterable[Post]) -> dict[str, list[tuple[str, str]]]:
+    """Collect the types of head and tail between which the relations of posts stand.
+
+    Args:
+        posts: The posts. Relations whose head or tail has no type are left out.
+
+    Returns:
+        Sorted pairs of types by label, without those of ``None``.
+    """
+    types: dict[str, set[tuple[str, str]]] = {}
+    for post in posts:
+        for relation in post.relations:
+            pair = (relation.head.type, relation.tail.type)
+            if relation.label != NO_RELATION and all(pair):
+                types.setdefault(relation.label, set()).add(pair)
+    return {label: sorted(types[label]) for label in sorted(types)}
 
 
 def count_unknown(

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import PurePosixPath
@@ -21,6 +21,7 @@ from mmie.inference.jobs.ray_rows import (
     row_schema,
     row_to_post,
 )
+from mmie.inference.result_options import ResultOptions
 from mmie.types import Extraction, Post
 from mmie.utils.optional import require
 from mmie.utils.plugins import import_modules, searched_folder
@@ -47,6 +48,7 @@ class RayOptions:
         rows_per_file: Smallest number of rows of a file of results.
         address: Cluster to join; None takes that of ``RAY_ADDRESS``, or else a new one on this
             machine.
+        results: Long posts, least probabilities, and types of relations.
     """
 
     batch_size: int = 32
@@ -56,6 +58,7 @@ class RayOptions:
     cpus_per_actor: float = 1
     rows_per_file: int = 50_000
     address: str | None = None
+    results: ResultOptions = field(default_factory=ResultOptions)
 
 
 class RaySummary(NamedTuple):
@@ -101,6 +104,7 @@ def extract_with_ray(
 
     Raises:
         CheckpointError: A checkpoint cannot be used.
+        RelationTypesError: The types of relations cannot be used.
         MissingPackageError: Ray is not installed.
         RayEngineError: The cluster cannot be reached, has no room for an actor, or Ray stopped.
         SourceError: The posts cannot be read, or the results cannot be written.
@@ -113,7 +117,10 @@ def extract_with_ray(
         **_absolute_paths(checkpoints),
         "batch_size": options.batch_size,
         "window": options.window,
+        **asdict(options.results),
     }
+    if os.path.exists(options.results.relation_types):
+        extractor_options["relation_types"] = os.path.abspath(options.results.relation_types)
     # A wrong checkpoint is reported before a cluster starts.
     modules = method_modules(load_extractor(**extractor_options, device="cpu"))
     with ray_session(ray, options.address, options.cpus_per_actor), ordered_data(data):
