@@ -19,7 +19,8 @@ def text_layers(text: TextEncoder) -> Sequence[nn.Module]:
     model = text.model
     layers: Sequence[nn.Module] = getattr(getattr(model, "encoder", None), "layer", ())
     is_like_bert = (
-        len(layers) > 0
+        model.is_backend_compatible()  # not RoFormer, whose layers take positions as well
+        and len(layers) > 0
         and hasattr(layers[0], "attention")
         and hasattr(layers[0], "feed_forward_chunk")
         and not hasattr(model, "embeddings_project")

@@ -5,7 +5,6 @@ post are given, each is split by itself. No word needs a blank before it: the vo
 inside or the end of a word (``@@``, ``##``), not its start.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +45,12 @@ class WordSplitter:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
-        self._known: dict[str, Any] = {}
+        self._known: dict[str, list[int]] = {}
         self._follower: list[str] = []
         if getattr(tokenizer, "normalization", False):
             self._follower = tokenizer.tokenize(_FOLLOWER, split_special_tokens=True)
 
-    def split(self, word: str) -> Sequence[int]:
+    def split(self, word: str) -> list[int]:
         """Return the ids of a word's subwords.
 
         Blanks that the tokenizer's normalisation puts into a word ("don't" as "do n't") do not make
@@ -61,8 +60,8 @@ class WordSplitter:
         if ids is None:
             if len(self._known) >= _CACHED_WORDS:
                 self._forget()
-            ids = self.tokenizer.convert_tokens_to_ids(self._tokenize(word))
-            self._known[word] = ids
+            numbers: Any = self.tokenizer.convert_tokens_to_ids(self._tokenize(word))
+            ids = self._known[word] = list(numbers)
         return ids
 
     def _tokenize(self, word: str) -> list[str]:

@@ -69,7 +69,8 @@ def begin_words_with_blanks(tokenizer: PreTrainedTokenizerBase) -> None:
     this for the classes that it has (RoBERTa's), and not for a bare tokenizer.json (ModernBERT's).
     """
     whole: Any = tokenizer.backend_tokenizer.pre_tokenizer
-    for step in whole if isinstance(whole, pre_tokenizers.Sequence) else [whole]:
+    has_steps = isinstance(whole, pre_tokenizers.Sequence)
+    for step in whole if has_steps else [whole]:
         if isinstance(step, pre_tokenizers.ByteLevel):
             step.add_prefix_space = True
         elif isinstance(step, pre_tokenizers.Metaspace):

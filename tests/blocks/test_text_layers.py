@@ -63,6 +63,14 @@ def test_addend_is_added_to_the_token_embeddings(text):
         )
 
 
+@pytest.mark.parametrize("model_type", ["roformer", "big_bird", "modernbert", "deberta-v2"])
+def test_layers_that_take_more_than_states_and_mask_raise(model_type):
+    """RoFormer's have the same names, and rotate by positions that they would not get."""
+    text = TextEncoder({"model_type": model_type, **SIZES}, pretrained=False)
+    with pytest.raises(ValueError, match=f"'{model_type}' cannot be walked through"):
+        text_layers(text)
+
+
 def test_encoder_not_built_like_bert_raises():
     distil = {
         "model_type": "distilbert",
