@@ -93,6 +93,8 @@ class MultimodalDataModule(LightningDataModule):
         pin_memory: Keep batches in page-locked memory; by default if there is a GPU.
         max_pixels: Pixels of the largest picture that is decoded.
         seed: Seed of the order of batches, of ``train_fraction`` and of shuffled pictures.
+        strict_pictures: Whether a JPEG without its last bytes counts as unreadable although all of
+            its pixels are there.
 
     Raises:
         SettingError: A setting is out of its range.
@@ -121,6 +123,7 @@ class MultimodalDataModule(LightningDataModule):
         pin_memory: bool | None = None,
         max_pixels: int = 50_000_000,
         seed: int = 1234,
+        strict_pictures: bool = False,
     ) -> None:
         super().__init__()
         if eval_batch_size is None:
@@ -152,6 +155,7 @@ class MultimodalDataModule(LightningDataModule):
         self.tag_scheme: TagScheme = tag_scheme
         self.labels = labels
         self.transform = ImageTransform(image_size, resize, max_pixels)
+        self.strict_pictures = strict_pictures
         self.pictures: Pictures = pictures
         self.random_crops = random_crops
         self.use_context = use_context
@@ -333,7 +337,7 @@ class MultimodalDataModule(LightningDataModule):
         named = list(dict.fromkeys(view for view in views if view is not None))
         if not named:
             return
-        unreadable = audit_pictures(named, self.transform.max_pixels)
+        unreadable = audit_pictures(named, self.transform.max_pixels, strict=self.strict_pictures)
         mask_views(instances, unreadable)
         if not unreadable:
             return
