@@ -41,6 +41,8 @@ The flag tells whether they are trained on.
 
 _Stage = Literal["train", "val", "test", "predict"]
 """Stages as Lightning names the limits of their batches."""
+_MANY_EPOCHS = 1000
+"""Epochs of a fit that ends at a step or a time, which reads all instances after some of them."""
 _MAX_LISTED = 10
 """Unreadable pictures that a message lists."""
 STAGES: dict[str, tuple[Split, ...]] = {
@@ -392,9 +394,11 @@ class MultimodalDataModule(LightningDataModule):
         epochs = range(1)
         if stage == "train":
             max_epochs = self.trainer.max_epochs
-            if max_epochs is None or max_epochs < 0:  # training ends at a step or a time
-                return everything
-            epochs = range(self._epochs, max_epochs)
+            has_epochs = max_epochs is not None and max_epochs >= 0
+            epochs = range(self._epochs, max_epochs if has_epochs else _MANY_EPOCHS)
+            max_batches = self.trainer.max_steps * self.trainer.accumulate_grad_batches
+            if self._epochs == 0 and 0 <= max_batches <= min(num_batches, len(sampler)):
+                num_batches, epochs = max_batches, range(1)
         if num_batches >= len(sampler):
             return everything
         return sampler.first_indices(num_batches, epochs)

@@ -47,9 +47,9 @@ class LinkedFolder(PosixPath):
 def read_lines(file: Path) -> list[str]:
     r"""Read the lines of a text file without byte-order mark and line ends.
 
-    UTF-16 and UTF-32 are told from UTF-8 by their byte-order marks. Only ``\n`` and ``\r\n`` end a line. Real posts hold other characters at which `str.splitlines`
-    would break a word. Bytes that cannot be decoded become surrogates, which `check_utf8` rejects
-    with the number of their line.
+    UTF-16 and UTF-32 are told from UTF-8 by their byte-order marks. Only ``\n`` and ``\r\n`` end a
+    line. Real posts hold other characters at which `str.splitlines` would break a word. Bytes that
+    cannot be decoded become surrogates, which `check_utf8` rejects with the number of their line.
 
     Raises:
         OSError: The file cannot be read.

@@ -109,7 +109,8 @@ class _Result(NamedTuple):
 
     def to_json(self) -> list[list[int] | int | str]:
         """Convert to a list for JSON."""
-        values = [list(self.key or ()), self.pixels, self.reason, self.digest]
+        status: list[int] = list(self.key or ())
+        values: list[list[int] | int | str] = [status, self.pixels, self.reason, self.digest]
         return [*values, decoders()] if self.reason else values
 
     def problem(self, max_pixels: int, strict: bool = False) -> str:

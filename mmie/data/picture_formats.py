@@ -1,6 +1,7 @@
 """Formats of pictures that are decoded, and the names of contents that are not."""
 
 import re
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 
@@ -45,10 +46,8 @@ _PATTERNS = tuple(
 def supported_formats() -> tuple[str, ...]:
     """Return those of `FORMATS` that can be decoded here, HEIF with the extra ``heif``."""
     Image.init()
-    try:
+    with suppress(ImportError):
         import_module("pillow_heif").register_heif_opener()
-    except ImportError:
-        pass
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
@@ -84,6 +83,8 @@ def describe_content(head: bytes) -> str:
         if brands.intersection(_AVIF_BRANDS):
             return "an AVIF picture, which this Pillow cannot decode: pip install --upgrade pillow"
         if brands.intersection(_HEIF_BRANDS):
+            if "HEIF" in supported_formats():
+                return "a damaged HEIC picture"
             return "a HEIC picture, which needs pip install 'mmie[heif]'"
         return "a video: save one of its frames"
     for pattern, name in _PATTERNS:

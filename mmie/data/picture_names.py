@@ -21,13 +21,13 @@ def is_data_uri(name: str) -> bool:
 
 
 def decode_data_uri(uri: str) -> bytes:
-    """Return the bytes of a ``data:`` URI.
+    r"""Return the bytes of a ``data:`` URI.
 
     Raises:
         ValueError: The URI has no comma, or its base64 is damaged.
 
     >>> decode_data_uri("data:image/png;base64,iVBORw0KGgo=")
-    b'\\x89PNG\\r\\n\\x1a\\n'
+    b'\x89PNG\r\n\x1a\n'
     """
     header, comma, body = uri.partition(",")
     if not comma:
@@ -84,8 +84,8 @@ def describe_missing(path: object) -> str:
         return "missing: the name is an address: download the picture and name its file"
     if _WINDOWS_ROOT.search(name):
         return (
-            "missing: the name is a path of Windows that begins at a drive: name it relative to the "
-            "folder of the pictures"
+            "missing: the name is a path of Windows that begins at a drive: name it relative to "
+            "the folder of the pictures"
         )
     names = [piece for piece in _SEPARATORS.split(name) if _PICTURE_NAME.search(piece)]
     if len(names) > 1:

@@ -2,8 +2,8 @@
 
 ``root/{train,valid,test}.jsonl`` hold one post a line, as `mmie.data.post_json` describes it; the
 validation split may also be named ``validation``, ``val`` or ``dev``, and a file ``.json`` may hold
-an array of posts. Paths of pictures are relative to the root. A card beside them, see `mmie.data.corpora.card`, may hold a
-note that reports print.
+an array of posts. Paths of pictures are relative to the root. A card beside them, see
+`mmie.data.corpora.card`, may hold a note that reports print.
 """
 
 import warnings

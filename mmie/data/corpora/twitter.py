@@ -39,10 +39,11 @@ class _TwitterCorpus(FileCorpus):
     """Layout of both corpora.
 
     ``{train,valid,test}.txt`` (or ``val.txt``, ``dev.txt``) hold posts: a line ``IMGID:<id>``, then
-    ``word<TAB>tag`` lines, then a blank line. ``OTHER`` is ``MISC``. In the root, or beside it as the public archives unpack,
-    lie ``<name>_images/<id>.jpg``, the crops in ``<name>_aux_images/<split>/crops/`` and their
-    index ``<name>_{train,val,test}_dict.pth``. Where malformed lines are skipped, the whole post is
-    skipped: without one of its words it would be another post.
+    ``word<TAB>tag`` lines, then a blank line. ``OTHER`` is ``MISC``. In the root, or beside it as
+    the public archives unpack, lie ``<name>_images/<id>.jpg``, the crops in
+    ``<name>_aux_images/<split>/crops/`` and their index ``<name>_{train,val,test}_dict.pth``. Where
+    malformed lines are skipped, the whole post is skipped: without one of its words it would be
+    another post.
     """
 
     @property

@@ -23,8 +23,8 @@ _MAX_SPAN = 1000
 """Most lines of a field."""
 _LONE_RETURN = re.compile(r"(?<=\r)(?=[^\n])")
 _AMBIGUOUS = (
-    "a row, found a quote that opens in line {first} and may close in line {last}: quote every field "
-    "that holds a quote, and double the quotes in it"
+    "a row, found a quote that opens in line {first} and may close in line {last}: quote every "
+    "field that holds a quote, and double the quotes in it"
 )
 _OPEN = "a quote that closes the field, found none that does: double the quotes in quoted fields"
 

@@ -26,7 +26,8 @@ class SourceOptions:
     """How a source is read.
 
     Attributes:
-        delimiter: Delimiter of a table; None takes that of its suffix, or finds it in the first row.
+        delimiter: Delimiter of a table; None takes that of its suffix, or finds it in the first
+            row.
         follow_links: Whether links may lead to files outside the folder of the pictures. This is
             for the owner of the data: a stranger's links could show any file.
     """

@@ -181,8 +181,8 @@ def _run(
             advance(len(window.items))
             if max_errors is not None and totals.bad > max_errors:
                 raise JobError(
-                    f"{totals.bad} of {totals.read} posts could not be read, more than --max_errors "
-                    f"{max_errors}: see {files.partial_errors}"
+                    f"{totals.bad} of {totals.read} posts could not be read, more than "
+                    f"--max_errors {max_errors}: see {files.partial_errors}"
                 )
     files.finish(totals)
     rate = (totals.read - resumed) / max(time.monotonic() - started, 1e-9)
