@@ -1,9 +1,12 @@
 """JSON bodies of the API, as its OpenAPI description presents them."""
 
 import binascii
+import re
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+_ADDRESS = re.compile(r"(?!data:)[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 
 def _decode_base64(value: object) -> bytes | None:
@@ -16,6 +19,8 @@ def _decode_base64(value: object) -> bytes | None:
         return None
     if not isinstance(value, str):
         raise ValueError("expected base64 or null")
+    if _ADDRESS.match(value):
+        raise ValueError("expected base64, found an address: pictures are sent, not fetched")
     data = value.partition(",")[2] if value.startswith("data:") else value
     try:
         return binascii.a2b_base64(data, strict_mode=True)

@@ -1,7 +1,8 @@
 """``mmie extract``: checkpoints applied to one's own posts."""
 
+import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,9 +20,10 @@ from mmie.cli.extractors import (
 )
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
 from mmie.cli.plugins import IMPORT_HELP
-from mmie.data.sources import STANDARD_INPUT
+from mmie.cli.source_options import add_source_options
+from mmie.data.sources import STANDARD_INPUT, SourceOptions
 from mmie.inference.formats.conversion import WRITERS, check_suffix, convert
-from mmie.inference.jobs.job_files import JobFiles, check_targets
+from mmie.inference.jobs.job_files import JobError, JobFiles, check_targets
 from mmie.inference.jobs.local import ExtractionSummary, extract_to_file
 from mmie.inference.jobs.progress import format_rate
 from mmie.inference.jobs.ray_engine import RayOptions, extract_with_ray
@@ -35,7 +37,16 @@ from mmie.utils.terminal import PlainConsole, print_lines
 
 Engine = Literal["local", "ray"]
 _JSONL = ".jsonl"
-_LOCAL_OPTIONS = {"device": "auto", "precision": "auto", "workers": 0, "overwrite": False}
+_MAX_KINDS = 8
+"""Most kinds of faults that the summary lists."""
+_LOCAL_OPTIONS = {
+    "device": "auto",
+    "precision": "auto",
+    "workers": 0,
+    "overwrite": False,
+    "delimiter": None,
+    "max_errors": None,
+}
 """Options that the Ray engine does not take, and their defaults."""
 
 
@@ -44,7 +55,8 @@ def extract_command(arguments: Sequence[str]) -> None:
 
     Raises:
         UsageError: An option is wrong.
-        MmieError: A checkpoint, the source or a file cannot be used; see `extract_to_file`.
+        MmieError: A checkpoint, the source or a file cannot be used, see `extract_to_file`, or no
+            post of the source could be read.
     """
     settings = _extract_parser().parse_args(list(arguments))
     if settings.engine == "ray":
@@ -62,6 +74,20 @@ def extract_command(arguments: Sequence[str]) -> None:
     if summary.errors is not None:
         written.append(summary.errors)
     print_lines(*written)
+    if summary.totals.read and summary.totals.bad == summary.totals.read:
+        raise JobError(
+            f"{settings.source}: none of {summary.totals.read} posts could be read, the first "
+            f"since {_first_reason(summary.errors)}"
+        )
+
+
+def _first_reason(errors: Path | None) -> str:
+    """Return the reason of the first post in a file of posts that could not be read."""
+    if errors is None:
+        return "of an unknown reason"
+    with errors.open(encoding="utf-8") as lines:
+        record = json.loads(next(lines))
+    return f"{record['place']}: {record['reason']}"
 
 
 def _extract(settings: Namespace, results: Path, others: Sequence[Path]) -> ExtractionSummary:
@@ -88,6 +114,8 @@ def _extract(settings: Namespace, results: Path, others: Sequence[Path]) -> Extr
             _identity(settings),
             settings.overwrite,
             others,
+            SourceOptions(settings.delimiter, settings.follow_links),
+            settings.max_errors,
         )
 
 
@@ -133,13 +161,25 @@ def render_summary(summary: ExtractionSummary) -> Table:
         posts += f", {summary.resumed} of them before"
     table = Table(show_header=False, title="Extraction")
     table.add_row("posts", posts)
-    table.add_row("could not be read", str(totals.bad))
-    table.add_row("read in part", str(totals.problems))
+    table.add_row("could not be read", _with_kinds(totals.bad, totals.kinds_bad))
+    table.add_row("read in part", _with_kinds(totals.problems, totals.kinds_problems))
+    num_repeated, first = summary.repeated
+    if num_repeated:
+        table.add_row("ids of several posts", f"{num_repeated}: {', '.join(first)}")
     table.add_row("entities", str(totals.entities))
     table.add_row("relations", str(totals.relations))
     table.add_row("posts/s", format_rate(summary.rate))
     table.add_row("peak memory", f"{summary.peak_memory_gib:.2f} GiB")
     return table
+
+
+def _with_kinds(count: int, kinds: Mapping[str, int]) -> str:
+    """Render a count with its most frequent kinds, each on a line."""
+    ordered = sorted(kinds.items(), key=lambda item: -item[1])
+    lines = [str(count), *(f"{number} {kind}" for kind, number in ordered[:_MAX_KINDS])]
+    if len(ordered) > _MAX_KINDS:
+        lines.append(f"and {len(ordered) - _MAX_KINDS} kinds more")
+    return "\n".join(lines)
 
 
 def _targets(out: Sequence[Path]) -> tuple[Path, list[Path]]:
@@ -190,6 +230,7 @@ def _extract_with_ray(settings: Namespace) -> None:
         window=settings.window,
         num_actors=settings.actors,
         results=result_options(settings),
+        follow_links=settings.follow_links,
     )
     images = None if settings.pictures is None else str(settings.pictures)
     with (
@@ -199,6 +240,8 @@ def _extract_with_ray(settings: Namespace) -> None:
     ):
         summary = extract_with_ray(settings.source, str(out), checkpoints, images, options)
     print_lines(f"{summary.posts} posts, {summary.with_problems} of them read in part, in {out}")
+    if summary.posts and summary.unreadable == summary.posts:
+        raise JobError(f"{settings.source}: none of {summary.posts} posts could be read: see {out}")
 
 
 def _check_ray_options(settings: Namespace) -> None:
@@ -244,8 +287,8 @@ def _add_file_arguments(parser: OneLineParser) -> None:
     parser.add_argument(
         "source",
         type=str,
-        help="posts.jsonl, .csv or .tsv, a folder of <id>.txt and <id>.jpg, or - for JSON lines "
-        "from standard input.",
+        help="posts.jsonl, .json, .csv or .tsv, a folder of <id>.txt and <id>.jpg, or - for JSON "
+        "lines from standard input.",
     )
     parser.add_argument("--out", "-o", type=Path, nargs="+", required=True, help=FORMATS_HELP)
     parser.add_argument(
@@ -256,6 +299,13 @@ def _add_file_arguments(parser: OneLineParser) -> None:
         type=Path | None,
         default=None,
         help="Folder that pictures' paths are relative to; paths outside it are refused.",
+    )
+    add_source_options(parser)
+    parser.add_argument(
+        "--max_errors",
+        type=NonNegativeInt | None,
+        default=None,
+        help="Stop with an error if more posts cannot be read; by default all others are read.",
     )
 
 

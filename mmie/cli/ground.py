@@ -8,9 +8,11 @@ from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 from rich.table import Table
 
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
+from mmie.cli.source_options import add_source_options
 from mmie.data import MNRE, Corpus
 from mmie.data.corpora.base import FileCorpus
 from mmie.data.pictures import MAX_PIXELS
+from mmie.data.sources import SourceOptions
 from mmie.grounding.detectors import build_detector
 from mmie.grounding.ground import Grounding, ground_posts
 from mmie.grounding.index import IndexKey, from_pth, read_index, to_pth, write_index
@@ -131,7 +133,8 @@ def _posts(settings: Namespace) -> tuple[list[Post], Path]:
         corpus, split = settings.corpus, settings.split
         is_file = isinstance(corpus, FileCorpus)
         return corpus.posts(split), corpus.text_file(split) if is_file else corpus.root
-    return read_posts(settings.posts), settings.posts
+    options = SourceOptions(settings.delimiter, settings.follow_links)
+    return read_posts(settings.posts, options), settings.posts
 
 
 def _convert(arguments: Sequence[str]) -> None:
@@ -168,6 +171,7 @@ def _ground_parser() -> OneLineParser:
     parser.add_argument(
         "--posts", type=Path | None, default=None, help="JSON lines, CSV, TSV, or a folder."
     )
+    add_source_options(parser)
     parser.add_subclass_arguments(
         Corpus, "corpus", required=False, help="E.g. MNRE --corpus.root data/mnre"
     )

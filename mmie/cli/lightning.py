@@ -101,7 +101,7 @@ _HIDDEN_WARNINGS = (
 )
 STORE_HELP = (
     "Folder where features of frozen backbones and decoded pictures are kept between epochs and "
-    "runs; auto is $MMIE_CACHE/features or ~/.cache/mmie/features; null keeps nothing."
+    "runs; auto is $MMIE_CACHE/features or ~/.cache/mmie/features; off or null keeps nothing."
 )
 
 
@@ -510,6 +510,10 @@ def features_command(arguments: Sequence[str]) -> None:
     print_lines(f"all that {method} reads of {corpus} is in {folder}")
 
 
+_NO_STORE = ("off", "none", "null", "no", "false")
+"""Words by which ``--feature_store`` asks for no cache; a folder so named is written ./off."""
+
+
 def feature_folder(setting: str | None) -> Path | None:
     """Return the folder that ``--feature_store`` names, or None for no cache.
 
@@ -517,7 +521,7 @@ def feature_folder(setting: str | None) -> Path | None:
         CacheFolderUnknown: The setting is ``auto``, and the user has no home folder.
         UsageError: The setting begins with a home folder that is unknown.
     """
-    if setting is None:
+    if setting is None or setting.lower() in _NO_STORE:
         return None
     if setting == "auto":
         return default_feature_cache()

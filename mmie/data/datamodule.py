@@ -48,6 +48,8 @@ The flag tells whether they are trained on.
 
 _Stage = Literal["train", "val", "test", "predict"]
 """Stages as Lightning names the limits of their batches."""
+_MANY_EPOCHS = 1000
+"""Epochs of a fit that ends at a step or a time, which reads all instances after some of them."""
 _MAX_LISTED = 10
 """Unreadable pictures that a message lists."""
 STAGES: dict[str, tuple[Split, ...]] = {
@@ -106,6 +108,8 @@ class MultimodalDataModule(LightningDataModule):
             beyond, ``error`` refuses the split, and ``windows`` (NER) makes an instance of each
             window of `mmie.data.long_posts`, for training and for scores. Each gold entity counts
             in the window that it belongs to and nowhere else.
+        strict_pictures: Whether a JPEG without its last bytes counts as unreadable although all of
+            its pixels are there.
 
     Raises:
         SettingError: A setting is out of its range.
@@ -136,6 +140,7 @@ class MultimodalDataModule(LightningDataModule):
         max_pixels: int = 50_000_000,
         seed: int = 1234,
         long: LongPosts = "truncate",
+        strict_pictures: bool = False,
     ) -> None:
         super().__init__()
         if eval_batch_size is None:
@@ -176,6 +181,7 @@ class MultimodalDataModule(LightningDataModule):
         self.tag_scheme: TagScheme = tag_scheme
         self.labels = labels
         self.transform = ImageTransform(image_size, resize, max_pixels)
+        self.strict_pictures = strict_pictures
         self.pictures: Pictures = pictures
         self.random_crops = random_crops
         self.use_context = use_context
@@ -387,7 +393,7 @@ class MultimodalDataModule(LightningDataModule):
         named = list(dict.fromkeys(view for view in views if view is not None))
         if not named:
             return
-        unreadable = audit_pictures(named, self.transform.max_pixels)
+        unreadable = audit_pictures(named, self.transform.max_pixels, strict=self.strict_pictures)
         problems = self._frame_files.problems
         unreadable |= {path: problems[path] for path in unreadable if path in problems}
         mask_views(instances, unreadable)
@@ -444,9 +450,11 @@ class MultimodalDataModule(LightningDataModule):
         epochs = range(1)
         if stage == "train":
             max_epochs = self.trainer.max_epochs
-            if max_epochs is None or max_epochs < 0:  # training ends at a step or a time
-                return everything
-            epochs = range(self._epochs, max_epochs)
+            has_epochs = max_epochs is not None and max_epochs >= 0
+            epochs = range(self._epochs, max_epochs if has_epochs else _MANY_EPOCHS)
+            max_batches = self.trainer.max_steps * self.trainer.accumulate_grad_batches
+            if self._epochs == 0 and 0 <= max_batches <= min(num_batches, len(sampler)):
+                num_batches, epochs = max_batches, range(1)
         if num_batches >= len(sampler):
             return everything
         return sampler.first_indices(num_batches, epochs)

@@ -1,11 +1,14 @@
 """Checks and conversions that the readers of corpora and of one's own posts share."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import Any, TypeGuard, TypeVar
 
+from mmie.data.picture_names import decode_data_uri, from_foreign_path, is_data_uri
+from mmie.data.text_files import read_text_lines, undecodable
 from mmie.types import Entity, Post
 from mmie.utils.text import is_utf8, safe_repr, truncate
 
@@ -21,25 +24,41 @@ class MalformedLine(ValueError):
         expected: What the layout requires.
         found: What the line holds. Long values are shortened.
         line: 1-based number of the line, if it is not the first line of its record.
+        kind: Kind of the fault, by which faults are counted: ``encoding``, ``file``, ``format``,
+            ``json``, ``picture`` or ``row``.
     """
 
-    def __init__(self, expected: str, found: str, line: int | None = None) -> None:
+    def __init__(
+        self, expected: str, found: str, line: int | None = None, kind: str = "format"
+    ) -> None:
         super().__init__(f"expected {expected}, found {truncate(found)}")
         self.line = line
+        self.kind = kind
+
+
+class LinkedFolder(PosixPath):
+    """Folder whose pictures may be links to files elsewhere.
+
+    The caches of the hub, DVC and git-annex keep data in this way. It is for the owner of the data:
+    a link of a stranger could show any file of the machine.
+    """
 
 
 def read_lines(file: Path) -> list[str]:
-    r"""Read the lines of a UTF-8 file without byte order mark and line ends.
+    r"""Read the lines of a text file without byte-order mark and line ends.
 
-    Only ``\n`` and ``\r\n`` end a line. Real posts hold other characters at which `str.splitlines`
-    would break a word. Bytes that are not UTF-8 become surrogates, which `check_utf8` rejects with
-    the number of their line.
+    UTF-16 and UTF-32 are told from UTF-8 by their byte-order marks. Only ``\n`` and ``\r\n`` end a
+    line. Real posts hold other characters at which `str.splitlines` would break a word. Bytes that
+    cannot be decoded become surrogates, which `check_utf8` rejects with the number of their line.
 
     Raises:
         OSError: The file cannot be read.
     """
-    text = file.read_bytes().decode("utf-8", errors="surrogateescape").removeprefix("\ufeff")
-    return [line.removesuffix("\r") for line in text.split("\n")]
+    with file.open("rb") as stream:
+        lines = list(read_text_lines(stream))
+    if not lines[-1].endswith("\n"):
+        return [line.removesuffix("\n").removesuffix("\r") for line in lines]
+    return [*(line.removesuffix("\n").removesuffix("\r") for line in lines), ""]
 
 
 def check_utf8(lines: Iterable[str], first_number: int) -> None:
@@ -53,8 +72,9 @@ def check_utf8(lines: Iterable[str], first_number: int) -> None:
         MalformedLine: A line holds a surrogate.
     """
     for number, line in enumerate(lines, start=first_number):
-        if not is_utf8(line):
-            raise MalformedLine("UTF-8 text", ascii(line), number)
+        bad = undecodable(line)
+        if bad is not None:
+            raise MalformedLine("UTF-8 text", bad, number, "encoding")
 
 
 def check_words(words: object) -> tuple[str, ...]:
@@ -195,8 +215,11 @@ def unique_ids(posts: Iterable[Post]) -> list[Post]:
 def picture_path(folder: Path, name: object) -> Path:
     """Return the path of a picture in a folder, which need not exist.
 
+    A ``file:`` URI and a relative path of Windows are converted to paths. The picture in a
+    ``data:`` URI is written to a file, see `mmie.data.embedded`.
+
     Args:
-        folder: The folder.
+        folder: The folder. In a `LinkedFolder`, links may lead out of it.
         name: Path of the picture, relative to the folder.
 
     Raises:
@@ -204,11 +227,19 @@ def picture_path(folder: Path, name: object) -> Path:
             a link.
     """
     if not _is_name(name) or "\0" in name:
-        raise MalformedLine("the name of a picture file", safe_repr(name))
-    path = folder / name
-    if not lies_inside(path, folder):
-        raise MalformedLine("a picture inside its folder", f"{name!r}, which leads out of {folder}")
-    return path
+        raise MalformedLine("the name of a picture file", safe_repr(name), kind="picture")
+    if is_data_uri(name):
+        return _kept_picture(name)
+    path = Path(folder) / from_foreign_path(name, folder)
+    if lies_inside(path, folder):
+        return path
+    found = f"{name!r}, which leads out of {folder}"
+    if _lies_inside_by_name(path, folder):
+        found = (
+            f"{name!r}, a link that leads out of {folder}: if the data is your own, add "
+            "--follow_links, or follow_links: true to a corpus"
+        )
+    raise MalformedLine("a picture inside its folder", found, kind="picture")
 
 
 def lies_inside(path: Path, folder: Path) -> bool:
@@ -216,12 +247,36 @@ def lies_inside(path: Path, folder: Path) -> bool:
 
     Args:
         path: The path. ``..`` and links are followed.
-        folder: The folder.
+        folder: The folder. In a `LinkedFolder`, links may lead out of it.
     """
+    if isinstance(folder, LinkedFolder):
+        return _lies_inside_by_name(path, folder)
     try:
         return bool(path.resolve().relative_to(folder.resolve()).parts)
     except (ValueError, OSError, RuntimeError):
         # another folder, a path that is too long, or a loop of links
+        return False
+
+
+def _kept_picture(uri: str) -> Path:
+    """Return the file of the picture in a ``data:`` URI.
+
+    Raises:
+        MalformedLine: The URI is damaged.
+    """
+    from mmie.data.embedded import keep_picture  # imports torch, which few corpora need here
+
+    try:
+        return keep_picture(decode_data_uri(uri))
+    except ValueError as error:
+        raise MalformedLine("a picture in a data: URI", str(error), kind="picture") from None
+
+
+def _lies_inside_by_name(path: Path, folder: Path) -> bool:
+    """Tell whether a path lies below a folder if no link is followed."""
+    try:
+        return bool(Path(os.path.abspath(path)).relative_to(os.path.abspath(folder)).parts)
+    except (ValueError, OSError):
         return False
 
 

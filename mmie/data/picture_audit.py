@@ -4,6 +4,10 @@ Results lie in ``$MMIE_CACHE/pictures.json`` (or ``~/.cache/mmie/pictures.json``
 SHA-256 of the file. A file whose size, inode, modification time and change time stay the same is
 taken to be unchanged. A sample of such files is read in each run, and all of them if one has
 changed. Any other file is read, and is decoded if its SHA-256 is another one.
+
+Only what follows from the bytes is remembered: not a lack of rights, of open files, of memory or of
+a decoder. That a file is no usable picture holds for the decoders that found it, which are
+remembered with it.
 """
 
 import contextlib
@@ -19,11 +23,13 @@ from typing import NamedTuple, Self
 
 from rich.progress import track
 
+from mmie.data.picture_formats import decoders
 from mmie.data.pictures import (
     MAX_PIXELS,
     PictureError,
     PictureTooLarge,
     PictureUnavailable,
+    PictureUndecided,
     check_regular,
     decode_frame,
     open_picture,
@@ -38,6 +44,7 @@ _PROGRESS_FROM = 500
 """Number of pictures from which a progress bar is shown."""
 _DRAFT_SIDE = 64
 """Side in pixels of the reduced picture that is enough to find damage in a JPEG file."""
+_NO_END = "truncated: the last bytes are missing, although all pixels are there"
 _LEAST_SAMPLE = 16
 _SAMPLED_SHARE = 0.01
 """Share of the files taken to be unchanged that is read to check it, at least `_LEAST_SAMPLE`."""
@@ -71,7 +78,8 @@ class _Result(NamedTuple):
     Attributes:
         key: Status of the file; None if it must not stand for the content.
         pixels: Pixels of a readable picture.
-        reason: Why the picture is unreadable, or "".
+        reason: Why the picture is unreadable, or "". A picture with pixels and a reason is readable
+            unless pictures are read strictly.
         digest: SHA-256 of the file, or "" for a result that must not be remembered.
     """
 
@@ -85,29 +93,38 @@ class _Result(NamedTuple):
         """Read the values that `to_json` returned, or those that version 0.1 wrote.
 
         Raises:
-            ValueError: The values are not those of a result.
+            ValueError: The values are not those of a result, or other decoders found the fault.
         """
         match values:
-            case [list(status), int(pixels), str(reason), str(digest)]:
+            case [list(status), int(pixels), "", str(digest)]:
                 key = _FileKey(*map(int, status)) if len(status) == 4 else None
-                return cls(key, pixels, reason, digest)
-            case [int(), int(), int(pixels), str(reason), str(digest)]:
-                return cls(None, pixels, reason, digest)
-        raise ValueError("not a remembered result")
+                return cls(key, pixels, "", digest)
+            case [list(status), int(pixels), str(reason), str(digest), str(found_by)]:
+                if found_by == decoders():
+                    key = _FileKey(*map(int, status)) if len(status) == 4 else None
+                    return cls(key, pixels, reason, digest)
+            case [int(), int(), int(pixels), "", str(digest)]:
+                return cls(None, pixels, "", digest)
+        raise ValueError("no result that holds today")
 
     def to_json(self) -> list[list[int] | int | str]:
         """Convert to a list for JSON."""
-        return [list(self.key or ()), self.pixels, self.reason, self.digest]
+        status: list[int] = list(self.key or ())
+        values: list[list[int] | int | str] = [status, self.pixels, self.reason, self.digest]
+        return [*values, decoders()] if self.reason else values
 
-    def problem(self, max_pixels: int) -> str:
+    def problem(self, max_pixels: int, strict: bool = False) -> str:
         """Return why the picture is unreadable under a limit, or "" if it is readable."""
-        if not self.reason and self.pixels > max_pixels:
+        if self.pixels > max_pixels:
             return str(PictureTooLarge.at(max_pixels))
-        return self.reason
+        return self.reason if strict or not self.pixels else ""
 
 
 def audit_pictures(
-    paths: Iterable[Path], max_pixels: int = MAX_PIXELS, workers: int | None = None
+    paths: Iterable[Path],
+    max_pixels: int = MAX_PIXELS,
+    workers: int | None = None,
+    strict: bool = False,
 ) -> dict[Path, str]:
     """Find the files that cannot be used as pictures.
 
@@ -118,13 +135,15 @@ def audit_pictures(
         paths: Picture files.
         max_pixels: A picture with more pixels counts as unreadable.
         workers: Number of threads; None takes one per core, 8 at most.
+        strict: Whether a JPEG without its last bytes, of which all pixels are there, counts as
+            unreadable.
 
     Returns:
         Reasons as `load_picture` gives them, by path, in the order of ``paths``.
     """
     unreadable: dict[Path, str] = {}
     for path, result in _check_all(paths, max_pixels, workers).items():
-        problem = result.problem(max_pixels)
+        problem = result.problem(max_pixels, strict)
         if problem:
             unreadable[path] = problem
     return unreadable
@@ -273,10 +292,12 @@ def _decode_or_reject(path: Path, max_pixels: int, digest: str) -> _Result:
     Raises:
         PictureTooLarge: The picture has more than ``max_pixels`` pixels.
         PictureUnavailable: The file cannot be read.
+        PictureUndecided: A decoder or memory is lacking.
     """
     try:
-        return _Result(None, _decode(path, max_pixels), digest=digest)
-    except (PictureTooLarge, PictureUnavailable):
+        pixels, reason = _decode(path, max_pixels)
+        return _Result(None, pixels, reason, digest)
+    except (PictureTooLarge, PictureUnavailable, PictureUndecided):
         raise
     except PictureError as error:
         return _Result(None, reason=str(error), digest=digest)
@@ -288,8 +309,11 @@ def _is_fresh(key: _FileKey) -> bool:
     return min(abs(now - key.mtime_ns), abs(now - key.ctime_ns)) < _CLOCK_TICK_NS
 
 
-def _decode(path: Path, max_pixels: int) -> int:
-    """Decode a picture file and return the number of its pixels.
+def _decode(path: Path, max_pixels: int) -> tuple[int, str]:
+    """Decode a picture file.
+
+    Returns:
+        The number of its pixels, and what is missing of the file although all pixels are there.
 
     Raises:
         PictureError: The picture cannot be used: see `load_picture`.
@@ -298,8 +322,8 @@ def _decode(path: Path, max_pixels: int) -> int:
         pixels = picture.width * picture.height
         # reads all of a JPEG file but computes an eighth of it
         picture.draft("RGB", (_DRAFT_SIDE, _DRAFT_SIDE))
-        decode_frame(picture, max_pixels)
-    return pixels
+        is_whole = decode_frame(picture, max_pixels) is picture
+    return pixels, "" if is_whole else _NO_END
 
 
 def _results_file() -> Path:
@@ -309,11 +333,15 @@ def _results_file() -> Path:
 
 def _read_results() -> dict[str, _Result]:
     """Read the results of earlier runs, or none if the file is absent or damaged."""
+    results: dict[str, _Result] = {}
     try:
-        content = json.loads(_results_file().read_text(encoding="utf-8"))
-        return {path: _Result.from_json(values) for path, values in content.items()}
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError, RuntimeError):
-        return {}
+        content = json.loads(_results_file().read_text(encoding="utf-8")).items()
+    except (OSError, ValueError, AttributeError, RecursionError, RuntimeError):
+        return results
+    for path, values in content:
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
+            results[path] = _Result.from_json(values)
+    return results
 
 
 def _remember(checked: Mapping[Path, _Result], remembered: Mapping[str, _Result]) -> None:

@@ -3,10 +3,10 @@
 import errno
 import io
 import os
+import re
 import stat
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -15,22 +15,27 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from mmie.data.jpeg_end import complete_jpeg
+from mmie.data.picture_formats import HEAD, describe_content, supported_formats
+from mmie.data.picture_names import (
+    decode_data_uri,
+    describe_missing,
+    from_foreign_path,
+    is_data_uri,
+)
 from mmie.types import Picture
+from mmie.utils.text import first_line
 
 ResizeMode = Literal["crop", "squash"]
 
 MAX_PIXELS = 50_000_000
 """Pixels of the largest picture that is decoded by default."""
 
-FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "ICNS", "ICO", "JPEG", "JPEG2000", "MPO", "PNG",
-           "PPM", "TGA", "TIFF", "WEBP")  # fmt: skip
-"""Formats that are decoded if the local Pillow supports them.
-
-Pillow supports others, of which EPS is a program that it would run.
-"""
-
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 """Errors of the operating system for a path under which there is no file."""
+_TRUNCATED = "truncated"
+_NO_DECODER = re.compile(r"(decoder|codec|support).* not (available|installed)", re.IGNORECASE)
+"""What Pillow says of a format for which it was built without a library."""
 _CROP_MARGIN = 256 / 224
 """Ratio of the resized short side to the view, as in the evaluation of ImageNet models."""
 
@@ -57,12 +62,16 @@ class PictureUnavailable(PictureError):
 
     def __init__(self, error: OSError) -> None:
         if error.errno in _MISSING:
-            reason = "missing"
+            reason = describe_missing(error.filename)
         elif isinstance(error, PermissionError):
             reason = "no permission to read it"
         else:
             reason = f"cannot be read: {error.strerror}"
         super().__init__(reason)
+
+
+class PictureUndecided(PictureError):
+    """Picture that another machine may decode, where a decoder or memory is lacking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +121,18 @@ def load_picture(source: Picture, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
     Raises:
         PictureError: The reason is ``missing``, ``not a picture`` (or of none of `FORMATS`),
-            ``truncated`` (or damaged otherwise), or ``more than <n> pixels``.
+            ``truncated`` (or damaged otherwise), or ``more than <n> pixels``. The first two may be
+            followed by what the name or the content is.
         PictureUnavailable: The file is missing or cannot be read. It is a `PictureError`.
+        PictureUndecided: A decoder or memory is lacking. It is a `PictureError`.
     """
     picture = open_picture(source, max_pixels)
     with nullcontext(picture) if picture is source else picture:
-        decode_frame(picture, max_pixels)
+        frame = decode_frame(picture, max_pixels)
         try:
-            return _to_rgb(_upright(picture))
+            return _to_rgb(_upright(frame))
         except Exception:  # Pillow raises almost anything on damaged palettes and colour tables
-            raise PictureError("truncated") from None
+            raise PictureError(_TRUNCATED) from None
 
 
 def to_view(picture: Image.Image, size: int, mode: ResizeMode = "crop") -> Tensor:
@@ -163,20 +174,41 @@ def open_picture(source: Picture, max_pixels: int) -> Image.Image:
     return picture
 
 
-def decode_frame(picture: Image.Image, max_pixels: int) -> None:
+def decode_frame(picture: Image.Image, max_pixels: int) -> Image.Image:
     """Read all of the first frame, which may be larger than the header of a container states.
+
+    Returns:
+        The picture; another one if it is a JPEG without its last bytes whose pixels are all there.
 
     Raises:
         PictureError: The data is damaged.
         PictureUnavailable: The file cannot be read.
+        PictureUndecided: A decoder or memory is lacking.
         PictureTooLarge: The frame has more than ``max_pixels`` pixels.
     """
     try:
         picture.load()
     except Exception as error:  # Pillow's plugins raise almost anything on damaged data
-        raise _damage(error) from None
+        reason = _damage(error)
+        complete = _complete(picture) if str(reason) == _TRUNCATED else None
+        if complete is None:
+            raise reason from None
+        picture = complete
     if picture.width * picture.height > max_pixels:
         raise PictureTooLarge.at(max_pixels)
+    return picture
+
+
+def _complete(picture: Image.Image) -> Image.Image | None:
+    """Decode a JPEG of which only bytes behind the last pixel are missing, or return None."""
+    stream = getattr(picture, "fp", None)
+    if picture.format != "JPEG" or stream is None:
+        return None
+    try:
+        stream.seek(0)
+        return complete_jpeg(stream.read())
+    except (OSError, ValueError):
+        return None
 
 
 def _read_header(source: Path | str | bytes | np.ndarray[Any, Any], max_pixels: int) -> Image.Image:
@@ -191,6 +223,8 @@ def _read_header(source: Path | str | bytes | np.ndarray[Any, Any], max_pixels: 
     if not isinstance(source, Path | str | bytes):
         # Pillow would take a number for an open file
         raise PictureError(f"not a picture: {type(source).__name__}")
+    if isinstance(source, str):
+        source = _resolve_uri(source)
     if not isinstance(source, bytes):
         check_regular(source)
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
@@ -201,9 +235,35 @@ def _read_header(source: Path | str | bytes | np.ndarray[Any, Any], max_pixels: 
         limit = 2 * (Image.MAX_IMAGE_PIXELS or max_pixels)
         raise PictureTooLarge.at(min(max_pixels, limit)) from None
     except UnidentifiedImageError:
-        raise PictureError("not a picture") from None
+        content = _describe(source)
+        raise PictureError(f"not a picture: {content}" if content else "not a picture") from None
     except Exception as error:  # Pillow's plugins raise almost anything on a damaged header
         raise _damage(error) from None
+
+
+def _resolve_uri(name: str) -> str | bytes:
+    """Return the path of a ``file:`` URI, the bytes of a ``data:`` URI, or all else unchanged.
+
+    Raises:
+        PictureError: A ``data:`` URI is damaged.
+    """
+    if not is_data_uri(name):
+        return from_foreign_path(name, Path())
+    try:
+        return decode_data_uri(name)
+    except ValueError as error:
+        raise PictureError(f"not a picture: {error}") from None
+
+
+def _describe(source: Path | str | bytes) -> str:
+    """Say what a file is that is no picture, or return "" if it is unknown."""
+    if isinstance(source, bytes):
+        return describe_content(source[:HEAD])
+    try:
+        with open(source, "rb") as stream:
+            return describe_content(stream.read(HEAD))
+    except OSError:
+        return ""
 
 
 def check_regular(path: Path | str) -> os.stat_result:
@@ -232,14 +292,11 @@ def _damage(error: Exception) -> PictureError:
     """
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.EOVERFLOW):
         return PictureUnavailable(error)
-    return PictureError("truncated")
-
-
-@cache
-def supported_formats() -> tuple[str, ...]:
-    """Return those of `FORMATS` that the local Pillow supports."""
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
+    if isinstance(error, MemoryError):
+        return PictureUndecided("no memory to decode it")
+    if isinstance(error, ImportError) or _NO_DECODER.search(str(error)):
+        return PictureUndecided(f"cannot be decoded here: {first_line(error)}")
+    return PictureError(_TRUNCATED)
 
 
 def _from_array(values: np.ndarray[Any, Any]) -> Image.Image:

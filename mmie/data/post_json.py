@@ -57,9 +57,9 @@ def parse_record(line: str) -> Record:
     except MalformedLine:
         raise
     except (ValueError, RecursionError) as error:
-        raise MalformedLine("a JSON object", f"{line!r} ({error})") from None
+        raise MalformedLine("a JSON object", f"{line!r} ({error})", kind="json") from None
     if not isinstance(record, dict):
-        raise MalformedLine("a JSON object", safe_repr(record))
+        raise MalformedLine("a JSON object", safe_repr(record), kind="json")
     return record
 
 

@@ -1,7 +1,9 @@
 """Text of a JSON post: its words, and spans that count words or characters."""
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 from mmie.data.parsing import (
@@ -34,6 +36,9 @@ class PostText:
     def from_record(cls, record: Record) -> Self:
         """Read ``words``, ``text`` or both of a post.
 
+        The words of a text are split where an entity, or the head or tail of a relation, begins or
+        ends within them.
+
         Raises:
             MalformedLine: The post has neither or no word, or the text does not consist of the
                 words.
@@ -44,12 +49,13 @@ class PostText:
             return cls(words) if text is None else cls(words, text, locate_words(words, text))
         if text is None:
             raise MalformedLine("'words' or 'text'", "neither")
-        pieces = split_words(text)
-        words = check_words([word for word, _, _ in pieces])
-        return cls(words, text, tuple((start, end) for _, start, end in pieces))
+        offsets = tuple(_split_at(split_words(text), _gold_bounds(record, text)))
+        return cls(check_words([text[start:end] for start, end in offsets]), text, offsets)
 
     def parse_span(self, record: Record, description: str) -> tuple[int, int]:
         """Read ``start`` and ``end`` of an object as word offsets.
+
+        Blanks at both ends of characters are left out.
 
         Args:
             record: The object.
@@ -62,15 +68,19 @@ class PostText:
         start, end = check_span(record.get("start"), record.get("end"), length, description)
         if self.text is None:
             return start, end
+        found = f"characters {start} to {end}, {self.text[start:end]!r}"
+        start, end = _without_blanks(self.text, start, end)
+        if start == end:
+            raise MalformedLine(f"{description} with characters that are not blank", found)
         starts, ends = zip(*self.offsets, strict=True)
         if start in starts and end in ends:
             return starts.index(start), ends.index(end) + 1
+        # behind the characters that are split into words
         nearest = self.nearest_word(end if start in starts else start)
         first, last = self.offsets[nearest]
         raise MalformedLine(
             f"{description} to start and end where words do",
-            f"characters {start} to {end}, {self.text[start:end]!r}; "
-            f"the nearest word is {self.words[nearest]!r}, {first} to {last}",
+            f"{found}; the nearest word is {self.words[nearest]!r}, {first} to {last}",
         )
 
     def parse_entity(self, record: Record) -> Entity:
@@ -112,3 +122,44 @@ def locate_words(words: Sequence[str], text: str) -> tuple[tuple[int, int], ...]
         position = start + len(word)
         offsets.append((start, position))
     return tuple(offsets)
+
+
+def _gold_bounds(record: Record, text: str) -> set[int]:
+    """Return the characters at which entities, heads and tails of a post begin and end."""
+    spans: list[object] = []
+    for key in ("entities", "relations"):
+        items = record.get(key)
+        for item in items if isinstance(items, list) else ():
+            if isinstance(item, dict):
+                spans += [item] if key == "entities" else [item.get("head"), item.get("tail")]
+    bounds: set[int] = set()
+    for span in spans:
+        if isinstance(span, dict):
+            start, end = span.get("start"), span.get("end")
+            if type(start) is int and type(end) is int and 0 <= start < end <= len(text):
+                bounds.update(_without_blanks(text, start, end))
+    return bounds
+
+
+def _without_blanks(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return a span without the blanks at its ends."""
+    while start < end and text[start].isspace():
+        start += 1
+    while start < end and text[end - 1].isspace():
+        end -= 1
+    return start, end
+
+
+def _split_at(
+    pieces: Iterable[tuple[str, int, int]], bounds: Iterable[int]
+) -> Iterator[tuple[int, int]]:
+    """Yield the offsets of words, split at some characters.
+
+    Args:
+        pieces: Words with their first and last (exclusive) character.
+        bounds: Characters at which words begin or end.
+    """
+    ordered = sorted(bounds)
+    for _, start, end in pieces:
+        inner = ordered[bisect_right(ordered, start) : bisect_left(ordered, end)]
+        yield from pairwise([start, *inner, end])

@@ -17,9 +17,17 @@ _MARKS = "".join(
 )
 """Combining marks: vowel signs, accents, variation selectors. They extend the character before."""
 
-_LETTERS = rf"(?:(?![{_CJK}])\w[{_MARKS}]*)+"
+_JOINERS = "\u200c\u200d"
+"""Characters between letters of one word, in Persian, Sinhala or Hindi, and in emoji sequences."""
+_EXTENSIONS = rf"{_MARKS}\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f"
+"""Characters that extend the symbol before: marks, skin tones, and tags of regional flags."""
+
+_LETTERS = rf"(?:(?![{_CJK}])\w[{_MARKS}{_JOINERS}]*)+"
+_ADDRESS = rf"(?:(?i:https?://)(?:(?=[{_CJK}])[\w.-]+)?|(?i:www\.))(?:[!-~{_MARKS}]|(?![!-~{_CJK}])\w)*(?<=[\w/{_MARKS}])"
+_EMOJI = rf"[^\s\w][{_EXTENSIONS}]*(?:\u200d[^\s\w][{_EXTENSIONS}]*)*"
 _WORD = re.compile(
-    rf"(?:https?://|www\.)[!-~]*[A-Za-z0-9/]|(?<!\w)[@#]{_LETTERS}|{_LETTERS}|\S[{_MARKS}]*"
+    rf"{_ADDRESS}|(?<!\w)[@#]{_LETTERS}|{_LETTERS}|[\U0001f1e6-\U0001f1ff]{{2}}|{_EMOJI}"
+    rf"|\S[{_MARKS}]*"
 )
 
 
@@ -30,9 +38,10 @@ MAX_CHARACTERS, MAX_WORDS = 100_000, 10_000
 def split_words(text: str) -> list[tuple[str, int, int]]:
     """Split a text into words, each with its first and last (exclusive) character.
 
-    Links, ``@mentions`` and ``#hashtags`` stay whole. Runs of letters and digits are words. Every
-    Chinese or Japanese character, and everything else that is not a space, is a word by itself.
-    Other scripts without spaces are not split.
+    Links, ``@mentions`` and ``#hashtags`` stay whole. Runs of letters and digits, with the joiners
+    between them, are words. Every Chinese or Japanese character, every emoji (also one of several
+    characters), and everything else that is not a space, is a word by itself. Other scripts without
+    spaces are not split.
 
     The end of a text of more than `MAX_CHARACTERS` characters or `MAX_WORDS` words is left out.
 

@@ -13,7 +13,8 @@ from mmie.data.corpora.card import CARD_FILE
 from mmie.data.corpora.mnre import MNRE
 from mmie.data.corpora.twitter import Twitter2015, Twitter2017
 from mmie.data.post_json import post_to_json
-from mmie.data.sources import BadPost, read_source
+from mmie.data.sources import BadPost, SourceOptions, read_source
+from mmie.data.sources.reading import DEFAULT_OPTIONS
 from mmie.grounding.errors import GroundingError, write_errors
 from mmie.grounding.ground import Grounding
 from mmie.grounding.index import IndexKey, to_pth, write_index
@@ -137,17 +138,21 @@ def posts_layout(out: Path, name: str) -> Layout:
     return Layout(crops, crops / f"{name}.jsonl", posts=out / f"{name}.jsonl")
 
 
-def read_posts(source: Path) -> list[Post]:
+def read_posts(source: Path, options: SourceOptions = DEFAULT_OPTIONS) -> list[Post]:
     """Read the posts of a file or folder, see `mmie.data.sources`.
 
     Pictures without a text become posts without words.
+
+    Args:
+        source: The file or folder.
+        options: How it is read.
 
     Raises:
         CorpusError: A post is malformed.
         SourceError: The source does not exist, or is of no known kind.
     """
     posts = []
-    for item in read_source(str(source)):
+    for item in read_source(str(source), options=options):
         if isinstance(item, BadPost):
             raise CorpusError(f"{source}:{item.place}: {item.reason}")
         posts.append(item)

@@ -62,9 +62,8 @@ def best_checkpoint(folder: Path) -> Path:
     """
     path = folder / BEST
     if not path.exists():
-        raise RunFolderError(
-            f"{path} does not exist: fit first, or name a checkpoint with --ckpt_path"
-        )
+        way_out = _without_best(folder) or "fit first, or name a checkpoint with --ckpt_path"
+        raise RunFolderError(f"{path} does not exist: {way_out}")
     return path
 
 
@@ -81,8 +80,19 @@ def find_checkpoint(source: str | Path) -> str | Path:
     if (folder / BEST).exists():
         return folder / BEST
     if any((folder / name).exists() for name in (CONFIG, METRICS, LAST)):
-        raise RunFolderError(f"{folder} holds no {BEST}: fit first, or name a checkpoint")
+        way_out = _without_best(folder) or "fit first, or name a checkpoint"
+        raise RunFolderError(f"{folder} holds no {BEST}: {way_out}")
     return source
+
+
+def _without_best(folder: Path) -> str:
+    """Say why the folder of a fit has no best checkpoint, or return "" if nothing was fitted."""
+    if not (folder / LAST).exists():
+        return ""
+    return (
+        "no epoch of the fit was validated: let trainer.limit_val_batches and "
+        f"trainer.check_val_every_n_epoch validate one, or name {folder / LAST}"
+    )
 
 
 def find_config(folder: Path) -> Path:

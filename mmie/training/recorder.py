@@ -17,7 +17,7 @@ from mmie.data.corpora.editions import find_edition
 from mmie.metrics import PrecisionRecallF1
 from mmie.runs.checkpoint_digests import CHECKPOINTS
 from mmie.runs.facts import COMMANDS_KEY, RUN
-from mmie.runs.folder import clear_run, lies_in
+from mmie.runs.folder import BEST, LAST, clear_run, lies_in
 from mmie.runs.metrics import (
     CORPUS_NOTE,
     COUNT,
@@ -140,7 +140,8 @@ class RunRecorder(Callback):
         if trainer.is_global_zero and self.epochs:
             folder = Path(trainer.default_root_dir)
             notes = "\n".join(filter(None, (self._describe_best(), corpus_note(trainer))))
-            print_summary(folder, "validation", self._best(), "val/", notes)
+            title = "validation" if self.monitor in self._best() else "fit"
+            print_summary(folder, title, self._best(), "val/", notes)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record and print the outcome of a validation that is no part of a fit."""
@@ -187,7 +188,10 @@ class RunRecorder(Callback):
         best = self._best()
         number = format_epoch(int(best["epoch"]), int(self.epochs[-1]["epoch"]) + 1)
         if self.monitor not in best:
-            return f"{number} was the last; no epoch was validated"
+            return (
+                f"{number} was the last; no epoch was validated, so there is no {BEST}: name {LAST} "
+                "by --ckpt_path to test it"
+            )
         value = format_measure(self.monitor, best[self.monitor])
         return f"best {number}, {name_measure(self.monitor)} {value}"
 

@@ -13,10 +13,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from mmie.data.parsing import MalformedLine, check_utf8, expand_user, read_lines, unique_ids
+from mmie.data.parsing import (
+    LinkedFolder,
+    MalformedLine,
+    check_utf8,
+    expand_user,
+    read_lines,
+    unique_ids,
+)
 from mmie.data.sources import BadPost
+from mmie.data.sources.items import list_names
 from mmie.types import SPLITS, MmieError, Post, Split, Task
 
+_MAX_FILES = 12
+"""Possible text files that an error lists."""
 _MAX_LISTED = 3
 """Skipped lines that a warning lists."""
 
@@ -37,13 +47,23 @@ class Corpus(ABC):
             `skipped`.
         max_missing: Largest share of the named pictures that may be missing or unreadable. Set-up
             raises if there are more.
+        follow_links: Whether links may lead to pictures outside the folder, as in the caches of the
+            hub, DVC and git-annex. Only for data of one's own: a link can show any file.
     """
 
-    def __init__(self, root: str | Path, strict: bool = True, max_missing: float = 1.0) -> None:
-        self.root = expand_user(root)
+    def __init__(
+        self,
+        root: str | Path,
+        strict: bool = True,
+        max_missing: float = 1.0,
+        follow_links: bool = False,
+    ) -> None:
+        folder = expand_user(root)
+        self.root: Path = LinkedFolder(folder) if follow_links else folder
         self.strict = strict
         self.max_missing = max_missing
         self.skipped: dict[Split, list[str]] = {}
+        self.repeated_ids: dict[Split, list[str]] = {}
         self._posts: dict[Split, list[Post]] = {}
 
     @property
@@ -133,6 +153,8 @@ class Corpus(ABC):
         self.skipped[split] = skipped
         if skipped:
             _warn_of_skipped(self.place(split), skipped)
+        counts = Counter(post.id for post in posts)
+        self.repeated_ids[split] = [name for name, count in counts.items() if count > 1]
         return unique_ids(posts)
 
 
@@ -144,13 +166,21 @@ class FileCorpus(Corpus):
         strict: Whether a malformed line is an error. Otherwise its post is skipped and listed in
             `skipped`.
         max_missing: Largest share of the named pictures that may be missing or unreadable.
+        follow_links: Whether links may lead to pictures outside the folder, as in the caches of the
+            hub, DVC and git-annex. Only for data of one's own: a link can show any file.
 
     Raises:
         CorpusError: The folder does not exist or holds no split.
     """
 
-    def __init__(self, root: str | Path, strict: bool = True, max_missing: float = 1.0) -> None:
-        super().__init__(root, strict, max_missing)
+    def __init__(
+        self,
+        root: str | Path,
+        strict: bool = True,
+        max_missing: float = 1.0,
+        follow_links: bool = False,
+    ) -> None:
+        super().__init__(root, strict, max_missing, follow_links)
         if not self.root.is_dir():
             raise CorpusError(
                 f"{self.root}: expected the folder of {self.name}, found no such folder"
@@ -158,7 +188,7 @@ class FileCorpus(Corpus):
         if not self.splits:
             raise CorpusError(
                 f"{self.root}: expected at least one split, "
-                f"found none of {self._describe_text_files(SPLITS)}"
+                f"found none of {self._describe_text_files(SPLITS)}; {self._describe_root()}"
             )
 
     @property
@@ -180,7 +210,7 @@ class FileCorpus(Corpus):
         if file is None:
             raise CorpusError(
                 f"{self.root}: expected the {split} split, "
-                f"found none of {self._describe_text_files([split])}"
+                f"found none of {self._describe_text_files([split])}; {self._describe_root()}"
             )
         return file
 
@@ -211,10 +241,20 @@ class FileCorpus(Corpus):
                 yield number, [line]
 
     def _find_text_file(self, split: Split) -> Path | None:
-        """Return the preferred text file of a split that exists, or None."""
+        """Return the preferred text file of a split that exists, or None.
+
+        Blanks, and upper and lower case, do not count in its name.
+        """
+        listings: dict[Path, dict[str, Path]] = {}
         for file in self._text_files(split):
             if file.is_file():
                 return file
+        for file in self._text_files(split):
+            if file.parent not in listings:
+                listings[file.parent] = _files_by_plain_name(file.parent)
+            found = listings[file.parent].get(_plain_name(file))
+            if found is not None:
+                return found
         return None
 
     def _items(self, split: Split) -> Iterator[Post | BadPost]:
@@ -224,14 +264,22 @@ class FileCorpus(Corpus):
                 check_utf8(lines, number)
                 yield self._to_post(split, number, lines)
             except MalformedLine as error:
-                yield BadPost(f"{file}:{error.line or number}", str(error))
+                yield BadPost.of(f"{file}:{error.line or number}", error)
 
     def _describe_text_files(self, splits: Iterable[Split]) -> str:
         """List the files that may hold some splits, relative to the root."""
         names: list[str] = []
         for split in splits:
             names += [os.path.relpath(file, self.root) for file in self._text_files(split)]
-        return ", ".join(names)
+        listed = ", ".join(names[:_MAX_FILES])
+        return f"{listed} ..." if len(names) > _MAX_FILES else listed
+
+    def _describe_root(self) -> str:
+        """Say what the folder of the corpus holds."""
+        names = sorted(
+            f"{path.name}/" if path.is_dir() else path.name for path in self.root.iterdir()
+        )
+        return f"the folder holds {list_names(names) or 'nothing'}"
 
 
 def count_entity_types(posts: Iterable[Post]) -> Counter[str]:
@@ -242,6 +290,19 @@ def count_entity_types(posts: Iterable[Post]) -> Counter[str]:
 def count_relation_labels(posts: Iterable[Post]) -> Counter[str]:
     """Count the relations of posts by label."""
     return Counter(relation.label for post in posts for relation in post.relations)
+
+
+def _plain_name(file: Path) -> str:
+    """Return a file's name in lower case and without blanks."""
+    return "".join(file.name.split()).casefold()
+
+
+def _files_by_plain_name(folder: Path) -> dict[str, Path]:
+    """Map the plain names of the files of a folder, which need not exist, to the files."""
+    if not folder.is_dir():
+        return {}
+    files = (path for path in sorted(folder.iterdir()) if path.is_file())
+    return {_plain_name(file): file for file in files}
 
 
 def _read_text(file: Path) -> list[str]:

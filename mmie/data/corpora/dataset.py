@@ -45,6 +45,8 @@ class DatasetCorpus(RowCorpus):
             split, sorted.
         relation_labels: Relation labels in the order of their ids; None takes those of the training
             split, sorted.
+        follow_links: Whether links may lead to pictures outside the folder, as in the caches of the
+            hub, DVC and git-annex. Only for data of one's own: a link can show any file.
 
     Raises:
         CorpusError: The data set is missing, cannot be read, or has no split.
@@ -64,6 +66,7 @@ class DatasetCorpus(RowCorpus):
         max_missing: float = 0.05,
         entity_types: list[str] | None = None,
         relation_labels: list[str] | None = None,
+        follow_links: bool = False,
     ) -> None:
         source = expand_user(root)
         folder = source.parent if source.is_file() else source
@@ -75,6 +78,7 @@ class DatasetCorpus(RowCorpus):
             max_missing,
             entity_types,
             relation_labels,
+            follow_links,
         )
         self._source = source
         self._tables = _load(source, str(root), subset, revision)

@@ -34,6 +34,8 @@ class FrameCorpus(RowCorpus):
             split, sorted.
         relation_labels: Relation labels in the order of their ids; None takes those of the training
             split, sorted.
+        follow_links: Whether links may lead to pictures outside the folder, as in the caches of the
+            hub, DVC and git-annex. Only for data of one's own: a link can show any file.
 
     Raises:
         CorpusError: A frame is none, there is no split, or two frames are of one split.
@@ -50,9 +52,17 @@ class FrameCorpus(RowCorpus):
         max_missing: float = 0.05,
         entity_types: list[str] | None = None,
         relation_labels: list[str] | None = None,
+        follow_links: bool = False,
     ) -> None:
         super().__init__(
-            root, columns, tag_names, strict, max_missing, entity_types, relation_labels
+            root,
+            columns,
+            tag_names,
+            strict,
+            max_missing,
+            entity_types,
+            relation_labels,
+            follow_links,
         )
         self._name = name
         by_name = dict(frames) if isinstance(frames, Mapping) else _by_split(frames)

@@ -1,12 +1,13 @@
 """JSON lines: the package's own layout, and the one for one's own posts.
 
-``root/{train,valid,test}.jsonl`` hold one post a line, as `mmie.data.post_json` describes it. Paths
-of pictures are relative to the root. A card beside them, see `mmie.data.corpora.card`, may hold a
-note that reports print.
+``root/{train,valid,test}.jsonl`` hold one post a line, as `mmie.data.post_json` describes it; the
+validation split may also be named ``validation``, ``val`` or ``dev``, and a file ``.json`` may hold
+an array of posts. Paths of pictures are relative to the root. A card beside them, see
+`mmie.data.corpora.card`, may hold a note that reports print.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from mmie.data.corpora.base import FileCorpus
@@ -14,8 +15,11 @@ from mmie.data.corpora.card import read_note
 from mmie.data.corpora.own import OwnCorpus
 from mmie.data.parsing import MalformedLine
 from mmie.data.post_json import parse_record, post_from_json, unknown_keys
+from mmie.data.sources.json_texts import split_json
 from mmie.data.words import MAX_CHARACTERS, MAX_WORDS, find_unsplit
 from mmie.types import Post, Split
+
+_SUFFIXES = (".jsonl", ".ndjson", ".json")
 
 
 class JsonlCorpus(OwnCorpus, FileCorpus):
@@ -29,6 +33,8 @@ class JsonlCorpus(OwnCorpus, FileCorpus):
             split, sorted.
         relation_labels: Relation labels in the order of their ids; None takes those of the training
             split, sorted. ``None`` comes first whether given or not.
+        follow_links: Whether links may lead to pictures outside the folder, as in the caches of the
+            hub, DVC and git-annex. Only for data of one's own: a link can show any file.
 
     Raises:
         CorpusError: The folder does not exist or holds no split, or its card is malformed.
@@ -41,9 +47,10 @@ class JsonlCorpus(OwnCorpus, FileCorpus):
         max_missing: float = 0.05,
         entity_types: list[str] | None = None,
         relation_labels: list[str] | None = None,
+        follow_links: bool = False,
     ) -> None:
         self._ignored_keys: set[str] = set()
-        super().__init__(root, strict, max_missing, entity_types, relation_labels)
+        super().__init__(root, strict, max_missing, entity_types, relation_labels, follow_links)
         self._note = read_note(self.root)
 
     @property
@@ -76,7 +83,13 @@ class JsonlCorpus(OwnCorpus, FileCorpus):
         return posts
 
     def _text_files(self, split: Split) -> Sequence[Path]:
-        return [self.root / f"{split}.jsonl"]
+        names = ("valid", "validation", "val", "dev") if split == "valid" else (split,)
+        return [self.root / f"{name}{suffix}" for suffix in _SUFFIXES for name in names]
+
+    def _records(self, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+        """Yield the number and the text of each JSON object."""
+        for number, text in split_json(f"{line}\n" for line in lines):
+            yield number, [text]
 
     def _to_post(self, split: Split, number: int, lines: list[str]) -> Post:
         record = parse_record(lines[0])

@@ -53,6 +53,8 @@ VERSION_2_LABELS = (
 """Relations of version 2, in the spelling of its training split."""
 
 _KEYS = ("token", "h", "t", "img_id", "relation")
+_TEXT_FOLDERS = ("", "txt", "mnre_txt")
+_TEXT_FILES = ("mnre_{}.txt", "ours_{}.txt", "{}.txt")
 _LABEL_FILE = "ours_rel2id.json"
 _SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
     "train": ("train",),
@@ -65,9 +67,10 @@ _SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
 class MNRE(FileCorpus):
     """MNRE: a Python dictionary per line with ``token``, ``h``, ``t``, ``img_id`` and ``relation``.
 
-    ``h`` and ``t`` hold ``name`` and ``pos``, which is [start, end). Texts (``mnre_*.txt`` or
-    ``ours_*.txt``), ``ours_rel2id.json`` and the index of the crops,
-    ``mre_{train,dev,test}_dict.pth``, may lie in the root or in ``txt/``. Pictures lie in
+    ``h`` and ``t`` hold ``name`` and ``pos``, which is [start, end). Texts (``mnre_*.txt``,
+    ``ours_*.txt`` or ``{train,dev,test}.txt``), ``ours_rel2id.json`` and the index of the crops,
+    ``mre_{train,dev,test}_dict.pth``, may lie in the root, in ``txt/`` or in ``mnre_txt/``, as in
+    the authors' repository. Both versions are read. Pictures lie in
     ``img_org/{train,val,test}/``, crops in ``img_vg/<split>/crops/``. A post's id is the 0-based
     number of its line, which is the key of the index. Head and tail may overlap: in version 2 they
     do in 67 posts.
@@ -91,7 +94,7 @@ class MNRE(FileCorpus):
     @cached_property
     def _listed_labels(self) -> tuple[str, ...]:
         """Labels of ``ours_rel2id.json``, or else of version 2."""
-        file = existing_or_first([self.root / _LABEL_FILE, self.root / "txt" / _LABEL_FILE])
+        file = existing_or_first(self._in_text_folders([_LABEL_FILE]))
         return _read_labels(file) if file.exists() else VERSION_2_LABELS
 
     @cached_property
@@ -100,7 +103,7 @@ class MNRE(FileCorpus):
         indices: dict[Split, dict[str, list[str]]] = {}
         for split in SPLITS:
             names = _names_of_split("mre_{}_dict.pth", split)
-            indices[split] = load_crop_index(self._in_root_or_txt(names))
+            indices[split] = load_crop_index(self._in_text_folders(names))
         return indices
 
     @cached_property
@@ -121,13 +124,15 @@ class MNRE(FileCorpus):
             folders[split] = existing_or_first(candidates)
         return folders
 
-    def _in_root_or_txt(self, names: Sequence[str]) -> list[Path]:
-        """Return the paths of some names in the root, then those in ``txt/``."""
-        return [folder / name for folder in (self.root, self.root / "txt") for name in names]
+    def _in_text_folders(self, names: Sequence[str]) -> list[Path]:
+        """Return the paths of some names in the root, then those in the folders of texts."""
+        return [self.root / folder / name for folder in _TEXT_FOLDERS for name in names]
 
     def _text_files(self, split: Split) -> Sequence[Path]:
-        names = _names_of_split("mnre_{}.txt", split) + _names_of_split("ours_{}.txt", split)
-        return self._in_root_or_txt(names)
+        names: list[str] = []
+        for pattern in _TEXT_FILES:
+            names += _names_of_split(pattern, split)
+        return self._in_text_folders(names)
 
     def _to_post(self, split: Split, number: int, lines: list[str]) -> Post:
         record = _parse(lines[0])

@@ -11,6 +11,7 @@ from mmie.data.corpora.base import (
     count_entity_types,
     count_relation_labels,
 )
+from mmie.data.sources.items import list_names
 from mmie.types import NO_RELATION, Post, Split, Task
 
 
@@ -25,6 +26,8 @@ class OwnCorpus(Corpus):
             split, sorted.
         relation_labels: Relation labels in the order of their ids; None takes those of the training
             split, sorted. ``None`` comes first whether given or not.
+        follow_links: Whether links may lead to pictures outside the folder, as in the caches of the
+            hub, DVC and git-annex. Only for data of one's own: a link can show any file.
     """
 
     def __init__(
@@ -34,10 +37,11 @@ class OwnCorpus(Corpus):
         max_missing: float = 0.05,
         entity_types: list[str] | None = None,
         relation_labels: list[str] | None = None,
+        follow_links: bool = False,
     ) -> None:
         self._given_types = entity_types
         self._given_labels = relation_labels
-        super().__init__(root, strict, max_missing)
+        super().__init__(root, strict, max_missing, follow_links)
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -78,7 +82,8 @@ class OwnCorpus(Corpus):
     def posts(self, split: Split) -> list[Post]:
         """Return the posts of a split, which is read once.
 
-        Reading warns of types and labels that the training split does not have.
+        Reading warns of ids that occur twice, and of types and labels that the training split does
+        not have.
 
         Raises:
             CorpusError: The split is missing, or a post is malformed and the corpus is ``strict``.
@@ -86,6 +91,13 @@ class OwnCorpus(Corpus):
         if split in self._posts:
             return self._posts[split]
         posts = super().posts(split)
+        repeated = self.repeated_ids[split]
+        if repeated:
+            warnings.warn(
+                f"{self.place(split)}: {len(repeated)} ids occur more than once, further posts got "
+                f"#2 and so on: {list_names(repeated)}",
+                stacklevel=3,
+            )
         if split != "train" and self.tasks:
             self._warn_of_unknown_labels(split, posts)
         return posts

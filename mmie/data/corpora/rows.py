@@ -82,6 +82,7 @@ class RowCorpus(OwnCorpus):
         max_missing: Largest share of the pictures that may be missing or unreadable.
         entity_types: See `OwnCorpus`.
         relation_labels: See `OwnCorpus`.
+        follow_links: See `OwnCorpus`.
 
     Raises:
         CorpusError: ``columns`` names a part that posts do not have.
@@ -96,8 +97,9 @@ class RowCorpus(OwnCorpus):
         max_missing: float = 0.05,
         entity_types: list[str] | None = None,
         relation_labels: list[str] | None = None,
+        follow_links: bool = False,
     ) -> None:
-        super().__init__(root, strict, max_missing, entity_types, relation_labels)
+        super().__init__(root, strict, max_missing, entity_types, relation_labels, follow_links)
         self._columns = dict(columns or {})
         self._tag_names = tag_names
         self._embedded: dict[Path, str] = {}
@@ -132,7 +134,7 @@ class RowCorpus(OwnCorpus):
             try:
                 yield self._to_post(dict(zip(parts, cells, strict=True)), name, row)
             except MalformedLine as error:
-                yield BadPost(row, str(error))
+                yield BadPost.of(row, error)
 
     def _find_parts(self, split: Split) -> dict[str, str]:
         """Map the parts of a post to the columns of a split, and warn of other columns.

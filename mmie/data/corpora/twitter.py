@@ -21,6 +21,12 @@ from mmie.types import SPLITS, Post, Split, Task
 
 _ID_PREFIX = "IMGID:"
 _TAG = re.compile(r"O|[BI]-(PER|LOC|ORG|MISC|OTHER)")
+_TEXT_NAMES: dict[Split, tuple[str, ...]] = {
+    "train": ("train",),
+    "valid": ("valid", "val", "dev"),
+    "test": ("test",),
+}
+"""Names of the splits' texts, which differ between distributions, the published one first."""
 _PICTURE_SPLITS: dict[Split, tuple[str, ...]] = {
     "train": ("train",),
     "valid": ("val", "valid", "dev"),
@@ -32,11 +38,12 @@ _PICTURE_SPLITS: dict[Split, tuple[str, ...]] = {
 class _TwitterCorpus(FileCorpus):
     """Layout of both corpora.
 
-    ``{train,valid,test}.txt`` hold posts: a line ``IMGID:<id>``, then ``word<TAB>tag`` lines, then
-    a blank line. ``OTHER`` is ``MISC``. In the root, or beside it as the public archives unpack,
-    lie ``<name>_images/<id>.jpg``, the crops in ``<name>_aux_images/<split>/crops/`` and their
-    index ``<name>_{train,val,test}_dict.pth``. Where malformed lines are skipped, the whole post is
-    skipped: without one of its words it would be another post.
+    ``{train,valid,test}.txt`` (or ``val.txt``, ``dev.txt``) hold posts: a line ``IMGID:<id>``, then
+    ``word<TAB>tag`` lines, then a blank line. ``OTHER`` is ``MISC``. In the root, or beside it as
+    the public archives unpack, lie ``<name>_images/<id>.jpg``, the crops in
+    ``<name>_aux_images/<split>/crops/`` and their index ``<name>_{train,val,test}_dict.pth``. Where
+    malformed lines are skipped, the whole post is skipped: without one of its words it would be
+    another post.
     """
 
     @property
@@ -98,7 +105,7 @@ class _TwitterCorpus(FileCorpus):
         return [folder / name for folder in folders for name in names]
 
     def _text_files(self, split: Split) -> Sequence[Path]:
-        return [self.root / f"{split}.txt"]
+        return [self.root / f"{name}.txt" for name in _TEXT_NAMES[split]]
 
     def _records(self, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
         """Yield the lines from one ``IMGID:`` to the next, without the blank ones at their end."""
@@ -160,6 +167,14 @@ def _words_and_tags(lines: Sequence[str], first: int) -> tuple[tuple[str, ...], 
                 f"a line {_ID_PREFIX}<id> after a blank line", "more words of the same post", number
             )
         word, _, tag = line.partition("\t")
+        if "\t" in tag:
+            columns = line.count("\t") + 1
+            raise MalformedLine(
+                "two columns, word<TAB>tag (convert a corpus with finer types or further labels, "
+                "such as FMNERG, to JSON lines)",
+                f"{columns}, {line!r}",
+                number,
+            )
         if not word or not _TAG.fullmatch(tag):
             raise MalformedLine(
                 "word<TAB>tag with a tag such as O, B-PER or I-LOC", repr(line), number

@@ -164,7 +164,8 @@ def read_jsonl(file: str | Path) -> Iterator[Extraction]:
 def to_conll(extraction: Extraction, scheme: TagScheme = "bio") -> str:
     """Format an extraction as CoNLL lines ``word<TAB>tag`` and a blank line.
 
-    `mmie.data.Twitter2017` reads them as a post without picture.
+    `mmie.data.Twitter2017` reads them as a post without picture. Tabs and line ends in a word or an
+    id are written as in Python.
 
     Raises:
         FormatError: A mention starts or ends within a word, or two mentions share a word, which
@@ -176,8 +177,17 @@ def to_conll(extraction: Extraction, scheme: TagScheme = "bio") -> str:
         tags = entities_to_tags(entities, len(words), scheme)
     except ValueError as error:
         raise FormatError(f"post {truncate(extraction.id)}: {truncate(str(error))}") from None
-    lines = [f"{word}\t{tag}" for word, tag in zip(words, tags, strict=True)]
-    return "\n".join([f"IMGID:{extraction.id}", *lines, "", ""])
+    lines = [f"{_escape_field(word)}\t{tag}" for word, tag in zip(words, tags, strict=True)]
+    return "\n".join([f"IMGID:{_escape_field(extraction.id)}", *lines, "", ""])
+
+
+def _escape_field(field: str) -> str:
+    r"""Spell out the characters at which the fields and lines of CoNLL end.
+
+    >>> _escape_field("a\nb")
+    'a\\nb'
+    """
+    return field.replace("\t", "\\t").replace("\r", "\\r").replace("\n", "\\n")
 
 
 def to_triples(extraction: Extraction) -> list[dict[str, Any]]:

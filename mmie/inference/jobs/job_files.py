@@ -23,9 +23,10 @@ written.
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, field
 from io import BufferedWriter
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,15 @@ from mmie.data.sources import BadPost
 from mmie.inference.formats.text import to_json
 from mmie.types import Extraction, MmieError, Post
 from mmie.utils.files import atomic_write_text, digest_file, digest_values, open_to_append
-from mmie.utils.text import describe_os_error, first_line
+from mmie.utils.text import describe_os_error, first_line, truncate
 
 _CHECKSUM = "sha256"
 """Key of the checksum of a progress record. Records of versions before 0.2 have none."""
 _OTHERS = "others"
 """Key of the files that are converted from the results."""
+_MAX_KINDS, _MAX_KIND = 30, 100
+"""Most kinds of faults that are counted, and most characters of one."""
+_OTHER_KINDS = "others"
 _ANEW = "add --overwrite to begin anew"
 
 
@@ -64,6 +68,8 @@ class Totals:
         sha256_bad: SHA-256 of the file of bad posts; empty in records of versions before 0.2.
         digest: Digest of the posts that were read, see `InputDigest`.
         finished: Whether all posts were read, so that only the renames are left.
+        kinds_bad: Posts that could not be read by the kind of the fault.
+        kinds_problems: Problems of posts that were read in part, by their kind.
     """
 
     read: int = 0
@@ -78,6 +84,8 @@ class Totals:
     sha256_bad: str = ""
     digest: str = ""
     finished: bool = False
+    kinds_bad: dict[str, int] = field(default_factory=dict)
+    kinds_problems: dict[str, int] = field(default_factory=dict)
 
 
 class InputDigest:
@@ -350,10 +358,12 @@ class JobWriter:
             self.results.write(_json_line(to_json(extraction)))
             self.totals.read += 1
             self.totals.problems += bool(extraction.problems)
+            count_kinds(self.totals.kinds_problems, extraction.problems)
             self.totals.entities += len(extraction.entities)
             self.totals.relations += len(extraction.relations)
         for post in bad_posts:
-            self.errors.write(_json_line({"place": post.place, "reason": post.reason}))
+            self.errors.write(_json_line(error_record(post)))
+            count_kinds(self.totals.kinds_bad, [post.kind])
             self.totals.read += 1
             self.totals.bad += 1
 
@@ -366,6 +376,27 @@ class JobWriter:
         self.totals.bytes_bad = self.errors.size
         self.totals.sha256_bad = self.errors.digest
         self.files.record(self.totals)
+
+
+def error_record(post: BadPost) -> dict[str, str]:
+    """Convert a post that could not be read to a record, with its id if that is known."""
+    record = {"place": post.place, "kind": post.kind, "reason": post.reason}
+    return {"id": post.id, **record} if post.id else record
+
+
+def count_kinds(counts: dict[str, int], lines: Iterable[str]) -> None:
+    """Add lines to counts of kinds: numbers in them do not count, nor do rare further kinds.
+
+    >>> counts = {}
+    >>> count_kinds(counts, ["image: missing", "image: more than 5 pixels", "image: missing"])
+    >>> counts
+    {'image: missing': 2, 'image: more than N pixels': 1}
+    """
+    for line in lines:
+        kind = truncate(re.sub(r"\d+", "N", line), _MAX_KIND)
+        if kind not in counts and len(counts) >= _MAX_KINDS:
+            kind = _OTHER_KINDS
+        counts[kind] = counts.get(kind, 0) + 1
 
 
 def check_targets(source: str, targets: Iterable[Path], overwrite: bool) -> None:

@@ -14,7 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mmie.data.sources import BadPost, count_posts, read_source
+from mmie.data.sources import BadPost, SourceOptions, count_posts, read_source
+from mmie.data.sources.reading import DEFAULT_OPTIONS
 from mmie.inference.extractor import Extractor
 from mmie.inference.jobs.job_files import (
     InputDigest,
@@ -30,6 +31,9 @@ from mmie.types import Extraction, Post
 from mmie.utils.locks import file_lock
 from mmie.utils.signals import termination_interrupts
 
+_MAX_NAMED = 5
+"""Most ids of several posts that are named."""
+
 
 @dataclass(slots=True)
 class ExtractionSummary:
@@ -42,6 +46,7 @@ class ExtractionSummary:
         resumed: Posts that earlier attempts had done.
         rate: Posts per second of this attempt.
         peak_memory_gib: Largest resident memory of the process.
+        repeated: Number of ids that several posts have, and the first of them.
     """
 
     out: Path
@@ -50,6 +55,29 @@ class ExtractionSummary:
     resumed: int
     rate: float
     peak_memory_gib: float
+    repeated: tuple[int, list[str]] = (0, [])
+
+
+class _IdCounts:
+    """Count of the ids that several posts have, with a hash of each id in memory."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[str] = []
+        self._seen: set[int] = set()
+        self._repeated: set[int] = set()
+
+    def add(self, item: Post | BadPost) -> None:
+        """Add a post; one that cannot be read is not counted."""
+        if isinstance(item, BadPost):
+            return
+        key = hash(item.id)
+        if key in self._seen and key not in self._repeated:
+            self._repeated.add(key)
+            self.count += 1
+            if len(self.first) < _MAX_NAMED:
+                self.first.append(item.id)
+        self._seen.add(key)
 
 
 @dataclass(slots=True)
@@ -75,6 +103,8 @@ def extract_to_file(
     settings: dict[str, Any] | None = None,
     overwrite: bool = False,
     others: Sequence[Path] = (),
+    options: SourceOptions = DEFAULT_OPTIONS,
+    max_errors: int | None = None,
 ) -> ExtractionSummary:
     """Extract entities and relations from all posts of a source and write them to a file.
 
@@ -89,10 +119,13 @@ def extract_to_file(
         overwrite: Whether to replace the result of another job and to begin anew.
         others: Files that the caller converts from ``out``. The same job does nothing again until
             the caller has removed its progress record with `JobFiles.discard`.
+        options: How the source is read.
+        max_errors: Most posts that may be unreadable; None is no limit.
 
     Raises:
         JobError: A result or a file of posts that could not be read exists already, or is the
-            source; or an earlier attempt had other settings or has read other posts.
+            source; an earlier attempt had other settings or has read other posts; or more posts
+            than ``max_errors`` cannot be read.
         LockError: Another job writes to ``out``.
         SourceError: The source cannot be read.
     """
@@ -107,25 +140,31 @@ def extract_to_file(
             return _summarise(files, finished, finished.read, rate=0.0)
         targets = [out] if files.progress.exists() else [out, files.errors]
         check_targets(source, targets, overwrite)
-        return _run(extractor, source, pictures, files)
+        items = read_source(source, pictures, options)
+        return _run(extractor, source, items, files, max_errors)
 
 
 def _run(
-    extractor: Extractor, source: str, pictures: Path | None, files: JobFiles
+    extractor: Extractor,
+    source: str,
+    items: Iterator[Post | BadPost],
+    files: JobFiles,
+    max_errors: int | None,
 ) -> ExtractionSummary:
     """Run a job from its beginning or from where an earlier attempt stopped.
 
     Raises:
-        JobError: An earlier attempt had other settings or has read other posts.
+        JobError: An earlier attempt had other settings or has read other posts, or more posts than
+            ``max_errors`` cannot be read.
         SourceError: The source cannot be read.
     """
     totals = files.read_progress()
     resumed, earlier_seconds = totals.read, totals.seconds
     started = time.monotonic()
-    items = read_source(source, pictures)
-    digest, kept = InputDigest(), KeptKeys(files.out)
+    digest, kept, ids = InputDigest(), KeptKeys(files.out), _IdCounts()
     for item in islice(items, resumed):
         digest.add(item)
+        ids.add(item)
     if resumed and digest.hexdigest() != totals.digest:
         raise JobError(
             f"{source} has changed since {files.out} was begun: the first {resumed} posts are not "
@@ -135,6 +174,7 @@ def _run(
         for extractions, window in _extract_windows(extractor, items):
             for item in window.items:
                 digest.add(item)
+                ids.add(item)
             posts = (item for item in window.items if isinstance(item, Post))
             extractions = list(map(kept.add, extractions, posts))
             totals.digest = digest.hexdigest()
@@ -142,9 +182,16 @@ def _run(
             totals.seconds = earlier_seconds + time.monotonic() - started
             writer.commit()
             advance(len(window.items))
+            if max_errors is not None and totals.bad > max_errors:
+                raise JobError(
+                    f"{totals.bad} of {totals.read} posts could not be read, more than "
+                    f"--max_errors {max_errors}: see {files.partial_errors}"
+                )
     files.finish(totals)
     rate = (totals.read - resumed) / max(time.monotonic() - started, 1e-9)
-    return _summarise(files, totals, resumed, rate)
+    summary = _summarise(files, totals, resumed, rate)
+    summary.repeated = ids.count, ids.first
+    return summary
 
 
 def _summarise(files: JobFiles, totals: Totals, resumed: int, rate: float) -> ExtractionSummary:

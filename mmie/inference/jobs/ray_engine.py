@@ -13,6 +13,7 @@ from mmie.data.sources import SourceError
 from mmie.inference.extractor import Extractor, load_extractor
 from mmie.inference.jobs.ray_cluster import ordered_data, ray_session, resolve_gpus, write_rows
 from mmie.inference.jobs.ray_rows import (
+    UNREADABLE,
     extraction_to_row,
     list_source,
     read_rows,
@@ -46,6 +47,8 @@ class RayOptions:
         gpus_per_actor: Share of a GPU that each takes; None takes 1 if the cluster has any.
         cpus_per_actor: Cores that each takes.
         rows_per_file: Smallest number of rows of a file of results.
+        follow_links: Whether links may lead to pictures outside their folder, see
+            `mmie.data.parsing.LinkedFolder`.
         address: Cluster to join; None takes that of ``RAY_ADDRESS``, or else a new one on this
             machine.
         results: Long posts, least probabilities, and types of relations.
@@ -57,6 +60,7 @@ class RayOptions:
     gpus_per_actor: float | None = None
     cpus_per_actor: float = 1
     rows_per_file: int = 50_000
+    follow_links: bool = False
     address: str | None = None
     results: ResultOptions = field(default_factory=ResultOptions)
 
@@ -67,10 +71,12 @@ class RaySummary(NamedTuple):
     Attributes:
         posts: Rows that were written.
         with_problems: Rows of posts of which some part could not be used.
+        unreadable: Rows of posts that could not be read at all.
     """
 
     posts: int
     with_problems: int
+    unreadable: int = 0
 
 
 def extract_with_ray(
@@ -132,6 +138,7 @@ def extract_with_ray(
             fn_constructor_kwargs={
                 **extractor_options,
                 "images": images or folder,
+                "follow_links": options.follow_links,
                 "modules": modules,
                 "searched": os.getcwd(),
             },
@@ -150,21 +157,32 @@ class ExtractionActor:
 
     Args:
         images: Folder of the pictures.
+        follow_links: Whether links may lead out of it.
         modules: Modules of the methods' classes, which the process that starts the actor has
             imported.
         searched: Folder that they are looked for in first.
         **options: Arguments of `load_extractor`.
     """
 
-    def __init__(self, images: str, modules: Sequence[str], searched: str, **options: Any) -> None:
+    def __init__(
+        self,
+        images: str,
+        follow_links: bool,
+        modules: Sequence[str],
+        searched: str,
+        **options: Any,
+    ) -> None:
         with searched_folder(searched):
             import_modules(modules)
         self.extractor = load_extractor(**options)
         self.filesystem, self.folder = resolve_location(images)
+        self.follow_links = follow_links
 
     def __call__(self, table: Any) -> Any:
         """Map a pyarrow table of `row_schema` to a table of `result_schema`."""
-        results = extract_rows(self.extractor, table.to_pylist(), self.filesystem, self.folder)
+        results = extract_rows(
+            self.extractor, table.to_pylist(), self.filesystem, self.folder, self.follow_links
+        )
         return require("pyarrow", "ray").Table.from_pylist(results, schema=result_schema())
 
 
@@ -175,7 +193,11 @@ def method_modules(extractor: Extractor) -> list[str]:
 
 
 def extract_rows(
-    extractor: Extractor, rows: Sequence[Mapping[str, Any]], filesystem: Any, folder: str
+    extractor: Extractor,
+    rows: Sequence[Mapping[str, Any]],
+    filesystem: Any,
+    folder: str,
+    follow_links: bool = False,
 ) -> list[dict[str, Any]]:
     """Extract entities and relations from rows of posts.
 
@@ -184,12 +206,14 @@ def extract_rows(
         rows: Rows of `row_schema`.
         filesystem: File system of the pictures.
         folder: Folder of the pictures there.
+        follow_links: Whether links may lead out of it.
 
     Returns:
         A row of `result_schema` for each row.
     """
     with ThreadPoolExecutor(_FETCH_THREADS) as pool:
-        posts = list(pool.map(lambda row: row_to_post(row, filesystem, folder), rows))
+        read = partial(row_to_post, filesystem=filesystem, folder=folder, follow_links=follow_links)
+        posts = list(pool.map(read, rows))
     readable = [post for post in posts if isinstance(post, Post)]
     extractions = iter(_extract_posts(extractor, readable))
     results = []
@@ -291,6 +315,13 @@ def _finish(out: str) -> RaySummary:
     filesystem.create_dir(path)
     results = dataset.dataset(path, schema=result_schema(), filesystem=filesystem, format="parquet")
     has_problems = compute.list_value_length(dataset.field("problems")) > 0
-    summary = RaySummary(results.count_rows(), results.count_rows(filter=has_problems))
+    num_unreadable = 0
+    for batch in results.to_batches(columns=["problems"], filter=has_problems):
+        num_unreadable += sum(
+            problems[0].startswith(UNREADABLE) for problems in batch["problems"].to_pylist()
+        )
+    summary = RaySummary(
+        results.count_rows(), results.count_rows(filter=has_problems), num_unreadable
+    )
     filesystem.open_output_stream(f"{path}/{SUCCESS}").close()
     return summary

@@ -13,9 +13,12 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from mmie.data.parsing import MalformedLine
+from mmie.data.embedded import is_embedded
+from mmie.data.parsing import LinkedFolder, MalformedLine
 from mmie.data.post_json import KEYS, RESULT_KEYS, parse_post
 from mmie.data.sources import SourceError
+from mmie.data.sources.json_texts import split_json
+from mmie.data.text_files import read_text_lines, undecodable
 from mmie.inference.formats.text import to_json
 from mmie.inference.jobs.kept_keys import kept_keys
 from mmie.types import Extraction, Post
@@ -40,10 +43,11 @@ _KEPT_COLUMNS = (
 )
 """Columns of what results keep of their posts."""
 _PARQUET = ".parquet"
-_JSON_LINES = (".jsonl", ".ndjson")
+_JSON_LINES = (".jsonl", ".ndjson", ".json")
 _PARQUET_BATCH = 256
 """Rows of a Parquet file that are read at a time."""
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+UNREADABLE = "post: expected "
+"""Beginning of the problem of a post that could not be read at all."""
 
 
 class SourceFiles(NamedTuple):
@@ -175,17 +179,25 @@ def read_rows(filesystem: Any, file: str, prefix: str = "") -> Iterator[dict[str
         raise _unusable(file, error) from error
 
 
-def row_to_post(row: Mapping[str, Any], filesystem: Any, folder: str) -> Post[Any] | str:
+def row_to_post(
+    row: Mapping[str, Any], filesystem: Any, folder: str, follow_links: bool = False
+) -> Post[Any] | str:
     """Convert a row to a post, or return what is wrong with it.
 
     Args:
         row: A row of `row_schema`.
         filesystem: File system of the pictures.
         folder: Folder of the pictures there; no picture outside it is opened.
+        follow_links: Whether links may lead out of it.
     """
+    line = row["line"].decode(errors="surrogateescape")
+    bad = undecodable(line)
+    if bad is not None:
+        return f"{UNREADABLE}UTF-8 text, found {bad}"
+    root = LinkedFolder(folder) if follow_links else Path(folder)
     try:
-        post: Post[Any] = parse_post(row["line"].decode(), Path(folder), row["name"])
-    except (MalformedLine, UnicodeDecodeError) as error:
+        post: Post[Any] = parse_post(line, root, row["name"])
+    except MalformedLine as error:
         return f"post: {replace_surrogates(str(error))}"
     if row["pictures"] is not None:
         image, *more_images = row["pictures"]
@@ -301,18 +313,27 @@ def _content_or_path(value: Any) -> Any:
 
 
 def _read_json_lines(filesystem: Any, file: str) -> Iterator[tuple[int, bytes, None]]:
-    """Yield number and content of each line that is not blank."""
+    """Yield number and content of each JSON object.
+
+    Raises:
+        SourceError: The file is an array that is no valid JSON.
+    """
     with filesystem.open_input_stream(file) as stream:
-        for number, line in enumerate(io.BufferedReader(stream, 1 << 20), 1):
-            if not line.strip():
-                continue
-            if number == 1:
-                line = line.removeprefix(_BYTE_ORDER_MARK)
-            yield number, line.rstrip(b"\r\n"), None
+        lines = read_text_lines(io.BufferedReader(stream, 1 << 20))
+        try:
+            for number, text in split_json(lines, file.endswith(".json")):
+                yield number, text.encode(errors="surrogateescape"), None
+        except MalformedLine as error:
+            raise SourceError(f"{file}:{error.line}: {error}") from None
 
 
 def _fetch(picture: Path, filesystem: Any) -> Path | bytes:
-    """Read the bytes of a picture, or return its path, which does not exist here, on failure."""
+    """Read the bytes of a picture, or return its path, which does not exist here, on failure.
+
+    A picture that the post itself holds, in a ``data:`` URI, is a file of this machine.
+    """
+    if is_embedded(picture):
+        return picture
     try:
         with filesystem.open_input_stream(PurePosixPath(picture).as_posix()) as stream:
             content: bytes = stream.read(MAX_PICTURE_BYTES)

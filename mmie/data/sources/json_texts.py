@@ -1,0 +1,117 @@
+"""Texts of JSON posts: lines, the objects of an array, or objects over several lines."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from itertools import chain, count
+from typing import NamedTuple
+
+from mmie.data.parsing import MalformedLine
+
+_BLANKS = re.compile(r"[ \t\r\n]*")
+_DECODER = json.JSONDecoder()
+
+
+class JsonText(NamedTuple):
+    """Text of a post.
+
+    Attributes:
+        number: Number of its line, or of the post in an array or in a sequence of objects, from 1.
+        text: The JSON.
+    """
+
+    number: int
+    text: str
+
+
+def split_json(lines: Iterable[str], is_document: bool = False) -> Iterator[JsonText]:
+    """Yield the text of each post.
+
+    If the first line that is not blank is no JSON object, and the whole is an array or a sequence
+    of objects, each object is a post. In all other cases each line that is not blank is one.
+
+    Args:
+        lines: Lines with their ends.
+        is_document: Whether an array that is no valid JSON is an error. Otherwise its lines are
+            taken as posts.
+
+    Raises:
+        MalformedLine: The text is an array that is no valid JSON.
+    """
+    lines = iter(lines)
+    head: list[str] = []
+    for line in lines:
+        head.append(line)
+        if line.strip():
+            break
+    if head and head[-1].strip() and not _is_object(head[-1]):
+        text = "".join([*head, *lines])
+        try:
+            objects = _split_document(text)
+        except json.JSONDecodeError as error:
+            if is_document and text.lstrip().startswith("["):
+                raise MalformedLine("a JSON array", str(error), error.lineno, "json") from None
+        except RecursionError:
+            pass
+        else:
+            for number, item in enumerate(objects, start=1):
+                yield JsonText(number, item)
+            return
+        head, lines = text.split("\n"), iter(())
+    for number, line in zip(count(1), chain(head, lines)):
+        if line.strip():
+            yield JsonText(number, line.rstrip("\r\n"))
+
+
+def _is_object(line: str) -> bool:
+    """Tell whether a line is a JSON object."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _split_document(text: str) -> list[str]:
+    """Return the texts of the values of a JSON text, and of the items of its arrays.
+
+    Raises:
+        json.JSONDecodeError: The text is no sequence of JSON values.
+    """
+    items: list[str] = []
+    place = _skip_blanks(text, 0)
+    while place < len(text):
+        if text[place] == "[":
+            place = _split_array(text, place, items)
+        else:
+            _, end = _DECODER.raw_decode(text, place)
+            items.append(text[place:end])
+            place = end
+        place = _skip_blanks(text, place)
+    return items
+
+
+def _split_array(text: str, start: int, items: list[str]) -> int:
+    """Add the texts of the items of an array, and return the position behind it.
+
+    Raises:
+        json.JSONDecodeError: The array is no JSON.
+    """
+    place = _skip_blanks(text, start + 1)
+    if text[place : place + 1] == "]":
+        return place + 1
+    while True:
+        _, end = _DECODER.raw_decode(text, place)
+        items.append(text[place:end])
+        place = _skip_blanks(text, end)
+        follower = text[place : place + 1]
+        if follower == "]":
+            return place + 1
+        if follower != ",":
+            raise json.JSONDecodeError("Expecting ',' delimiter", text, place)
+        place = _skip_blanks(text, place + 1)
+
+
+def _skip_blanks(text: str, place: int) -> int:
+    """Return the position of the first character from a place on that is not blank."""
+    match = _BLANKS.match(text, place)
+    return match.end() if match else place

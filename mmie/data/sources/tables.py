@@ -1,0 +1,132 @@
+"""Tables of posts: CSV, TSV, and the delimiters that spreadsheets write."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mmie.data.parsing import MalformedLine, Record
+from mmie.data.post_json import parse_post
+from mmie.data.sources.delimited import TAB, DelimitedText, Row, parse_line, split_returns
+from mmie.data.sources.items import BadPost, SourceError, warn_of_ignored
+from mmie.data.text_files import undecodable
+from mmie.types import Post
+from mmie.utils.text import MAX_SHOWN, safe_repr
+
+DELIMITERS = {".csv": ",", ".tsv": TAB}
+"""Delimiter of a table by its suffix, which is tried first."""
+_CANDIDATES = (",", ";", TAB, "|")
+_COLUMNS = {
+    "id": "id",
+    "text": "text",
+    "path": "image",
+    "image": "image",
+    "images": "images",
+    "context": "context",
+}
+"""Keys of a post by the columns of a table. An ``image`` takes precedence over a ``path``."""
+
+
+def read_table(
+    lines: Iterable[str], path: Path, root: Path, delimiter: str | None
+) -> Iterator[Post | BadPost]:
+    """Yield a post for every row.
+
+    Args:
+        lines: Lines of the table with their ends.
+        path: Its file.
+        root: Folder that pictures' paths are relative to.
+        delimiter: Delimiter of the fields; None takes that of the suffix, or another one with which
+            the first row has the column ``text``.
+
+    Raises:
+        SourceError: The first row has no column ``text``, or a column twice.
+    """
+    lines = split_returns(lines)
+    first = 1
+    header = next(lines, "")
+    if header.lower().startswith("sep=") and len(header.strip()) == len("sep=") + 1:
+        delimiter = delimiter or header[len("sep=")]
+        first, header = 2, next(lines, "")
+    delimiter, columns = _find_columns(path, header, delimiter)
+    for row in DelimitedText(lines, delimiter, first + 1, len(columns)):
+        yield _parse_row(row, columns, root)
+
+
+def _find_columns(path: Path, header: str, delimiter: str | None) -> tuple[str, list[str]]:
+    """Return the delimiter and the columns of a table, and warn of columns that are not read.
+
+    Raises:
+        SourceError: The first row has no column ``text``, or a column twice.
+    """
+    own = delimiter or DELIMITERS.get(path.suffix.lower(), ",")
+    candidates = (own,) if delimiter else (own, *_CANDIDATES)
+    rows: dict[str, list[str]] = {}
+    for candidate in candidates:
+        fields, _ = parse_line(header, candidate)
+        rows[candidate] = [field.strip() for field in fields or header.strip().split(candidate)]
+    chosen = next((candidate for candidate, row in rows.items() if "text" in row), own)
+    columns = rows[chosen] if header.strip() else []
+    bad = undecodable(header)
+    if bad is not None:
+        raise SourceError(f"{path}: expected UTF-8 text, found {bad}")
+    if "text" not in columns:
+        names = ", ".join(map(ascii, columns))[:MAX_SHOWN] or "none"
+        raise SourceError(
+            f"{path}: expected a column 'text' in the first row, found {names}; another delimiter "
+            f"than {own!r} is set by --delimiter"
+        )
+    for column in _COLUMNS:
+        count = columns.count(column)
+        if count > 1:
+            raise SourceError(
+                f"{path}: expected one column '{column}' in the first row, found {count}"
+            )
+    ignored = set(columns).difference(_COLUMNS)
+    if ignored:
+        warn_of_ignored(f"{path}: unknown columns are kept, not read", ignored)
+    return chosen, columns
+
+
+def _parse_row(row: Row, columns: list[str], root: Path) -> Post | BadPost:
+    """Parse a row of a table.
+
+    Args:
+        row: The row.
+        columns: Columns of the table.
+        root: Folder that pictures' paths are relative to.
+    """
+    place = str(row.number)
+    bad = undecodable(row.text)
+    if bad is not None:
+        return BadPost(place, f"expected UTF-8 text, found {bad}", "encoding")
+    if row.expected:
+        return BadPost(place, f"expected {row.expected}", "row")
+    cells = dict(zip(columns, row.fields, strict=False))
+    record: Record = {"text": ""}
+    for column, key in _COLUMNS.items():
+        value = cells.get(column)
+        if value:
+            record[key] = value
+    further: dict[str, Any] = {key: cells[key] for key in cells if key not in _COLUMNS}
+    if cells.get("path") and cells.get("image"):
+        further["path"] = cells["path"]
+    try:
+        if "images" in record:
+            record["images"] = _parse_paths(cells["images"])
+        return replace(parse_post(json.dumps(record), root, name=place), extra=further)
+    except MalformedLine as error:
+        return BadPost.of(place, error, str(record.get("id", "")))
+
+
+def _parse_paths(cell: str) -> object:
+    """Parse the JSON of the cell of several pictures.
+
+    Raises:
+        MalformedLine: The cell is no JSON.
+    """
+    try:
+        return json.loads(cell)
+    except (ValueError, RecursionError):
+        raise MalformedLine("'images' to be a JSON list of paths", safe_repr(cell)) from None
