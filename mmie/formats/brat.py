@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mmie.data.parsing import MalformedLine, Record
-from mmie.data.sources import PICTURE_SUFFIXES, BadPost
+from mmie.data.picture_formats import picture_suffixes
+from mmie.data.sources import BadPost
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.cleaning import count_unheld, in_characters
 from mmie.utils.files import atomic_folder
@@ -205,7 +206,7 @@ def _entity(match: re.Match[str], text: str, number: int) -> dict[str, Any] | No
 
 def _picture(stem: Path) -> Path | None:
     """Return the picture of a document, or None."""
-    for suffix in PICTURE_SUFFIXES:
+    for suffix in picture_suffixes():
         file = stem.with_name(f"{stem.name}{suffix}")
         if file.is_file():
             return file

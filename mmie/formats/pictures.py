@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from mmie.data.parsing import MalformedLine, Record, lies_inside, list_value, picture_path
-from mmie.data.sources import PICTURE_SUFFIXES
+from mmie.data.picture_formats import picture_suffixes
 from mmie.formats.base import Notes
 from mmie.utils.files import digest_file
 from mmie.utils.text import safe_repr
@@ -46,7 +46,7 @@ class PictureFinder:
     def find(self, name: str) -> Path | None:
         """Return the file of a picture by its name with or without suffix, or None."""
         for folder in self._folders:
-            for suffix in ("", *PICTURE_SUFFIXES):
+            for suffix in ("", *picture_suffixes()):
                 path = folder / f"{name}{suffix}"
                 if not _BARRED.search(name) and lies_inside(path, folder) and path.is_file():
                     return path

@@ -29,7 +29,7 @@ _AMBIGUOUS = (
 _OPEN = "a quote that closes the field, found none that does: double the quotes in quoted fields"
 
 
-class Row(NamedTuple):
+class DelimitedRow(NamedTuple):
     """Row of a table.
 
     Attributes:
@@ -76,7 +76,7 @@ class DelimitedText:
         self._number = first - 1
         self._last_doubtful = 0
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[DelimitedRow]:
         """Yield the rows."""
         while (line := self._next_line()) is not None:
             self._number += 1
@@ -89,7 +89,7 @@ class DelimitedText:
             return self._pending.popleft()
         return next(self._lines, None)
 
-    def _read_row(self, line: str) -> Iterator[Row]:
+    def _read_row(self, line: str) -> Iterator[DelimitedRow]:
         """Yield the row that begins with a line, or each line of a quote that is ambiguous."""
         literal = line.rstrip("\r\n").split(self._delimiter)
         fields, is_open = parse_line(line, self._delimiter)
@@ -99,7 +99,7 @@ class DelimitedText:
         if self._delimiter == TAB and (fields is None or self._are_quotes_text(literal, fields)):
             fields = literal
         if fields is None:
-            yield Row(self._number, line, [], _OPEN)
+            yield DelimitedRow(self._number, line, [], _OPEN)
         else:
             yield self._checked(line, fields)
 
@@ -107,30 +107,30 @@ class DelimitedText:
         """Tell whether only the reading without quotes gives a row all of its columns."""
         return len(literal) == self._columns != len(fields)
 
-    def _checked(self, line: str, fields: list[str]) -> Row:
+    def _checked(self, line: str, fields: list[str]) -> DelimitedRow:
         """Return the row of some fields unless their number is wrong."""
         if len(fields) > self._columns:
             found = f"{self._columns} fields, found more: quote what holds the delimiter"
-            return Row(self._number, line, [], found)
+            return DelimitedRow(self._number, line, [], found)
         if self._number <= self._last_doubtful and len(fields) < self._columns:
             found = f"{self._columns} fields, found {len(fields)} in the middle of an open quote"
-            return Row(self._number, line, [], found)
-        return Row(self._number, line, fields)
+            return DelimitedRow(self._number, line, [], found)
+        return DelimitedRow(self._number, line, fields)
 
-    def _read_open_row(self, line: str, literal: list[str]) -> Iterator[Row]:
+    def _read_open_row(self, line: str, literal: list[str]) -> Iterator[DelimitedRow]:
         """Yield the row, or rows, that begin with a line that leaves a quote open."""
         span = self._read_span(line)
         following = span.lines[1:]
         is_row = span.fields is not None and len(span.fields) <= self._columns
         if is_row and span.fields is not None and self._is_one_row(span.lines, span.fields):
-            yield Row(self._number, "".join(span.lines), span.fields)
+            yield DelimitedRow(self._number, "".join(span.lines), span.fields)
             self._number += len(following)
             return
         if is_row and not self._are_rows(span.lines):
             first, last = self._number, self._number + len(following)
             expected = _AMBIGUOUS.format(first=first, last=last)
             for offset, doubtful in enumerate(span.lines):
-                yield Row(first + offset, doubtful, [], expected)
+                yield DelimitedRow(first + offset, doubtful, [], expected)
             self._number = last
             return
         self._pending.extendleft(reversed(following))
@@ -138,7 +138,7 @@ class DelimitedText:
         if self._delimiter == TAB:
             yield self._checked(line, literal)
         else:
-            yield Row(self._number, line, [], _OPEN)
+            yield DelimitedRow(self._number, line, [], _OPEN)
 
     def _read_span(self, line: str) -> _Span:
         """Read on to the line in which the row ends that a line begins."""

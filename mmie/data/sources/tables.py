@@ -8,7 +8,7 @@ from typing import Any
 
 from mmie.data.parsing import MalformedLine, Record
 from mmie.data.post_json import parse_post
-from mmie.data.sources.delimited import TAB, DelimitedText, Row, parse_line, split_returns
+from mmie.data.sources.delimited import TAB, DelimitedRow, DelimitedText, parse_line, split_returns
 from mmie.data.sources.items import BadPost, SourceError, warn_of_ignored
 from mmie.data.text_files import undecodable
 from mmie.types import Post
@@ -89,7 +89,7 @@ def _find_columns(path: Path, header: str, delimiter: str | None) -> tuple[str, 
     return chosen, columns
 
 
-def _parse_row(row: Row, columns: list[str], root: Path) -> Post | BadPost:
+def _parse_row(row: DelimitedRow, columns: list[str], root: Path) -> Post | BadPost:
     """Parse a row of a table.
 
     Args:
