@@ -137,6 +137,16 @@ def test_a_method_with_an_lstm_is_refused(save_checkpoint, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_slow_tokenizer_is_refused(random_pair, tmp_path):
+    content = torch.load(random_pair["ner"], weights_only=True)
+    tokenizer = content["MultimodalDataModule"]["tokenizer"]
+    tokenizer["vocab.txt.json"] = tokenizer.pop("tokenizer.json")
+    torch.save(content, tmp_path / "slow.ckpt")
+    with pytest.raises(OnnxError, match=r"slow\.ckpt' has a slow tokenizer"):
+        export_onnx(tmp_path / "slow.ckpt", tmp_path / "onnx")
+    assert not (tmp_path / "onnx").exists()
+
+
 def test_a_graph_that_computes_other_scores_is_refused(hvpnet, random_pair):
     method = load_method(random_pair["ner"])
     with torch.no_grad():
