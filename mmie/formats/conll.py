@@ -42,7 +42,7 @@ class _Block:
     Attributes:
         line: Number of the first one, from 1.
         name: Id of the post; empty if the file gives none.
-        has_picture: Whether the id names a picture.
+        marked: Whether it begins with ``IMGID:``.
         numbers: Number of each line of a word.
         rows: Cells of each line of a word.
         fault: What is wrong with the block as a whole, or None.
@@ -50,7 +50,7 @@ class _Block:
 
     line: int
     name: str = ""
-    has_picture: bool = False
+    marked: bool = False
     numbers: list[int] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
     fault: MalformedLine | None = None
@@ -110,7 +110,7 @@ class Conll(Format):
             except MalformedLine as error:
                 yield BadPost(f"line {error.line or block.line}", str(error))
                 continue
-            if block.has_picture:
+            if block.marked and block.name:
                 picture = pictures.find(block.name)
                 if picture is None:
                     notes.unused["names of pictures (IMGID) that are not found"] += 1
@@ -229,10 +229,10 @@ def _blocks(lines: Sequence[str], layout: _ColumnLayout, notes: Notes) -> Iterat
     ended = False
     for number, line in enumerate(lines, start=1):
         if _is_mark(line) and line.startswith(_IMGID):
-            if block:
+            if block and (block.rows or block.name or block.marked):
                 yield block
             name = line.removeprefix(_IMGID).strip()
-            block, ended = _Block(number, name, bool(name)), False
+            block, ended = _Block(number, name, marked=True), False
         elif _is_mark(line) or _cells(line, layout.tabs)[0] == _DOCUMENT:
             if line.strip(" \t"):
                 notes.unused[f"marks of documents ({_DOCUMENT})"] += 1
@@ -244,7 +244,7 @@ def _blocks(lines: Sequence[str], layout: _ColumnLayout, notes: Notes) -> Iterat
             if block is None:
                 block = _Block(number)
             _add_line(block, line, number, layout, notes, ended and has_ids)
-    if block and (block.rows or block.name or block.fault):
+    if block and (block.rows or block.name or block.marked):
         yield block
 
 

@@ -59,9 +59,9 @@ class SavedDataset(Format):
             raise
         except MmieError as error:
             raise FormatError(str(error)) from error
-        for warning in caught:
-            if "columns ignored" in str(warning.message):
-                notes.unused[str(warning.message).rpartition(": ")[2]] += len(posts)
+        for message in {str(warning.message) for warning in caught}:
+            if message.startswith(f"{corpus.place(split)}: columns ignored"):
+                notes.unused[f"columns {message.rpartition(': ')[2]}"] += len(posts)
         name = corpus.place(split).rpartition(", ")[2]
         notes.found.append(f"split '{name}', one of {len(corpus.splits)}")
         for post in posts:

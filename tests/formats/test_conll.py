@@ -108,9 +108,9 @@ def test_written_posts_are_read_by_the_twitter_corpus(tmp_path):
 @pytest.mark.parametrize(
     ("name", "posts", "entities"),
     [
-        ("twitter2015/valid.txt", 1000, 1552),
+        ("twitter2015/valid.txt", 1000, 1594),
         ("twitter2017/valid.txt", 723, 1324),
-        ("gmner/dev.txt", 1500, 2544),
+        ("gmner/dev.txt", 1500, 2450),
     ],
 )
 def test_real_corpora(shared_data, name, posts, entities):

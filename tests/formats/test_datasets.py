@@ -39,7 +39,7 @@ def test_a_split_of_a_saved_data_set(saved):
     assert len(bad) == 1
     assert "row 2" in bad[0].place
     assert notes.found == ["split 'validation', one of 2"]
-    assert notes.unused == {"'url'": 2}
+    assert notes.unused == {"columns 'url'": 2}
 
 
 def test_splits_are_named(saved):

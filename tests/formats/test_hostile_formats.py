@@ -61,6 +61,7 @@ def check(path, name: str, count: int | None = None, **options) -> None:
 @LIMITED
 @given(data=files(CONLL_2003, TWEETS))
 @example(data=b"IMGID:1\n\nIMGID:2\na\tO\n")
+@example(data=b"IMGID:1\na\tO\n\nIMGID:")
 def test_conll(tmp_path, data):
     file = tmp_path / "posts.txt"
     file.write_bytes(data)
@@ -72,9 +73,9 @@ def conll_posts(data: bytes) -> int | None:
     text = data.decode("utf-8", errors="replace").removeprefix("\ufeff").replace("\r\n", "\n")
     if not text.startswith("IMGID:") or "#" in text or "-DOCSTART-" in text or "\r" in text:
         return None
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return None
     lines = text.split("\n")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or "\t" in lines[0].strip():
+        return None
     return sum(line.startswith("IMGID:") and "\t" not in line.strip() for line in lines)
 
 
