@@ -394,8 +394,9 @@ class MultimodalDataModule(LightningDataModule):
         epochs = range(1)
         if stage == "train":
             max_epochs = self.trainer.max_epochs
-            has_epochs = max_epochs is not None and max_epochs >= 0
-            epochs = range(self._epochs, max_epochs if has_epochs else _MANY_EPOCHS)
+            if max_epochs is None or max_epochs < 0:  # training ends at a step or a time
+                max_epochs = _MANY_EPOCHS
+            epochs = range(self._epochs, max_epochs)
             max_batches = self.trainer.max_steps * self.trainer.accumulate_grad_batches
             if self._epochs == 0 and 0 <= max_batches <= min(num_batches, len(sampler)):
                 num_batches, epochs = max_batches, range(1)
