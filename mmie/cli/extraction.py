@@ -20,8 +20,8 @@ from mmie.cli.extractors import (
 )
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
 from mmie.cli.plugins import IMPORT_HELP
-from mmie.cli.source_options import add_source_options
-from mmie.data.sources import STANDARD_INPUT, SourceOptions
+from mmie.cli.source_options import add_source_options, source_options
+from mmie.data.sources import STANDARD_INPUT
 from mmie.inference.formats.conversion import WRITERS, check_suffix, convert
 from mmie.inference.jobs.job_files import JobError, JobFiles, check_targets
 from mmie.inference.jobs.local import ExtractionSummary, extract_to_file
@@ -114,7 +114,7 @@ def _extract(settings: Namespace, results: Path, others: Sequence[Path]) -> Extr
             _identity(settings),
             settings.overwrite,
             others,
-            SourceOptions(settings.delimiter, settings.follow_links),
+            source_options(settings),
             settings.max_errors,
         )
 

@@ -8,11 +8,10 @@ from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 from rich.table import Table
 
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
-from mmie.cli.source_options import add_source_options
+from mmie.cli.source_options import add_source_options, source_options
 from mmie.data import MNRE, Corpus
 from mmie.data.corpora.base import FileCorpus
 from mmie.data.pictures import MAX_PIXELS
-from mmie.data.sources import SourceOptions
 from mmie.grounding.detectors import build_detector
 from mmie.grounding.ground import Grounding, ground_posts
 from mmie.grounding.index import IndexKey, from_pth, read_index, to_pth, write_index
@@ -133,8 +132,7 @@ def _posts(settings: Namespace) -> tuple[list[Post], Path]:
         corpus, split = settings.corpus, settings.split
         is_file = isinstance(corpus, FileCorpus)
         return corpus.posts(split), corpus.text_file(split) if is_file else corpus.root
-    options = SourceOptions(settings.delimiter, settings.follow_links)
-    return read_posts(settings.posts, options), settings.posts
+    return read_posts(settings.posts, source_options(settings)), settings.posts
 
 
 def _convert(arguments: Sequence[str]) -> None:

@@ -1,27 +1,18 @@
 """Options of how a source of posts is read."""
 
-from mmie.cli.parsing import OneLineParser
+from jsonargparse import Namespace
+
+from mmie.cli.parsing import OneLineParser, UsageError
+from mmie.data.sources import SourceOptions
 
 _NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";"}
-
-
-def delimiter(value: str) -> str:
-    """Parse the delimiter of a table.
-
-    Raises:
-        ValueError: The value is neither a character nor the name of a delimiter.
-    """
-    character = _NAMES.get(value, value)
-    if len(character) != 1 or character in '"\r\n':
-        raise ValueError("expected one character, tab, comma or semicolon")
-    return character
 
 
 def add_source_options(parser: OneLineParser) -> None:
     """Add ``--delimiter`` and ``--follow_links``."""
     parser.add_argument(
         "--delimiter",
-        type=delimiter,
+        type=str | None,
         default=None,
         help="Delimiter of a table: one character, tab, comma or semicolon; by default that of the "
         "suffix, or the one that gives the first row a column text.",
@@ -32,3 +23,17 @@ def add_source_options(parser: OneLineParser) -> None:
         help="Follow links to pictures outside the folder, as in the caches of the hub, DVC and "
         "git-annex. Only for posts of one's own: a link can show any file.",
     )
+
+
+def source_options(settings: Namespace) -> SourceOptions:
+    """Return the parsed options.
+
+    Raises:
+        UsageError: The delimiter is neither a character nor the name of one.
+    """
+    delimiter = _NAMES.get(settings.delimiter, settings.delimiter)
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+        raise UsageError(
+            f"delimiter is {delimiter!r}: expected one character, tab, comma or semicolon"
+        )
+    return SourceOptions(delimiter, settings.follow_links)

@@ -450,7 +450,7 @@ class MultimodalDataModule(LightningDataModule):
         epochs = range(1)
         if stage == "train":
             max_epochs = self.trainer.max_epochs
-            if max_epochs is None or max_epochs < 0:
+            if max_epochs is None or max_epochs < 0:  # training ends at a step or a time
                 max_epochs = _MANY_EPOCHS
             epochs = range(self._epochs, max_epochs)
             max_batches = self.trainer.max_steps * self.trainer.accumulate_grad_batches

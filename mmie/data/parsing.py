@@ -13,6 +13,7 @@ from mmie.types import Entity, Post
 from mmie.utils.text import is_utf8, safe_repr, truncate
 
 _T = TypeVar("_T")
+_WAY_OUT = "--follow_links, or follow_links of a corpus, admits links in data of your own"
 Record = dict[str, object]
 """A JSON object."""
 
@@ -233,13 +234,11 @@ def picture_path(folder: Path, name: object) -> Path:
     path = Path(folder) / from_foreign_path(name, folder)
     if lies_inside(path, folder):
         return path
-    found = f"{name!r}, which leads out of {folder}"
+    expected, verb = "a picture inside its folder", "which leads"
     if _lies_inside_by_name(path, folder):
-        found = (
-            f"{name!r}, a link that leads out of {folder}: if the data is your own, add "
-            "--follow_links, or follow_links: true to a corpus"
-        )
-    raise MalformedLine("a picture inside its folder", found, kind="picture")
+        expected += f" ({_WAY_OUT})"
+        verb = "a link that leads"
+    raise MalformedLine(expected, f"{name!r}, {verb} out of {folder}", kind="picture")
 
 
 def lies_inside(path: Path, folder: Path) -> bool:

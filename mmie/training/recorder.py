@@ -189,8 +189,8 @@ class RunRecorder(Callback):
         number = format_epoch(int(best["epoch"]), int(self.epochs[-1]["epoch"]) + 1)
         if self.monitor not in best:
             return (
-                f"{number} was the last; no epoch was validated, so there is no {BEST}: name {LAST} "
-                "by --ckpt_path to test it"
+                f"{number} was the last; no epoch was validated, so there is no {BEST}: name "
+                f"{LAST} by --ckpt_path to test it"
             )
         value = format_measure(self.monitor, best[self.monitor])
         return f"best {number}, {name_measure(self.monitor)} {value}"

@@ -5,6 +5,7 @@ from helpers.command import read_jsonl, run, succeed, write_jsonl
 
 from mmie.cli.extraction import _extract_parser, _identity, extract_command
 from mmie.inference.formats.conversion import convert
+from mmie.inference.jobs.job_files import JobError
 from mmie.inference.jobs.ray_engine import RayOptions, RaySummary
 
 
@@ -167,3 +168,27 @@ def test_convert_replaces_neither_its_source_nor_other_files(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"found.csv", "other.csv"}
     succeed("convert", found, "--out", other, "--overwrite")
     assert other.read_text().startswith("post,head")
+
+
+def test_a_job_in_which_nothing_could_be_read_fails(random_pair, tmp_path):
+    source, out = tmp_path / "posts.json", tmp_path / "found.jsonl"
+    source.write_text('[{"txt": "a"}, 3]')
+    arguments = [str(source), "--ner", str(random_pair["ner"]), "--out", str(out)]
+    with pytest.raises(
+        JobError, match=r"none of 2 posts could be read, the first since 1: expected"
+    ):
+        extract_command(arguments)
+    assert len(read_jsonl(tmp_path / "found.errors.jsonl")) == 2
+
+
+def test_a_table_with_a_delimiter_and_links(random_pair, tmp_path, capsys):
+    folder = tmp_path / "posts"
+    folder.mkdir()
+    (folder / "posts.csv").write_text("id:text:image\n1:Jordan lands:a.jpg\n")
+    (tmp_path / "blob").write_bytes(b"<html>")
+    (folder / "a.jpg").symlink_to("../blob")
+    arguments = [str(folder / "posts.csv"), "--ner", str(random_pair["ner"]), "--delimiter=:"]
+    with pytest.raises(JobError, match="--follow_links"):
+        extract_command([*arguments, "--out", str(tmp_path / "a.jsonl")])
+    extract_command([*arguments, "--follow_links", "--out", str(tmp_path / "b.jsonl")])
+    assert "1 image: not a picture: an HTML page" in capsys.readouterr().out

@@ -42,7 +42,9 @@ def test_bytes_that_are_not_utf8_are_found_by_their_line(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"a\n\xe9\nb")
     lines = read_lines(tmp_path / "a.txt")
     check_utf8(lines[:1], 1)
-    with pytest.raises(MalformedLine, match=r"expected UTF-8 text, found '\\udce9'") as error:
+    with pytest.raises(
+        MalformedLine, match=r"expected UTF-8 text, found the byte 0xe9 at byte 1"
+    ) as error:
         check_utf8(lines, 5)
     assert error.value.line == 6
 

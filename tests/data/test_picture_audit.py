@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import json
 import os
 import random
@@ -302,3 +303,37 @@ def test_rights_that_are_given_later_count(tmp_path):
     assert audit_pictures([path]) == {path: "no permission to read it"}
     path.chmod(0o600)
     assert audit_pictures([path]) == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "cannot be read: Too many open files"),
+        (PermissionError(errno.EACCES, ""), "no permission to read it"),
+        (OSError("decoder jpeg not available"), "cannot be decoded here"),
+        (MemoryError(), "no memory to decode it"),
+    ],
+)
+def test_only_what_follows_from_the_bytes_is_remembered(tmp_path, monkeypatch, error, reason):
+    good = save_picture(tmp_path / "a.jpg", gradient_picture())
+
+    def fail(picture):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr("PIL.ImageFile.ImageFile.load", fail)
+        assert audit_pictures([good])[good].startswith(reason)
+    assert audit_pictures([good]) == {}
+
+
+def test_a_fault_holds_for_the_decoders_that_found_it(tmp_path, monkeypatch):
+    bad = tmp_path / "a.heic"
+    bad.write_bytes(b"?")
+    with monkeypatch.context() as patched:
+        patched.setattr("mmie.data.picture_audit.decoders", lambda: "none")
+        assert audit_pictures([bad]) == {bad: "not a picture"}
+    stream = io.BytesIO()
+    gradient_picture().save(stream, "PNG")
+    with monkeypatch.context() as patched:
+        patched.setattr("mmie.data.picture_audit._decode", lambda path, limit: (7, ""))
+        assert audit_pictures([bad]) == {}

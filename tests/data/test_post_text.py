@@ -60,3 +60,18 @@ def test_an_entity():
         text.parse_entity({**record, "type": ""})
     with pytest.raises(MalformedLine, match="an entity PER with 0 <= start < end <= 2"):
         text.parse_entity({**record, "end": 3})
+
+
+def test_blanks_at_the_ends_of_a_span_are_left_out():
+    record = {"text": " Ann  won ", "entities": [{"start": 0, "end": 6, "type": "PER"}]}
+    text = PostText.from_record(record)
+    assert text.parse_span({"start": 0, "end": 6}, "a span") == (0, 1)
+    with pytest.raises(MalformedLine, match="characters that are not blank"):
+        text.parse_span({"start": 4, "end": 6}, "a span")
+
+
+def test_words_are_split_at_heads_and_tails_too():
+    spans = {"head": {"start": 0, "end": 2}, "tail": {"start": 2, "end": 4}}
+    text = PostText.from_record({"text": "abcdef", "relations": [spans, 3], "entities": "x"})
+    assert text.words == ("ab", "cd", "ef")
+    assert text.offsets == ((0, 2), (2, 4), (4, 6))

@@ -57,3 +57,25 @@ def test_a_text_of_the_greatest_length_is_read_in_full():
     offsets = [(start, end) for _, start, end in split_words(longest)]
     assert len(offsets) == MAX_WORDS
     assert find_unsplit(longest, offsets) is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["می\u200cکنم", "می\u200cروم"],
+        ["ශ්\u200dරී", "ලංකා"],
+        ["क्\u200dष", "है"],
+        ["👨\u200d👩\u200d👧", "👩🏽\u200d🚀", "❤️\u200d🔥", "1️⃣", "🇩🇪"],
+        ["HTTPS://Example.org/Ab", "Www.x.de", "https://de.wikipedia.org/wiki/München"],
+        ["https://ru.wikipedia.org/wiki/Москва", "https://例え.jp/a"],
+    ],
+)
+def test_joiners_emoji_and_addresses_stay_whole(words):
+    assert [word for word, _, _ in split_words(" ".join(words))] == words
+
+
+def test_what_stands_beside_emoji_and_addresses_is_apart():
+    text = "看https://t.co/a1\uff0c很好 🇩🇪🇫🇷 ok👍🏽! a.\u200db"
+    words = [word for word, _, _ in split_words(text)]
+    assert words[:5] == ["看", "https://t.co/a1", "\uff0c", "很", "好"]
+    assert words[5:] == ["🇩🇪", "🇫🇷", "ok", "👍🏽", "!", "a", ".", "\u200d", "b"]

@@ -47,8 +47,8 @@ def write_bad_files(folder: Path) -> dict[Path, str]:
         "almost.jpg": (jpeg[:-200], "truncated"),
         "half.png": (png[: len(png) // 2], "truncated"),
         "garbled.png": (png[:60] + bytes(40) + png[100:], "truncated"),
-        "empty.jpg": (b"", "not a picture"),
-        "text.jpg": (b"<html>Image Not Found</html>", "not a picture"),
+        "empty.jpg": (b"", "not a picture: an empty file"),
+        "text.jpg": (b"<html>Image Not Found</html>", "not a picture: an HTML page"),
         "large.png": (
             encode_picture(Image.new("L", (501, 100)), "PNG"),
             "more than 50000 pixels",

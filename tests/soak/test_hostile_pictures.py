@@ -264,10 +264,10 @@ def test_the_picture_inside_an_icon_is_measured():
 def test_postscript_is_no_picture(tmp_path):
     """Pillow would pass it to an interpreter that runs programs."""
     program = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\nshowpage\n%%EOF\n"
-    assert try_picture(program) == "not a picture"
+    assert try_picture(program) == "not a picture: a PostScript file"
     file = tmp_path / "a.jpg"
     file.write_bytes(program)
-    assert audit_pictures([file]) == {file: "not a picture"}
+    assert audit_pictures([file]) == {file: "not a picture: a PostScript file"}
 
 
 def test_pictures_that_pass_the_audit_are_decoded(tmp_path, rounds):

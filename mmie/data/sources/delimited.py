@@ -126,7 +126,7 @@ class DelimitedText:
             yield DelimitedRow(self._number, "".join(span.lines), span.fields)
             self._number += len(following)
             return
-        if is_row and not self._are_rows(span.lines):
+        if is_row and (self._delimiter != TAB or not self._are_rows(span.lines)):
             first, last = self._number, self._number + len(following)
             expected = _AMBIGUOUS.format(first=first, last=last)
             for offset, doubtful in enumerate(span.lines):

@@ -94,16 +94,46 @@ def test_text_offsets_count_characters(tmp_path):
     assert post.relations == (Relation(person, place, "at"),)
 
 
-def test_an_offset_within_a_word_is_rejected_with_the_nearest_word(tmp_path):
-    record = {
-        "id": "1",
-        "text": "in Yorkshire",
-        "entities": [{"start": 3, "end": 7, "type": "LOC"}],
-    }
+def test_a_word_is_split_where_an_entity_begins_or_ends(tmp_path):
+    records = [
+        {"id": "1", "text": "in Yorkshire", "entities": [{"start": 3, "end": 7, "type": "LOC"}]},
+        {"id": "2", "text": "서울에서 만나", "entities": [{"start": 0, "end": 2, "type": "LOC"}]},
+        {"id": "3", "text": "#RomeOpen ", "entities": [{"start": 1, "end": 10, "type": "LOC"}]},
+    ]
+    york, seoul, rome = write_jsonl(tmp_path, *records).posts("train")
+    assert (york.words, york.entities) == (("in", "York", "shire"), (Entity(1, 2, "LOC"),))
+    assert (seoul.words, seoul.entities) == (("서울", "에서", "만나"), (Entity(0, 1, "LOC"),))
+    assert (rome.words, rome.entities) == (("#", "RomeOpen"), (Entity(1, 2, "LOC"),))
+
+
+def test_an_array_under_another_name(tmp_path):
+    (tmp_path / "train.json").write_text('[\n{"id": 1, "words": ["a"]},\n{"id": 2, "text": "b"}]')
+    (tmp_path / "dev.jsonl").write_text('{"id": 1, "words": ["a"]}')
+    corpus = JsonlCorpus(tmp_path)
+    assert corpus.splits == ("train", "valid")
+    assert [post.id for post in corpus.posts("train")] == ["1", "2"]
+    assert corpus.text_file("valid").name == "dev.jsonl"
+
+
+def test_ids_of_several_posts_are_named(tmp_path):
+    records = [{"id": "a", "text": "b"}, {"id": "a", "text": "c"}, {"id": "d", "text": "e"}]
+    with pytest.warns(UserWarning, match=r"1 ids occur more than once.*#2 and so on: 'a'"):
+        posts = write_jsonl(tmp_path, *records).posts("train")
+    assert [post.id for post in posts] == ["a", "a#2", "d"]
+
+
+def test_links_are_followed_if_the_owner_says_so(tmp_path):
+    (tmp_path / "blob").write_bytes(b"a picture")
+    root = tmp_path / "corpus"
+    root.mkdir()
+    (root / "a.jpg").symlink_to("../blob")
+    (root / "train.jsonl").write_text('{"id": 1, "text": "a", "image": "a.jpg"}')
     with pytest.raises(
-        CorpusError, match=r"entity LOC .*'York'.*nearest word is 'Yorkshire', 3 to 12"
+        CorpusError, match="--follow_links, or follow_links of a corpus, admits links"
     ):
-        write_jsonl(tmp_path, record).posts("train")
+        JsonlCorpus(root).posts("train")
+    (post,) = JsonlCorpus(root, follow_links=True).posts("train")
+    assert post.image.read_bytes() == b"a picture"
 
 
 @pytest.mark.parametrize(

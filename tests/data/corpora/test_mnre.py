@@ -116,3 +116,19 @@ def test_malformed_lines(tmp_path, monkeypatch, line):
     lenient = write_mnre(tmp_path, mnre_line() + line + mnre_line(), strict=False)
     with pytest.warns(UserWarning, match="1 malformed posts skipped"):
         assert [post.id for post in lenient.posts("train")] == ["0", "2"]
+
+
+@pytest.mark.parametrize("name", ["mnre_txt/mnre_val .txt", "mnre_txt/MNRE_dev.txt", "dev.txt"])
+def test_layouts_of_other_distributions(tmp_path, name):
+    write_file(tmp_path / name, mnre_line())
+    corpus = MNRE(tmp_path)
+    assert corpus.splits == ("valid",)
+    assert corpus.text_file("valid") == tmp_path / name
+    assert len(corpus.posts("valid")) == 1
+
+
+def test_what_was_found_in_place_of_a_corpus_is_named(tmp_path):
+    write_file(tmp_path / "readme.md", "")
+    (tmp_path / "mn").mkdir()
+    with pytest.raises(CorpusError, match=r"the folder holds 'mn/', 'readme\.md'$"):
+        MNRE(tmp_path)

@@ -163,3 +163,11 @@ def test_the_picture_folder_may_be_a_link(tmp_path):
     (tmp_path / "root").mkdir()
     os.symlink(tmp_path / "elsewhere", tmp_path / "root" / "twitter2017_images")
     assert write_twitter(tmp_path).posts("train")[0].image.exists()
+
+
+def test_a_corpus_with_three_columns_is_called_what_it_is(tmp_path):
+    write_file(tmp_path / "dev.txt", "IMGID:1\nAnn\tB-person\tB-politician\n")
+    corpus = Twitter2017(tmp_path)
+    expected = r"dev\.txt:2: expected two columns.*FMNERG, to JSON lines\), found 3, 'Ann"
+    with pytest.raises(CorpusError, match=expected):
+        corpus.posts("valid")

@@ -125,3 +125,9 @@ def test_entities_outside_the_words_are_refused():
     record["entities"][0]["probability"] = 1.0
     with pytest.raises(FormatError, match="a mention from 0 to 2 of a text of 1 words"):
         from_json(record)
+
+
+def test_line_ends_in_ids_and_words_break_no_line_of_conll(tmp_path):
+    extraction = Extraction("a\nb", "x\ty z", ((0, 3), (4, 5)))
+    lines = to_conll(extraction).splitlines()
+    assert lines == ["IMGID:a\\nb", "x\\ty\tO", "z\tO", ""]

@@ -41,7 +41,9 @@ def test_a_finished_job_leaves_results_and_errors(files):
     assert files.finish(totals) == files.errors
     assert [line["id"] for line in read_jsonl(files.out)] == ["a", "b"]
     assert b"\\ud800" in files.out.read_bytes()
-    assert read_jsonl(files.errors) == [{"place": "3", "reason": "expected a text"}]
+    assert read_jsonl(files.errors) == [
+        {"place": "3", "kind": "format", "reason": "expected a text"}
+    ]
     assert {path.name for path in files.out.parent.iterdir()} == {
         "out.jsonl",
         "out.errors.jsonl",

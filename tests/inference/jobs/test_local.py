@@ -232,3 +232,33 @@ def test_a_killed_command_continues(random_pair, source, records, tmp_path):
     pictures = [result.pop("image") for result in results]
     assert {(out.parent / picture).is_file() for picture in pictures} == {True}
     assert results[: 2 * 64] == [to_json(extraction) for extraction in extractor.extract(posts)]
+
+
+def test_faults_are_counted_by_kind_and_named(extractor, records, tmp_path):
+    lines = [
+        {**records[0], "image": "https://example.org/a.jpg"},
+        {"id": "z", "text": 3},
+        records[1],
+    ]
+    source = tmp_path / "posts.jsonl"
+    write_jsonl(source, [*lines, records[1]])
+    with source.open("a") as stream:
+        stream.write("{")
+    summary = extract_to_file(extractor, str(source), tmp_path / "found.jsonl")
+    assert summary.totals.kinds_bad == {"format": 1, "json": 1}
+    (kind,) = [kind for kind in summary.totals.kinds_problems if "address" in kind]
+    assert kind.startswith("image: missing: the name is an address")
+    assert summary.repeated == (1, [records[1]["id"]])
+    first, second = read_jsonl(summary.errors)
+    assert (first["id"], first["place"], first["kind"]) == ("z", "2", "format")
+    assert (second["place"], second["kind"], "id" in second) == ("5", "json", False)
+
+
+def test_a_job_stops_at_too_many_errors(extractor, records, tmp_path):
+    source, out = tmp_path / "posts.jsonl", tmp_path / "found.jsonl"
+    write_jsonl(source, [records[0], {}, {}])
+    with pytest.raises(JobError, match=r"2 of 3 posts could not be read, more than --max_errors 1"):
+        extract_to_file(extractor, str(source), out, max_errors=1)
+    assert not out.exists()
+    summary = extract_to_file(extractor, str(source), out, max_errors=2)
+    assert summary.totals.bad == 2

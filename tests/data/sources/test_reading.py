@@ -1,4 +1,4 @@
-"""Sources of one's own posts: JSON lines, tables, folders and standard input."""
+"""Sources of one's own posts, whatever their form."""
 
 import io
 import json
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mmie.data.sources import BadPost, SourceError, count_posts, read_source
+from mmie.data.sources import BadPost, SourceError, SourceOptions, count_posts, read_source
 from mmie.types import Post
 
 
@@ -23,7 +23,8 @@ def test_json_lines(tmp_path):
     assert (first.id, first.words) == ("a", ("Jordan",))
     assert (third.place, fourth.place) == ("3", "4")
     assert third.reason.startswith("expected a JSON object, found '{'")
-    assert fourth.reason == "expected UTF-8, found invalid start byte at byte 0"
+    assert fourth.reason.startswith("expected UTF-8 text, found the byte 0xff at byte 1")
+    assert (third.kind, fourth.kind) == ("json", "encoding")
     assert (fifth.id, fifth.image) == ("5", tmp_path / "b.jpg")
     assert count_posts(str(file)) == 5
 
@@ -78,11 +79,18 @@ def test_bad_rows_of_a_table(tmp_path):
     file = tmp_path / "posts.TSV"
     file.write_bytes(b'text\timage\na\t../a.jpg\n\xff\t\nb\tb.jpg\tmore\nc\n"d\te\nf\n')
     rows = read(file)
-    assert [row.place for row in rows if isinstance(row, BadPost)] == ["2", "3", "4", "6"]
+    assert [row.place for row in rows if isinstance(row, BadPost)] == ["2", "3", "4", "7"]
     assert rows[3].words == ("c",)
     assert "leads out of" in rows[0].reason
     assert rows[2].reason == "expected 2 fields, found more: quote what holds the delimiter"
-    assert rows[4].reason.startswith("expected a quote that closes the field")
+    assert (rows[4].text, rows[4].image.name) == ('"d', "e")
+    assert rows[5].reason.endswith("found 1 in the middle of an open quote")
+    assert [row.kind for row in rows if isinstance(row, BadPost)] == [
+        "picture",
+        "encoding",
+        "row",
+        "row",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -91,12 +99,13 @@ def test_bad_rows_of_a_table(tmp_path):
         ("id,body", "expected a column 'text' in the first row, found 'id', 'body'"),
         ("", "expected a column 'text' in the first row, found none"),
         ("text,image,image", "expected one column 'image' in the first row, found 2"),
-        ('"a"b', "expected a row of columns, found"),
+        ('"a"b', "another delimiter than ',' is set by --delimiter"),
+        ("t\xe9xt", "found the byte 0xe9 at byte 2: save the file as UTF-8"),
     ],
 )
 def test_tables_without_columns_are_rejected(tmp_path, header, message):
     file = tmp_path / "posts.csv"
-    file.write_text(header + "\n1,x\n")
+    file.write_bytes(header.encode("latin-1") + b"\n1,x\n")
     with pytest.raises(SourceError, match=message):
         read(file)
 
@@ -126,10 +135,12 @@ def test_a_folder(tmp_path):
     (tmp_path / "c.txt").write_bytes(b"\xff")
     (tmp_path / "d.txt").mkdir()
     (tmp_path / "e.md").touch()
-    first, second, third, fourth = read(tmp_path)
+    with pytest.warns(UserWarning, match=r"2 files left aside: 'b\.png', 'e\.md'$"):
+        first, second, third, fourth = read(tmp_path)
     assert first == Post("a", text="", image=tmp_path / "a.webp")
     assert (second.id, second.text, second.image) == ("b", "from a folder", tmp_path / "b.jpg")
-    assert third == BadPost("c.txt", "expected UTF-8, found invalid start byte at byte 0")
+    assert (third.place, third.kind, third.id) == ("c.txt", "encoding", "c")
+    assert "the byte 0xff at byte 1" in third.reason
     assert (fourth.place, fourth.reason[:22]) == ("d.txt", "expected a file, found")
     assert count_posts(str(tmp_path)) == 4
 
@@ -150,3 +161,50 @@ def test_a_table_with_several_pictures(tmp_path):
     assert first.images == tuple(tmp_path / f"{name}.jpg" for name in "cab")
     assert second.images == ()
     assert third.reason == "expected 'images' to be a JSON list of paths, found 'a.jpg'"
+
+
+def test_a_folder_of_a_camera(tmp_path):
+    for name in ("IMG_1.JPG", "IMG_1.TXT", "c.bmp", "e.JPEG", "f.Tiff", "g.HEIC", "h.mp4"):
+        (tmp_path / name).touch()
+    with pytest.warns(UserWarning, match=r"1 files left aside: 'h\.mp4'$"):
+        posts = read(tmp_path)
+    names = [post.image.name for post in posts]
+    assert names == ["IMG_1.JPG", "c.bmp", "e.JPEG", "f.Tiff", "g.HEIC"]
+
+
+def test_links_are_followed_if_the_owner_says_so(tmp_path):
+    """The cache of the hub holds a snapshot of links into a folder of blobs."""
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "abc"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    (blobs / "1f").write_bytes(b"a picture")
+    (blobs / "2a").write_text('{"text": "a", "image": "1.jpg"}\n{"text": "b", "image": "../x.jpg"}')
+    (snapshot / "1.jpg").symlink_to("../../blobs/1f")
+    (snapshot / "1.txt").symlink_to("../../blobs/2a")
+    (snapshot / "train.jsonl").symlink_to("../../blobs/2a")
+    bad, _ = read(snapshot / "train.jsonl")
+    assert "a link that leads out of" in bad.reason
+    assert "--follow_links" in bad.reason
+    links = SourceOptions(follow_links=True)
+    post, outside = read(snapshot / "train.jsonl", options=links)
+    assert post.image.read_bytes() == b"a picture"
+    assert type(post.image) is type(tmp_path)
+    assert "leads out of" in outside.reason
+    with pytest.warns(UserWarning, match="left aside"):
+        (post,) = read(snapshot, options=links)
+    assert (post.id, post.image) == ("1", snapshot / "1.jpg")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize("name", ["posts.jsonl", "posts.csv"])
+def test_encodings_of_spreadsheets(tmp_path, encoding, name):
+    content = '{"id": "1", "text": "Zoë"}\n' if name.endswith("l") else "id;text\n1;Zoë\n"
+    (tmp_path / name).write_text(content, encoding=encoding)
+    (post,) = read(tmp_path / name)
+    assert (post.id, post.text) == ("1", "Zoë")
+
+
+def test_an_array_that_is_no_json_is_rejected(tmp_path):
+    (tmp_path / "posts.json").write_text('[{"text": "a"},\n {"text": "b"')
+    with pytest.raises(SourceError, match=r"posts\.json:2: expected a JSON array, found"):
+        read(tmp_path / "posts.json")

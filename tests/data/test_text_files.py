@@ -1,0 +1,30 @@
+"""Text files in Unicode."""
+
+import io
+
+import pytest
+
+from mmie.data.text_files import find_encoding, read_text_lines, undecodable
+
+
+def lines_of(content):
+    return list(read_text_lines(io.BytesIO(content)))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_lines(encoding):
+    text = "id\tZoë\r\n1\u2028\x0c\r2\n\nlast"
+    assert lines_of(text.encode(encoding)) == ["id\tZoë\r\n", "1\u2028\x0c\r2\n", "\n", "last"]
+
+
+def test_an_empty_file_has_one_empty_line():
+    assert lines_of(b"") == [""]
+    assert find_encoding(b"") == "utf-8"
+
+
+def test_bytes_that_are_no_text_are_placed():
+    _, bad = lines_of("é\n".encode() + "äé".encode() + b"\xe9!")
+    assert undecodable(bad) == "the byte 0xe9 at byte 5: save the file as UTF-8"
+    (bad,) = lines_of("ab".encode("utf-16") + b"\x00\xd8")
+    assert undecodable(bad).startswith("bytes that are no character at character 3")
+    assert undecodable("\ud83d is a surrogate, but no byte") is None
