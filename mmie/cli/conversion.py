@@ -4,7 +4,6 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
 from jsonargparse import Namespace
 
@@ -207,8 +206,7 @@ def _convert_parser() -> OneLineParser:
     )
     parser.add_argument(
         "--picture_files",
-        type=str,
-        choices=get_args(PicturePolicy),
+        type=PicturePolicy,
         default="link",
         help="Make hard links to pictures outside of the folder of --out in its images/, copy "
         "them, or leave them out.",

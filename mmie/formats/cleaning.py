@@ -4,8 +4,8 @@ A cleaned record is one that `mmie.data.post_json` accepts:
 
 - Spans of a text do not begin or end with blanks.
 - Entities share no word. Of two that do, the longer one stays.
-- Where an entity begins or ends within a word, the word is split there, and the record has
-  ``words`` in place of ``text``. So does a record that has both.
+- Where an entity begins or ends within a word, the word is split there. A record with ``words``
+  beside its ``text`` has only the words.
 
 All that is changed or left out is counted in `Notes`.
 """
@@ -18,7 +18,7 @@ from typing import Any
 from mmie.data.parsing import MalformedLine, Record, check_name, check_span, list_value
 from mmie.data.post_json import post_from_json
 from mmie.data.post_text import PostText
-from mmie.data.words import MAX_CHARACTERS, MAX_WORDS, find_unsplit
+from mmie.data.words import MAX_CHARACTERS, MAX_WORDS, find_unsplit, split_words
 from mmie.formats.base import Notes
 from mmie.utils.text import safe_repr
 
@@ -230,9 +230,9 @@ def _trimmed(record: Record, text: PostText) -> bool:
 
 
 def _split_words_at_spans(record: Record, text: PostText, notes: Notes) -> Record:
-    """Return a record whose spans begin and end where words do.
+    """Return a record whose spans begin and end where words do, and count it if one does not.
 
-    Where one does not, the record has words, which are split there.
+    Given words are split there. Words of a text alone are split when the record is read.
     """
     cuts: set[int] = set()
     spans = list(_objects(record, "entities"))
@@ -241,9 +241,13 @@ def _split_words_at_spans(record: Record, text: PostText, notes: Notes) -> Recor
     for item in spans:
         cuts |= {item["start"], item["end"]}
     offsets = _split_offsets(text.offsets, cuts)
-    if len(offsets) == len(text.offsets):
+    has_words = "words" in record
+    uncut = len(text.offsets) if has_words else len(split_words(text.text or ""))
+    if len(offsets) == uncut:
         return record
     notes.remarks["posts with entities that begin or end within a word, which is split"] += 1
+    if not has_words:
+        return record
     starts = {start: index for index, (start, _) in enumerate(offsets)}
     ends = {end: index + 1 for index, (_, end) in enumerate(offsets)}
     words = {key: value for key, value in record.items() if key != "text"}

@@ -15,7 +15,10 @@ def test_spacy_reads_tokens_and_entities(tmp_path):
     write_and_read(DocBins(), [EMOJI, FOUND], file)
     vocab = spacy.blank("en").vocab
     emoji, found = spacy.tokens.DocBin().from_disk(file).get_docs(vocab)
-    assert emoji.text == "😂 Ann ' s # Rome trip"  # '#Rome' is one word unless an entity splits it
+    assert emoji.text == EMOJI["text"]
+    assert "Rome" in [
+        token.text for token in emoji
+    ]  # '#Rome' is one word unless an entity splits it
     assert [(ent.text, ent.label_) for ent in emoji.ents] == [("Ann", "PER"), ("Rome", "LOC")]
     assert [token.text for token in found] == ["Ann", "met", "Bob"]
 
