@@ -166,14 +166,10 @@ class TextEncoder(nn.Module):
             self._check_prefix(prefix)
             inputs["prefix"] = prefix
         if position_shift:  # without a shift, the model numbers the tokens itself
-            inputs["position_ids"] = self._position_ids(attention_mask) + position_shift
+            ranks = (attention_mask.long().cumsum(1) - 1).clamp(min=0)  # (batch, tokens)
+            inputs["position_ids"] = ranks + self._first_position + position_shift
         states: Tensor = self.model(**inputs).last_hidden_state
         return states
-
-    def _position_ids(self, attention_mask: Tensor) -> Tensor:
-        """Return the positions of the tokens as the encoder numbers them, (batch, tokens)."""
-        ranks = (attention_mask.long().cumsum(1) - 1).clamp(min=0)  # (batch, tokens)
-        return ranks + self._first_position
 
     def layer_mask(self, attention_mask: Tensor) -> Tensor:
         """Expand an attention mask (batch, tokens) to the mask that every layer takes.

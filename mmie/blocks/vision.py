@@ -84,7 +84,8 @@ class VisualBackbone(nn.Module):
             values = torch.tensor(self.model.pretrained_cfg[name], dtype=torch.float64)
             self._statistics[name] = 255 * values.view(3, 1, 1)  # in pixel values, 0 to 255
             self.register_buffer(name, self._statistics[name].to(torch.get_default_dtype()))
-        self.register_load_state_dict_post_hook(_take_over_statistics)  # type: ignore[no-untyped-call]
+        register: Any = self.register_load_state_dict_post_hook  # has no annotations
+        register(_take_over_statistics)
         self.model.requires_grad_(not frozen)
         self._check_output()
         self.shapes = self._probe_shapes()

@@ -44,7 +44,11 @@ def convert_command(arguments: Sequence[str]) -> None:
         names = [_output_format(target, settings.to) for target in settings.out]
         written = [*settings.out, *map(errors_file, settings.out)]
         check_targets(str(settings.source), written, settings.overwrite)
-        source_format = _input_format(settings)
+        source_name = settings["from"]
+        if source_name is None:
+            source_format = recognise(settings.source)
+        else:
+            source_format = find_format(source_name)
         for index, (target, name) in enumerate(zip(settings.out, names, strict=True)):
             result = _convert(settings, target, name, source_format, options)
             _report(settings, target, source_format, result, is_first=index == 0)
@@ -71,12 +75,6 @@ def _convert(
         writer = FORMATS[name].write
         pictures = settings.picture_files if FORMATS[name].holds_pictures else None
     return convert_file(settings.source, target, source_format, writer, options, pictures)
-
-
-def _input_format(settings: Namespace) -> Format:
-    """Return the format of the source, by its name or its content."""
-    name = settings["from"]
-    return recognise(settings.source) if name is None else find_format(name)
 
 
 def _output_format(target: Path, name: str | None) -> str:

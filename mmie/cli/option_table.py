@@ -82,7 +82,7 @@ def render_table(table: dict[str, Any]) -> str:
 
 
 def _record(parser: argparse.ArgumentParser) -> dict[str, Any]:
-    """Return the record of a command in the table."""
+    """Return the record of a command in the table, with its help for 100 columns."""
     purposes = {}
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -91,15 +91,10 @@ def _record(parser: argparse.ArgumentParser) -> dict[str, Any]:
     record: dict[str, Any] = {"options": _options(parser), **_positionals(parser)}
     if purposes:
         record["purposes"] = purposes
-    record["help"] = _help_lines(parser)
-    return record
-
-
-def _help_lines(parser: argparse.ArgumentParser) -> list[str]:
-    """Return the lines that a parser prints as help on a terminal of 100 columns."""
     formatter = parser.formatter_class
     parser.formatter_class = lambda prog: formatter(prog, width=100)  # type: ignore[call-arg]
-    return parser.format_help().rstrip().splitlines()
+    record["help"] = parser.format_help().rstrip().splitlines()
+    return record
 
 
 def _positionals(parser: argparse.ArgumentParser) -> dict[str, list[str]]:

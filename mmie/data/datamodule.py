@@ -353,7 +353,7 @@ class MultimodalDataModule(LightningDataModule):
         """Report the number of instances whose words were cut off.
 
         Raises:
-            CorpusError: There are some, and ``long`` is ``error``.
+            CorpusError: Words of an instance were cut off, and ``long`` is ``error``.
         """
         cut = [instance for instance in instances if instance.is_truncated]
         count = len(cut)

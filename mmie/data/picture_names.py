@@ -42,9 +42,9 @@ def decode_data_uri(uri: str) -> bytes:
 
 
 def from_foreign_path(name: str, folder: Path) -> str:
-    r"""Convert a ``file:`` URI, or a relative path of Windows, to a path; keep all else.
+    r"""Convert a ``file:`` URI, or a relative path of Windows, to a path.
 
-    A name with backslashes is kept if it is the name of a file.
+    All other names are kept. A name with backslashes is kept if it is the name of a file.
 
     Args:
         name: Name of a picture.

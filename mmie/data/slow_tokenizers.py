@@ -60,15 +60,12 @@ class WordSplitter:
         if ids is None:
             if len(self._known) >= _CACHED_WORDS:
                 self._forget()
-            numbers: Any = self.tokenizer.convert_tokens_to_ids(self._tokenize(word))
+            text = f"{word} {_FOLLOWER}" if self._follower else word
+            tokens = self.tokenizer.tokenize(text, split_special_tokens=True)
+            own_tokens = tokens[: len(tokens) - len(self._follower)]
+            numbers: Any = self.tokenizer.convert_tokens_to_ids(own_tokens)
             ids = self._known[word] = list(numbers)
         return ids
-
-    def _tokenize(self, word: str) -> list[str]:
-        """Return a word's subwords as they are within a text, where another word follows."""
-        text = f"{word} {_FOLLOWER}" if self._follower else word
-        tokens: list[str] = self.tokenizer.tokenize(text, split_special_tokens=True)
-        return tokens[: len(tokens) - len(self._follower)]
 
     def _forget(self) -> None:
         """Empty the cache, and that of the tokenizer itself, which has no bound."""

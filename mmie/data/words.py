@@ -23,7 +23,8 @@ _EXTENSIONS = rf"{_MARKS}\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f"
 """Characters that extend the symbol before: marks, skin tones, and tags of regional flags."""
 
 _LETTERS = rf"(?:(?![{_CJK}])\w[{_MARKS}{_JOINERS}]*)+"
-_ADDRESS = rf"(?:(?i:https?://)(?:(?=[{_CJK}])[\w.-]+)?|(?i:www\.))(?:[!-~{_MARKS}]|(?![!-~{_CJK}])\w)*(?<=[\w/{_MARKS}])"
+_ADDRESS_START = rf"(?:(?i:https?://)(?:(?=[{_CJK}])[\w.-]+)?|(?i:www\.))"
+_ADDRESS = rf"{_ADDRESS_START}(?:[!-~{_MARKS}]|(?![!-~{_CJK}])\w)*(?<=[\w/{_MARKS}])"
 _EMOJI = rf"[^\s\w][{_EXTENSIONS}]*(?:\u200d[^\s\w][{_EXTENSIONS}]*)*"
 _WORD = re.compile(
     rf"{_ADDRESS}|(?<!\w)[@#]{_LETTERS}|{_LETTERS}|[\U0001f1e6-\U0001f1ff]{{2}}|{_EMOJI}"

@@ -97,7 +97,9 @@ class PostEncoder:
         """Encode the windows of long posts for entities, one after the other."""
         for owner in owners:
             post = reads[owner].post
-            context = self._encode_context(post.context)
+            context: list[int] = []
+            if self.use_context:
+                (context,) = self.tokenizer.split_contexts([post.context])
             for instance in encode_windows(post, self.schema, self.tokenizer, context):
                 yield Asked(owner, instance)
 
@@ -151,7 +153,3 @@ class PostEncoder:
         """Encode posts, or each of their relations."""
         posts = [read.post for read in reads]
         return encode_posts(posts, self.schema, self.tokenizer, self.use_context)
-
-    def _encode_context(self, context: str | None) -> list[int]:
-        """Return the subwords of a post's context, none if contexts are not used."""
-        return self.tokenizer.split_contexts([context])[0] if self.use_context else []

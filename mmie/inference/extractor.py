@@ -285,12 +285,11 @@ class Extractor:
         for read, own_entities, own_relations in zip(reads, entities, relations, strict=True):
             both_ways = self.ner is None and bool(read.post.relations)
             extraction = _to_extraction(read, own_entities, own_relations, both_ways)
-            probable = filter(self._is_probable, extraction.relations)
+            probable: list[Triple] = []
+            for triple in extraction.relations:
+                if triple.probability >= self.min_relation_probability:
+                    probable.append(triple)
             yield replace(extraction, relations=tuple(probable))
-
-    def _is_probable(self, triple: Triple) -> bool:
-        """Tell whether a relation has the least probability."""
-        return triple.probability >= self.min_relation_probability
 
     def _predict_entities(
         self, reads: Sequence[ReadPost], features: WindowFeatures
@@ -355,7 +354,7 @@ class Extractor:
 
     @property
     def _allowed_types(self) -> set[tuple[str, str]] | None:
-        """Types of head and tail that are paired, in lower case; None pairs all."""
+        """Types of head and tail that are paired, in lower case, or None if all are."""
         assert self.re is not None
         labels = self.re.schema.labels
         if self.relation_types is not None:

@@ -74,7 +74,7 @@ def tail_types(types: Set[str], allowed: set[tuple[str, str]] | None) -> dict[st
 
 
 def types_in_label(label: str) -> tuple[str, str] | None:
-    """Return the types of head and tail that a label names, in lower case; None without types.
+    """Return the types of head and tail that a label names, in lower case, or None.
 
     >>> types_in_label("/per/LOC/place_of_birth")
     ('per', 'loc')

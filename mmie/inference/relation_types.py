@@ -73,7 +73,7 @@ class RelationTypes:
         if not isinstance(types, dict):
             raise RelationTypesError(f"{expected} {safe_repr(types)}")
         for label, pairs in types.items():
-            if not isinstance(pairs, list) or not all(map(_is_pair, pairs)):
+            if not _are_pairs(pairs):
                 raise RelationTypesError(f"{expected} {safe_repr(pairs)} for {safe_repr(label)}")
         return cls.of(types)
 
@@ -84,7 +84,7 @@ class RelationTypes:
         return (head.lower(), tail.lower()) in self.allowed[label]
 
     def pairs(self, labels: Sequence[str]) -> set[tuple[str, str]] | None:
-        """Return the types of head and tail that some label allows; None if one allows all."""
+        """Return the types of head and tail that some label allows, or None if one allows all."""
         pairs: set[tuple[str, str]] = set()
         for label in labels:
             if label == NO_RELATION:
@@ -119,17 +119,7 @@ def find_relation_types(setting: str | Path, checkpoint: Checkpoint) -> Relation
     if setting == ANY:
         return None
     if setting == LABELS:
-        named: dict[str, list[tuple[str, str]]] = {}
-        for label in labels:
-            in_label = types_in_label(label)
-            if in_label is not None:
-                named[label] = [in_label]
-        if not named:
-            raise RelationTypesError(
-                f"relation_types is {LABELS}, but no label of '{checkpoint.source}' names types as "
-                f"/loc/loc/contain does: name a file, or {TRAINING}"
-            )
-        return RelationTypes.of(named)
+        return _types_in_labels(checkpoint)
     if setting == TRAINING:
         if not checkpoint.relation_types:
             raise RelationTypesError(
@@ -148,6 +138,30 @@ def find_relation_types(setting: str | Path, checkpoint: Checkpoint) -> Relation
     return types
 
 
-def _is_pair(value: Any) -> bool:
-    """Tell whether a value of a JSON file is a list of two types."""
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value)
+def _types_in_labels(checkpoint: Checkpoint) -> RelationTypes:
+    """Return the types that the labels of a method name.
+
+    Raises:
+        RelationTypesError: No label names types.
+    """
+    named: dict[str, list[tuple[str, str]]] = {}
+    for label in checkpoint.schema.labels:
+        in_label = types_in_label(label)
+        if in_label is not None:
+            named[label] = [in_label]
+    if not named:
+        raise RelationTypesError(
+            f"relation_types is {LABELS}, but no label of '{checkpoint.source}' names types as "
+            f"/loc/loc/contain does: name a file, or {TRAINING}"
+        )
+    return RelationTypes.of(named)
+
+
+def _are_pairs(value: Any) -> bool:
+    """Tell whether a value of a JSON file is a list of lists of two types."""
+    if not isinstance(value, list):
+        return False
+    for pair in value:
+        if not isinstance(pair, list) or list(map(type, pair)) != [str, str]:
+            return False
+    return True

@@ -58,13 +58,16 @@ def initialise_from(
     """
     checkpoint = read_checkpoint(path)
     state, source = module.state_dict(), checkpoint.state_dict
-    embeddings = _embedding_names(module)
+    weight = module.text.model.get_input_embeddings().weight
+    variables = module.state_dict(keep_vars=True)
+    embeddings = {name for name, tensor in variables.items() if tensor is weight}
     _check_text_encoder(module, checkpoint, embeddings)
-    refused = {
-        **_refused_head(module, checkpoint),
-        **_refused_backbones(module, checkpoint),
-        **_refused_embeddings(module, checkpoint, embeddings, tokenizer),
-    }
+    refused: dict[str, str] = {}
+    different_labels = find_difference(checkpoint, module.schema, _LABEL_ATTRIBUTES)
+    if different_labels is not None:
+        refused[_HEAD] = f"the head is new, since {different_labels} differs"
+    refused |= _refused_backbones(module, checkpoint)
+    refused |= _refused_embeddings(module, checkpoint, embeddings, tokenizer)
     copied = {
         name: tensor
         for name, tensor in source.items()
@@ -115,19 +118,6 @@ def _check_text_encoder(
 def _text_shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     """Map the text encoder's tensors to their shapes."""
     return {name: tuple(tensor.shape) for name, tensor in state.items() if name.startswith(_TEXT)}
-
-
-def _embedding_names(module: InitialisableModule) -> set[str]:
-    """Find the tensors that have a row for every token."""
-    weight = module.text.model.get_input_embeddings().weight
-    state = module.state_dict(keep_vars=True)
-    return {name for name, tensor in state.items() if tensor is weight}
-
-
-def _refused_head(module: InitialisableModule, checkpoint: Checkpoint) -> dict[str, str]:
-    """Map the head's prefix to the reason why it is not copied, if the labels differ."""
-    name = find_difference(checkpoint, module.schema, _LABEL_ATTRIBUTES)
-    return {} if name is None else {_HEAD: f"the head is new, since {name} differs"}
 
 
 def _refused_backbones(module: InitialisableModule, checkpoint: Checkpoint) -> dict[str, str]:

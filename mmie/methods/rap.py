@@ -219,7 +219,8 @@ class RAP(MultimodalModule):
             self.length_map = nn.Linear(schema.max_tokens, prompt_length)
             self.prompt_in = nn.Linear(hidden_size, hidden_size)  # W_in
             self.prompt_out = nn.Linear(hidden_size, 2 * num_layers * hidden_size)  # W_out
-        self.register_load_state_dict_pre_hook(_convert_old_weights)  # type: ignore[no-untyped-call]
+        register: Any = self.register_load_state_dict_pre_hook  # has no annotations
+        register(_convert_old_weights)
 
     def encode(self, batch: Batch) -> Encoding:
         """Run the text encoder with the prompt of the fused states (Sections 3.2 to 3.6)."""

@@ -29,9 +29,12 @@ _DEPARTURES = "**Departures.**"
 def describe_class(method: MethodClass) -> MethodInfo:
     """Collect the facts about a method from its class, its parents and its module."""
     paragraph, _, _ = inspect.cleandoc(method.__doc__ or "").partition("\n\n")
+    path = full_name(method)
+    if getattr(mmie.methods, method.__name__, None) is method:
+        path = f"{mmie.methods.__name__}.{method.__name__}"
     return MethodInfo(
         name=method.__name__,
-        path=_public_path(method),
+        path=path,
         module=method.__module__,
         summary=" ".join(paragraph.split()),
         departures=_departures(method),
@@ -78,13 +81,6 @@ def build_table() -> list[dict[str, Any]]:
 def _is_packaged(method: MethodClass) -> bool:
     """Tell whether a method belongs to the package."""
     return method.__module__.startswith(f"{mmie.methods.__name__}.")
-
-
-def _public_path(method: MethodClass) -> str:
-    """Return the name of a class in a configuration."""
-    if getattr(mmie.methods, method.__name__, None) is method:
-        return f"{mmie.methods.__name__}.{method.__name__}"
-    return full_name(method)
 
 
 def _switches(method: MethodClass) -> list[Switch]:

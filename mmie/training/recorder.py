@@ -159,7 +159,8 @@ class RunRecorder(Callback):
         by_type: dict[str, PrecisionRecallF1] = {}
         if self.predictions is not None and self.predictions.written:
             data |= self.predictions.written
-            labels: tuple[str, ...] = pl_module.schema.labels  # type: ignore[assignment, union-attr]
+            module: Any = pl_module
+            labels: tuple[str, ...] = module.schema.labels
             by_type = read_type_scores(predictions_file(folder, suffix), labels)
         section = f"test{suffix}"
         self._record_scores(trainer, section, "test/", TEST_TITLES[section], data, by_type)

@@ -24,7 +24,7 @@ from mmie.data.parsing import lies_inside
 from mmie.data.post_json import KEYS, RESULT_KEYS
 from mmie.data.records import span_record
 from mmie.data.words import split_words
-from mmie.types import Entity, Extraction, Post, Relation
+from mmie.types import Entity, Extraction, Post
 
 _PREFIX = "input_"
 """Prefix of a key whose name has another meaning in a result."""
@@ -87,19 +87,16 @@ def kept_keys(
     kept |= {**pictures, "context": post.context}
     if extraction.offsets:
         kept["gold_entities"] = [_span(extraction, entity) for entity in post.entities]
-        kept["gold_relations"] = [_edge(extraction, relation) for relation in post.relations]
+        kept["gold_relations"] = []
+        for relation in post.relations:
+            head, tail = _span(extraction, relation.head), _span(extraction, relation.tail)
+            kept["gold_relations"].append({"head": head, "label": relation.label, "tail": tail})
     kept = {key: value for key, value in kept.items() if value not in (None, [])}
     for key, value in post.extra.items():
         while key in KEYS | RESULT_KEYS or key in kept:
             key = f"{_PREFIX}{key}"
         kept[key] = value
     return kept
-
-
-def _edge(extraction: Extraction, relation: Relation) -> dict[str, Any]:
-    """Return the record of a relation of the post."""
-    head, tail = _span(extraction, relation.head), _span(extraction, relation.tail)
-    return {"head": head, "label": relation.label, "tail": tail}
 
 
 def _span(extraction: Extraction, entity: Entity) -> dict[str, Any]:

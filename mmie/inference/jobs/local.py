@@ -68,7 +68,7 @@ class _IdCounts:
         self._repeated: set[int] = set()
 
     def add(self, item: Post | BadPost) -> None:
-        """Add a post; one that cannot be read is not counted."""
+        """Count the id of a post that can be read."""
         if isinstance(item, BadPost):
             return
         key = hash(item.id)
