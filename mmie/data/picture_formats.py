@@ -16,10 +16,13 @@ Pillow supports others, of which EPS is a program that it would run.
 """
 HEAD = 1024
 """Bytes of a file by which its content is named."""
-_COMMON_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp")
+COMMON_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp")
+"""Suffixes of pictures that every Pillow decodes."""
 _HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
+PICTURE_BRANDS = (*_HEIF_BRANDS, *_AVIF_BRANDS)
+"""Brands of pictures in the container of MP4."""
 _SIGNATURES = (
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "a JPEG XL picture: convert it to JPEG or PNG"),
     (rb"\x1aE\xdf\xa3|RIFF....AVI |\0\0\x01\xba|FLV\x01", "a video: save one of its frames"),
@@ -57,7 +60,7 @@ def picture_suffixes() -> tuple[str, ...]:
     formats = supported_formats()
     others = {suffix for suffix, name in Image.registered_extensions().items() if name in formats}
     others |= {".avif", *_HEIF_SUFFIXES}
-    return (*_COMMON_SUFFIXES, *sorted(others.difference(_COMMON_SUFFIXES)))
+    return (*COMMON_SUFFIXES, *sorted(others.difference(COMMON_SUFFIXES)))
 
 
 @cache

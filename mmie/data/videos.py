@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
+from mmie.data.picture_formats import COMMON_SUFFIXES, PICTURE_BRANDS
 from mmie.data.pictures import PictureError, PictureTooLarge, PictureUnavailable, check_regular
 from mmie.utils.optional import MissingPackageError, require
 
@@ -20,9 +21,6 @@ MAX_DECODED = 40
 """Pictures of the largest size that the decoded frames of one file may amount to."""
 _HEAD = 12
 """Bytes that tell the container."""
-_PICTURE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
-"""Brands of pictures in the container of MP4."""
-_PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp")
 _TICKS = 1_000_000
 """Ticks of a second in the duration of a container."""
 
@@ -37,10 +35,10 @@ def video_container(source: Path | str | bytes) -> str | None:
         source: A file, or the bytes of one. A file that cannot be read is no video, nor is one that
             is named as a picture.
     """
-    if not isinstance(source, bytes) and Path(source).suffix.lower() in _PICTURE_SUFFIXES:
+    if not isinstance(source, bytes) and Path(source).suffix.lower() in COMMON_SUFFIXES:
         return None
     head = source[:_HEAD] if isinstance(source, bytes) else _read_head(source)
-    if head[4:8] == b"ftyp" and head[8:] not in _PICTURE_BRANDS:
+    if head[4:8] == b"ftyp" and head[8:] not in PICTURE_BRANDS:
         return "mp4"
     if head.startswith(b"\x1a\x45\xdf\xa3"):
         return "matroska"  # WebM, too
@@ -50,7 +48,7 @@ def video_container(source: Path | str | bytes) -> str | None:
 
 
 def video_frames(source: Path | str | bytes, count: int, max_pixels: int) -> list[Image.Image]:
-    """Decode evenly spaced frames of a video to RGB, the first one included.
+    """Decode evenly spaced frames of a video to upright RGB, the first one included.
 
     A frame is decoded from the key frame before it on. Decoding ends early, with the frames so far,
     where all that is decoded amounts to more than `MAX_DECODED` pictures of ``max_pixels``.
@@ -74,7 +72,10 @@ def video_frames(source: Path | str | bytes, count: int, max_pixels: int) -> lis
             stream = stack.enter_context(_open_stream(source))
             opened = av.open(stream, format=video_container(source), metadata_errors="ignore")
             for frame in _spaced_frames(stack.enter_context(opened), count, max_pixels):
-                frames.append(_to_upright(frame))
+                picture = frame.to_image()
+                if frame.rotation:
+                    picture = picture.rotate(frame.rotation, expand=True)
+                frames.append(picture)
     except PictureError:
         raise
     except Exception:  # FFmpeg reports almost any error on damaged data
@@ -97,9 +98,7 @@ def _spaced_frames(container: Any, count: int, max_pixels: int) -> Iterator[Any]
     num_pixels = stream.codec_context.width * stream.codec_context.height
     if num_pixels > max_pixels:
         raise PictureTooLarge.at(max_pixels)
-    start, length = stream.start_time or 0, stream.duration
-    if length is None:
-        length = int((container.duration or 0) / _TICKS / stream.time_base)
+    start, length = stream.start_time or 0, _duration(container, stream)
     budget, last = MAX_DECODED * max_pixels, None
     for part in range(count):
         target = start + part * length // count
@@ -120,10 +119,11 @@ def _spaced_frames(container: Any, count: int, max_pixels: int) -> Iterator[Any]
         last = frame.pts
 
 
-def _to_upright(frame: Any) -> Image.Image:
-    """Convert a frame to a picture, turned as its metadata says."""
-    picture: Image.Image = frame.to_image()
-    return picture.rotate(frame.rotation, expand=True) if frame.rotation else picture
+def _duration(container: Any, stream: Any) -> int:
+    """Return the duration of a stream in its own time base, or 0 if it is unknown."""
+    if stream.duration is not None:
+        return int(stream.duration)
+    return int((container.duration or 0) / _TICKS / stream.time_base)
 
 
 def _open_stream(source: Path | str | bytes) -> BinaryIO:
