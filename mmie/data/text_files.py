@@ -42,6 +42,17 @@ def read_text_lines(stream: BinaryIO) -> Iterator[str]:
     yield from _split_lines(chain([first], blocks), encoding)
 
 
+def decode_text(content: bytes) -> str:
+    r"""Decode the content of a text file, as `read_text_lines` does.
+
+    >>> decode_text(b"\xff\xfeZ\x00o\x00\xeb\x00"), decode_text(b"\xef\xbb\xbfZo\xeb")
+    ('Zoë', 'Zo\udceb')
+    """
+    encoding = find_encoding(content)
+    is_utf8 = encoding.startswith("utf-8")
+    return content.decode(encoding, errors="surrogateescape" if is_utf8 else _ESCAPE)
+
+
 def find_encoding(head: bytes) -> str:
     r"""Return the encoding of a text, given its first bytes.
 

@@ -1,9 +1,13 @@
 """Values of tables (pandas, NumPy, Arrow) as the plain values of JSON."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from mmie.data.parsing import MalformedLine
+from mmie.utils.text import safe_repr
 
 
 def is_missing(value: object) -> bool:
@@ -32,6 +36,24 @@ def plain_value(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain_value(item) for item in value]
     return value
+
+
+def parse_json_cell(text: str, expected: str) -> Any:
+    """Return the value of a cell that holds JSON, or None if it is blank.
+
+    Args:
+        text: Text of the cell.
+        expected: What the layout requires of the cell, for the error.
+
+    Raises:
+        MalformedLine: The text is no JSON.
+    """
+    if not text.strip():
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise MalformedLine(expected, safe_repr(text)) from None
 
 
 def objects_of(value: Any) -> Any:

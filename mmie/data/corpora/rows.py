@@ -21,7 +21,6 @@ missing. A picture that is both the ``image`` and one of the ``images`` counts o
 row is one post, in order, unless it is malformed.
 """
 
-import json
 import re
 import warnings
 from abc import abstractmethod
@@ -38,7 +37,7 @@ from mmie.data.embedded import is_embedded, picture_file
 from mmie.data.parsing import MalformedLine, Record
 from mmie.data.post_json import post_from_json
 from mmie.data.sources import BadPost
-from mmie.data.values import is_missing, objects_of, plain_value
+from mmie.data.values import is_missing, objects_of, parse_json_cell, plain_value
 from mmie.data.words import MAX_CHARACTERS, MAX_WORDS, find_unsplit
 from mmie.tags import tags_to_entities
 from mmie.types import SPLITS, Post, Split
@@ -166,7 +165,7 @@ class RowCorpus(OwnCorpus):
         for part, cell in cells.items():
             value = cell if part in _PICTURES else plain_value(cell)
             if part in _LISTS and isinstance(value, str):
-                value = _parse_list(value, part)
+                value = parse_json_cell(value, f"'{part}' to be a list or its JSON")
             if not is_missing(value):
                 record[part] = objects_of(value) if part in _LISTS else value
         named = [record.pop(part, None) for part in _PICTURES]
@@ -178,7 +177,11 @@ class RowCorpus(OwnCorpus):
         if tags is not None:
             post = replace(post, entities=tuple(tags_to_entities(self._check_tags(tags, post))))
         image, images, crops = named
-        whole = [*_items_of(image, "image")] if _is_list(image) else [image]
+        holds_several = isinstance(image, np.ndarray) and image.dtype == object
+        if holds_several or isinstance(image, list | tuple):
+            whole = list(_items_of(image, "image"))
+        else:
+            whole = [image]
         whole += _items_of(images, "images")
         files = tuple(dict.fromkeys(self._pictures(whole, row)))
         return replace(
@@ -307,24 +310,6 @@ def find_splits(
     if not found:
         raise CorpusError(f"{place}: expected a split such as train, found {listed or 'none'}")
     return found
-
-
-def _parse_list(text: str, part: str) -> Any:
-    """Parse the JSON of a cell.
-
-    Raises:
-        MalformedLine: The text is no JSON.
-    """
-    try:
-        return json.loads(text) if text.strip() else None
-    except (ValueError, RecursionError):
-        raise MalformedLine(f"'{part}' to be a list or its JSON", safe_repr(text)) from None
-
-
-def _is_list(image: object) -> bool:
-    """Tell whether the cell of a picture holds several of them."""
-    is_array_of_objects = isinstance(image, np.ndarray) and image.dtype == object
-    return isinstance(image, list | tuple) or is_array_of_objects
 
 
 def _items_of(pictures: object, part: str) -> Iterable[object]:

@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 TAB = "\t"
+FIELD_DELIMITERS = (",", ";", TAB, "|")
+"""Delimiters that spreadsheets write."""
 MAX_FIELD = 2**24
 """Most characters of a field of a table."""
 _MAX_SPAN = 1000
@@ -96,16 +98,14 @@ class DelimitedText:
         if fields is None and is_open:
             yield from self._read_open_row(line, literal)
             return
-        if self._delimiter == TAB and (fields is None or self._are_quotes_text(literal, fields)):
+        # quotes are text where only the reading without them gives all of the columns
+        is_literal = fields is None or len(literal) == self._columns != len(fields)
+        if self._delimiter == TAB and is_literal:
             fields = literal
         if fields is None:
             yield DelimitedRow(self._number, line, [], _OPEN)
         else:
             yield self._checked(line, fields)
-
-    def _are_quotes_text(self, literal: list[str], fields: list[str]) -> bool:
-        """Tell whether only the reading without quotes gives a row all of its columns."""
-        return len(literal) == self._columns != len(fields)
 
     def _checked(self, line: str, fields: list[str]) -> DelimitedRow:
         """Return the row of some fields unless their number is wrong."""

@@ -11,7 +11,7 @@ from mmie.data.parsing import MalformedLine, picture_path
 from mmie.data.picture_formats import picture_suffixes
 from mmie.data.post_json import parse_post
 from mmie.data.sources.items import BadPost, SourceError, list_names
-from mmie.data.text_files import find_encoding, undecodable
+from mmie.data.text_files import decode_text, undecodable
 from mmie.types import Post
 
 _TEXT_SUFFIX = ".txt"
@@ -106,10 +106,7 @@ def _read_text(folder: Path, name: str | None) -> str:
     file = picture_path(folder, name)
     if not file.is_file():
         raise MalformedLine("a file", "a folder, a pipe or a link to nothing", kind="file")
-    content = file.read_bytes()
-    encoding = find_encoding(content)
-    errors = "surrogateescape" if encoding.startswith("utf-8") else "mmie-escape"
-    text = content.decode(encoding, errors).strip()
+    text = decode_text(file.read_bytes()).strip()
     bad = undecodable(text)
     if bad is not None:
         raise MalformedLine("UTF-8 text", bad, kind="encoding")

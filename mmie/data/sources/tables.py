@@ -1,22 +1,29 @@
 """Tables of posts: CSV, TSV, and the delimiters that spreadsheets write."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mmie.data.parsing import MalformedLine, Record
 from mmie.data.post_json import parse_post
-from mmie.data.sources.delimited import TAB, DelimitedRow, DelimitedText, parse_line, split_returns
+from mmie.data.sources.delimited import (
+    FIELD_DELIMITERS,
+    TAB,
+    DelimitedRow,
+    DelimitedText,
+    parse_line,
+    split_returns,
+)
 from mmie.data.sources.items import BadPost, SourceError, warn_of_ignored
 from mmie.data.text_files import undecodable
+from mmie.data.values import parse_json_cell
 from mmie.types import Post
-from mmie.utils.text import MAX_SHOWN, safe_repr
+from mmie.utils.text import MAX_SHOWN
 
 DELIMITERS = {".csv": ",", ".tsv": TAB}
 """Delimiter of a table by its suffix, which is tried first."""
-_CANDIDATES = (",", ";", TAB, "|")
 _COLUMNS = {
     "id": "id",
     "text": "text",
@@ -61,13 +68,32 @@ def _find_columns(path: Path, header: str, delimiter: str | None) -> tuple[str, 
         SourceError: The first row has no column ``text``, or a column twice.
     """
     own = delimiter or DELIMITERS.get(path.suffix.lower(), ",")
-    candidates = (own,) if delimiter else (own, *_CANDIDATES)
+    candidates = (own,) if delimiter else (own, *FIELD_DELIMITERS)
     rows: dict[str, list[str]] = {}
     for candidate in candidates:
         fields, _ = parse_line(header, candidate)
         rows[candidate] = [field.strip() for field in fields or header.strip().split(candidate)]
     chosen = next((candidate for candidate, row in rows.items() if "text" in row), own)
     columns = rows[chosen] if header.strip() else []
+    _check_columns(path, header, columns, own)
+    ignored = set(columns).difference(_COLUMNS)
+    if ignored:
+        warn_of_ignored(f"{path}: unknown columns are kept, not read", ignored)
+    return chosen, columns
+
+
+def _check_columns(path: Path, header: str, columns: Sequence[str], delimiter: str) -> None:
+    """Raise if a table has no column of texts, or a column twice.
+
+    Args:
+        path: File of the table.
+        header: Its first row.
+        columns: Columns of the first row.
+        delimiter: Delimiter that was set, or that of the suffix.
+
+    Raises:
+        SourceError: The first row is no Unicode, has no column ``text``, or a column twice.
+    """
     bad = undecodable(header)
     if bad is not None:
         raise SourceError(f"{path}: expected UTF-8 text, found {bad}")
@@ -75,7 +101,7 @@ def _find_columns(path: Path, header: str, delimiter: str | None) -> tuple[str, 
         names = ", ".join(map(ascii, columns))[:MAX_SHOWN] or "none"
         raise SourceError(
             f"{path}: expected a column 'text' in the first row, found {names}; another delimiter "
-            f"than {own!r} is set by --delimiter"
+            f"than {delimiter!r} is set by --delimiter"
         )
     for column in _COLUMNS:
         count = columns.count(column)
@@ -83,10 +109,6 @@ def _find_columns(path: Path, header: str, delimiter: str | None) -> tuple[str, 
             raise SourceError(
                 f"{path}: expected one column '{column}' in the first row, found {count}"
             )
-    ignored = set(columns).difference(_COLUMNS)
-    if ignored:
-        warn_of_ignored(f"{path}: unknown columns are kept, not read", ignored)
-    return chosen, columns
 
 
 def _parse_row(row: DelimitedRow, columns: list[str], root: Path) -> Post | BadPost:
@@ -114,19 +136,8 @@ def _parse_row(row: DelimitedRow, columns: list[str], root: Path) -> Post | BadP
         further["path"] = cells["path"]
     try:
         if "images" in record:
-            record["images"] = _parse_paths(cells["images"])
+            expected = "'images' to be a JSON list of paths"
+            record["images"] = parse_json_cell(cells["images"], expected)
         return replace(parse_post(json.dumps(record), root, name=place), extra=further)
     except MalformedLine as error:
         return BadPost.of(place, error, str(record.get("id", "")))
-
-
-def _parse_paths(cell: str) -> object:
-    """Parse the JSON of the cell of several pictures.
-
-    Raises:
-        MalformedLine: The cell is no JSON.
-    """
-    try:
-        return json.loads(cell)
-    except (ValueError, RecursionError):
-        raise MalformedLine("'images' to be a JSON list of paths", safe_repr(cell)) from None
