@@ -4,6 +4,7 @@ from mmie.data.parsing import Record
 from mmie.data.post_text import PostText
 from mmie.data.words import split_words
 from mmie.formats.cleaning import in_characters
+from mmie.formats.records import without_keys
 
 
 def as_text(record: Record) -> Record:
@@ -11,9 +12,8 @@ def as_text(record: Record) -> Record:
 
     It has its ``words`` beside the text only where the text would be split into others.
     """
-    counted = in_characters(record)
-    words = PostText.from_record(record).words
-    without = {key: value for key, value in counted.items() if key != "words"}
-    if [word for word, _, _ in split_words(str(counted["text"]))] == list(words):
-        return without
-    return {**without, "words": list(words)}
+    counted = without_keys(in_characters(record), "words")
+    words = list(PostText.from_record(record).words)
+    if [word for word, _, _ in split_words(str(counted["text"]))] != words:
+        counted["words"] = words
+    return counted

@@ -7,15 +7,16 @@ Pictures that lie beside a text under its name belong to the post.
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from mmie.data.parsing import MalformedLine, Record
-from mmie.data.picture_formats import picture_suffixes
 from mmie.data.sources import BadPost
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.cleaning import count_unheld, in_characters
+from mmie.formats.pictures import PictureFinder
+from mmie.formats.records import Item, list_objects
 from mmie.utils.files import atomic_folder
 from mmie.utils.text import describe_os_error, safe_repr
 
@@ -60,11 +61,13 @@ class Brat(Format):
         """Yield a record for each document, in the order of their names.
 
         Raises:
-            FormatError: There are no documents, or options are given that brat has no use for.
+            FormatError: The folder holds no documents, or columns or a split are chosen.
         """
         if options.columns or options.split is not None:
             raise FormatError("brat takes neither --columns nor --split: its files say it all")
         documents = _documents(path)
+        folder = path if path.is_dir() else path.parent
+        pictures = PictureFinder(options.pictures or folder, search=False)
         notes.found.append(f"{len(documents)} documents, offsets in characters")
         for name, stem in documents:
             try:
@@ -76,8 +79,10 @@ class Brat(Format):
             except OSError as error:
                 yield BadPost(name, describe_os_error(error))
                 continue
-            picture = _picture(options.pictures / name if options.pictures else stem)
-            yield {"id": name, **record, **({} if picture is None else {"image": picture})}
+            picture = pictures.find(name)
+            if picture is not None:
+                record["image"] = picture
+            yield {"id": name, **record}
 
     def write(self, records: Iterable[Record], path: Path, notes: Notes) -> None:
         """Write a text and its annotations for each record into a new or empty folder.
@@ -100,7 +105,7 @@ def _documents(path: Path) -> list[_Document]:
     """Return the documents of a folder, or the one of a pair.
 
     Raises:
-        FormatError: There are none.
+        FormatError: The folder holds no documents.
     """
     if not path.is_dir():
         return [(path.stem, path.with_suffix(""))]
@@ -142,49 +147,58 @@ def _read_annotations(annotations: str, text: str, notes: Notes) -> Record:
     Raises:
         MalformedLine: A line is malformed.
     """
-    entities: dict[str, dict[str, Any] | None] = {}
-    relations: list[tuple[int, re.Match[str]]] = []
-    kinds = Notes()
+    entities: dict[str, Item | None] = {}
+    matches: list[tuple[int, re.Match[str]]] = []
+    unused: Counter[str] = Counter()
     for number, line in enumerate(annotations.split("\n"), start=1):
         line = line.removesuffix("\r")
         if not line.strip():
             continue
         if line[0] in _KINDS:
-            kinds.unused[_KINDS[line[0]]] += 1
+            unused[_KINDS[line[0]]] += 1
         elif match := _ENTITY.fullmatch(line):
             entities[match["id"]] = _entity(match, text, number)
-            kinds.unused["entities of several pieces"] += entities[match["id"]] is None
+            unused["entities of several pieces"] += entities[match["id"]] is None
         elif match := _RELATION.fullmatch(line):
-            relations.append((number, match))
+            matches.append((number, match))
         else:
             raise MalformedLine("an annotation of brat", safe_repr(line), number)
-    kept = []
-    for number, match in relations:
-        arguments = {}
-        for name, key in zip(_arguments(match), ("a", "b"), strict=True):
-            if match[key] not in entities:
-                raise MalformedLine("an entity that is there", match[key], number)
-            arguments[name] = entities[match[key]]
-        if None in arguments.values():
-            kinds.unused["relations of entities of several pieces"] += 1
+    relations = []
+    for number, match in matches:
+        relation = _relation(match, entities, number)
+        if relation is None:
+            unused["relations of entities of several pieces"] += 1
         else:
-            kept.append({**arguments, "label": match["label"]})
-    notes.unused.update(+kinds.unused)
-    used = [dict(entity) for entity in entities.values() if entity is not None]
-    return {"entities": used, "relations": kept}
+            relations.append(relation)
+    notes.unused.update(+unused)
+    whole = [dict(entity) for entity in entities.values() if entity is not None]
+    return {"entities": whole, "relations": relations}
 
 
-def _arguments(match: re.Match[str]) -> tuple[str, str]:
-    """Return which argument of a relation is the head and which the tail.
+def _relation(
+    match: re.Match[str], entities: Mapping[str, Item | None], number: int
+) -> Item | None:
+    """Return a relation, or None if its head or tail has several pieces.
 
-    The first is the head, unless their names say that it is the second.
+    Its first argument is the head, unless the names of both say that it is the second one.
+
+    Raises:
+        MalformedLine: An argument is no entity of the document.
     """
+    names = ["head", "tail"]
     if match["one"] == "Arg2" and match["two"] == "Arg1":
-        return "tail", "head"
-    return "head", "tail"
+        names.reverse()
+    arguments = {}
+    for name, key in zip(names, ("a", "b"), strict=True):
+        if match[key] not in entities:
+            raise MalformedLine("an entity that is there", match[key], number)
+        arguments[name] = entities[match[key]]
+    if None in arguments.values():
+        return None
+    return {**arguments, "label": match["label"]}
 
 
-def _entity(match: re.Match[str], text: str, number: int) -> dict[str, Any] | None:
+def _entity(match: re.Match[str], text: str, number: int) -> Item | None:
     """Return an entity, or None if it has several pieces.
 
     Raises:
@@ -202,15 +216,6 @@ def _entity(match: re.Match[str], text: str, number: int) -> dict[str, Any] | No
         expected = f"the text {safe_repr(match['text'])} at characters {start} to {end}"
         raise MalformedLine(expected, safe_repr(covered), number)
     return {"start": start, "end": end, "type": match["type"]}
-
-
-def _picture(stem: Path) -> Path | None:
-    """Return the picture of a document, or None."""
-    for suffix in picture_suffixes():
-        file = stem.with_name(f"{stem.name}{suffix}")
-        if file.is_file():
-            return file
-    return None
 
 
 def _file_name(name: str, taken: set[str], notes: Notes) -> str:
@@ -232,12 +237,12 @@ def _write_document(stem: Path, record: Record) -> None:
     text = str(record["text"])
     lines: list[str] = []
     numbers: dict[tuple[int, int, str], int] = {}
-    given: Any = record
-    for item in given.get("entities", []):
+    for item in list_objects(record, "entities"):
         _number(item, text, numbers, lines)
     relations: list[str] = []
-    for item in given.get("relations", []):
-        head, tail = (_number(item[name], text, numbers, lines) for name in ("head", "tail"))
+    for item in list_objects(record, "relations"):
+        head = _number(item["head"], text, numbers, lines)
+        tail = _number(item["tail"], text, numbers, lines)
         label = _type_name(item["label"])
         relations.append(f"R{len(relations) + 1}\t{label} Arg1:T{head} Arg2:T{tail}\n")
     for suffix, content in ((".txt", text), (".ann", "".join(lines + relations))):
@@ -246,7 +251,7 @@ def _write_document(stem: Path, record: Record) -> None:
 
 
 def _number(
-    item: dict[str, Any], text: str, numbers: dict[tuple[int, int, str], int], lines: list[str]
+    item: Item, text: str, numbers: dict[tuple[int, int, str], int], lines: list[str]
 ) -> int:
     """Return the number of a span, which gets a line if it has none yet.
 

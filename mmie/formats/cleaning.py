@@ -13,20 +13,17 @@ All that is changed or left out is counted in `Notes`.
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from mmie.data.parsing import MalformedLine, Record, check_name, check_span, list_value
+from mmie.data.parsing import MalformedLine, Record, check_name, check_span
 from mmie.data.post_json import post_from_json
 from mmie.data.post_text import PostText
 from mmie.data.words import MAX_CHARACTERS, MAX_WORDS, find_unsplit, split_words
 from mmie.formats.base import Notes
+from mmie.formats.records import Item, list_objects, without_keys
 from mmie.utils.text import safe_repr
 
 Offsets = Sequence[tuple[int, int]]
 """First and last (exclusive) character of each word."""
-Item = dict[str, Any]
-"""Entity or relation of a record."""
-_PICTURES = ("image", "crops")
 _ARGUMENTS = ("head", "tail")
 
 
@@ -46,10 +43,11 @@ def clean_record(record: Record, notes: Notes) -> Record:
     if find_unsplit(text.text or "", text.offsets) is not None:
         expected = f"a text of at most {MAX_CHARACTERS} characters and {MAX_WORDS} words"
         raise MalformedLine(expected, f"{len(text.text or '')} characters")
-    entities = [_clean_span(item, text, "an entity") for item in _objects(cleaned, "entities")]
-    for item in entities:
+    entities = []
+    for item in list_objects(cleaned, "entities"):
+        entities.append(_clean_span(item, text, "an entity"))
         check_name(item.get("type"), "an entity with a 'type'")
-    relations = [_clean_relation(item, text) for item in _objects(cleaned, "relations")]
+    relations = [_clean_relation(item, text) for item in list_objects(cleaned, "relations")]
     changes = Notes()
     entities = _drop_overlaps(_drop_blank(entities, changes), changes)
     cleaned |= {"entities": entities, "relations": relations}
@@ -71,11 +69,7 @@ def in_words(record: Record) -> Record:
     text = PostText.from_record(record)
     if text.text is None:
         return record
-    starts = {start: index for index, (start, _) in enumerate(text.offsets)}
-    ends = {end: index + 1 for index, (_, end) in enumerate(text.offsets)}
-    words = {key: value for key, value in record.items() if key != "text"}
-    words["words"] = list(text.words)
-    return map_spans(words, lambda start, end: (starts[start], ends[end]))
+    return _count_words(record, list(text.words), text.offsets)
 
 
 def in_characters(record: Record) -> Record:
@@ -91,8 +85,7 @@ def in_characters(record: Record) -> Record:
     for word in text.words:
         offsets.append((position, position + len(word)))
         position += len(word) + 1
-    characters = {key: value for key, value in record.items() if key != "words"}
-    characters["text"] = " ".join(text.words)
+    characters = {**without_keys(record, "words"), "text": " ".join(text.words)}
     return map_spans(characters, lambda start, end: (offsets[start][0], offsets[end - 1][1]))
 
 
@@ -110,19 +103,19 @@ def map_spans(record: Record, change: Callable[[int, int], tuple[int, int]]) -> 
 
     mapped = dict(record)
     if "entities" in record:
-        mapped["entities"] = [changed(item) for item in _objects(record, "entities")]
+        mapped["entities"] = list(map(changed, list_objects(record, "entities")))
     if "relations" in record:
         relations = []
-        for item in _objects(record, "relations"):
-            arguments = {name: changed(item[name]) for name in _ARGUMENTS}
-            relations.append({**item, **arguments})
+        for item in list_objects(record, "relations"):
+            head, tail = changed(item["head"]), changed(item["tail"])
+            relations.append({**item, "head": head, "tail": tail})
         mapped["relations"] = relations
     return mapped
 
 
 def without_pictures(record: Record) -> Record:
     """Return a record without its picture and crops."""
-    return {key: value for key, value in record.items() if key not in _PICTURES}
+    return without_keys(record, "image", "crops")
 
 
 def count_unheld(record: Record, keys: Iterable[str], notes: Notes) -> None:
@@ -136,18 +129,8 @@ def count_unheld(record: Record, keys: Iterable[str], notes: Notes) -> None:
     for key in keys:
         value = record.get(key)
         if value:
-            notes.unused[f"{key} that the format cannot hold"] += (
-                len(value) if isinstance(value, list) else 1
-            )
-
-
-def _objects(record: Record, key: str) -> list[Item]:
-    """Return the objects of a list that may be absent.
-
-    Raises:
-        MalformedLine: The value is no list of objects.
-    """
-    return list_value(record, key, dict, "objects")
+            count = len(value) if isinstance(value, list) else 1
+            notes.unused[f"{key} that the format cannot hold"] += count
 
 
 def _clean_span(item: Item, text: PostText, description: str) -> Item:
@@ -222,7 +205,7 @@ def _trimmed(record: Record, text: PostText) -> bool:
     """Tell whether an entity of the uncleaned record begins or ends with a blank."""
     if text.text is None:
         return False
-    for item in _objects(record, "entities"):
+    for item in list_objects(record, "entities"):
         covered = text.text[item["start"] : item["end"]]
         if covered != covered.strip() and covered.strip():
             return True
@@ -235,9 +218,9 @@ def _split_words_at_spans(record: Record, text: PostText, notes: Notes) -> Recor
     Given words are split there. Words of a text alone are split when the record is read.
     """
     cuts: set[int] = set()
-    spans = list(_objects(record, "entities"))
-    for item in _objects(record, "relations"):
-        spans += [item[name] for name in _ARGUMENTS]
+    spans = list(list_objects(record, "entities"))
+    for item in list_objects(record, "relations"):
+        spans += [item["head"], item["tail"]]
     for item in spans:
         cuts |= {item["start"], item["end"]}
     offsets = _split_offsets(text.offsets, cuts)
@@ -248,12 +231,26 @@ def _split_words_at_spans(record: Record, text: PostText, notes: Notes) -> Recor
     notes.remarks["posts with entities that begin or end within a word, which is split"] += 1
     if not has_words:
         return record
-    starts = {start: index for index, (start, _) in enumerate(offsets)}
-    ends = {end: index + 1 for index, (_, end) in enumerate(offsets)}
-    words = {key: value for key, value in record.items() if key != "text"}
     assert text.text is not None
-    words["words"] = [text.text[start:end] for start, end in offsets]
-    return map_spans(words, lambda start, end: (starts[start], ends[end]))
+    words = [text.text[start:end] for start, end in offsets]
+    return _count_words(record, words, offsets)
+
+
+def _count_words(record: Record, words: Sequence[str], offsets: Offsets) -> Record:
+    """Return a record with words in place of its text, in which spans count the words.
+
+    Args:
+        record: A record with a text.
+        words: Words of the text.
+        offsets: Their offsets. Every span begins and ends with a word.
+    """
+    starts: dict[int, int] = {}
+    ends: dict[int, int] = {}
+    for index, (start, end) in enumerate(offsets):
+        starts[start] = index
+        ends[end] = index + 1
+    counted = {**without_keys(record, "text"), "words": list(words)}
+    return map_spans(counted, lambda start, end: (starts[start], ends[end]))
 
 
 def _split_offsets(offsets: Offsets, cuts: set[int]) -> list[tuple[int, int]]:

@@ -22,7 +22,7 @@ from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.cleaning import count_unheld, without_pictures
 from mmie.formats.pictures import PictureFinder
 from mmie.formats.tagging import is_tag, name_scheme, read_tags
-from mmie.formats.texts import decode, read_bytes, write_lines
+from mmie.formats.texts import read_text, write_lines
 from mmie.tags import OUTSIDE, entities_to_tags
 from mmie.utils.text import safe_repr
 
@@ -99,7 +99,7 @@ class Conll(Format):
         Raises:
             FormatError: No column holds tags, or ``columns`` names one that is not there.
         """
-        lines = [line.removesuffix("\r") for line in decode(read_bytes(path)).split("\n")]
+        lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
         layout = _find_layout(path, lines, options)
         blocks = list(_blocks(lines, layout, notes))
         notes.found.append(_describe(layout, blocks))
@@ -130,7 +130,7 @@ def _find_layout(path: Path, lines: Sequence[str], options: ReadOptions) -> _Col
     """Find the columns of words and tags.
 
     Raises:
-        FormatError: There are none.
+        FormatError: The lines do not have the same number of columns, or no column holds tags.
     """
     unknown = set(options.columns).difference({"words", "tags"})
     if unknown:
@@ -138,10 +138,7 @@ def _find_layout(path: Path, lines: Sequence[str], options: ReadOptions) -> _Col
             f"--columns names {', '.join(sorted(unknown))}: expected words and tags, each with the "
             "number of a column"
         )
-    texts = [line for line in lines if not _is_mark(line)]
-    tabs = 2 * sum("\t" in line for line in texts) > len(texts)
-    rows = [_cells(line, tabs) for line in texts]
-    rows = [row for row in rows if row[0] != _DOCUMENT and not row[0].startswith("#")] or rows
+    tabs, rows = _split_lines(lines)
     counts = Counter(map(len, rows))
     width, count = counts.most_common(1)[0] if counts else (0, 0)
     expected = f"{path}: expected lines of a word and a tag with the same number of columns"
@@ -151,11 +148,28 @@ def _find_layout(path: Path, lines: Sequence[str], options: ReadOptions) -> _Col
         raise FormatError(f"{expected}, found {count} of {len(rows)} with {width}")
     columns = list(zip(*(row for row in rows if len(row) == width), strict=True))
     tags, bare = _tag_column(path, columns, options)
-    others = [index for index in range(width) if index != tags]
-    words = max(others, key=lambda index: (_distinct_words(columns[index]), -index))
     if "words" in options.columns:
         words = _column_number(options.columns["words"], width)
+    else:
+        words = _word_column(columns, tags)
     return _ColumnLayout(tabs, width, words, tags, bare)
+
+
+def _split_lines(lines: Sequence[str]) -> tuple[bool, list[list[str]]]:
+    """Return whether tabs separate columns, and the cells of each line of a word.
+
+    A file of nothing but comments has them as rows.
+    """
+    texts = [line for line in lines if not _is_mark(line)]
+    tabs = 2 * sum("\t" in line for line in texts) > len(texts)
+    rows, comments = [], []
+    for line in texts:
+        cells = _cells(line, tabs)
+        if cells[0] == _DOCUMENT or cells[0].startswith("#"):
+            comments.append(cells)
+        else:
+            rows.append(cells)
+    return tabs, rows or comments
 
 
 def _is_mark(line: str) -> bool:
@@ -206,16 +220,29 @@ def _column_number(value: str, width: int) -> int:
     return int(value) - 1
 
 
-def _distinct_words(cells: Sequence[str]) -> int:
-    """Return the number of distinct cells, and 0 of a column of numbers."""
-    distinct = set(cells)
-    return 0 if all(cell.isdigit() for cell in distinct) and len(cells) > 1 else len(distinct)
+def _word_column(columns: Sequence[Sequence[str]], tags: int) -> int:
+    """Return the first column with the most distinct cells, apart from numbers and tags.
+
+    Args:
+        columns: Cells of each column.
+        tags: Index of the column of tags.
+    """
+    words, most = -1, -1
+    for index, cells in enumerate(columns):
+        distinct = set(cells)
+        has_numbers = len(cells) > 1 and all(map(str.isdigit, distinct))
+        count = 0 if has_numbers else len(distinct)
+        if index != tags and count > most:
+            words, most = index, count
+    return words
 
 
 def _cells(line: str, tabs: bool) -> list[str]:
     """Return the cells of a line."""
     if tabs:
-        return line.rstrip("\t").split("\t") if line.strip() else [line]
+        if not line.strip():
+            return [line]
+        return line.rstrip("\t").split("\t")
     return re.split(r"[ \t]+", line.strip(" \t"))
 
 
@@ -294,15 +321,12 @@ def _to_record(block: _Block, layout: _ColumnLayout, name: str, tag_names: Seque
             raise MalformedLine(expected, safe_repr(row), number)
         check_utf8(row, number)
     words = check_words([row[layout.words] for row in block.rows])
-    tags: list[object] = []
-    for row in block.rows:
-        tag = row[layout.tags]
-        tags.append(int(tag) if tag_names and tag.isascii() and tag.isdigit() else tag)
+    tags = [row[layout.tags] for row in block.rows]
     try:
         entities = read_tags(tags, len(words), tag_names, layout.bare)
     except MalformedLine as error:
-        for number, value in zip(block.numbers, tags, strict=True):
-            if error.line is None and not (isinstance(value, str) and is_tag(value)):
+        for number, tag in zip(block.numbers, tags, strict=True):
+            if error.line is None and not is_tag(tag):
                 error.line = number
         raise
     return {"id": block.name or name, "words": list(words), **entities}

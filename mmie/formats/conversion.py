@@ -11,6 +11,7 @@ from mmie.data.sources import BadPost
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.cleaning import clean_record
 from mmie.formats.pictures import PictureMover, PicturePolicy
+from mmie.formats.records import list_objects
 from mmie.formats.texts import write_lines
 
 RecordWriter = Callable[[Iterable[Record], Path, Notes], None]
@@ -38,11 +39,10 @@ class Conversion:
     def count(self, record: Record) -> None:
         """Count a post that is written."""
         self.posts += 1
-        entities, relations = record.get("entities"), record.get("relations")
-        if isinstance(entities, list):
-            self.types.update(item["type"] for item in entities)
-        if isinstance(relations, list):
-            self.labels.update(item["label"] for item in relations)
+        for entity in list_objects(record, "entities"):
+            self.types[entity["type"]] += 1
+        for relation in list_objects(record, "relations"):
+            self.labels[relation["label"]] += 1
 
 
 def read_posts(
@@ -92,34 +92,52 @@ def convert_file(
     """
     result = Conversion()
     folder = source if source.is_dir() else source.parent
-    mover = PictureMover(options.pictures or folder, target.parent, pictures or "leave")
-
-    def records() -> Iterator[Record]:
-        for item in read_posts(format, source, options, result.read):
-            if isinstance(item, BadPost):
-                result.bad.append(item)
-                continue
-            try:
-                moved = mover.move(item, result.read) if pictures else item
-            except MalformedLine as error:
-                result.bad.append(BadPost(f"post '{item['id']}'", str(error)))
-                continue
-            result.count(moved)
-            yield moved
-        if result.bad and not result.posts:
-            first = result.bad[0]
-            raise FormatError(
-                f"{source}: expected {format.name}, found no post that can be read; "
-                f"{first.place}: {first.reason}"
-            )
-
-    write(records(), target, result.read)
-    if result.bad:
-        lines = (json.dumps({"place": bad.place, "reason": bad.reason}) for bad in result.bad)
-        write_lines(errors_file(target), (f"{line}\n" for line in lines))
-    else:
+    mover: PictureMover | None = None
+    if pictures is not None:
+        mover = PictureMover(options.pictures or folder, target.parent, pictures)
+    posts = read_posts(format, source, options, result.read)
+    records = _readable_records(posts, mover, result, f"{source}: expected {format.name}")
+    write(records, target, result.read)
+    if not result.bad:
         errors_file(target).unlink(missing_ok=True)
+        return result
+    lines = []
+    for bad in result.bad:
+        lines.append(json.dumps({"place": bad.place, "reason": bad.reason}) + "\n")
+    write_lines(errors_file(target), lines)
     return result
+
+
+def _readable_records(
+    posts: Iterable[Record | BadPost], mover: PictureMover | None, result: Conversion, expected: str
+) -> Iterator[Record]:
+    """Yield the records to write, and collect the posts that cannot be read.
+
+    Args:
+        posts: Result of `read_posts`.
+        mover: Mover of their pictures; None leaves them as they are.
+        result: Receives counts and posts that cannot be read.
+        expected: Start of the error where no post can be read.
+
+    Raises:
+        FormatError: No post can be read.
+    """
+    for post in posts:
+        if isinstance(post, BadPost):
+            result.bad.append(post)
+            continue
+        try:
+            moved = post if mover is None else mover.move(post, result.read)
+        except MalformedLine as error:
+            result.bad.append(BadPost(f"post '{post['id']}'", str(error)))
+            continue
+        result.count(moved)
+        yield moved
+    if result.bad and not result.posts:
+        first = result.bad[0]
+        raise FormatError(
+            f"{expected}, found no post that can be read; {first.place}: {first.reason}"
+        )
 
 
 def errors_file(target: Path) -> Path:

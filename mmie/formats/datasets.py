@@ -8,12 +8,16 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmie.data.parsing import Record
 from mmie.data.post_json import post_to_json
 from mmie.data.sources import BadPost
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.types import SPLITS, MmieError, Split
+
+if TYPE_CHECKING:
+    from mmie.data.corpora.dataset import DatasetCorpus
 
 _SAVED = ("dataset_dict.json", "state.json")
 _FILES = (".parquet", ".arrow")
@@ -41,24 +45,10 @@ class SavedDataset(Format):
             FormatError: The data set cannot be read, or has several splits and none is named.
             MissingPackageError: ``datasets`` is not installed.
         """
-        from mmie.data.corpora.dataset import DatasetCorpus  # imports torch
-
-        try:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                corpus = DatasetCorpus(
-                    path,
-                    pictures=options.pictures,
-                    columns=dict(options.columns),
-                    tag_names=list(options.tag_names) or None,
-                    strict=False,
-                )
-                split = _choose_split(path, corpus.splits, options.split)
-                posts = corpus.posts(split)
-        except FormatError:
-            raise
-        except MmieError as error:
-            raise FormatError(str(error)) from error
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            corpus, split = _load(path, options)
+        posts = corpus.posts(split)
         for message in {str(warning.message) for warning in caught}:
             if message.startswith(f"{corpus.place(split)}: columns ignored"):
                 notes.unused[f"columns {message.rpartition(': ')[2]}"] += len(posts)
@@ -74,6 +64,32 @@ class SavedDataset(Format):
         for message in corpus.skipped[split]:
             place, _, reason = message.partition(": ")
             yield BadPost(place, reason)
+
+
+def _load(path: Path, options: ReadOptions) -> tuple["DatasetCorpus", Split]:
+    """Load a data set, and choose the split to read.
+
+    Raises:
+        FormatError: The data set cannot be read, or has several splits and none is named.
+        MissingPackageError: ``datasets`` is not installed.
+    """
+    from mmie.data.corpora.dataset import DatasetCorpus  # imports torch
+
+    try:
+        corpus = DatasetCorpus(
+            path,
+            pictures=options.pictures,
+            columns=dict(options.columns),
+            tag_names=list(options.tag_names) or None,
+            strict=False,
+        )
+        split = _choose_split(path, corpus.splits, options.split)
+        corpus.posts(split)  # is kept by the corpus
+    except FormatError:
+        raise
+    except MmieError as error:
+        raise FormatError(str(error)) from error
+    return corpus, split
 
 
 def _choose_split(path: Path, splits: Sequence[Split], name: str | None) -> Split:

@@ -16,7 +16,7 @@ from mmie.data.post_text import PostText
 from mmie.data.sources import BadPost
 from mmie.formats.as_text import as_text
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
-from mmie.formats.linking import Item
+from mmie.formats.records import Item, list_objects, without_keys
 from mmie.formats.texts import read_bytes
 from mmie.utils.files import atomic_write
 from mmie.utils.optional import require
@@ -97,8 +97,7 @@ def _read_document(document: Any, number: int, notes: Notes) -> Record:
     words = [token.text for token in document if not token.text.isspace()]
     text = document.text
     record = as_text({"text": text, "words": words}) if words else {"text": text}
-    further = {key: value for key, value in kept.items() if key != "probabilities"}
-    return {**further, **record, "entities": entities}
+    return {**without_keys(kept, "probabilities"), **record, "entities": entities}
 
 
 def _to_document(record: Record, vocab: Any) -> Any:
@@ -107,16 +106,15 @@ def _to_document(record: Record, vocab: Any) -> Any:
     parsed = PostText.from_record(record)
     words, spaces = util.get_words_and_spaces(list(parsed.words), record["text"])
     document = tokens.Doc(vocab, words=words, spaces=spaces)
-    entities: list[Item] = list_value(record, "entities", dict, "objects")
-    document.ents = [
-        document.char_span(item["start"], item["end"], label=item["type"]) for item in entities
-    ]
-    kept = {key: value for key, value in record.items() if key not in ("text", "words", "entities")}
-    probabilities = [
-        [item["start"], item["end"], item["probability"]]
-        for item in entities
-        if "probability" in item
-    ]
+    spans = []
+    probabilities = []
+    for item in list_objects(record, "entities"):
+        start, end = item["start"], item["end"]
+        spans.append(document.char_span(start, end, label=item["type"]))
+        if "probability" in item:
+            probabilities.append([start, end, item["probability"]])
+    document.ents = spans
+    kept = without_keys(record, "text", "words", "entities")
     if probabilities:
         kept["probabilities"] = probabilities
     document.user_data[_USER_DATA] = json.dumps(kept)

@@ -24,7 +24,8 @@ from mmie.data.sources import BadPost
 from mmie.formats.as_text import as_text
 from mmie.formats.base import Format, Notes, ReadOptions
 from mmie.formats.linking import count_probabilities, link_relations, unlink_relations
-from mmie.formats.texts import decode, parse_json, read_bytes, write_lines
+from mmie.formats.records import Item, list_objects, without_keys
+from mmie.formats.texts import parse_json, read_text, write_lines
 from mmie.utils.text import safe_repr
 
 _TRIPLES = ("label", "labels")
@@ -43,8 +44,11 @@ class Doccano(Format):
 
     def recognises(self, path: Path, head: str) -> bool:
         """Tell whether one of the first lines holds spans as only doccano writes them."""
-        lines = (parse_json(line) for line in head.splitlines() if line.strip())
-        return any(isinstance(line, dict) and _has_spans(line) for line in lines)
+        for text in head.splitlines():
+            line = parse_json(text)
+            if isinstance(line, dict) and _has_spans(line):
+                return True
+        return False
 
     def read(self, path: Path, options: ReadOptions, notes: Notes) -> Iterator[Record | BadPost]:
         """Yield a record for each line that is not blank.
@@ -52,7 +56,7 @@ class Doccano(Format):
         Raises:
             FormatError: The file cannot be read.
         """
-        for number, line in enumerate(decode(read_bytes(path)).split("\n"), start=1):
+        for number, line in enumerate(read_text(path).split("\n"), start=1):
             if not line.strip():
                 continue
             try:
@@ -93,32 +97,40 @@ def _read_line(line: Record, number: str, notes: Notes) -> Record:
     Raises:
         MalformedLine: A span or relation does not have the form of doccano.
     """
-    record = {key: value for key, value in line.items() if key not in _OWN_KEYS}
+    record = without_keys(line, *_OWN_KEYS)
     record["id"] = line.get(_POST_ID, line.get("id", number))
-    entities: dict[object, dict[str, Any]] = {}
+    entities: dict[object, Item] = {}
     for key in _TRIPLES:
-        triples = list_value(line, key, object, "spans")
+        triples: list[Any] = list_value(line, key, object, "spans")
         if not all(map(_is_triple, triples)):
             notes.unused["labels of whole posts"] += len(triples)
             continue
         record.pop(key, None)
-        for item in triples:
-            span = dict(zip(("start", "end", "type"), item, strict=True))  # type: ignore[call-overload]
-            entities[key, len(entities)] = span
-    for item in list_value(line, "entities", dict, "objects"):
+        for start, end, kind in triples:
+            entities[key, len(entities)] = {"start": start, "end": end, "type": kind}
+    for item in list_objects(line, "entities"):
         start, end = item.get("start_offset"), item.get("end_offset")
         entities[item.get("id")] = {"start": start, "end": end, "type": item.get("label")}
-    links = []
-    for item in list_value(line, "relations", dict, "objects"):
-        links.append((item.get("from_id"), item.get("to_id"), {"label": item.get("type")}))
-    try:
-        record["entities"], record["relations"] = unlink_relations(entities, links)
-    except (KeyError, TypeError):
-        relations = safe_repr(line["relations"])
-        raise MalformedLine("relations between ids of entities", relations) from None
     if line.get("Comments"):
         notes.unused["comments"] += 1
+    record["entities"], record["relations"] = _unlink(line, entities)
     return record
+
+
+def _unlink(line: Record, entities: Mapping[object, Item]) -> tuple[list[Item], list[Item]]:
+    """Return the entities of a line, and its relations between them.
+
+    Raises:
+        MalformedLine: A relation names an entity that is not there.
+    """
+    links = []
+    for item in list_objects(line, "relations"):
+        links.append((item.get("from_id"), item.get("to_id"), {"label": item.get("type")}))
+    try:
+        return unlink_relations(entities, links)
+    except (KeyError, TypeError):
+        relations = safe_repr(line.get("relations"))
+        raise MalformedLine("relations between ids of entities", relations) from None
 
 
 def _to_line(record: Record, with_relations: bool, notes: Notes) -> Record:
@@ -129,23 +141,18 @@ def _to_line(record: Record, with_relations: bool, notes: Notes) -> Record:
         with_relations: Whether the file has the form with relations.
         notes: Receives what doccano does not hold.
     """
-    line = {key: value for key, value in record.items() if key not in ("entities", "relations")}
+    line = without_keys(record, "entities", "relations")
     line[_POST_ID] = line.pop("id")
     count_probabilities(record, notes)
     entities, links = link_relations(record, notes)
+    triples, spans, relations = [], [], []
+    for index, item in enumerate(entities):
+        start, end, kind = item["start"], item["end"], item["type"]
+        triples.append([start, end, kind])
+        spans.append({"id": index, "label": kind, "start_offset": start, "end_offset": end})
+    for index, (head, tail, relation) in enumerate(links):
+        ends = {"from_id": head, "to_id": tail}
+        relations.append({"id": index, **ends, "type": relation["label"]})
     if not with_relations:
-        return {**line, "label": [[item["start"], item["end"], item["type"]] for item in entities]}
-    line["entities"] = [
-        {
-            "id": index,
-            "label": item["type"],
-            "start_offset": item["start"],
-            "end_offset": item["end"],
-        }
-        for index, item in enumerate(entities)
-    ]
-    line["relations"] = [
-        {"id": index, "from_id": head, "to_id": tail, "type": relation["label"]}
-        for index, (head, tail, relation) in enumerate(links)
-    ]
-    return line
+        return {**line, "label": triples}
+    return {**line, "entities": spans, "relations": relations}

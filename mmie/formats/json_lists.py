@@ -18,9 +18,10 @@ from mmie.data.sources import BadPost
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.keys import NAMES, describe_parts, find_parts
 from mmie.formats.pictures import PictureFinder
+from mmie.formats.records import list_objects
 from mmie.formats.spans import end_of, read_entities, read_relations
-from mmie.formats.tagging import is_tag, read_tags
-from mmie.formats.texts import decode, first_json_line, parse_literal, read_bytes
+from mmie.formats.tagging import lack_prefixes, read_tags
+from mmie.formats.texts import first_json_line, parse_literal, read_text
 from mmie.utils.files import atomic_write
 from mmie.utils.text import safe_repr, truncate
 
@@ -103,7 +104,7 @@ def _items(path: Path, split: str | None, notes: Notes) -> list[tuple[str, objec
     Raises:
         FormatError: The file is no JSON.
     """
-    text = decode(read_bytes(path), errors="replace")
+    text = read_text(path)
     try:
         value = json.loads(text, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
@@ -152,7 +153,7 @@ def _find_layout(path: Path, items: Sequence[object], options: ReadOptions) -> _
     """Find the keys of the parts of a post.
 
     Raises:
-        FormatError: There are neither words nor a text.
+        FormatError: No key holds words or a text.
     """
     objects = [item for item in items if isinstance(item, dict)][:_HEAD_RECORDS]
     keys = dict.fromkeys(key for item in objects for key in item if isinstance(key, str))
@@ -164,13 +165,17 @@ def _find_layout(path: Path, items: Sequence[object], options: ReadOptions) -> _
             f"{path}: expected a key with words or a text, found {found}: "
             "name one by --columns text=KEY"
         )
-    if "words" in parts and "text" in parts and "words" not in options.columns:
-        words = [item[parts["words"]] for item in objects if parts["words"] in item]
-        if not all(map(_are_texts, words)):
-            del parts["words"]  # tokens as objects, as Prodigy writes them
+    both = "words" in parts and "text" in parts
+    if both and "words" not in options.columns and not _hold_texts(parts["words"], objects):
+        del parts["words"]  # tokens as objects, as Prodigy writes them
     in_words = "words" in parts and ("text" not in parts or _count_words(objects, parts))
     _choose_labels(parts, objects, set(options.columns))
-    return _KeyLayout(parts, options.tag_names, _lack_prefixes(parts, objects), in_words)
+    tags: list[object] = []
+    for item in objects:
+        value = item.get(parts["tags"]) if "tags" in parts else None
+        if isinstance(value, list):
+            tags += value
+    return _KeyLayout(parts, options.tag_names, lack_prefixes(tags), in_words)
 
 
 def _choose_labels(
@@ -191,28 +196,20 @@ def _choose_labels(
         del parts["entities"]
 
 
-def _lack_prefixes(parts: Mapping[str, str], objects: Sequence[Mapping[str, Any]]) -> bool:
-    """Tell whether the tags of records are types without prefixes."""
-    names: set[str] = set()
+def _hold_texts(key: str, objects: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether all records that have a key hold a list of strings under it."""
     for item in objects:
-        value = item.get(parts["tags"]) if "tags" in parts else None
-        if isinstance(value, list):
-            names.update(tag for tag in value if isinstance(tag, str))
-    return any(tag != "O" for tag in names) and not any(tag != "O" and is_tag(tag) for tag in names)
-
-
-def _are_texts(value: object) -> bool:
-    """Tell whether a value is a list of strings."""
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+        value = item.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+            return False
+    return True
 
 
 def _are_tags(value: object) -> bool:
     """Tell whether a value is a list of strings or integers that is not empty."""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(item, str) or type(item) is int for item in value)
-    )
+    if not isinstance(value, list) or not value:
+        return False
+    return all(isinstance(item, str) or type(item) is int for item in value)
 
 
 def _count_words(objects: Sequence[Mapping[str, Any]], parts: Mapping[str, str]) -> bool:
@@ -250,20 +247,38 @@ def _to_record(item: object, layout: _KeyLayout, unused: Counter[str]) -> Record
     tokens: Any = check_words(record["words"]) if "words" in record else record.get("text", 0)
     if not isinstance(tokens, str | tuple):
         raise MalformedLine("words or a text", safe_repr(item))
+    used = set(layout.parts.values())
+    if "relations" not in values and item.keys() >= _ARGUMENTS:
+        values["relations"] = [{key: item[key] for key in _ARGUMENTS}]
+        used |= _ARGUMENTS
+    record |= _read_labels(values, tokens, layout)
+    unused.update(map(str, item.keys() - used))
+    return record
+
+
+def _read_labels(
+    values: Mapping[str, Any], tokens: str | Sequence[str], layout: _KeyLayout
+) -> Record:
+    """Return the entities and relations of a record.
+
+    Args:
+        values: Values by the part of a post.
+        tokens: Text or words of the post.
+        layout: Keys of the file.
+
+    Raises:
+        MalformedLine: Tags, an entity or a relation are malformed.
+    """
+    labels: Record = {}
     if "tags" in values:
         if not isinstance(values["tags"], list):
             raise MalformedLine("a list of tags", safe_repr(values["tags"]))
-        record |= read_tags(values["tags"], len(tokens), layout.names, layout.bare)
+        labels |= read_tags(values["tags"], len(tokens), layout.names, layout.bare)
     if "entities" in values:
-        record["entities"] = read_entities(values["entities"], tokens)
-    relations = values.get("relations")
-    used = set(layout.parts.values())
-    if relations is None and item.keys() >= _ARGUMENTS:
-        relations = [{key: item[key] for key in _ARGUMENTS}]
-        used |= _ARGUMENTS
-    record["relations"] = read_relations(relations, record.get("entities", []))  # type: ignore[arg-type]
-    unused.update(str(key) for key in item.keys() - used)
-    return record
+        labels["entities"] = read_entities(values["entities"], tokens)
+    entities = list_objects(labels, "entities")
+    labels["relations"] = read_relations(values.get("relations"), entities)
+    return labels
 
 
 def _with_picture(record: Record, pictures: PictureFinder) -> Record:

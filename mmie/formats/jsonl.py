@@ -10,6 +10,7 @@ from pathlib import Path
 from mmie.data.parsing import MalformedLine, Record
 from mmie.data.post_json import parse_record
 from mmie.data.sources import BadPost
+from mmie.data.text_files import read_text_lines, undecodable
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.texts import first_json_line, write_lines
 from mmie.utils.text import describe_os_error
@@ -32,12 +33,14 @@ class JsonLines(Format):
         if not isinstance(record, dict) or not any(key in record for key in _TEXTS):
             return False
         for key, expected in _LISTS.items():
-            value = record.get(key)
-            items = value if isinstance(value, list) else []
-            if value is not None and not isinstance(value, list):
+            items = record.get(key)
+            if items is None:
+                continue
+            if not isinstance(items, list):
                 return False
-            if not all(isinstance(item, dict) and expected <= item.keys() for item in items):
-                return False
+            for item in items:
+                if not isinstance(item, dict) or not expected <= item.keys():
+                    return False
         return isinstance(record.get("text", ""), str) and isinstance(record.get("words", []), list)
 
     def read(self, path: Path, options: ReadOptions, notes: Notes) -> Iterator[Record | BadPost]:
@@ -50,9 +53,7 @@ class JsonLines(Format):
             raise FormatError(f"{self.name} takes no --columns: name another format by --from")
         try:
             with path.open("rb") as stream:
-                for number, line in enumerate(stream, start=1):
-                    if number == 1:
-                        line = line.removeprefix(b"\xef\xbb\xbf")
+                for number, line in enumerate(read_text_lines(stream), start=1):
                     if line.strip():
                         yield _parse_line(line, number)
         except OSError as error:
@@ -63,11 +64,12 @@ class JsonLines(Format):
         write_lines(path, (json.dumps(record, ensure_ascii=False) + "\n" for record in records))
 
 
-def _parse_line(line: bytes, number: int) -> Record | BadPost:
+def _parse_line(line: str, number: int) -> Record | BadPost:
     """Parse a line."""
+    bad = undecodable(line)
+    if bad is not None:
+        return BadPost(f"line {number}", f"expected UTF-8 text, found {bad}")
     try:
-        return {"id": str(number), **parse_record(line.decode())}
-    except UnicodeDecodeError as error:
-        return BadPost(f"line {number}", f"expected UTF-8 text, found {error.reason}")
+        return {"id": str(number), **parse_record(line)}
     except MalformedLine as error:
         return BadPost(f"line {number}", str(error))

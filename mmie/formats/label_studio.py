@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from mmie.data.parsing import MalformedLine, Record, list_value
+from mmie.data.parsing import MalformedLine, Record
 from mmie.data.sources import BadPost
 from mmie.formats.as_text import as_text
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.keys import NAMES, describe_parts, find_parts
 from mmie.formats.label_studio_interface import labelling_interface
-from mmie.formats.linking import Item, link_relations, unlink_relations
-from mmie.formats.texts import decode, parse_json, read_bytes, write_lines
+from mmie.formats.linking import link_relations, unlink_relations
+from mmie.formats.records import Item, list_objects, without_keys
+from mmie.formats.texts import parse_json, read_text, write_lines
 from mmie.utils.text import safe_repr
 from mmie.utils.version import VERSION
 
@@ -62,8 +63,11 @@ class LabelStudio(Format):
             FormatError: The file cannot be read, or holds neither an array nor lines of tasks.
         """
         tasks = _load(path)
-        datas = [task.get("data") for task in tasks if isinstance(task, dict)]
-        names = dict.fromkeys(name for data in datas if isinstance(data, dict) for name in data)
+        names: dict[str, None] = {}
+        for task in tasks:
+            data = task.get("data") if isinstance(task, dict) else None
+            if isinstance(data, dict):
+                names |= dict.fromkeys(data)
         parts = find_parts(names, _PARTS, options.columns)
         if "text" not in parts:
             found = ", ".join(map(repr, names)) or "none"
@@ -94,7 +98,7 @@ def _load(path: Path) -> Sequence[Any]:
     Raises:
         FormatError: The file is neither an array nor lines of JSON.
     """
-    text = decode(read_bytes(path))
+    text = read_text(path)
     value = parse_json(text)
     if isinstance(value, list):
         return value
@@ -116,29 +120,25 @@ def _read_task(task: object, number: int, parts: Mapping[str, str], notes: Notes
     text = data.get(parts["text"])
     if not isinstance(text, str):
         raise MalformedLine(f"a text under '{parts['text']}'", safe_repr(text))
-    record = {key: value for key, value in data.items() if key not in parts.values()}
+    record = without_keys(data, *parts.values())
     record |= {"id": data.get(parts.get("id", "id"), task.get("id", number)), "text": text}
     image = data.get(parts.get("image", "image"))
     if isinstance(image, str):
-        record["image"] = unquote(image.removeprefix(_LOCAL_FILES)) if _is_local(image) else image
+        is_local = image.startswith(_LOCAL_FILES)
+        record["image"] = unquote(image.removeprefix(_LOCAL_FILES)) if is_local else image
     entities, relations = _read_results(_choose_results(task, notes), text, notes)
     return {**record, "entities": entities, "relations": relations}
-
-
-def _is_local(image: str) -> bool:
-    """Tell whether the address of a picture is that of a local file."""
-    return image.startswith(_LOCAL_FILES)
 
 
 def _choose_results(task: Record, notes: Notes) -> list[Item]:
     """Return the regions and relations of one annotation or prediction of a task.
 
     Raises:
-        MalformedLine: They are no lists of objects.
+        MalformedLine: Annotations, predictions or their results are no lists of objects.
     """
-    given = list_value(task, "annotations", dict, "objects")
-    annotations: list[Item] = [item for item in given if not item.get("was_cancelled")]
-    predictions: list[Item] = list_value(task, "predictions", dict, "objects")
+    given = list_objects(task, "annotations")
+    annotations = [item for item in given if not item.get("was_cancelled")]
+    predictions = list_objects(task, "predictions")
     chosen = annotations or predictions
     if not chosen:
         return []
@@ -147,7 +147,7 @@ def _choose_results(task: Record, notes: Notes) -> list[Item]:
     if not annotations:
         notes.remarks["tasks without an annotation, of which the prediction is read"] += 1
     truths = [item for item in chosen if item.get("ground_truth")]
-    return list_value((truths or chosen)[-1], "result", dict, "objects")
+    return list_objects((truths or chosen)[-1], "result")
 
 
 def _read_results(
@@ -179,7 +179,7 @@ def _read_region(item: Item, text: str, notes: Notes) -> Item:
     """Convert a region to an entity.
 
     Raises:
-        MalformedLine: It has no span, or no label.
+        MalformedLine: The region has no span, or no label.
     """
     value = item.get("value")
     labels = value.get("labels") if isinstance(value, dict) else None
@@ -232,25 +232,13 @@ def _probability(item: Item) -> Item:
 
 def _to_task(record: Record, notes: Notes) -> Record:
     """Convert a record with a text to a task."""
-    data = {key: value for key, value in record.items() if key not in ("entities", "relations")}
+    data = without_keys(record, "entities", "relations")
     if "image" in data:
         data["image"] = f"{_LOCAL_FILES}{quote(str(data['image']))}"
     entities, links = link_relations(record, notes)
     results: list[Item] = []
     for index, item in enumerate(entities):
-        span = {key: item[key] for key in ("start", "end")}
-        covered = str(record["text"])[item["start"] : item["end"]]
-        value = {**span, "text": covered, "labels": [item["type"]]}
-        results.append(
-            {
-                "id": f"r{index}",
-                "from_name": "label",
-                "to_name": "text",
-                "type": "labels",
-                "value": value,
-            }
-        )
-        results[-1] |= _score(item)
+        results.append(_to_region(item, f"r{index}", str(record["text"])))
     for head, tail, relation in links:
         result = {"type": "relation", "from_id": f"r{head}", "to_id": f"r{tail}"}
         labels = {"direction": "right", "labels": [relation["label"]]}
@@ -261,6 +249,20 @@ def _to_task(record: Record, notes: Notes) -> Record:
         prediction = {"model_version": f"mmie {VERSION}", "score": mean, "result": results}
         return {"data": data, "predictions": [prediction]}
     return {"data": data, "annotations": [{"result": results}] if results else []}
+
+
+def _to_region(item: Item, name: str, text: str) -> Item:
+    """Convert an entity to a region.
+
+    Args:
+        item: The entity.
+        name: Id of the region.
+        text: Text of the post.
+    """
+    start, end = item["start"], item["end"]
+    value = {"start": start, "end": end, "text": text[start:end], "labels": [item["type"]]}
+    names = {"id": name, "from_name": "label", "to_name": "text"}
+    return {**names, "type": "labels", "value": value, **_score(item)}
 
 
 def _score(item: Item) -> Item:

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from xml.sax.saxutils import quoteattr
 
-from mmie.data.parsing import Record, list_value
+from mmie.data.parsing import Record
 from mmie.formats.linking import ARGUMENT
+from mmie.formats.records import list_objects
 
 
 def labelling_interface(records: Iterable[Record]) -> str:
@@ -18,13 +19,12 @@ def labelling_interface(records: Iterable[Record]) -> str:
     has_pictures = False
     for record in records:
         has_pictures |= "image" in record
-        types |= {str(item["type"]) for item in list_value(record, "entities", dict, "objects")}
-        for relation in list_value(record, "relations", dict, "objects"):
+        for entity in list_objects(record, "entities"):
+            types.add(str(entity["type"]))
+        for relation in list_objects(record, "relations"):
             labels.add(str(relation["label"]))
             for key in ("head", "tail"):
-                argument = relation[key]
-                assert isinstance(argument, dict)
-                types.add(argument.get("type") or ARGUMENT)
+                types.add(relation[key].get("type") or ARGUMENT)
     lines = ["<View>"]
     if has_pictures:
         lines.append('  <Image name="image" value="$image"/>')

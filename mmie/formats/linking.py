@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmie.data.parsing import Record, list_value
+from mmie.data.parsing import Record
 from mmie.formats.base import Notes
+from mmie.formats.records import Item, list_objects
 
 ARGUMENT = "argument"
 """Type of a span that is written only because a relation needs it. It is no entity when read."""
-Item = dict[str, Any]
-"""Entity or relation of a record."""
 Link = tuple[int, int, Item]
 """Indices of head and tail among the entities, and the relation."""
 
@@ -23,10 +22,10 @@ def link_relations(record: Record, notes: Notes) -> tuple[list[Item], list[Link]
         record: A cleaned record.
         notes: Receives the number of spans that become entities.
     """
-    entities: list[Item] = list(list_value(record, "entities", dict, "objects"))
+    entities = list(list_objects(record, "entities"))
     indices = {(item["start"], item["end"]): index for index, item in enumerate(entities)}
     links: list[Link] = []
-    for relation in list_value(record, "relations", dict, "objects"):
+    for relation in list_objects(record, "relations"):
         ends = []
         for key in ("head", "tail"):
             argument: Any = relation[key]
@@ -55,24 +54,22 @@ def unlink_relations(
         KeyError: An id is none of an entity.
     """
     relations = []
-    for head, tail, relation in links:
-        ends = {key: _argument(entities[name]) for key, name in (("head", head), ("tail", tail))}
-        relations.append({**ends, **relation})
+    for link in links:
+        arguments = []
+        for name in link[:2]:
+            entity = entities[name]
+            span = {"start": entity["start"], "end": entity["end"]}
+            if entity["type"] != ARGUMENT:
+                span["type"] = entity["type"]
+            arguments.append(span)
+        relations.append({"head": arguments[0], "tail": arguments[1], **link[2]})
     return [item for item in entities.values() if item["type"] != ARGUMENT], relations
-
-
-def _argument(entity: Item) -> Item:
-    """Return the span of an entity, with its type if it has one."""
-    keys = ("start", "end") if entity["type"] == ARGUMENT else ("start", "end", "type")
-    return {key: entity[key] for key in keys}
 
 
 def count_probabilities(record: Record, notes: Notes) -> None:
     """Count the probabilities of a record, for a format that holds none."""
-    items = [
-        *list_value(record, "entities", dict, "objects"),
-        *list_value(record, "relations", dict, "objects"),
-    ]
-    count = sum("probability" in item for item in items)
+    count = 0
+    for item in list_objects(record, "entities") + list_objects(record, "relations"):
+        count += "probability" in item
     if count:
         notes.unused["probabilities that the format cannot hold"] += count

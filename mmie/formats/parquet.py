@@ -15,7 +15,7 @@ from mmie.data.corpora.rows import find_columns
 from mmie.data.embedded import picture_file
 from mmie.data.parsing import MalformedLine, Record, check_words
 from mmie.data.sources import BadPost
-from mmie.data.values import is_missing, objects_of, plain_value
+from mmie.data.values import is_missing, objects_of, parse_json_cell, plain_value
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.cleaning import in_words
 from mmie.formats.keys import describe_parts
@@ -57,7 +57,8 @@ class Parquet(Format):
             file = require("pyarrow.parquet", "datasets").ParquetFile(path)
             schema = file.schema_arrow
             parts = find_columns(schema.names, options.columns, str(path))
-            kept = [field.name for field in schema if not _is_extension(pa, field)]
+            # extension types are not read: Ray has one that runs code from the file
+            kept = [f.name for f in schema if not isinstance(f.type, pa.BaseExtensionType)]
             lost = [column for column in parts.values() if column not in kept]
             if lost:
                 raise FormatError(f"{path}: expected plain values, found extension types in {lost}")
@@ -82,14 +83,18 @@ class Parquet(Format):
         pa, parquet = require("pyarrow", "datasets"), require("pyarrow.parquet", "datasets")
         rows = list(records)
         if any("words" in row for row in rows):
-            notes.unused["texts beside the words that are written"] += sum(
-                "text" in row for row in rows
-            )
+            for row in rows:
+                notes.unused["texts beside the words that are written"] += "text" in row
             rows = list(map(in_words, rows))
-        names = dict.fromkeys(name for row in rows for name in row)
-        columns = [_column(pa, name, [row.get(name) for row in rows]) for name in names]
-        fields = [field for field, _ in columns]
-        table = pa.table([values for _, values in columns], schema=pa.schema(fields))
+        names: dict[str, None] = {}
+        for row in rows:
+            names |= dict.fromkeys(row)
+        fields, arrays = [], []
+        for name in names:
+            field, array = _column(pa, name, [row.get(name) for row in rows])
+            fields.append(field)
+            arrays.append(array)
+        table = pa.table(arrays, schema=pa.schema(fields))
         atomic_write(path, lambda partial: parquet.write_table(table, partial))
 
 
@@ -134,7 +139,7 @@ class _Reader:
                 continue
             value = plain_value(cell)
             if part in _LISTS and isinstance(value, str):
-                value = parse_json(value)
+                value = parse_json_cell(value, f"'{part}' to be a list or its JSON")
             if not is_missing(value):
                 record[part] = _without_nulls(objects_of(value)) if part in _LISTS else value
         tags = record.pop("tags", None)
@@ -151,15 +156,14 @@ class _Reader:
         Raises:
             MalformedLine: A value is no picture, or its path leads out of the folder.
         """
-        cells = {part: row.get(self._parts.get(part, "")) for part in ("image", "crops")}
-        crops = cells["crops"]
+        image, crops = (row.get(self._parts.get(part, "")) for part in ("image", "crops"))
         if isinstance(crops, str):
-            crops = parse_json(crops)
+            crops = parse_json_cell(crops, "'crops' to be a list or its JSON")
         if not isinstance(crops, list | None):
             raise MalformedLine("'crops' to be a list of pictures", safe_repr(crops))
         pictures: Record = {}
-        if not is_missing(cells["image"]):
-            pictures["image"] = self._picture(cells["image"])
+        if not is_missing(image):
+            pictures["image"] = self._picture(image)
         if crops:
             pictures["crops"] = [self._picture(crop) for crop in crops]
         return pictures
@@ -171,11 +175,6 @@ class _Reader:
             MalformedLine: The value is no picture.
         """
         return value if isinstance(value, str) else picture_file(value, self._folder)
-
-
-def _is_extension(pa: Any, field: Any) -> bool:
-    """Tell whether a column has an extension type. Ray has one that runs code from the file."""
-    return isinstance(field.type, pa.BaseExtensionType)
 
 
 def _without_nulls(value: Any) -> Any:

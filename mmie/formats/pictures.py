@@ -14,6 +14,7 @@ from typing import Literal
 from mmie.data.parsing import MalformedLine, Record, lies_inside, list_value, picture_path
 from mmie.data.picture_formats import picture_suffixes
 from mmie.formats.base import Notes
+from mmie.formats.records import without_keys
 from mmie.utils.files import digest_file
 from mmie.utils.text import safe_repr
 
@@ -23,7 +24,7 @@ IMAGES = "images"
 """Folder of linked or copied pictures beside the written file."""
 _WEB = ("http://", "https://", "s3://", "gs://", "data:")
 _BARRED = re.compile(r"\0|(?:^|/)\.\.(?:/|$)")
-"""What no name of a picture may hold."""
+"""Parts that no name of a picture may have: null characters and ``..``."""
 
 
 class PictureFinder:
@@ -80,7 +81,7 @@ class PictureMover:
             MalformedLine: A path is none, or leads out of the folder that is read.
             OSError: A picture cannot be linked or copied.
         """
-        moved = {key: value for key, value in record.items() if key not in ("image", "crops")}
+        moved = without_keys(record, "image", "crops")
         image = record.get("image")
         if image is not None and image != "":
             path = self._move(image, notes)
@@ -128,7 +129,7 @@ def _crops(record: Record) -> Sequence[object]:
     """Return the crops of a record.
 
     Raises:
-        MalformedLine: They are no list of paths.
+        MalformedLine: The crops are no list of paths.
     """
     crops = list_value(record, "crops", object, "paths")
     if not all(isinstance(crop, str | Path) for crop in crops):

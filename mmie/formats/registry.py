@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mmie.data.text_files import decode_text, find_encoding
 from mmie.formats.base import Format, FormatError
 from mmie.formats.brat import Brat
 from mmie.formats.conll import Conll
@@ -40,7 +41,7 @@ def find_format(name: str) -> Format:
     """Return a format by its name.
 
     Raises:
-        FormatError: There is no such format.
+        FormatError: No format has the name.
     """
     if name not in FORMATS:
         hint = did_you_mean(name, FORMATS)
@@ -77,8 +78,6 @@ def read_head(path: Path) -> str:
         return ""
     with path.open("rb") as stream:
         content = stream.read(HEAD)
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # Excel's "Unicode text"
-        return content.decode("utf-16", errors="replace")
-    if b"\0" in content:
+    if b"\0" in content and find_encoding(content).startswith("utf-8"):
         return ""
-    return content.decode("utf-8", errors="replace").removeprefix("\ufeff")
+    return decode_text(content)

@@ -5,6 +5,7 @@ from typing import Any
 
 from mmie.data.parsing import MalformedLine, Record
 from mmie.formats.keys import SPAN_NAMES, find_parts
+from mmie.formats.records import Item, without_keys
 from mmie.utils.text import safe_repr
 
 _HEADS = ("head", "h", "subject", "source", "from", "child_head")
@@ -13,7 +14,7 @@ _LABELS = ("label", "type", "relation", "predicate")
 _TRIPLE = 3
 
 
-def read_entities(value: object, text: str | Sequence[str]) -> list[dict[str, Any]]:
+def read_entities(value: object, text: str | Sequence[str]) -> list[Item]:
     """Return the entities of a post in the form of records.
 
     Args:
@@ -31,7 +32,7 @@ def read_entities(value: object, text: str | Sequence[str]) -> list[dict[str, An
     return [_read_entity(item, text) for item in value]
 
 
-def read_relations(value: object, entities: Sequence[Record]) -> list[dict[str, Any]]:
+def read_relations(value: object, entities: Sequence[Record]) -> list[Item]:
     """Return the relations of a post in the form of records.
 
     Args:
@@ -68,7 +69,7 @@ def end_of(item: object) -> int | None:
     return entity["end"] if type(entity["end"]) is int else None
 
 
-def _read_entity(item: object, text: str | Sequence[str] | None) -> dict[str, Any]:
+def _read_entity(item: object, text: str | Sequence[str] | None) -> Item:
     """Return an entity in the form of records, whose text is checked if that of the post is given.
 
     Raises:
@@ -88,8 +89,8 @@ def _read_entity(item: object, text: str | Sequence[str] | None) -> dict[str, An
     kind = item.get(parts.get("type", "type"))
     if isinstance(kind, list) and len(kind) == 1:
         kind = kind[0]
-    used = {parts[part] for part in ("start", "end", "type") if part in parts} | {"pos"}
-    entity = {key: value for key, value in item.items() if key not in used}
+    used = [parts[part] for part in ("start", "end", "type") if part in parts]
+    entity = without_keys(item, "pos", *used)
     entity |= {"start": start, "end": end, "type": kind}
     if text is not None:
         _check_text(entity, parts, text)
@@ -126,7 +127,7 @@ def _check_text(
         )
 
 
-def _read_argument(value: object, entities: Sequence[Record]) -> dict[str, Any]:
+def _read_argument(value: object, entities: Sequence[Record]) -> Item:
     """Return the head or tail of a relation as a span.
 
     Raises:
@@ -135,7 +136,7 @@ def _read_argument(value: object, entities: Sequence[Record]) -> dict[str, Any]:
     if isinstance(value, dict):
         parts = find_parts(filter(_is_text, value), SPAN_NAMES, {})
         start, end = _read_offsets(value, parts)
-        argument: dict[str, Any] = {"start": start, "end": end}
+        argument: Item = {"start": start, "end": end}
         kind = value.get(parts.get("type", "type"))
         return argument if kind is None else {**argument, "type": kind}
     for entity in entities:
@@ -146,16 +147,16 @@ def _read_argument(value: object, entities: Sequence[Record]) -> dict[str, Any]:
     raise MalformedLine("a span, or the index or id of an entity", safe_repr(value))
 
 
-def _span_of(entity: Record) -> dict[str, Any]:
+def _span_of(entity: Record) -> Item:
     """Return start, end and type of an entity."""
-    return {key: entity[key] for key in ("start", "end", "type")}
+    return {"start": entity["start"], "end": entity["end"], "type": entity["type"]}
 
 
 def _first_key(item: Mapping[str, Any], keys: Sequence[str], expected: str) -> str:
     """Return the first key that an object has.
 
     Raises:
-        MalformedLine: It has none.
+        MalformedLine: The object has none of the keys.
     """
     for key in keys:
         if key in item:

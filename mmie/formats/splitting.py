@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rich.table import Table
 
@@ -16,6 +16,7 @@ from mmie.formats.base import FormatError, Notes, ReadOptions
 from mmie.formats.conversion import read_posts
 from mmie.formats.jsonl import JsonLines
 from mmie.formats.pictures import PictureMover, PicturePolicy
+from mmie.formats.records import list_objects
 from mmie.types import SPLITS, Split
 from mmie.utils.files import atomic_folder
 
@@ -146,7 +147,7 @@ def _read(source: Path, notes: Notes) -> list[Record]:
 
 
 def _picture_keys(records: Sequence[Record], root: Path) -> list[str | None]:
-    """Return a key of each post's picture that is equal for equal contents; None without one.
+    """Return a key of each post's picture that is equal for equal contents, or None.
 
     Raises:
         FormatError: A path leads out of the folder.
@@ -194,7 +195,8 @@ def _divide(
 def _labels(record: Record) -> Counter[Hashable]:
     """Count the entity types and relation labels of a post."""
     counts: Counter[Hashable] = Counter()
-    given: Any = record
-    counts.update(("entity", item["type"]) for item in given.get("entities", []))
-    counts.update(("relation", item["label"]) for item in given.get("relations", []))
+    for entity in list_objects(record, "entities"):
+        counts["entity", entity["type"]] += 1
+    for relation in list_objects(record, "relations"):
+        counts["relation", relation["label"]] += 1
     return counts

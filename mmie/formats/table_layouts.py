@@ -1,7 +1,8 @@
 """Layouts of tables: a row per post, per span or per word."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from mmie.formats.base import FormatError, ReadOptions
 from mmie.formats.cells import Row, cell_of, integer_of, list_of, words_of
 from mmie.formats.inline import has_marks, read_marks
 from mmie.formats.keys import NAMES, SPAN_NAMES, find_parts
+from mmie.formats.records import list_objects
 from mmie.formats.spans import read_entities, read_relations
-from mmie.formats.tagging import is_tag, read_tags
+from mmie.formats.tagging import lack_prefixes, read_tags
 from mmie.utils.text import truncate
 
 _POST = {**NAMES, "inline": ("annotated_text", "marked_text")}
@@ -34,7 +36,7 @@ _PARTS = ("id", "image", "context")
 
 @dataclass(frozen=True, slots=True)
 class TableLayout:
-    """TableLayout of a table.
+    """Columns of a table, and what its rows are.
 
     Attributes:
         unit: ``post``, ``span`` or ``word``.
@@ -66,19 +68,9 @@ def find_layout(path: Path, rows: Sequence[Row], options: ReadOptions) -> TableL
     if not rows or rows[0].fault or not any(rows[0].cells):
         raise FormatError(f"{path}: expected a first row with the names of columns, found none")
     header = [cell.strip() for cell in rows[0].cells]
-    chosen = options.columns
-    known = {**_POST, **_SPAN, **_WORD}
-    find_parts(header, known, chosen)  # a wrong choice is refused
-    spans = find_parts(header, _SPAN, _among(chosen, _SPAN))
-    words = find_parts(header, _WORD, _among(chosen, _WORD))
-    posts = find_parts(header, _POST, _among(chosen, _POST))
-    if {"text", "start", "end"} <= spans.keys():
-        layout = TableLayout("span", header, spans)
-    elif {"words", "tags"} <= words.keys() and not _has_lists(header, words["words"], rows):
-        layout = TableLayout("word", header, words)
-    elif {"text", "words", "inline"} & posts.keys():
-        layout = TableLayout("post", header, _post_parts(header, posts, rows, chosen))
-    else:
+    find_parts(header, {**_POST, **_SPAN, **_WORD}, options.columns)  # a wrong choice is refused
+    layout = _choose_layout(header, rows[1:], options.columns)
+    if layout is None:
         names = truncate(", ".join(map(repr, header)))
         raise FormatError(
             f"{path}: expected a column with a text or words, found {names}: "
@@ -89,7 +81,7 @@ def find_layout(path: Path, rows: Sequence[Row], options: ReadOptions) -> TableL
         raise FormatError(f"{path}: expected one column '{truncate(repeated[0])}', found several")
     if options.split is not None and "split" not in layout.parts:
         raise FormatError(f"{path}: expected a column 'split' for --split, found none")
-    return TableLayout(layout.unit, header, layout.parts, _lacks_prefixes(layout, rows[1:]))
+    return replace(layout, bare=lack_prefixes(_all_tags(layout, rows[1:])))
 
 
 def read_rows(
@@ -98,7 +90,7 @@ def read_rows(
     """Yield a record for each post of a table.
 
     Args:
-        layout: TableLayout of the table.
+        layout: Layout of the table.
         rows: Rows after that of the names.
         options: Names of tags, and the split to read.
     """
@@ -120,22 +112,44 @@ def read_rows(
             yield BadPost(place if error.line is None else f"row {error.line}", str(error))
 
 
-def _among(chosen: Mapping[str, str], known: Mapping[str, object]) -> dict[str, str]:
-    """Return the chosen columns of parts that a layout has."""
-    return {part: name for part, name in chosen.items() if part in known}
+def _choose_layout(
+    header: Sequence[str], rows: Sequence[Row], chosen: Mapping[str, str]
+) -> TableLayout | None:
+    """Return the layout whose columns a table has, or None.
 
-
-def _has_lists(header: Sequence[str], name: str, rows: Sequence[Row]) -> bool:
-    """Tell whether a column holds lists, and not words."""
-    index = header.index(name)
-    cells = [cell_of(row, index) for row in rows[1:]]
-    return any(cell.lstrip().startswith("[") and "," in cell for cell in cells)
+    Args:
+        header: Names of the columns.
+        rows: Rows after that of the names.
+        chosen: Columns that the user has chosen, by part.
+    """
+    found = []
+    for known in (_SPAN, _WORD, _POST):
+        among = {part: name for part, name in chosen.items() if part in known}
+        found.append(find_parts(header, known, among))
+    spans, words, posts = found
+    if {"text", "start", "end"} <= spans.keys():
+        return TableLayout("span", header, spans)
+    if {"words", "tags"} <= words.keys():
+        layout = TableLayout("word", header, words)
+        cells = [layout.cell(row, "words").lstrip() for row in rows]
+        if not any(cell.startswith("[") and "," in cell for cell in cells):  # lists of words
+            return layout
+    if {"text", "words", "inline"} & posts.keys():
+        return TableLayout("post", header, _post_parts(header, posts, rows, chosen))
+    return None
 
 
 def _post_parts(
     header: Sequence[str], parts: dict[str, str], rows: Sequence[Row], chosen: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the columns of a table of posts, whose texts may hold marks of entities."""
+    """Return the columns of a table of posts, whose texts may hold marks of entities.
+
+    Args:
+        header: Names of the columns.
+        parts: Columns by part, which are changed.
+        rows: Rows after that of the names.
+        chosen: Columns that the user has chosen, by part.
+    """
     labelled = {"tags", "entities", "inline"} & parts.keys()
     if "tags" in parts and "entities" in parts:
         parts.pop("entities" if "entities" not in chosen and "words" in parts else "tags")
@@ -146,22 +160,22 @@ def _post_parts(
             parts["words"] = parts.pop("text")
     if not labelled and "text" in parts and "text" not in chosen:
         index = header.index(parts["text"])
-        if any(has_marks(cell_of(row, index)) for row in rows[1:]):
+        if any(has_marks(cell_of(row, index)) for row in rows):
             parts["inline"] = parts.pop("text")
     return parts
 
 
-def _lacks_prefixes(layout: TableLayout, rows: Sequence[Row]) -> bool:
-    """Tell whether the tags of a table are types without prefixes."""
-    names: set[str] = set()
+def _all_tags(layout: TableLayout, rows: Sequence[Row]) -> list[object]:
+    """Return the tags of all rows, apart from cells that are malformed."""
+    tags: list[object] = []
     for row in rows:
         cell = layout.cell(row, "tags")
-        try:
-            values = words_of(cell, "tags") if layout.unit == "post" else [cell]
-        except MalformedLine:
+        if layout.unit != "post":
+            tags.append(cell)
             continue
-        names.update(tag for tag in values if isinstance(tag, str) and tag not in ("", "O"))
-    return bool(names) and not any(is_tag(tag) or tag.isdigit() for tag in names)
+        with suppress(MalformedLine):
+            tags += words_of(cell, "tags")
+    return tags
 
 
 def _groups(layout: TableLayout, rows: Iterable[Row]) -> Iterator[list[Row]]:
@@ -237,24 +251,38 @@ def _post_of_row(layout: TableLayout, rows: Sequence[Row], options: ReadOptions)
         record["text"], record["entities"] = read_marks(marked)
     else:
         record["text"] = tokens
+    _add_labels(record, layout, row, tokens, options.tag_names)
+    if crops := layout.cell(row, "crops"):
+        record["crops"] = list_of(crops, "crops")
+    return record
+
+
+def _add_labels(
+    record: Record, layout: TableLayout, row: Row, tokens: str | list[str], tag_names: Sequence[str]
+) -> None:
+    """Add the entities and relations of a row to the record of its post.
+
+    Args:
+        record: The record, which may have entities that are marked within the text.
+        layout: Layout of the table.
+        row: The row.
+        tokens: Words or text of the post.
+        tag_names: Names of tags in the order of their ids.
+
+    Raises:
+        MalformedLine: A cell is malformed.
+    """
     tags, entities = layout.cell(row, "tags"), layout.cell(row, "entities")
     if tags:
-        names = options.tag_names
         values = words_of(tags, "tags")
         if not isinstance(values, list):
             raise MalformedLine("'tags' to be a list", tags)
-        record |= read_tags(
-            [_tag_of(tag, names) for tag in values], len(tokens), names, layout.bare
-        )
+        record |= read_tags(values, len(tokens), tag_names, layout.bare)
     elif entities:
         record["entities"] = read_entities(list_of(entities, "entities"), tokens)
-    for part in ("relations", "crops"):
-        if cell := layout.cell(row, part):
-            record[part] = list_of(cell, part)
-    if "relations" in record:
-        known: Any = record.get("entities", [])
-        record["relations"] = read_relations(record["relations"], known)
-    return record
+    if relations := layout.cell(row, "relations"):
+        known = list_objects(record, "entities")
+        record["relations"] = read_relations(list_of(relations, "relations"), known)
 
 
 def _post_of_spans(layout: TableLayout, rows: Sequence[Row], options: ReadOptions) -> Record:
@@ -269,17 +297,19 @@ def _post_of_spans(layout: TableLayout, rows: Sequence[Row], options: ReadOption
     for row in rows:
         if layout.cell(row, "text") not in (text, ""):
             raise MalformedLine("the same text in all rows of a post", "another one", row.number)
-        cells = {part: layout.cell(row, part) for part in ("start", "end", "type", "span")}
-        if not any(cells[part] for part in ("start", "end", "type")):
+        start, end = layout.cell(row, "start"), layout.cell(row, "end")
+        kind, covered = layout.cell(row, "type"), layout.cell(row, "span")
+        if not (start or end or kind):
             continue
+        item: dict[str, Any] = {"type": kind}
         try:
-            item: dict[str, Any] = {"type": cells["type"]}
-            item |= {part: integer_of(cells[part], part) for part in ("start", "end")}
+            item["start"] = integer_of(start, "start")
+            item["end"] = integer_of(end, "end")
         except MalformedLine as error:
             error.line = row.number
             raise
-        if cells["span"] and "span" in layout.parts:
-            item["text"] = cells["span"]
+        if covered:
+            item["text"] = covered
         items.append(item)
     return {**record, "text": text, "entities": read_entities(items, text)}
 
@@ -296,13 +326,6 @@ def _post_of_words(layout: TableLayout, rows: Sequence[Row], options: ReadOption
         if not word:
             raise MalformedLine("a word", "an empty cell", row.number)
         words.append(word)
-        tags.append(_tag_of(layout.cell(row, "tags"), options.tag_names))
+        tags.append(layout.cell(row, "tags"))
     record = {**_texts(layout, rows[0]), "words": words}
     return record | read_tags(tags, len(words), options.tag_names, layout.bare)
-
-
-def _tag_of(tag: object, names: Sequence[str]) -> object:
-    """Return a tag, or its id if tags are given by ids."""
-    if names and isinstance(tag, str) and tag.isascii() and tag.isdigit() and len(tag) < 10:
-        return int(tag)
-    return tag

@@ -21,20 +21,18 @@ from pathlib import Path
 
 from mmie.data.parsing import Record
 from mmie.data.sources import BadPost
+from mmie.data.sources.delimited import FIELD_DELIMITERS, MAX_FIELD
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.cells import Row, cell_of, write_cells
 from mmie.formats.keys import describe_parts
 from mmie.formats.pictures import PictureFinder
 from mmie.formats.table_layouts import TableLayout, find_layout, read_rows
-from mmie.formats.texts import decode, read_bytes
+from mmie.formats.texts import read_text
 from mmie.utils.files import atomic_write
 from mmie.utils.optional import require
 
 _EXCEL = (".xlsx", ".xlsm")
 _TEXTS = (".csv", ".tsv", ".txt")
-_DELIMITERS = ",;\t|"
-_MAX_FIELD = 2**24
-"""Most characters of a cell."""
 
 
 class Tables(Format):
@@ -51,12 +49,11 @@ class Tables(Format):
             return path.is_file()
         if suffix not in _TEXTS:
             return False
-        header = next(iter(_text_rows(head)), None)
         try:
             layout = find_layout(path, list(_text_rows(head)), ReadOptions())
         except FormatError:
             return False
-        return header is not None and (suffix != ".txt" or len(layout.parts) > 1)
+        return suffix != ".txt" or len(layout.parts) > 1
 
     def read(self, path: Path, options: ReadOptions, notes: Notes) -> Iterator[Record | BadPost]:
         """Yield a record for each post.
@@ -68,15 +65,16 @@ class Tables(Format):
         if path.suffix.lower() in _EXCEL:
             rows = _excel_rows(path)
         else:
-            rows = list(_text_rows(decode(read_bytes(path))))
+            rows = list(_text_rows(read_text(path)))
         layout = find_layout(path, rows, options)
         notes.found.append(f"a row per {layout.unit}: {describe_parts(layout.parts, 'column')}")
         _count_unused(layout, rows, notes)
         pictures = PictureFinder(options.pictures or path.parent, options.pictures is None)
         for item in read_rows(layout, rows[1:], options):
-            if not isinstance(item, BadPost) and isinstance(item.get("image"), str):
-                found = pictures.find(str(item["image"]))
-                item = item if found is None else {**item, "image": found}
+            if isinstance(item, dict) and isinstance(item.get("image"), str):
+                picture = pictures.find(str(item["image"]))
+                if picture is not None:
+                    item["image"] = picture
             yield item
 
     def write(self, records: Iterable[Record], path: Path, notes: Notes) -> None:
@@ -110,8 +108,8 @@ def _text_rows(text: str) -> Iterator[Row]:
     if text[:4].lower() == "sep=":
         text = text.partition("\n")[2]
     first = text.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=first.count)
-    csv.field_size_limit(_MAX_FIELD)
+    delimiter = max(FIELD_DELIMITERS, key=first.count)
+    csv.field_size_limit(MAX_FIELD)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     number = 0
     while True:

@@ -52,6 +52,22 @@ def name_scheme(tags: Iterable[str]) -> str:
     return "IOB1" if opened_inside > prefixes["B"] else "BIO"
 
 
+def lack_prefixes(tags: Iterable[object]) -> bool:
+    """Tell whether the tags of a file are types without prefixes, and no ids.
+
+    >>> lack_prefixes(["PER", "O"]), lack_prefixes(["PER", "B-LOC"]), lack_prefixes(["0", "1"])
+    (True, False, False)
+    """
+    has_types = False
+    for tag in tags:
+        if not isinstance(tag, str) or tag in ("", OUTSIDE):
+            continue
+        if is_tag(tag) or tag.isdigit():
+            return False
+        has_types = True
+    return has_types
+
+
 def read_tags(tags: Sequence[object], length: int, names: Sequence[str], bare: bool) -> Record:
     """Return the ``entities`` of a post by its tags.
 
@@ -77,11 +93,13 @@ def read_tags(tags: Sequence[object], length: int, names: Sequence[str], bare: b
 
 
 def _name(tag: object, names: Sequence[str]) -> str:
-    """Return a tag or the name of its id.
+    """Return a tag or the name of its id, which may be written as a text.
 
     Raises:
         MalformedLine: The tag is no string, and no id that has a name.
     """
+    if names and isinstance(tag, str) and tag.isascii() and tag.isdigit() and len(tag) < 10:
+        tag = int(tag)
     if isinstance(tag, str):
         return tag
     if type(tag) is int and not names:

@@ -1,4 +1,4 @@
-"""Text files of formats: their first line, reading with bounds, and writing."""
+"""Reading and writing of text files, and values in JSON or as Python literals."""
 
 import ast
 import json
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from mmie.data.text_files import decode_text
 from mmie.formats.base import FormatError
 from mmie.utils.files import atomic_write
 from mmie.utils.text import describe_os_error
@@ -24,16 +25,13 @@ def read_bytes(path: Path) -> bytes:
         raise FormatError(describe_os_error(error)) from None
 
 
-def decode(content: bytes, errors: str = "surrogateescape") -> str:
-    """Return the text of a file: UTF-8, or UTF-16 with a byte order mark.
+def read_text(path: Path) -> str:
+    """Return the text of a file in Unicode: see `mmie.data.text_files.decode_text`.
 
-    Args:
-        content: The bytes.
-        errors: What becomes of bytes that are no UTF-8: see `bytes.decode`.
+    Raises:
+        FormatError: The path is no file that can be read.
     """
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16", errors="replace")
-    return content.decode("utf-8", errors=errors).removeprefix("\ufeff")
+    return decode_text(read_bytes(path))
 
 
 def first_json_line(head: str) -> Any:
