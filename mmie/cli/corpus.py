@@ -49,7 +49,8 @@ def _print_division(division: Division) -> None:
     """Print the counts of a division, and what was changed or left out."""
     PlainConsole().print(render_division(division))
     for counts in (division.notes.unused, division.notes.remarks):
-        print_lines(*(f"note: {count} {kind}" for kind, count in counts.items()), file=sys.stderr)
+        for kind, count in counts.items():
+            print_lines(f"note: {count} {kind}", file=sys.stderr)
 
 
 def _print_stats(corpus: Corpus, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from mmie.data.parsing import (
     check_words,
     optional_value,
 )
-from mmie.data.words import split_words
+from mmie.data.words import split_offsets
 from mmie.types import Entity
 
 
@@ -49,7 +49,7 @@ class PostText:
             return cls(words) if text is None else cls(words, text, locate_words(words, text))
         if text is None:
             raise MalformedLine("'words' or 'text'", "neither")
-        offsets = tuple(_split_at(split_words(text), _gold_bounds(record, text)))
+        offsets = tuple(split_at(split_offsets(text), _gold_bounds(record, text)))
         return cls(check_words([text[start:end] for start, end in offsets]), text, offsets)
 
     def parse_span(self, record: Record, description: str) -> tuple[int, int]:
@@ -69,7 +69,7 @@ class PostText:
         if self.text is None:
             return start, end
         found = f"characters {start} to {end}, {self.text[start:end]!r}"
-        start, end = _without_blanks(self.text, start, end)
+        start, end = strip_span(self.text, start, end)
         if start == end:
             raise MalformedLine(f"{description} with characters that are not blank", found)
         starts, ends = zip(*self.offsets, strict=True)
@@ -137,12 +137,16 @@ def _gold_bounds(record: Record, text: str) -> set[int]:
         if isinstance(span, dict):
             start, end = span.get("start"), span.get("end")
             if type(start) is int and type(end) is int and 0 <= start < end <= len(text):
-                bounds.update(_without_blanks(text, start, end))
+                bounds.update(strip_span(text, start, end))
     return bounds
 
 
-def _without_blanks(text: str, start: int, end: int) -> tuple[int, int]:
-    """Return a span without the blanks at its ends."""
+def strip_span(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return a span of a text without the blanks at its ends.
+
+    >>> strip_span(" Ann left", 0, 5), strip_span("a  b", 1, 3)
+    ((1, 4), (3, 3))
+    """
     while start < end and text[start].isspace():
         start += 1
     while start < end and text[end - 1].isspace():
@@ -150,16 +154,19 @@ def _without_blanks(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def _split_at(
-    pieces: Iterable[tuple[str, int, int]], bounds: Iterable[int]
+def split_at(
+    offsets: Iterable[tuple[int, int]], bounds: Iterable[int]
 ) -> Iterator[tuple[int, int]]:
     """Yield the offsets of words, split at some characters.
 
     Args:
-        pieces: Words with their first and last (exclusive) character.
+        offsets: First and last (exclusive) character of each word.
         bounds: Characters at which words begin or end.
+
+    >>> list(split_at([(0, 5), (6, 9)], {0, 2, 6}))
+    [(0, 2), (2, 5), (6, 9)]
     """
     ordered = sorted(bounds)
-    for _, start, end in pieces:
+    for start, end in offsets:
         inner = ordered[bisect_right(ordered, start) : bisect_left(ordered, end)]
         yield from pairwise([start, *inner, end])

@@ -72,10 +72,7 @@ def video_frames(source: Path | str | bytes, count: int, max_pixels: int) -> lis
             stream = stack.enter_context(_open_stream(source))
             opened = av.open(stream, format=video_container(source), metadata_errors="ignore")
             for frame in _spaced_frames(stack.enter_context(opened), count, max_pixels):
-                picture = frame.to_image()
-                if frame.rotation:
-                    picture = picture.rotate(frame.rotation, expand=True)
-                frames.append(picture)
+                frames.append(_to_upright(frame))
     except PictureError:
         raise
     except Exception:  # FFmpeg reports almost any error on damaged data
@@ -117,6 +114,12 @@ def _spaced_frames(container: Any, count: int, max_pixels: int) -> Iterator[Any]
         if frame.pts is None or frame.pts != last:
             yield frame
         last = frame.pts
+
+
+def _to_upright(frame: Any) -> Image.Image:
+    """Convert a frame to a picture, turned as its metadata says."""
+    picture: Image.Image = frame.to_image()
+    return picture.rotate(frame.rotation, expand=True) if frame.rotation else picture
 
 
 def _duration(container: Any, stream: Any) -> int:

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 
 _CJK = (
@@ -53,6 +53,33 @@ def split_words(text: str) -> list[tuple[str, int, int]]:
     """
     matches = islice(_WORD.finditer(text, 0, MAX_CHARACTERS), MAX_WORDS)
     return [(match.group(), match.start(), match.end()) for match in matches]
+
+
+def split_offsets(text: str) -> tuple[tuple[int, int], ...]:
+    """Return the first and last (exclusive) character of each word of `split_words`.
+
+    >>> split_offsets("Ann left")
+    ((0, 3), (4, 8))
+    """
+    return tuple((start, end) for _, start, end in split_words(text))
+
+
+def join_words(words: Iterable[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """Join words by spaces.
+
+    Returns:
+        The text, and the first and last (exclusive) character of each word in it.
+
+    >>> join_words(["It's", "me"])
+    ("It's me", ((0, 4), (5, 7)))
+    """
+    listed = list(words)
+    offsets = []
+    start = 0
+    for word in listed:
+        offsets.append((start, start + len(word)))
+        start += len(word) + 1
+    return " ".join(listed), tuple(offsets)
 
 
 def find_unsplit(text: str, offsets: Sequence[tuple[int, int]]) -> int | None:

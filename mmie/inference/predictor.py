@@ -229,14 +229,16 @@ class Predictor:
         features: Mapping[str, Tensor],
         types: RelationTypes | None = None,
     ) -> list[tuple[Asked, Prediction]]:
-        """Predict in batches of like length.
+        """Predict in batches of like length, the longest first.
 
         Returns:
             What is asked with its prediction, in order.
         """
         instances = [item.instance for item in asked]
         predictions: dict[int, Prediction] = {}
-        for chunk in self._chunks(instances):
+        by_length = sorted(range(len(instances)), key=lambda index: -len(instances[index]))
+        for start in range(0, len(asked), self.batch_size):
+            chunk = by_length[start : start + self.batch_size]
             chosen = [instances[number] for number in chunk]
             batch = self._batch(chosen, [asked[number].owner for number in chunk], views, features)
             if types is not None:
@@ -304,12 +306,6 @@ class Predictor:
         """Return a key of everything that a row depends on beside its view."""
         identity = json.dumps([spec.source, dict(spec.identity)], sort_keys=True, default=str)
         return f"{identity} {self.format}"
-
-    def _chunks(self, instances: Sequence[Instance]) -> Iterator[list[int]]:
-        """Yield indices of instances in batches of like length, the longest first."""
-        order = sorted(range(len(instances)), key=lambda index: -len(instances[index]))
-        for start in range(0, len(order), self.batch_size):
-            yield order[start : start + self.batch_size]
 
     def _batch(
         self,

@@ -10,7 +10,7 @@ from torch import Tensor
 from mmie.data.animations import load_frames, share_views
 from mmie.data.instances import fill_up
 from mmie.data.pictures import ImageTransform, PictureError, load_picture
-from mmie.data.words import find_unsplit, split_words
+from mmie.data.words import find_unsplit, join_words, split_offsets
 from mmie.types import MmieError, Post
 from mmie.utils.text import replace_surrogates
 
@@ -85,8 +85,10 @@ def read_post(
     num_read = find_unsplit(split.text or "", split.offsets)
     if num_read is not None:
         problems.append(f"text: only its first {num_read} characters were split into words")
-    num_crops = max((form.num_crops for form in formats), default=0)
-    max_pixels = max((form.transform.max_pixels for form in formats), default=0)
+    num_crops = max_pixels = 0
+    for form in formats:
+        num_crops = max(num_crops, form.num_crops)
+        max_pixels = max(max_pixels, form.transform.max_pixels)
     pictures: dict[int, list[Image.Image | None]] = {}
     image_problems: list[str] = []
     for num_images in {form.num_images for form in formats if form.num_views}:
@@ -143,17 +145,18 @@ def _check_type(post: object, index: int) -> None:
 
 
 def _with_words(post: Post) -> Post:
-    """Return the post with words, text and offsets.
+    """Return the post with words, text and offsets. Words alone are joined by spaces.
 
     Lone surrogates, which no encoder reads and no UTF-8 file holds, become ``?``.
     """
     if post.words and post.text is None:
-        return _join(post)
+        words = tuple(map(replace_surrogates, post.words))
+        text, offsets = join_words(words)
+        return replace(post, words=words, text=text, offsets=offsets)
     text = replace_surrogates(post.text or "")
     if not post.words:
-        pieces = split_words(text)
-        words = tuple(word for word, _, _ in pieces)
-        offsets = tuple((start, end) for _, start, end in pieces)
+        offsets = split_offsets(text)
+        words = tuple(text[start:end] for start, end in offsets)
         return replace(post, words=words, text=text, offsets=offsets)
     if len(post.offsets) != len(post.words):
         raise PostError(
@@ -169,9 +172,11 @@ def _check_offsets(post: Post) -> None:
     Raises:
         PostError: An offset is out of range.
     """
-    arguments = [entity for relation in post.relations for entity in (relation.head, relation.tail)]
+    entities = list(post.entities)
+    for relation in post.relations:
+        entities += [relation.head, relation.tail]
     num_words, length = len(post.words), len(post.text or "")
-    for entity in (*post.entities, *arguments):
+    for entity in entities:
         if not 0 <= entity.start < entity.end <= num_words:
             raise PostError(
                 f"post {post.id}: an entity from word {entity.start} to {entity.end} of {num_words}"
@@ -179,17 +184,6 @@ def _check_offsets(post: Post) -> None:
     for start, end in post.offsets:
         if not 0 <= start <= end <= length:
             raise PostError(f"post {post.id}: a word from character {start} to {end} of {length}")
-
-
-def _join(post: Post) -> Post:
-    """Return a post of words alone with a text: the words, joined by spaces."""
-    words = tuple(map(replace_surrogates, post.words))
-    offsets = []
-    start = 0
-    for word in words:
-        offsets.append((start, start + len(word)))
-        start += len(word) + 1
-    return replace(post, words=words, text=" ".join(words), offsets=tuple(offsets))
 
 
 def _decode_crops(

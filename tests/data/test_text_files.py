@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from mmie.data.text_files import find_encoding, read_text_lines, undecodable
+from mmie.data.text_files import decode_text, find_encoding, read_text_lines, undecodable
 
 
 def lines_of(content):
@@ -28,3 +28,13 @@ def test_bytes_that_are_no_text_are_placed():
     (bad,) = lines_of("ab".encode("utf-16") + b"\x00\xd8")
     assert undecodable(bad).startswith("bytes that are no character at character 3")
     assert undecodable("\ud83d is a surrogate, but no byte") is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_whole_texts_are_decoded_as_lines_are(encoding):
+    assert decode_text("Zoë\nleft".encode(encoding)) == "Zoë\nleft"
+
+
+def test_bytes_that_are_no_text_stay_visible():
+    assert undecodable(decode_text(b"Zo\xeb")) is not None
+    assert undecodable(decode_text("Ann".encode("utf-16") + b"x")) is not None

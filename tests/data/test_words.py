@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmie.data.words import MAX_CHARACTERS, MAX_WORDS, find_unsplit, split_words
+from mmie.data.words import (
+    MAX_CHARACTERS,
+    MAX_WORDS,
+    find_unsplit,
+    join_words,
+    split_offsets,
+    split_words,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,3 +86,10 @@ def test_what_stands_beside_emoji_and_addresses_is_apart():
     words = [word for word, _, _ in split_words(text)]
     assert words[:5] == ["看", "https://t.co/a1", "\uff0c", "很", "好"]
     assert words[5:] == ["🇩🇪", "🇫🇷", "ok", "👍🏽", "!", "a", ".", "\u200d", "b"]
+
+
+@given(st.lists(st.text(alphabet="aé东", min_size=1), max_size=4))
+def test_joined_words_lie_at_their_offsets(words):
+    text, offsets = join_words(iter(words))
+    assert [text[start:end] for start, end in offsets] == words
+    assert split_offsets("Ann left.") == ((0, 3), (4, 8), (8, 9))

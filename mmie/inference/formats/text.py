@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from mmie.data.post_text import locate_words
 from mmie.data.records import entity_record, relation_record, span_record
-from mmie.data.words import split_words
+from mmie.data.words import join_words, split_offsets
 from mmie.formats.base import FormatError as FormatError  # part of this module, too
 from mmie.tags import OUTSIDE, entities_to_tags
 from mmie.types import (
@@ -113,16 +113,10 @@ class _RecordText:
             ValueError: The text does not consist of the words.
         """
         if "words" not in record:
-            text = record["text"]
-            return cls(text, tuple((start, end) for _, start, end in split_words(text)), False)
+            return cls(record["text"], split_offsets(record["text"]), False)
         if "text" in record:
             return cls(record["text"], locate_words(record["words"], record["text"]), False)
-        offsets = []
-        start = 0
-        for word in record["words"]:
-            offsets.append((start, start + len(word)))
-            start += len(word) + 1
-        return cls(" ".join(record["words"]), tuple(offsets), True)
+        return cls(*join_words(record["words"]), True)
 
     def mention(self, item: Mapping[str, Any], probability: float) -> Mention:
         """Convert an item of the record to a mention.

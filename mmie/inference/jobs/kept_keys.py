@@ -23,7 +23,7 @@ from typing import Any
 from mmie.data.parsing import lies_inside
 from mmie.data.post_json import KEYS, RESULT_KEYS
 from mmie.data.records import span_record
-from mmie.data.words import split_words
+from mmie.data.words import split_offsets
 from mmie.types import Entity, Extraction, Post
 
 _PREFIX = "input_"
@@ -81,8 +81,7 @@ def kept_keys(
         pictures: Its paths of pictures as they are written, by key.
     """
     kept: dict[str, Any] = {}
-    offsets = tuple((start, end) for _, start, end in split_words(extraction.text))
-    if extraction.offsets and extraction.offsets != offsets:
+    if extraction.offsets and extraction.offsets != split_offsets(extraction.text):
         kept["words"] = [extraction.text[start:end] for start, end in extraction.offsets]
     kept |= {**pictures, "context": post.context}
     if extraction.offsets:
