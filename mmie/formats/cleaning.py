@@ -11,13 +11,19 @@ All that is changed or left out is counted in `Notes`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 from mmie.data.parsing import MalformedLine, Record, check_name, check_span
 from mmie.data.post_json import post_from_json
-from mmie.data.post_text import PostText
-from mmie.data.words import MAX_CHARACTERS, MAX_WORDS, find_unsplit, split_words
+from mmie.data.post_text import PostText, split_at, strip_span
+from mmie.data.text_files import undecodable
+from mmie.data.words import (
+    MAX_CHARACTERS,
+    MAX_WORDS,
+    find_unsplit,
+    join_words,
+    split_offsets,
+)
 from mmie.formats.base import Notes
 from mmie.formats.records import Item, list_objects, without_keys
 from mmie.utils.text import safe_repr
@@ -35,10 +41,13 @@ def clean_record(record: Record, notes: Notes) -> Record:
         notes: Receives what is changed or left out.
 
     Raises:
-        MalformedLine: The record has neither words nor a text, is too long, or holds a span that
-            lies outside or lacks a type or label.
+        MalformedLine: The record has neither words nor a text, is too long or no Unicode, or holds
+            a span that lies outside or lacks a type or label.
     """
     cleaned = {key: value for key, value in record.items() if value is not None}
+    bad = undecodable(str(cleaned.get("text", "")))
+    if bad is not None:
+        raise MalformedLine("UTF-8 text", bad)
     text = PostText.from_record(cleaned)
     if find_unsplit(text.text or "", text.offsets) is not None:
         expected = f"a text of at most {MAX_CHARACTERS} characters and {MAX_WORDS} words"
@@ -80,12 +89,8 @@ def in_characters(record: Record) -> Record:
     text = PostText.from_record(record)
     if text.text is not None:
         return record
-    offsets: list[tuple[int, int]] = []
-    position = 0
-    for word in text.words:
-        offsets.append((position, position + len(word)))
-        position += len(word) + 1
-    characters = {**without_keys(record, "words"), "text": " ".join(text.words)}
+    joined, offsets = join_words(text.words)
+    characters = {**without_keys(record, "words"), "text": joined}
     return map_spans(characters, lambda start, end: (offsets[start][0], offsets[end - 1][1]))
 
 
@@ -147,12 +152,7 @@ def _clean_span(item: Item, text: PostText, description: str) -> Item:
     length = len(text.words) if text.text is None else len(text.text)
     start, end = check_span(item.get("start"), item.get("end"), length, description)
     if text.text is not None:
-        covered = text.text[start:end]
-        if covered.strip():
-            start += len(covered) - len(covered.lstrip())
-            end -= len(covered) - len(covered.rstrip())
-        else:
-            end = start
+        start, end = strip_span(text.text, start, end)
     return {**item, "start": start, "end": end}
 
 
@@ -223,9 +223,9 @@ def _split_words_at_spans(record: Record, text: PostText, notes: Notes) -> Recor
         spans += [item["head"], item["tail"]]
     for item in spans:
         cuts |= {item["start"], item["end"]}
-    offsets = _split_offsets(text.offsets, cuts)
+    offsets = list(split_at(text.offsets, cuts))
     has_words = "words" in record
-    uncut = len(text.offsets) if has_words else len(split_words(text.text or ""))
+    uncut = len(text.offsets) if has_words else len(split_offsets(text.text or ""))
     if len(offsets) == uncut:
         return record
     notes.remarks["posts with entities that begin or end within a word, which is split"] += 1
@@ -251,16 +251,3 @@ def _count_words(record: Record, words: Sequence[str], offsets: Offsets) -> Reco
         ends[end] = index + 1
     counted = {**without_keys(record, "text"), "words": list(words)}
     return map_spans(counted, lambda start, end: (starts[start], ends[end]))
-
-
-def _split_offsets(offsets: Offsets, cuts: set[int]) -> list[tuple[int, int]]:
-    """Split words at some characters.
-
-    >>> _split_offsets([(0, 5), (6, 9)], {0, 2, 6})
-    [(0, 2), (2, 5), (6, 9)]
-    """
-    pieces: list[tuple[int, int]] = []
-    for start, end in offsets:
-        inner = [cut for cut in sorted(cuts) if start < cut < end]
-        pieces += pairwise([start, *inner, end])
-    return pieces

@@ -113,19 +113,31 @@ def _items(path: Path, split: str | None, notes: Notes) -> list[tuple[str, objec
             raise FormatError(f"{path}: expected JSON, found {error}") from None
         return items
     if isinstance(value, dict):
-        arrays = {key: item for key, item in value.items() if isinstance(item, list)}
-        wanted = [split] if split is not None else list(arrays)
-        records = arrays.get(wanted[0], []) if len(wanted) == 1 else []
-        if any(isinstance(item, dict) for item in records):
-            notes.found.append(f"records in key '{wanted[0]}'")
-            value = records
-    if isinstance(value, dict):
-        value = [value]
+        value = _array_of(value, split, notes)
     if not isinstance(value, list):
         raise FormatError(
             f"{path}: expected a JSON array of objects, found {safe_repr(value)[:80]}"
         )
     return [(f"record {number}", item) for number, item in enumerate(value, start=1)]
+
+
+def _array_of(value: Record, split: str | None, notes: Notes) -> Sequence[object]:
+    """Return the array of a split in an object, its only array, or the object as the only record.
+
+    Args:
+        value: The object.
+        split: Key of the array; None takes the only array.
+        notes: Receives the key.
+    """
+    keys = [key for key, item in value.items() if isinstance(item, list)]
+    if split is not None:
+        keys = [key for key in keys if key == split]
+    if len(keys) == 1:
+        records: Any = value[keys[0]]
+        if any(isinstance(item, dict) for item in records):
+            notes.found.append(f"records in key '{keys[0]}'")
+            return list(records)
+    return [value]
 
 
 def _line_items(text: str) -> list[tuple[str, object]]:
@@ -188,10 +200,9 @@ def _choose_labels(
         objects: Records of the file.
         chosen: Parts whose keys the user has chosen.
     """
-    if "tags" in parts and "tags" not in chosen:
-        values = [item.get(parts["tags"]) for item in objects]
-        if "words" not in parts or not any(map(_are_tags, values)):
-            del parts["tags"]
+    has_tags = "words" in parts and "tags" in parts and _hold_tags(parts["tags"], objects)
+    if "tags" not in chosen and not has_tags:
+        parts.pop("tags", None)
     if "tags" in parts and "entities" in parts and "entities" not in chosen:
         del parts["entities"]
 
@@ -200,16 +211,18 @@ def _hold_texts(key: str, objects: Sequence[Mapping[str, Any]]) -> bool:
     """Tell whether all records that have a key hold a list of strings under it."""
     for item in objects:
         value = item.get(key, [])
-        if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        if not isinstance(value, list) or not set(map(type, value)) <= {str}:
             return False
     return True
 
 
-def _are_tags(value: object) -> bool:
-    """Tell whether a value is a list of strings or integers that is not empty."""
-    if not isinstance(value, list) or not value:
-        return False
-    return all(isinstance(item, str) or type(item) is int for item in value)
+def _hold_tags(key: str, objects: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether a record holds a list of strings or integers under a key."""
+    for item in objects:
+        value = item.get(key)
+        if isinstance(value, list) and value and set(map(type, value)) <= {str, int}:
+            return True
+    return False
 
 
 def _count_words(objects: Sequence[Mapping[str, Any]], parts: Mapping[str, str]) -> bool:
@@ -244,7 +257,9 @@ def _to_record(item: object, layout: _KeyLayout, unused: Counter[str]) -> Record
     for part in ("id", "words", "text", "image", "crops", "context"):
         if part in values:
             record[part] = values[part]
-    tokens: Any = check_words(record["words"]) if "words" in record else record.get("text", 0)
+    tokens = record.get("text")
+    if "words" in record:
+        tokens = check_words(record["words"])
     if not isinstance(tokens, str | tuple):
         raise MalformedLine("words or a text", safe_repr(item))
     used = set(layout.parts.values())

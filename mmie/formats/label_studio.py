@@ -65,9 +65,8 @@ class LabelStudio(Format):
         tasks = _load(path)
         names: dict[str, None] = {}
         for task in tasks:
-            data = task.get("data") if isinstance(task, dict) else None
-            if isinstance(data, dict):
-                names |= dict.fromkeys(data)
+            if isinstance(task, dict) and isinstance(task.get("data"), dict):
+                names |= dict.fromkeys(task["data"])
         parts = find_parts(names, _PARTS, options.columns)
         if "text" not in parts:
             found = ", ".join(map(repr, names)) or "none"
@@ -114,9 +113,9 @@ def _read_task(task: object, number: int, parts: Mapping[str, str], notes: Notes
     Raises:
         MalformedLine: The task has no data or no text, or a region or relation is malformed.
     """
-    data = task.get("data") if isinstance(task, dict) else None
-    if not isinstance(task, dict) or not isinstance(data, dict):
+    if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
         raise MalformedLine("a task with 'data'", safe_repr(task))
+    data = task["data"]
     text = data.get(parts["text"])
     if not isinstance(text, str):
         raise MalformedLine(f"a text under '{parts['text']}'", safe_repr(text))
@@ -124,8 +123,9 @@ def _read_task(task: object, number: int, parts: Mapping[str, str], notes: Notes
     record |= {"id": data.get(parts.get("id", "id"), task.get("id", number)), "text": text}
     image = data.get(parts.get("image", "image"))
     if isinstance(image, str):
-        is_local = image.startswith(_LOCAL_FILES)
-        record["image"] = unquote(image.removeprefix(_LOCAL_FILES)) if is_local else image
+        record["image"] = image
+        if image.startswith(_LOCAL_FILES):
+            record["image"] = unquote(image.removeprefix(_LOCAL_FILES))
     entities, relations = _read_results(_choose_results(task, notes), text, notes)
     return {**record, "entities": entities, "relations": relations}
 
@@ -226,8 +226,9 @@ def _read_relation(item: Item, notes: Notes) -> list[tuple[object, object, Item]
 def _probability(item: Item) -> Item:
     """Return the score of a region or relation, if it is a probability."""
     score = item.get("score")
-    is_probability = isinstance(score, int | float) and 0 <= score <= 1
-    return {"probability": score} if is_probability else {}
+    if isinstance(score, int | float) and 0 <= score <= 1:
+        return {"probability": score}
+    return {}
 
 
 def _to_task(record: Record, notes: Notes) -> Record:
@@ -248,7 +249,9 @@ def _to_task(record: Record, notes: Notes) -> Record:
         mean = sum(scores) / len(scores)
         prediction = {"model_version": f"mmie {VERSION}", "score": mean, "result": results}
         return {"data": data, "predictions": [prediction]}
-    return {"data": data, "annotations": [{"result": results}] if results else []}
+    if not results:
+        return {"data": data, "annotations": []}
+    return {"data": data, "annotations": [{"result": results}]}
 
 
 def _to_region(item: Item, name: str, text: str) -> Item:

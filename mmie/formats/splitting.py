@@ -152,15 +152,19 @@ def _picture_keys(records: Sequence[Record], root: Path) -> list[str | None]:
     Raises:
         FormatError: A path leads out of the folder.
     """
-    paths: list[Path | None] = []
-    for record in records:
+    paths: dict[int, Path] = {}
+    for index, record in enumerate(records):
+        if record.get("image") is None:
+            continue
         try:
-            image = record.get("image")
-            paths.append(None if image is None else picture_path(root, image))
+            paths[index] = picture_path(root, record["image"])
         except MalformedLine as error:
             raise FormatError(f"post '{record['id']}': {error}") from None
-    digests = picture_digests({path for path in paths if path is not None})
-    return [None if path is None else digests.get(path, str(path)) for path in paths]
+    digests = picture_digests(set(paths.values()))
+    keys: list[str | None] = [None] * len(records)
+    for index, path in paths.items():
+        keys[index] = digests.get(path, str(path))
+    return keys
 
 
 def _divide(
@@ -179,15 +183,22 @@ def _divide(
     """
     groups: defaultdict[Hashable, list[int]] = defaultdict(list)
     for index in range(len(records)):
-        key = None if keys is None else keys[index]
-        groups[index if key is None else key].append(index)
+        group: Hashable = index
+        if keys is not None and keys[index] is not None:
+            group = keys[index]
+        groups[group].append(index)
     members = list(groups.values())
-    labels = [sum((_labels(records[i]) for i in group), Counter()) for group in members]
+    labels = []
+    for posts in members:
+        counts: Counter[Hashable] = Counter()
+        for index in posts:
+            counts += _labels(records[index])
+        labels.append(counts)
     all_shares = [1 - sum(shares), *shares]
     chosen = stratify(labels, list(map(len, members)), all_shares, seed)
     splits: list[Split] = ["train"] * len(records)
-    for group, split in zip(members, chosen, strict=True):
-        for index in group:
+    for posts, split in zip(members, chosen, strict=True):
+        for index in posts:
             splits[index] = SPLITS[split]
     return splits
 

@@ -96,3 +96,8 @@ def test_words_and_characters():
     assert tagged(characters) == tagged(JORDAN)
     assert in_characters(in_words(ANN))["text"] == "Ann Lee ' s in Rome"
     assert (in_words(JORDAN), in_characters(ANN)) == (JORDAN, ANN)
+
+
+def test_bytes_that_are_no_text_are_refused():
+    with pytest.raises(MalformedLine, match="expected UTF-8 text, found the byte 0xeb at byte 3"):
+        clean(text="Zo\udceb left")

@@ -79,3 +79,13 @@ def test_mnre(shared_data):
     assert (len(posts), bad, notes.unused) == (1624, [], {})
     assert all(len(post["relations"]) == 1 for post in posts)
     assert posts[0]["relations"][0]["head"].keys() >= {"start", "end"}
+
+
+def test_ids_of_tags_may_be_texts(tmp_path):
+    record = {"tokens": ["Ann", "left"], "ner_tags": ["1", "0"]}
+    file = write_text(tmp_path / "posts.json", json.dumps([record]))
+    (post,), _, _ = read(file, "json", tag_names=("O", "B-PER"))
+    assert post["entities"] == [{"start": 0, "end": 1, "type": "PER"}]
+    posts, (bad,), _ = read(file, "json")
+    assert posts == []
+    assert "a tag such as O, B-PER or I-LOC" in bad.reason

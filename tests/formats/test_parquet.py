@@ -91,3 +91,13 @@ def test_keys_of_posts_are_columns(tmp_path):
     file = tmp_path / "posts.parquet"
     write_and_read(Parquet(), [EMOJI], file)
     assert {"url", "likes", "context", "crops"} <= set(parquet.read_schema(file).names)
+
+
+@pytest.mark.parametrize("column", ["entities", "relations", "crops"])
+def test_a_list_that_is_no_json_is_named(tmp_path, column):
+    table = pa.table({"text": ["Ann", "Bob"], column: ["[{", "[]"]})
+    parquet.write_table(table, tmp_path / "posts.parquet")
+    (bad, good), _ = read(tmp_path / "posts.parquet")
+    assert isinstance(bad, BadPost)
+    assert f"'{column}' to be a list or its JSON, found" in bad.reason
+    assert good["text"] == "Bob"
