@@ -3,6 +3,7 @@
 import pytest
 
 from mmie.runs.folder import (
+    LAST,
     RunFolderError,
     best_checkpoint,
     check_free,
@@ -126,3 +127,10 @@ def test_the_configuration_of_a_run_folder_is_found(run_dir, tmp_path):
 
 def test_a_run_folder_is_that_of_its_checkpoint(run_dir):
     assert run_folder_of(run_dir) == run_folder_of(str(run_dir / "best.ckpt")) == run_dir
+
+
+def test_a_fit_without_validation_is_named(tmp_path):
+    (tmp_path / LAST).touch()
+    for function in (best_checkpoint, find_checkpoint):
+        with pytest.raises(RunFolderError, match=r"no epoch of the fit was validated.*last\.ckpt"):
+            function(tmp_path)
