@@ -121,7 +121,7 @@ def test_a_journal_that_cannot_be_read_is_left_and_named(tmp_path, monkeypatch, 
     cache = DetectionCache(FakeDetector(), tmp_path)
     cache.add({"a": RESULT})
 
-    def fail(path):
+    def fail(path, *arguments, **settings):
         raise OSError(number, os.strerror(number), str(path))
 
     with monkeypatch.context() as patch:
