@@ -13,7 +13,8 @@ from mmie.types import Entity, Post
 from mmie.utils.text import is_utf8, safe_repr, truncate
 
 _T = TypeVar("_T")
-_WAY_OUT = "--follow_links, or follow_links of a corpus, admits links in data of your own"
+_COPY = "copy it there, or name its folder by --pictures"
+_FOLLOW = "--follow_links, or follow_links of a corpus, admits links in data of your own"
 Record = dict[str, object]
 """A JSON object."""
 
@@ -234,10 +235,9 @@ def picture_path(folder: Path, name: object) -> Path:
     path = Path(folder) / from_foreign_path(name, folder)
     if lies_inside(path, folder):
         return path
-    expected, verb = "a picture inside its folder", "which leads"
+    expected, verb = f"a picture inside its folder ({_COPY})", "which leads"
     if _lies_inside_by_name(path, folder):
-        expected += f" ({_WAY_OUT})"
-        verb = "a link that leads"
+        expected, verb = f"a picture inside its folder ({_FOLLOW})", "a link that leads"
     raise MalformedLine(expected, f"{name!r}, {verb} out of {folder}", kind="picture")
 
 

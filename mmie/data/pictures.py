@@ -1,5 +1,7 @@
 """Decoding of pictures and their conversion to views, which are squares of RGB pixels."""
 
+from __future__ import annotations
+
 import errno
 import io
 import os
@@ -8,12 +10,10 @@ import stat
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
 from mmie.data.jpeg_end import complete_jpeg
 from mmie.data.picture_formats import HEAD, describe_content, supported_formats
@@ -25,6 +25,9 @@ from mmie.data.picture_names import (
 )
 from mmie.types import Picture
 from mmie.utils.text import first_line
+
+if TYPE_CHECKING:  # the import takes seconds, for which readers of posts must not wait
+    from torch import Tensor
 
 ResizeMode = Literal["crop", "squash"]
 
@@ -148,6 +151,8 @@ def to_view(picture: Image.Image, size: int, mode: ResizeMode = "crop") -> Tenso
     Returns:
         (3, size, size) uint8 RGB.
     """
+    import torch
+
     box = _crop_box(picture.size) if mode == "crop" else None
     view = picture.resize((size, size), Image.Resampling.BICUBIC, box=box)
     pixels = torch.from_numpy(np.array(view))  # (size, size, 3)

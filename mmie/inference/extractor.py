@@ -335,7 +335,6 @@ class Extractor:
         self, read: ReadPost, entities: Sequence[Entity], text: LongText
     ) -> tuple[Relation, ...]:
         """Choose the pairs of a long post that are classified: those that fit a window."""
-        limit = MAX_PAIRS * text.num_windows
         given = read.post.relations
         if self.ner is None and given:
             total = len(given)
@@ -343,14 +342,14 @@ class Extractor:
             count = len(pairs)
         else:
             _, total = plausible_pairs(entities, self._allowed_types, 0)
-            pairs, count = choose_near_pairs(entities, self._allowed_types, text, limit)
+            pairs, count = choose_near_pairs(entities, self._allowed_types, text, MAX_PAIRS)
         if count < total:
             read.problems.append(
                 f"relations: {total - count} of {total} pairs of entities lie farther apart than "
                 f"the {text.room} subwords that are read at once, and were not asked about"
             )
-        _note_unasked(read, limit, count)
-        return pairs[:limit]
+        _note_unasked(read, MAX_PAIRS, count)
+        return pairs[:MAX_PAIRS]
 
     @property
     def _allowed_types(self) -> set[tuple[str, str]] | None:

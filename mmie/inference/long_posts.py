@@ -27,11 +27,6 @@ class LongText(NamedTuple):
     positions: Sequence[int]
     room: int
 
-    @property
-    def num_windows(self) -> int:
-        """Number of windows that the text fills."""
-        return -(-self.positions[-1] // self.room)
-
     def distance(self, relation: Relation) -> int:
         """Return the number of subwords from the first entity's start to the last one's end."""
         first, last = _extent(relation)

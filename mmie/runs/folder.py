@@ -86,12 +86,12 @@ def find_checkpoint(source: str | Path) -> str | Path:
 
 
 def _without_best(folder: Path) -> str:
-    """Say why the folder of a fit has no best checkpoint, or return "" if nothing was fitted."""
+    """Say why a fit may have left no best checkpoint, or return "" if nothing was fitted."""
     if not (folder / LAST).exists():
         return ""
     return (
-        "no epoch of the fit was validated: let trainer.limit_val_batches and "
-        f"trainer.check_val_every_n_epoch validate one, or name {folder / LAST}"
+        "it was removed, or no epoch of the fit was validated (trainer.limit_val_batches, "
+        f"trainer.check_val_every_n_epoch): name {folder / LAST} by --ckpt_path, or fit again"
     )
 
 

@@ -16,7 +16,10 @@ from mmie.app.errors import handle_http_error
         ("[" * 20_000, None),
         ('{"posts": []}', "posts: List should have at least 1 item after validation, not 0"),
         ('{"posts": [{}]}', "posts.0.text: Field required"),
-        ('{"posts": [{"text": "a", "image": "/etc/passwd"}]}', "posts.0.image: expected base64"),
+        (
+            '{"posts": [{"text": "a", "image": "/etc/passwd"}]}',
+            "posts.0.image: expected base64, found an address: pictures are sent, not fetched",
+        ),
         (
             '{"posts": [{"text": "a", "image": "http://example.com/a.png"}]}',
             "posts.0.image: expected base64",

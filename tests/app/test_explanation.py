@@ -136,7 +136,8 @@ def test_effects_name_the_views_of_methods_for_one_and_for_two_pictures(
     names = ["picture 1", "picture 2", "crop 1", "crop 2", "crop 3"]
     assert [view.name for view in explanation.views] == names
     assert [effect.view for effect in explanation.answers[0].effects] == [0, 1, 2, 3, 4]
-    (read,) = _effects(extractor.re, _decoded(both, post, (relation,)), ["x"], TEXT.split())
+    decoded = _decoded(both, post, (relation,))
+    (read,) = _effects(extractor.re, decoded, ["x"], TEXT.split(), "windows")
     assert [effect.view for effect in read.effects] == [0, 2, 3, 4]
 
 

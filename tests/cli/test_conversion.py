@@ -59,7 +59,7 @@ def test_a_table_with_pictures(tmp_path):
     ("options", "part"),
     [
         (["--out=x.pdf"], "expected a name that ends in one of .bio, .conll"),
-        (["--out=x.csv", "--to=datasets"], "--to datasets: expected one of brat, jsonl"),
+        (["--out=x.csv", "--to=datasets"], "--to datasets: expected one of brat, parquet"),
         (["--out=x.csv", "--to=table"], "did you mean 'tables'"),
         (["--out=x.jsonl", "--from=brats"], "unknown format 'brats'"),
         (["--out=x.jsonl", "--columns", "text"], "expected part=name"),

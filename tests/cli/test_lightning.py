@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from helpers.command import (
 from helpers.fitted_runs import fit_options
 from helpers.paths import CONFIGS
 
+from mmie.cli.lightning import feature_folder
 from mmie.utils.locks import folder_lock
 from mmie.utils.version import VERSION
 
@@ -239,3 +241,9 @@ def test_a_checkpoint_that_lacks_something_is_refused(
     assert (outcome.status, outcome.err.count("\n")) == (1, 1)
     assert f"this is mmie {VERSION}: load it with the version" in outcome.err
     assert reason in outcome.err
+
+
+@pytest.mark.parametrize("setting", [None, "off", "None", "false"])
+def test_the_feature_store_can_be_switched_off(setting):
+    assert feature_folder(setting) is None
+    assert feature_folder("./off") == Path("off")

@@ -121,11 +121,11 @@ def test_a_journal_that_cannot_be_read_is_left_and_named(tmp_path, monkeypatch, 
     cache = DetectionCache(FakeDetector(), tmp_path)
     cache.add({"a": RESULT})
 
-    def fail(path):
+    def fail(path, *arguments, **settings):
         raise OSError(number, os.strerror(number), str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", fail)
+        patch.setattr(Path, "open", fail)
         message = f"{cache.file}: cannot be read: {os.strerror(number)}"
         with pytest.raises(GroundingError, match=message):
             DetectionCache(FakeDetector(), tmp_path)

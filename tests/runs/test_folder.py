@@ -3,6 +3,7 @@
 import pytest
 
 from mmie.runs.folder import (
+    LAST,
     RunFolderError,
     best_checkpoint,
     check_free,
@@ -113,7 +114,9 @@ def test_a_run_folder_stands_for_its_best_checkpoint(run_dir, tmp_path):
     for other in (str(best), run_dir / "last.ckpt", tmp_path, str(tmp_path / "absent"), "a/b"):
         assert find_checkpoint(other) == other
     best.unlink()
-    with pytest.raises(RunFolderError, match=r"run holds no best\.ckpt: fit first, or name"):
+    with pytest.raises(
+        RunFolderError, match=r"run holds no best\.ckpt: it was removed, or no epoch"
+    ):
         find_checkpoint(run_dir)
 
 
@@ -126,3 +129,10 @@ def test_the_configuration_of_a_run_folder_is_found(run_dir, tmp_path):
 
 def test_a_run_folder_is_that_of_its_checkpoint(run_dir):
     assert run_folder_of(run_dir) == run_folder_of(str(run_dir / "best.ckpt")) == run_dir
+
+
+def test_a_fit_without_validation_is_named(tmp_path):
+    (tmp_path / LAST).touch()
+    for function in (best_checkpoint, find_checkpoint):
+        with pytest.raises(RunFolderError, match=r"no epoch of the fit was validated.*last\.ckpt"):
+            function(tmp_path)

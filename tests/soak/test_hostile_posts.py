@@ -238,9 +238,8 @@ def test_long_texts_are_extracted_from_in_time(extractor, text):
     (extraction,) = extractor.extract([Post(text=text)])
     assert time.process_time() - start < SECONDS
     check_extraction(extraction)
-    visible = text.translate(dict.fromkeys([0, 1, 2, 0x200B]))
-    if len(extraction.offsets) > 64 and len(visible) > 10_000:
-        assert any(problem.startswith("text: only the first") for problem in extraction.problems)
+    # all words are read, in windows
+    assert not any(problem.startswith("text: only the first") for problem in extraction.problems)
 
 
 @limited_examples(25)
@@ -278,9 +277,9 @@ def test_of_millions_of_pairs_only_the_first_are_classified(classifier):
     count = 5000
     entities = tuple(Entity(index, index + 1, "PER") for index in range(count))
     (extraction,) = classifier.extract([Post("1", ("Ann",) * count, entities=entities)])
-    num_pairs = count * (count - 1)
-    problem = f"relations: only 400 of {num_pairs} pairs of entities were asked about"
-    assert problem in extraction.problems
+    far, near = extraction.problems
+    assert f"of {count * (count - 1)} pairs of entities lie farther apart than" in far
+    assert near.startswith("relations: only 400 of ")
 
 
 @limited_examples()

@@ -21,6 +21,7 @@ class DemoCorpus(JsonlCorpus):
             split, sorted.
         relation_labels: Relation labels in the order of their ids; None takes those of the training
             split, sorted. ``None`` comes first whether given or not.
+        follow_links: Whether links may lead to pictures outside the folder.
 
     Attributes:
         bounds: Best scores that the text alone allows.
@@ -36,6 +37,7 @@ class DemoCorpus(JsonlCorpus):
         max_missing: float = 0.05,
         entity_types: list[str] | None = None,
         relation_labels: list[str] | None = None,
+        follow_links: bool = False,
     ) -> None:
         folder = Path(root).expanduser()
         if folder.exists():
@@ -48,4 +50,5 @@ class DemoCorpus(JsonlCorpus):
             max_missing=max_missing,
             entity_types=entity_types,
             relation_labels=relation_labels,
+            follow_links=follow_links,
         )

@@ -7,6 +7,8 @@ if it closes correctly, gives the row all of its columns, and
 - in tab-separated text, if it holds no tab: lines that hold tabs are rows themselves;
 - in all other text, unless each of its lines is a row with an integer in front.
 
+A tool that quotes the names of the columns quotes everything, and all its fields are accepted.
+
 Otherwise each line is a row by itself, or is named as one that cannot be read.
 """
 
@@ -67,14 +69,24 @@ class DelimitedText:
         delimiter: One character.
         first: Number of the first line.
         columns: Number of columns.
+        is_quoted: Whether the names of the columns are quoted.
     """
 
-    def __init__(self, lines: Iterable[str], delimiter: str, first: int, columns: int) -> None:
+    def __init__(
+        self,
+        lines: Iterable[str],
+        delimiter: str,
+        first: int,
+        columns: int,
+        is_quoted: bool = False,
+    ) -> None:
         csv.field_size_limit(MAX_FIELD)
         self._lines = iter(lines)
         self._pending: deque[str] = deque()
         self._delimiter = delimiter
         self._columns = columns
+        self._has_text_quotes = delimiter == TAB and not is_quoted
+        self._is_quoted = is_quoted
         self._number = first - 1
         self._last_doubtful = 0
 
@@ -100,7 +112,7 @@ class DelimitedText:
             return
         # quotes are text where only the reading without them gives all of the columns
         is_literal = fields is None or len(literal) == self._columns != len(fields)
-        if self._delimiter == TAB and is_literal:
+        if self._has_text_quotes and is_literal:
             fields = literal
         if fields is None:
             yield DelimitedRow(self._number, line, [], _OPEN)
@@ -126,7 +138,7 @@ class DelimitedText:
             yield DelimitedRow(self._number, "".join(span.lines), span.fields)
             self._number += len(following)
             return
-        if is_row and (self._delimiter != TAB or not self._are_rows(span.lines)):
+        if is_row and (not self._has_text_quotes or not self._are_rows(span.lines)):
             first, last = self._number, self._number + len(following)
             expected = _AMBIGUOUS.format(first=first, last=last)
             for offset, doubtful in enumerate(span.lines):
@@ -135,7 +147,7 @@ class DelimitedText:
             return
         self._pending.extendleft(reversed(following))
         self._last_doubtful = max(self._last_doubtful, self._number + len(following))
-        if self._delimiter == TAB:
+        if self._has_text_quotes:
             yield self._checked(line, literal)
         else:
             yield DelimitedRow(self._number, line, [], _OPEN)
@@ -157,6 +169,8 @@ class DelimitedText:
 
     def _is_one_row(self, lines: list[str], fields: list[str]) -> bool:
         """Tell whether lines are a row with a field over several lines, and not several rows."""
+        if self._is_quoted:
+            return True
         if self._delimiter == TAB:
             long = [field for field in fields if "\n" in field or "\r" in field]
             has_tabs = any(TAB in field for field in long)

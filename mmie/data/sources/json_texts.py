@@ -32,8 +32,8 @@ def split_json(lines: Iterable[str], is_document: bool = False) -> Iterator[Json
 
     Args:
         lines: Lines with their ends.
-        is_document: Whether an array that is no valid JSON is an error. Otherwise its lines are
-            taken as posts.
+        is_document: Whether an array may hold other values, and is an error if it is no valid JSON.
+            Otherwise its lines are taken as posts.
 
     Raises:
         MalformedLine: The text is an array that is no valid JSON.
@@ -54,9 +54,10 @@ def split_json(lines: Iterable[str], is_document: bool = False) -> Iterator[Json
         except RecursionError:
             pass
         else:
-            for number, item in enumerate(objects, start=1):
-                yield JsonText(number, item)
-            return
+            if is_document or (objects and all(item.startswith("{") for item in objects)):
+                for number, item in enumerate(objects, start=1):
+                    yield JsonText(number, item)
+                return
         head, lines = text.split("\n"), iter(())
     for number, line in zip(count(1), chain(head, lines)):
         if line.strip():

@@ -57,7 +57,7 @@ def read_table(
         delimiter = delimiter or header[len("sep=")]
         first, header = 2, next(lines, "")
     delimiter, columns = _find_columns(path, header, delimiter)
-    for row in DelimitedText(lines, delimiter, first + 1, len(columns)):
+    for row in DelimitedText(lines, delimiter, first + 1, len(columns), '"' in header):
         yield _parse_row(row, columns, root)
 
 

@@ -54,12 +54,13 @@ def from_json(record: Mapping[str, Any]) -> Extraction:
 
     A record with ``text`` lacks the words: its offsets are those of the text as the package splits
     it, or of its ``words``. A record with ``words`` alone, as in ``predictions.jsonl``, has their
-    joined text.
+    joined text. A key without a value, as in a row of a table, counts as absent.
 
     Raises:
         FormatError: The record is no extraction.
     """
     try:
+        record = {key: value for key, value in record.items() if value is not None}
         text = _RecordText.of(record)
         problems = tuple(record.get("problems") or ())
         mentions = []

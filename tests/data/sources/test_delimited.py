@@ -43,5 +43,10 @@ def test_an_open_quote_of_csv_costs_no_other_row():
     assert rows[-1].fields == ["6", "m", "n.jpg"]
 
 
+def test_a_tool_that_quotes_the_columns_quotes_all():
+    rows = list(DelimitedText(['"a\n', 'b"\n', '"c\td\n', '1"\n'], "\t", 2, 1, is_quoted=True))
+    assert [row.fields for row in rows] == [["a\nb"], ["c\td\n1"]]
+
+
 def test_carriage_returns_end_lines():
     assert [row.fields[0] for row in rows_of("1\ta\tb\r2\ta\tb\r\n\r\n3\ta\tb")] == ["1", "2", "3"]

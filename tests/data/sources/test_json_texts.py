@@ -15,9 +15,9 @@ def texts(text, **settings):
     [
         ('{"a": 1}\n\n{"b"\n{"c": 3}\r\n', [(1, '{"a": 1}'), (3, '{"b"'), (4, '{"c": 3}')]),
         ('[{"a": 1}, {"b": [2]}]', [(1, '{"a": 1}'), (2, '{"b": [2]}')]),
-        ('\n[\n {"a":\n 1}\n,3]\n', [(1, '{"a":\n 1}'), (2, "3")]),
+        ('\n[\n {"a":\n 1}\n,{}]\n', [(1, '{"a":\n 1}'), (2, "{}")]),
         ('{\n"a": 1}\n{\n"b": 2\n}', [(1, '{\n"a": 1}'), (2, '{\n"b": 2\n}')]),
-        ("[]", []),
+        ("[]", [(1, "[]")]),
         ("", []),
         ('{"a": 1\n{"b": 2}\n', [(1, '{"a": 1'), (2, '{"b": 2}')]),
         ('[1, 2\n{"b": 2}\n', [(1, "[1, 2"), (2, '{"b": 2}')]),
@@ -32,3 +32,8 @@ def test_forms(text, expected):
 def test_a_document_that_is_no_array(text):
     with pytest.raises(MalformedLine, match="expected a JSON array"):
         texts(text, is_document=True)
+
+
+def test_an_array_of_other_values_in_a_document():
+    assert texts("[]", is_document=True) == []
+    assert texts('[{"a": 1},\n3]', is_document=True) == [(1, '{"a": 1}'), (2, "3")]

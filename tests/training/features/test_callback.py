@@ -173,6 +173,7 @@ def cached_keys(folder):
     [
         {"limit_train_batches": 1, "limit_val_batches": 1, "max_epochs": 2},
         {"limit_train_batches": 0.34, "limit_val_batches": 0, "max_epochs": 1},
+        {"max_steps": 1, "limit_val_batches": 0, "max_epochs": 2},
     ],
 )
 @pytest.mark.parametrize(("method", "arguments"), [(HVPNet, TINY), (DGHC, TINY_DGHC)])
