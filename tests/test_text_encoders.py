@@ -15,7 +15,7 @@ from helpers.methods import (
     parameters_without_gradient,
     training_loss,
 )
-from helpers.text_encoders import make_config
+from helpers.text_encoders import SIZES, make_config
 from helpers.tokenizers import (
     write_bertweet,
     write_deberta,
@@ -34,17 +34,6 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:You are trying to `self.log", "ignore:.*in eval mode"
 )
 
-SIZES = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 48,
-    "vocab_size": 80,
-    "max_position_embeddings": 80,
-    "attention_probs_dropout_prob": 0.0,
-    "hidden_dropout_prob": 0.0,
-    "pad_token_id": 0,
-}
 DISENTANGLED = {
     "relative_attention": True,
     "position_buckets": 16,

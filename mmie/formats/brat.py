@@ -73,8 +73,10 @@ class Brat(Format):
             try:
                 record = _read_document(stem, notes)
             except MalformedLine as error:
-                line = "" if error.line is None else f":{error.line}"
-                yield BadPost(f"{name}.ann{line}", str(error))
+                place = f"{name}.ann"
+                if error.line is not None:
+                    place += f":{error.line}"
+                yield BadPost(place, str(error))
                 continue
             except OSError as error:
                 yield BadPost(name, describe_os_error(error))

@@ -43,7 +43,8 @@ def list_of(cell: str, part: str) -> Any:
         MalformedLine: The cell spells neither.
     """
     value = parse_json(cell)
-    value = parse_literal(cell) if value is None else value
+    if value is None:
+        value = parse_literal(cell)
     if value is None:
         raise MalformedLine(f"'{part}' to be a list in JSON", safe_repr(cell))
     return value

@@ -340,10 +340,13 @@ def _describe(layout: _ColumnLayout, blocks: Sequence[_Block]) -> str:
             if len(row) == layout.columns:
                 tags.append(row[layout.tags])
         tags.append(OUTSIDE)
-    scheme = "IO without prefixes" if layout.bare else name_scheme(tags)
+    scheme = name_scheme(tags)
+    if layout.bare:
+        scheme = "IO without prefixes"
+    separators = "tabs" if layout.tabs else "blanks"
     return (
         f"words in column {layout.words + 1}, tags in column {layout.tags + 1} of "
-        f"{layout.columns} ({scheme}), separated by {'tabs' if layout.tabs else 'blanks'}"
+        f"{layout.columns} ({scheme}), separated by {separators}"
     )
 
 

@@ -89,11 +89,12 @@ class JsonLists(Format):
 
         def write(partial: Path) -> None:
             with partial.open("w", encoding="utf-8", errors="replace") as stream:
-                separator = "["
+                separator = ""
+                stream.write("[")
                 for record in records:
-                    stream.write(separator + "\n" + json.dumps(record, ensure_ascii=False))
+                    stream.write(f"{separator}\n{json.dumps(record, ensure_ascii=False)}")
                     separator = ","
-                stream.write("[]\n" if separator == "[" else "\n]\n")
+                stream.write("\n]\n" if separator else "]\n")
 
         atomic_write(path, write)
 
@@ -300,6 +301,5 @@ def _with_picture(record: Record, pictures: PictureFinder) -> Record:
     """Return a record whose picture is a file, if its name without suffix is that of a file."""
     image = record.get("image")
     if isinstance(image, str | int) and not isinstance(image, bool):
-        found = pictures.find(str(image))
-        return {**record, "image": str(image) if found is None else found}
+        record["image"] = pictures.find(str(image)) or str(image)
     return record

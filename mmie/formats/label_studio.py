@@ -104,7 +104,9 @@ def _load(path: Path) -> Sequence[Any]:
     lines = [parse_json(line) for line in text.split("\n") if line.strip()]
     if value is None and None in lines:
         raise FormatError(f"{path}: expected a JSON array or JSON lines of tasks, found no JSON")
-    return lines if value is None else [value]
+    if value is None:
+        return lines
+    return [value]
 
 
 def _read_task(task: object, number: int, parts: Mapping[str, str], notes: Notes) -> Record:

@@ -66,7 +66,9 @@ def end_of(item: object) -> int | None:
         entity = _read_entity(item, None)
     except MalformedLine:
         return None
-    return entity["end"] if type(entity["end"]) is int else None
+    if type(entity["end"]) is not int:
+        return None
+    return int(entity["end"])
 
 
 def _read_entity(item: object, text: str | Sequence[str] | None) -> Item:
@@ -138,7 +140,9 @@ def _read_argument(value: object, entities: Sequence[Record]) -> Item:
         start, end = _read_offsets(value, parts)
         argument: Item = {"start": start, "end": end}
         kind = value.get(parts.get("type", "type"))
-        return argument if kind is None else {**argument, "type": kind}
+        if kind is not None:
+            argument["type"] = kind
+        return argument
     for entity in entities:
         if value is not None and entity.get("id") == value:
             return _span_of(entity)

@@ -152,7 +152,10 @@ def _post_parts(
     """
     labelled = {"tags", "entities", "inline"} & parts.keys()
     if "tags" in parts and "entities" in parts:
-        parts.pop("entities" if "entities" not in chosen and "words" in parts else "tags")
+        if "words" in parts and "entities" not in chosen:
+            del parts["entities"]
+        else:
+            del parts["tags"]
     if "tags" in parts and "words" not in parts:
         if "text" not in chosen and "tags" not in chosen:
             del parts["tags"]
@@ -202,7 +205,8 @@ def _groups(layout: TableLayout, rows: Iterable[Row]) -> Iterator[list[Row]]:
             yield group
             group = []
         group.append(row)
-        key = new_key if new_key is not None or layout.unit != "word" else key
+        if new_key is not None or layout.unit != "word":
+            key = new_key
     if group:
         yield group
 

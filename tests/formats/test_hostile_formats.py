@@ -20,6 +20,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mmie.data.post_json import post_from_json
+from mmie.data.text_files import find_encoding
 from mmie.formats import FormatError
 
 LIMITED = limited_examples(1 if settings.default.max_examples > 1000 else 5)
@@ -74,7 +75,7 @@ def conll_posts(data: bytes) -> int | None:
     if not text.startswith("IMGID:") or "#" in text or "-DOCSTART-" in text or "\r" in text:
         return None
     lines = text.split("\n")
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or "\t" in lines[0].strip():
+    if not find_encoding(data).startswith("utf-8") or "\t" in lines[0].strip():
         return None
     return sum(line.startswith("IMGID:") and "\t" not in line.strip() for line in lines)
 
@@ -103,7 +104,7 @@ def table_rows(data: bytes) -> int | None:
     header = text.partition("\n")[0]
     if any(sign in header for sign in ";\t|") or '"start"' in header or '"word"' in header:
         return None
-    if text.lower().startswith("sep=") or data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if text.lower().startswith("sep=") or not find_encoding(data).startswith("utf-8"):
         return None
     count = -1
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)

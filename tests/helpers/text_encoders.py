@@ -22,6 +22,18 @@ FAMILIES = {
     "xlm-roberta": {"model_type": "xlm-roberta", "type_vocab_size": 1, **SHAPE},
 }
 BERT = FAMILIES["bert"]
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "vocab_size": 80,
+    "max_position_embeddings": 80,
+    "attention_probs_dropout_prob": 0.0,
+    "hidden_dropout_prob": 0.0,
+    "pad_token_id": 0,
+}
+"""Sizes of encoders in tests of whole methods, which every family of encoders takes."""
 
 
 def make_config(settings: dict) -> PretrainedConfig:

@@ -10,6 +10,7 @@ from helpers.methods import (
     perturb,
     training_loss,
 )
+from helpers.text_encoders import SIZES
 
 from mmie.blocks.errors import EncoderUnsuited
 from mmie.methods import HVPNet, TextOnly
@@ -18,17 +19,6 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:You are trying to `self.log", "ignore:.*in eval mode"
 )
 
-SIZES = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 48,
-    "vocab_size": 60,
-    "max_position_embeddings": 80,
-    "pad_token_id": 0,
-    "attention_probs_dropout_prob": 0.0,
-    "hidden_dropout_prob": 0.0,
-}
 PREFIX_FAMILIES = {
     "bert": {},
     "camembert": {"type_vocab_size": 1},
