@@ -10,7 +10,7 @@ from mmie.formats.base import Notes
 from mmie.formats.texts import parse_json, parse_literal
 from mmie.utils.text import safe_repr
 
-COLUMNS = ("id", "text", "words", "entities", "relations", "image", "crops", "context")
+COLUMNS = ("id", "text", "words", "entities", "relations", "image", "images", "crops", "context")
 """Columns of a written table."""
 _FORMULA_SIGNS = frozenset("=+-@")
 

@@ -17,7 +17,7 @@ from mmie.data.parsing import MalformedLine, Record, check_words, unique_keys
 from mmie.data.sources import BadPost
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.keys import NAMES, describe_parts, find_parts
-from mmie.formats.pictures import PictureFinder
+from mmie.formats.pictures import PICTURES, PictureFinder
 from mmie.formats.spans import end_of, read_entities, read_relations
 from mmie.formats.tagging import is_tag, read_tags
 from mmie.formats.texts import decode, first_json_line, parse_literal, read_bytes
@@ -80,7 +80,7 @@ class JsonLists(Format):
             except MalformedLine as error:
                 yield BadPost(place, str(error))
                 continue
-            yield _with_picture(record, pictures)
+            yield pictures.resolve(record)
         notes.unused.update({f"key '{key}'": count for key, count in unused.items()})
 
     def write(self, records: Iterable[Record], path: Path, notes: Notes) -> None:
@@ -244,7 +244,7 @@ def _to_record(item: object, layout: _KeyLayout, unused: Counter[str]) -> Record
     if "words" in values and "text" in values:
         del values["text" if layout.in_words else "words"]
     record: Record = {}
-    for part in ("id", "words", "text", "image", "crops", "context"):
+    for part in ("id", "words", "text", *PICTURES, "context"):
         if part in values:
             record[part] = values[part]
     tokens: Any = check_words(record["words"]) if "words" in record else record.get("text", 0)
@@ -263,13 +263,4 @@ def _to_record(item: object, layout: _KeyLayout, unused: Counter[str]) -> Record
         used |= _ARGUMENTS
     record["relations"] = read_relations(relations, record.get("entities", []))  # type: ignore[arg-type]
     unused.update(str(key) for key in item.keys() - used)
-    return record
-
-
-def _with_picture(record: Record, pictures: PictureFinder) -> Record:
-    """Return a record whose picture is a file, if its name without suffix is that of a file."""
-    image = record.get("image")
-    if isinstance(image, str | int) and not isinstance(image, bool):
-        found = pictures.find(str(image))
-        return {**record, "image": str(image) if found is None else found}
     return record

@@ -17,7 +17,7 @@ from mmie.utils.text import truncate
 
 _POST = {**NAMES, "inline": ("annotated_text", "marked_text")}
 _SPAN = {
-    **{part: NAMES[part] for part in ("id", "text", "image", "context", "split")},
+    **{part: NAMES[part] for part in ("id", "text", "image", "images", "context", "split")},
     **SPAN_NAMES,
 }
 _WORD = {
@@ -25,6 +25,7 @@ _WORD = {
     "words": ("word", "token"),
     "tags": ("tag", "ner_tag", "ner", "bio", "label"),
     "image": NAMES["image"],
+    "images": NAMES["images"],
     "context": NAMES["context"],
     "split": NAMES["split"],
 }
@@ -208,13 +209,19 @@ def _check_row(layout: TableLayout, row: Row) -> None:
     check_utf8(row.cells, row.number)
 
 
-def _texts(layout: TableLayout, row: Row) -> Record:
-    """Return the parts of a post that are texts."""
+def _common_parts(layout: TableLayout, row: Row) -> Record:
+    """Return the parts of a post that every layout has.
+
+    Raises:
+        MalformedLine: The cell of several pictures is no list.
+    """
     record: Record = {}
     for part in _PARTS:
         cell = layout.cell(row, part)
         if cell:
             record[part] = cell
+    if images := layout.cell(row, "images"):
+        record["images"] = list_of(images, "images")
     return record
 
 
@@ -225,7 +232,7 @@ def _post_of_row(layout: TableLayout, rows: Sequence[Row], options: ReadOptions)
         MalformedLine: A cell is malformed.
     """
     (row,) = rows
-    record = _texts(layout, row)
+    record = _common_parts(layout, row)
     words = layout.cell(row, "words")
     marked = layout.cell(row, "inline")
     tokens: Any = layout.cell(row, "text")
@@ -263,7 +270,7 @@ def _post_of_spans(layout: TableLayout, rows: Sequence[Row], options: ReadOption
     Raises:
         MalformedLine: A cell is malformed, or the texts differ.
     """
-    record = _texts(layout, rows[0])
+    record = _common_parts(layout, rows[0])
     text = layout.cell(rows[0], "text")
     items = []
     for row in rows:
@@ -297,7 +304,7 @@ def _post_of_words(layout: TableLayout, rows: Sequence[Row], options: ReadOption
             raise MalformedLine("a word", "an empty cell", row.number)
         words.append(word)
         tags.append(_tag_of(layout.cell(row, "tags"), options.tag_names))
-    record = {**_texts(layout, rows[0]), "words": words}
+    record = {**_common_parts(layout, rows[0]), "words": words}
     return record | read_tags(tags, len(words), options.tag_names, layout.bare)
 
 

@@ -74,10 +74,7 @@ class Tables(Format):
         _count_unused(layout, rows, notes)
         pictures = PictureFinder(options.pictures or path.parent, options.pictures is None)
         for item in read_rows(layout, rows[1:], options):
-            if not isinstance(item, BadPost) and isinstance(item.get("image"), str):
-                found = pictures.find(str(item["image"]))
-                item = item if found is None else {**item, "image": found}
-            yield item
+            yield item if isinstance(item, BadPost) else pictures.resolve(item)
 
     def write(self, records: Iterable[Record], path: Path, notes: Notes) -> None:
         """Write a row for each post, with entities and relations as JSON.

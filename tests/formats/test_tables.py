@@ -32,6 +32,19 @@ def test_a_line_that_names_the_delimiter_is_skipped(tmp_path):
     assert read(file)[0] == [{"id": "7", "text": "Ann"}]
 
 
+@pytest.mark.parametrize("layout", ["json", "spans", "words"])
+def test_several_pictures_of_a_row(tmp_path, layout):
+    file = write_text(tmp_path / "7.jpg", "")
+    header, first, *others = LAYOUTS[layout].splitlines()
+    rows = [f"{header},images", f'{first},"[""7"", ""8.png""]"', *(f"{row}," for row in others)]
+    (post,), bad, notes = read(write_text(tmp_path / "posts.csv", "\n".join(rows)))
+    assert (post["images"], bad) == ([file, "8.png"], [])
+    assert "column 'images'" not in notes.unused
+    rows[1] = f"{first},7.jpg"
+    (_, bad, _) = read(write_text(tmp_path / "posts.csv", "\n".join(rows)))
+    assert bad[0].reason.startswith("expected 'images' to be a list in JSON")
+
+
 def test_an_excel_file(tmp_path):
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()
