@@ -19,9 +19,9 @@ class Row(NamedTuple):
     """Row of a table.
 
     Attributes:
-        number: Its number from 1, the row of names included.
+        number: Number of its first line, from 1; of Excel's files, its own.
         cells: Its cells; empty if it cannot be read.
-        fault: Why it cannot be read; empty if it can.
+        fault: What was expected and what was found, if it cannot be read; else empty.
     """
 
     number: int

@@ -295,7 +295,7 @@ def _to_record(block: _Block, layout: _ColumnLayout, name: str, tag_names: Seque
         if len(row) != layout.columns or not row[layout.words]:
             expected = f"{layout.columns} columns"
             raise MalformedLine(expected, safe_repr(row), number)
-        check_utf8(row, number)
+        check_utf8(["\t".join(row)], number)
     words = check_words([row[layout.words] for row in block.rows])
     tags: list[object] = []
     for row in block.rows:

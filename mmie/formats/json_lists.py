@@ -15,6 +15,7 @@ from typing import Any
 
 from mmie.data.parsing import MalformedLine, Record, check_words, unique_keys
 from mmie.data.sources import BadPost
+from mmie.data.text_files import undecodable
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.keys import NAMES, describe_parts, find_parts
 from mmie.formats.pictures import PICTURES, PictureFinder
@@ -103,7 +104,27 @@ def _items(path: Path, split: str | None, notes: Notes) -> list[tuple[str, objec
     Raises:
         FormatError: The file is no JSON.
     """
-    text = decode(read_bytes(path), errors="replace")
+    text = decode(read_bytes(path))
+    items = _parse_items(path, text, split, notes)
+    return items if undecodable(text) is None else list(map(_with_fault, items))
+
+
+def _with_fault(item: tuple[str, object]) -> tuple[str, object]:
+    """Return a record, or a `MalformedLine` in its place if its bytes are no text."""
+    place, value = item
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    bad = undecodable(text)
+    return place, value if bad is None else MalformedLine("UTF-8 text", bad, kind="encoding")
+
+
+def _parse_items(
+    path: Path, text: str, split: str | None, notes: Notes
+) -> list[tuple[str, object]]:
+    """Return the records of a text with their places.
+
+    Raises:
+        FormatError: The text is no JSON.
+    """
     try:
         value = json.loads(text, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
@@ -152,12 +173,14 @@ def _find_layout(path: Path, items: Sequence[object], options: ReadOptions) -> _
     """Find the keys of the parts of a post.
 
     Raises:
-        FormatError: There are neither words nor a text.
+        FormatError: There are neither words nor a text, or no record can be read.
     """
     objects = [item for item in items if isinstance(item, dict)][:_HEAD_RECORDS]
     keys = dict.fromkeys(key for item in objects for key in item if isinstance(key, str))
     parts = find_parts(keys, NAMES, options.columns)
     parts.pop("split", None)
+    if not objects and items and isinstance(items[0], MalformedLine):
+        raise FormatError(f"{path}: {items[0]}")
     if items and "words" not in parts and "text" not in parts:
         found = truncate(", ".join(keys)) or "none"
         raise FormatError(

@@ -50,7 +50,7 @@ class PictureFinder:
         for folder in self._folders:
             for suffix in ("", *picture_suffixes()):
                 path = folder / f"{name}{suffix}"
-                if not _BARRED.search(name) and lies_inside(path, folder) and path.is_file():
+                if not _BARRED.search(name) and lies_inside(path, folder) and os.path.isfile(path):
                     return path
         return None
 
@@ -116,7 +116,7 @@ class PictureMover:
             notes.unused["pictures at an address of the web"] += 1
             return None
         path = value if isinstance(value, Path) else picture_path(self._source, value)
-        is_there = path.is_file()
+        is_there = os.path.isfile(path)  # false for a name that is too long, too
         if is_there and not lies_inside(path, self._target):
             return self._place(path, notes)
         relative = Path(os.path.relpath(path, self._target))

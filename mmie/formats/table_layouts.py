@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmie.data.parsing import MalformedLine, Record, check_utf8
+from mmie.data.parsing import MalformedLine, Record
 from mmie.data.sources import BadPost
 from mmie.formats.base import FormatError, ReadOptions
 from mmie.formats.cells import Row, cell_of, integer_of, list_of, words_of
@@ -198,15 +198,13 @@ def _check_row(layout: TableLayout, row: Row) -> None:
     """Raise if a row cannot be read.
 
     Raises:
-        MalformedLine: The row has too many cells, is no UTF-8, or has a quote that is not closed.
+        MalformedLine: The row has too many cells, is no UTF-8, or its quotes are ambiguous.
     """
     if row.fault:
-        expected = "a row whose quotes are closed: those from here on may be lost in it"
-        raise MalformedLine(expected, row.fault, row.number)
+        expected, _, found = row.fault.partition(", found ")
+        raise MalformedLine(expected, found, row.number)
     if any(row.cells[len(layout.header) :]):
-        expected = f"{len(layout.header)} cells, and quotes around those with the delimiter"
-        raise MalformedLine(expected, f"{len(row.cells)}", row.number)
-    check_utf8(row.cells, row.number)
+        raise MalformedLine(f"{len(layout.header)} cells", f"{len(row.cells)}", row.number)
 
 
 def _common_parts(layout: TableLayout, row: Row) -> Record:

@@ -33,7 +33,7 @@ def test_the_format_is_told_by_suffix_or_name(tmp_path):
     succeed("convert", source, "--out", *out)
     with out[1].open(newline="") as stream:
         assert next(csv.reader(stream))[:2] == ["post", "head"]
-    assert out[2].read_text().startswith("id\ttext\twords")
+    assert out[2].read_text().startswith('"id"\t"text"\t"words"')
     assert read_jsonl(out[5]) == [ANN, JORDAN]
     succeed("convert", source, "--to", "brat", "--out", tmp_path / "brat")
     assert (tmp_path / "brat" / "a.ann").read_text().startswith("T1\tPER 0 7\tAnn Lee\n")
@@ -59,7 +59,7 @@ def test_a_table_with_pictures(tmp_path):
     ("options", "part"),
     [
         (["--out=x.pdf"], "expected a name that ends in one of .bio, .conll"),
-        (["--out=x.csv", "--to=datasets"], "--to datasets: expected one of brat, jsonl"),
+        (["--out=x.csv", "--to=datasets"], "--to datasets: expected one of brat, parquet"),
         (["--out=x.csv", "--to=table"], "did you mean 'tables'"),
         (["--out=x.jsonl", "--from=brats"], "unknown format 'brats'"),
         (["--out=x.jsonl", "--columns", "text"], "expected part=name"),

@@ -32,3 +32,11 @@ def test_forms(text, expected):
 def test_a_document_that_is_no_array(text):
     with pytest.raises(MalformedLine, match="expected a JSON array"):
         texts(text, is_document=True)
+
+
+@pytest.mark.parametrize("first", ["[]", '[{"text": "a"}, {"text": "b"}]', "[1]"])
+def test_an_array_before_other_lines_is_a_line(first):
+    lines = [f"{first}\n", '{"text": "c"}\n']
+    assert [item.text for item in split_json(lines)] == [first, '{"text": "c"}']
+    with pytest.raises(MalformedLine, match="Extra data"):
+        list(split_json(lines, is_document=True))
