@@ -16,6 +16,7 @@ from mmie.data.picture_formats import picture_suffixes
 from mmie.data.sources import BadPost
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.cleaning import count_unheld, in_characters
+from mmie.formats.linking import count_probabilities
 from mmie.utils.files import atomic_folder
 from mmie.utils.text import describe_os_error, safe_repr
 
@@ -35,6 +36,8 @@ _RELATION = re.compile(
     r"R\S*\t(?P<label>\S+) (?P<one>\S+?):(?P<a>T\S*) (?P<two>\S+?):(?P<b>T\S*)\s*"
 )
 _NAME = re.compile(r"[^\w.-]")
+_HELD = {"id", "words", "text", "entities", "relations"}
+"""Keys of a record that are written."""
 _MAX_NAME = 100
 _MAX_DIGITS = 9
 _Document = tuple[str, Path]
@@ -76,8 +79,10 @@ class Brat(Format):
             except OSError as error:
                 yield BadPost(name, describe_os_error(error))
                 continue
-            picture = _picture(options.pictures / name if options.pictures else stem)
-            yield {"id": name, **record, **({} if picture is None else {"image": picture})}
+            pictures = _pictures(options.pictures / name if options.pictures else stem)
+            if len(pictures) > 1:
+                notes.unused["further pictures of the name of a document"] += len(pictures) - 1
+            yield {"id": name, **record, **({"image": pictures[0]} if pictures else {})}
 
     def write(self, records: Iterable[Record], path: Path, notes: Notes) -> None:
         """Write a text and its annotations for each record into a new or empty folder.
@@ -91,7 +96,8 @@ class Brat(Format):
                 for record in records:
                     name = _file_name(str(record["id"]), taken, notes)
                     _write_document(folder / name, in_characters(record))
-                    count_unheld(record, ("image", "crops", "context"), notes)
+                    count_unheld(record, _HELD, notes)
+                    count_probabilities(record, notes)
         except FileExistsError as error:
             raise FormatError(f"{error}: name a new folder by --out") from None
 
@@ -204,13 +210,10 @@ def _entity(match: re.Match[str], text: str, number: int) -> dict[str, Any] | No
     return {"start": start, "end": end, "type": match["type"]}
 
 
-def _picture(stem: Path) -> Path | None:
-    """Return the picture of a document, or None."""
-    for suffix in picture_suffixes():
-        file = stem.with_name(f"{stem.name}{suffix}")
-        if file.is_file():
-            return file
-    return None
+def _pictures(stem: Path) -> list[Path]:
+    """Return the pictures of a document, in the order of `picture_suffixes`."""
+    files = [stem.with_name(f"{stem.name}{suffix}") for suffix in picture_suffixes()]
+    return [file for file in files if file.is_file()]
 
 
 def _file_name(name: str, taken: set[str], notes: Notes) -> str:

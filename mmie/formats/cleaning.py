@@ -10,23 +10,23 @@ A cleaned record is one that `mmie.data.post_json` accepts:
 All that is changed or left out is counted in `Notes`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from mmie.data.parsing import MalformedLine, Record, check_name, check_span, list_value
-from mmie.data.post_json import post_from_json
+from mmie.data.post_json import KEYS, post_from_json
 from mmie.data.post_text import PostText
 from mmie.data.words import MAX_CHARACTERS, MAX_WORDS, find_unsplit, split_words
 from mmie.formats.base import Notes
+from mmie.formats.pictures import PICTURES
 from mmie.utils.text import safe_repr
 
 Offsets = Sequence[tuple[int, int]]
 """First and last (exclusive) character of each word."""
 Item = dict[str, Any]
 """Entity or relation of a record."""
-_PICTURES = ("image", "crops")
 _ARGUMENTS = ("head", "tail")
 
 
@@ -121,24 +121,24 @@ def map_spans(record: Record, change: Callable[[int, int], tuple[int, int]]) -> 
 
 
 def without_pictures(record: Record) -> Record:
-    """Return a record without its picture and crops."""
-    return {key: value for key, value in record.items() if key not in _PICTURES}
+    """Return a record without its pictures and crops."""
+    return {key: value for key, value in record.items() if key not in PICTURES}
 
 
-def count_unheld(record: Record, keys: Iterable[str], notes: Notes) -> None:
+def count_unheld(record: Record, held: Container[str], notes: Notes) -> None:
     """Count the parts of a record that a written format does not hold.
 
     Args:
         record: A cleaned record.
-        keys: Keys that the format does not hold.
-        notes: Receives the counts.
+        held: Keys that the format holds.
+        notes: Receives the counts: of items for the lists of a post, and else of records.
     """
-    for key in keys:
-        value = record.get(key)
-        if value:
-            notes.unused[f"{key} that the format cannot hold"] += (
-                len(value) if isinstance(value, list) else 1
-            )
+    for key, value in record.items():
+        if key in held or value is None or value == []:
+            continue
+        name = key if key in KEYS else f"key '{key}'"
+        count = len(value) if key in KEYS and isinstance(value, list) else 1
+        notes.unused[f"{name} that the format cannot hold"] += count
 
 
 def _objects(record: Record, key: str) -> list[Item]:

@@ -87,7 +87,7 @@ def convert_file(
             of ``target`` holds none.
 
     Raises:
-        FormatError: The file cannot be read or written at all, or no post of it can be.
+        FormatError: The file cannot be read or written at all, has no posts, or none can be read.
         OSError: The file or a picture cannot be written.
     """
     result = Conversion()
@@ -106,7 +106,9 @@ def convert_file(
                 continue
             result.count(moved)
             yield moved
-        if result.bad and not result.posts:
+        if not result.bad and not result.posts:
+            raise FormatError(f"{source}: expected {format.name}, found no post")
+        if not result.posts:
             first = result.bad[0]
             raise FormatError(
                 f"{source}: expected {format.name}, found no post that can be read; "

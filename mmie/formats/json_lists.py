@@ -15,9 +15,10 @@ from typing import Any
 
 from mmie.data.parsing import MalformedLine, Record, check_words, unique_keys
 from mmie.data.sources import BadPost
+from mmie.data.text_files import undecodable
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.keys import NAMES, describe_parts, find_parts
-from mmie.formats.pictures import PictureFinder
+from mmie.formats.pictures import PICTURES, PictureFinder
 from mmie.formats.spans import end_of, read_entities, read_relations
 from mmie.formats.tagging import is_tag, read_tags
 from mmie.formats.texts import decode, first_json_line, parse_literal, read_bytes
@@ -80,7 +81,7 @@ class JsonLists(Format):
             except MalformedLine as error:
                 yield BadPost(place, str(error))
                 continue
-            yield _with_picture(record, pictures)
+            yield pictures.resolve(record)
         notes.unused.update({f"key '{key}'": count for key, count in unused.items()})
 
     def write(self, records: Iterable[Record], path: Path, notes: Notes) -> None:
@@ -103,7 +104,27 @@ def _items(path: Path, split: str | None, notes: Notes) -> list[tuple[str, objec
     Raises:
         FormatError: The file is no JSON.
     """
-    text = decode(read_bytes(path), errors="replace")
+    text = decode(read_bytes(path))
+    items = _parse_items(path, text, split, notes)
+    return items if undecodable(text) is None else list(map(_with_fault, items))
+
+
+def _with_fault(item: tuple[str, object]) -> tuple[str, object]:
+    """Return a record, or a `MalformedLine` in its place if its bytes are no text."""
+    place, value = item
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    bad = undecodable(text)
+    return place, value if bad is None else MalformedLine("UTF-8 text", bad, kind="encoding")
+
+
+def _parse_items(
+    path: Path, text: str, split: str | None, notes: Notes
+) -> list[tuple[str, object]]:
+    """Return the records of a text with their places.
+
+    Raises:
+        FormatError: The text is no JSON.
+    """
     try:
         value = json.loads(text, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
@@ -152,12 +173,14 @@ def _find_layout(path: Path, items: Sequence[object], options: ReadOptions) -> _
     """Find the keys of the parts of a post.
 
     Raises:
-        FormatError: There are neither words nor a text.
+        FormatError: There are neither words nor a text, or no record can be read.
     """
     objects = [item for item in items if isinstance(item, dict)][:_HEAD_RECORDS]
     keys = dict.fromkeys(key for item in objects for key in item if isinstance(key, str))
     parts = find_parts(keys, NAMES, options.columns)
     parts.pop("split", None)
+    if not objects and items and isinstance(items[0], MalformedLine):
+        raise FormatError(f"{path}: {items[0]}")
     if items and "words" not in parts and "text" not in parts:
         found = truncate(", ".join(keys)) or "none"
         raise FormatError(
@@ -244,7 +267,7 @@ def _to_record(item: object, layout: _KeyLayout, unused: Counter[str]) -> Record
     if "words" in values and "text" in values:
         del values["text" if layout.in_words else "words"]
     record: Record = {}
-    for part in ("id", "words", "text", "image", "crops", "context"):
+    for part in ("id", "words", "text", *PICTURES, "context"):
         if part in values:
             record[part] = values[part]
     tokens: Any = check_words(record["words"]) if "words" in record else record.get("text", 0)
@@ -263,13 +286,4 @@ def _to_record(item: object, layout: _KeyLayout, unused: Counter[str]) -> Record
         used |= _ARGUMENTS
     record["relations"] = read_relations(relations, record.get("entities", []))  # type: ignore[arg-type]
     unused.update(str(key) for key in item.keys() - used)
-    return record
-
-
-def _with_picture(record: Record, pictures: PictureFinder) -> Record:
-    """Return a record whose picture is a file, if its name without suffix is that of a file."""
-    image = record.get("image")
-    if isinstance(image, str | int) and not isinstance(image, bool):
-        found = pictures.find(str(image))
-        return {**record, "image": str(image) if found is None else found}
     return record

@@ -7,9 +7,11 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mmie.data.parsing import MalformedLine, Record
+from mmie.data.parsing import MalformedLine, Record, check_utf8
 from mmie.data.post_json import parse_record
 from mmie.data.sources import BadPost
+from mmie.data.sources.json_texts import split_json
+from mmie.data.text_files import read_text_lines
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.texts import first_json_line, write_lines
 from mmie.utils.text import describe_os_error
@@ -41,7 +43,7 @@ class JsonLines(Format):
         return isinstance(record.get("text", ""), str) and isinstance(record.get("words", []), list)
 
     def read(self, path: Path, options: ReadOptions, notes: Notes) -> Iterator[Record | BadPost]:
-        """Yield the object of each line that is not blank.
+        """Yield each object, as `mmie.data.sources.json_texts.split_json` finds them.
 
         Raises:
             FormatError: The file cannot be read.
@@ -50,11 +52,8 @@ class JsonLines(Format):
             raise FormatError(f"{self.name} takes no --columns: name another format by --from")
         try:
             with path.open("rb") as stream:
-                for number, line in enumerate(stream, start=1):
-                    if number == 1:
-                        line = line.removeprefix(b"\xef\xbb\xbf")
-                    if line.strip():
-                        yield _parse_line(line, number)
+                for number, text in split_json(read_text_lines(stream)):
+                    yield _parse_line(text, number)
         except OSError as error:
             raise FormatError(describe_os_error(error)) from None
 
@@ -63,11 +62,10 @@ class JsonLines(Format):
         write_lines(path, (json.dumps(record, ensure_ascii=False) + "\n" for record in records))
 
 
-def _parse_line(line: bytes, number: int) -> Record | BadPost:
+def _parse_line(line: str, number: int) -> Record | BadPost:
     """Parse a line."""
     try:
-        return {"id": str(number), **parse_record(line.decode())}
-    except UnicodeDecodeError as error:
-        return BadPost(f"line {number}", f"expected UTF-8 text, found {error.reason}")
+        check_utf8([line], number)
+        return {"id": str(number), **parse_record(line)}
     except MalformedLine as error:
         return BadPost(f"line {number}", str(error))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mmie.data.text_files import find_encoding
 from mmie.formats.base import Format, FormatError
 from mmie.formats.brat import Brat
 from mmie.formats.conll import Conll
@@ -13,6 +14,7 @@ from mmie.formats.jsonl import JsonLines
 from mmie.formats.label_studio import LabelStudio
 from mmie.formats.parquet import Parquet
 from mmie.formats.tables import Tables
+from mmie.formats.texts import decode
 from mmie.utils.text import did_you_mean
 
 HEAD = 2**16
@@ -77,8 +79,6 @@ def read_head(path: Path) -> str:
         return ""
     with path.open("rb") as stream:
         content = stream.read(HEAD)
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # Excel's "Unicode text"
-        return content.decode("utf-16", errors="replace")
-    if b"\0" in content:
+    if find_encoding(content).startswith("utf-8") and b"\0" in content:
         return ""
-    return content.decode("utf-8", errors="replace").removeprefix("\ufeff")
+    return decode(content, errors="replace")

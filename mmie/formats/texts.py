@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from mmie.data.text_files import find_encoding
 from mmie.formats.base import FormatError
 from mmie.utils.files import atomic_write
 from mmie.utils.text import describe_os_error
@@ -25,15 +26,15 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decode(content: bytes, errors: str = "surrogateescape") -> str:
-    """Return the text of a file: UTF-8, or UTF-16 with a byte order mark.
+    """Return the text of a file: UTF-8, UTF-16 or UTF-32, without its byte-order mark.
 
     Args:
         content: The bytes.
         errors: What becomes of bytes that are no UTF-8: see `bytes.decode`.
     """
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16", errors="replace")
-    return content.decode("utf-8", errors=errors).removeprefix("\ufeff")
+    encoding = find_encoding(content)
+    is_utf8 = encoding.startswith("utf-8")
+    return content.decode(encoding, errors if is_utf8 else "replace").removeprefix("\ufeff")
 
 
 def first_json_line(head: str) -> Any:
