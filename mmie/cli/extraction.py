@@ -74,7 +74,9 @@ def extract_command(arguments: Sequence[str]) -> None:
     if summary.errors is not None:
         written.append(summary.errors)
     print_lines(*written)
-    if summary.totals.read and summary.totals.bad == summary.totals.read:
+    if not summary.totals.read:
+        raise JobError(f"{settings.source}: expected posts, found none")
+    if summary.totals.bad == summary.totals.read:
         raise JobError(
             f"{settings.source}: none of {summary.totals.read} posts could be read, the first "
             f"since {_first_reason(summary.errors)}"
@@ -240,7 +242,9 @@ def _extract_with_ray(settings: Namespace) -> None:
     ):
         summary = extract_with_ray(settings.source, str(out), checkpoints, images, options)
     print_lines(f"{summary.posts} posts, {summary.with_problems} of them read in part, in {out}")
-    if summary.posts and summary.unreadable == summary.posts:
+    if not summary.posts:
+        raise JobError(f"{settings.source}: expected posts, found none")
+    if summary.unreadable == summary.posts:
         raise JobError(f"{settings.source}: none of {summary.posts} posts could be read: see {out}")
 
 

@@ -15,6 +15,7 @@ from mmie.inference.predictor import Precision
 from mmie.inference.relation_types import ANY
 from mmie.inference.result_options import ResultOptions
 from mmie.utils.devices import resolve_device
+from mmie.utils.processes import limit_threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ def build_extractor(options: ExtractorSettings) -> Extractor:
         workers=options.workers,
         **asdict(options.results),
     )
+    predictors = [predictor for predictor in (extractor.ner, extractor.re) if predictor is not None]
+    limit_threads(*(predictor.method for predictor in predictors))
     num_crops = options.num_crops
     if num_crops is None:
         num_crops = max((form.num_crops for form in extractor.formats), default=0)

@@ -13,6 +13,7 @@ from mmie.data import MNRE, Corpus
 from mmie.data.corpora.base import FileCorpus
 from mmie.data.pictures import MAX_PIXELS
 from mmie.grounding.detectors import build_detector
+from mmie.grounding.errors import GroundingError
 from mmie.grounding.ground import Grounding, ground_posts
 from mmie.grounding.index import IndexKey, from_pth, read_index, to_pth, write_index
 from mmie.grounding.layouts import Layout, corpus_layout, posts_layout, read_posts
@@ -62,6 +63,8 @@ def _ground(settings: Namespace, layout: Layout) -> Grounding:
     The posts are read under the lock of the index, so that an earlier writer has ended.
     """
     posts, source = _posts(settings)
+    if not posts:
+        raise GroundingError(f"{source}: expected posts, found none")
     layout.check(source, settings.overwrite)
     layout.remove_stale_partials()
     device = resolve_device(settings.device or "auto")

@@ -73,7 +73,7 @@ from mmie.training.wandb_logger import RunFolderWandbLogger, build_wandb_logger
 from mmie.training.wandb_settings import WandbSettings
 from mmie.types import Schema
 from mmie.utils.locks import folder_lock
-from mmie.utils.processes import is_first_process
+from mmie.utils.processes import is_first_process, limit_threads
 from mmie.utils.terminal import print_lines
 from mmie.utils.text import first_line
 
@@ -276,7 +276,8 @@ class MmieCLI(LightningCLI):
             super().instantiate_classes()
 
     def after_instantiate_classes(self) -> None:
-        """Raise if the checkpoint does not fit the method, and warn of another corpus."""
+        """Limit the threads, raise if the checkpoint does not fit, and warn of another corpus."""
+        limit_threads(self.model)
         if self._checkpoint is None:
             return
         checkpoint, self._checkpoint = self._checkpoint, None

@@ -1,5 +1,6 @@
 """Checks and conversions that the readers of corpora and of one's own posts share."""
 
+import errno
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -236,6 +237,8 @@ def picture_path(folder: Path, name: object) -> Path:
     if lies_inside(path, folder):
         return path
     expected, verb = f"a picture inside its folder ({_COPY})", "which leads"
+    if _is_loop(path):
+        raise MalformedLine("a picture", f"{name!r}, a link that leads to itself", kind="picture")
     if _lies_inside_by_name(path, folder):
         expected, verb = f"a picture inside its folder ({_FOLLOW})", "a link that leads"
     raise MalformedLine(expected, f"{name!r}, {verb} out of {folder}", kind="picture")
@@ -269,6 +272,17 @@ def _kept_picture(uri: str) -> Path:
         return keep_picture(decode_data_uri(uri))
     except ValueError as error:
         raise MalformedLine("a picture in a data: URI", str(error), kind="picture") from None
+
+
+def _is_loop(path: Path) -> bool:
+    """Tell whether a path is a link that leads to itself, directly or by other links."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    except ValueError:
+        return False
+    return False
 
 
 def _lies_inside_by_name(path: Path, folder: Path) -> bool:

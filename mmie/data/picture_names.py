@@ -1,15 +1,20 @@
 """Names of pictures that are no paths: addresses, URIs, paths of Windows, several names."""
 
 import binascii
+import os
 import re
 from pathlib import Path, PureWindowsPath
+from typing import Literal
+from unicodedata import normalize
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 _DATA = "data:"
 _FILE = "file:"
+_UNICODE_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 _LOCAL_HOSTS = ("", "localhost")
 _ADDRESS = re.compile(r"(?:^|/)[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 _WINDOWS_ROOT = re.compile(r"(?:^|/)(?:[A-Za-z]:[\\/]|\\\\)")
+_UP_OR_ROOT = re.compile(r"^[\\/]|(?:^|[\\/])\.\.(?:[\\/]|$)")
 _SEPARATORS = re.compile(r"[;,|\s\[\]'\"]+")
 _PICTURE_NAME = re.compile(r".\.(?:jpe?g|png|gif|webp|bmp|tiff?|heic|avif)\Z", re.IGNORECASE)
 _LIST = re.compile(r"(?:^|/)[\[(].*[\])]$", re.DOTALL)
@@ -44,7 +49,9 @@ def decode_data_uri(uri: str) -> bytes:
 def from_foreign_path(name: str, folder: Path) -> str:
     r"""Convert a ``file:`` URI, or a relative path of Windows, to a path.
 
-    All other names are kept. A name with backslashes is kept if it is the name of a file.
+    All other names are kept. A name with backslashes is kept if it is the name of a file. A name
+    with ``%20`` or with accents, of which there is no file, is replaced by its decoded or its other
+    Unicode form (NFC or NFD, as macOS writes it) if that is the name of a file.
 
     Args:
         name: Name of a picture.
@@ -60,13 +67,18 @@ def from_foreign_path(name: str, folder: Path) -> str:
             return name
         is_local = parts.netloc.lower() in _LOCAL_HOSTS and parts.path
         return unquote(parts.path) if is_local and "%00" not in parts.path else name
-    if "\\" not in name or _WINDOWS_ROOT.match(name):
+    forms = [name]
+    if "\\" in name and not _WINDOWS_ROOT.match(name):
+        forms.append(PureWindowsPath(name).as_posix())
+    default = forms[-1]
+    if "%" in name and "%00" not in name:
+        decoded = [unquote(form) for form in forms]
+        forms += [form for form in decoded if not _UP_OR_ROOT.search(form)]
+    if not all(form.isascii() for form in forms):
+        forms += [normalize(kind, form) for kind in _UNICODE_FORMS for form in forms]
+    if len(forms) == 1:
         return name
-    try:
-        is_file = (folder / name).exists()
-    except OSError:
-        is_file = False
-    return name if is_file else PureWindowsPath(name).as_posix()
+    return next((form for form in forms if os.path.exists(folder / form)), default)
 
 
 def describe_missing(path: object) -> str:

@@ -24,9 +24,9 @@ _UNKNOWN_BYTES = "\udc80"
 def read_text_lines(stream: BinaryIO) -> Iterator[str]:
     r"""Yield the lines of a text file with their ends, without the byte-order mark.
 
-    UTF-8, UTF-16 and UTF-32 are told apart by their marks; without one the text is UTF-8, or UTF-16
-    if every other of its first bytes is 0. Only ``\n`` ends a line. Bytes that cannot be decoded
-    become lone surrogates, which `undecodable` finds.
+    UTF-8, UTF-16 and UTF-32 are told apart by their marks. Without one the text is UTF-16 or UTF-32
+    if its first bytes are those of ASCII characters in it, and else UTF-8. Only ``\n`` ends a line.
+    Bytes that cannot be decoded become lone surrogates, which `undecodable` finds.
 
     Args:
         stream: The open file.
@@ -67,6 +67,10 @@ def find_encoding(head: bytes) -> str:
         return "utf-16-le"
     if zeros == [True, False, True, False]:
         return "utf-16-be"
+    if zeros == [False, True, True, True]:
+        return "utf-32-le"
+    if zeros == [True, True, True, False]:
+        return "utf-32-be"
     return "utf-8"
 
 

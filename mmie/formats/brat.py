@@ -15,6 +15,7 @@ from mmie.data.parsing import MalformedLine, Record
 from mmie.data.sources import BadPost
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.cleaning import count_unheld, in_characters
+from mmie.formats.linking import count_probabilities
 from mmie.formats.pictures import PictureFinder
 from mmie.formats.records import Item, list_objects
 from mmie.utils.files import atomic_folder
@@ -36,6 +37,8 @@ _RELATION = re.compile(
     r"R\S*\t(?P<label>\S+) (?P<one>\S+?):(?P<a>T\S*) (?P<two>\S+?):(?P<b>T\S*)\s*"
 )
 _NAME = re.compile(r"[^\w.-]")
+_HELD = {"id", "words", "text", "entities", "relations"}
+"""Keys of a record that are written."""
 _MAX_NAME = 100
 _MAX_DIGITS = 9
 _Document = tuple[str, Path]
@@ -81,9 +84,11 @@ class Brat(Format):
             except OSError as error:
                 yield BadPost(name, describe_os_error(error))
                 continue
-            picture = pictures.find(name)
-            if picture is not None:
-                record["image"] = picture
+            files = pictures.find_all(name)
+            if files:
+                record["image"] = files[0]
+            if len(files) > 1:
+                notes.unused["further pictures of the name of a document"] += len(files) - 1
             yield {"id": name, **record}
 
     def write(self, records: Iterable[Record], path: Path, notes: Notes) -> None:
@@ -98,7 +103,8 @@ class Brat(Format):
                 for record in records:
                     name = _file_name(str(record["id"]), taken, notes)
                     _write_document(folder / name, in_characters(record))
-                    count_unheld(record, ("image", "crops", "context"), notes)
+                    count_unheld(record, _HELD, notes)
+                    count_probabilities(record, notes)
         except FileExistsError as error:
             raise FormatError(f"{error}: name a new folder by --out") from None
 

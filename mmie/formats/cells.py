@@ -10,7 +10,7 @@ from mmie.formats.base import Notes
 from mmie.formats.texts import parse_json, parse_literal
 from mmie.utils.text import safe_repr
 
-COLUMNS = ("id", "text", "words", "entities", "relations", "image", "crops", "context")
+COLUMNS = ("id", "text", "words", "entities", "relations", "image", "images", "crops", "context")
 """Columns of a written table."""
 _FORMULA_SIGNS = frozenset("=+-@")
 
@@ -19,9 +19,9 @@ class Row(NamedTuple):
     """Row of a table.
 
     Attributes:
-        number: Its number from 1, the row of names included.
+        number: Number of its first line, from 1; of Excel's files, its own.
         cells: Its cells; empty if it cannot be read.
-        fault: Why it cannot be read; empty if it can.
+        fault: What was expected and what was found, if it cannot be read; else empty.
     """
 
     number: int

@@ -10,11 +10,11 @@ A cleaned record is one that `mmie.data.post_json` accepts:
 All that is changed or left out is counted in `Notes`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 
 from mmie.data.parsing import MalformedLine, Record, check_name, check_span
-from mmie.data.post_json import post_from_json
+from mmie.data.post_json import KEYS, post_from_json
 from mmie.data.post_text import PostText, split_at, strip_span
 from mmie.data.text_files import undecodable
 from mmie.data.words import (
@@ -25,6 +25,7 @@ from mmie.data.words import (
     split_offsets,
 )
 from mmie.formats.base import Notes
+from mmie.formats.pictures import PICTURES
 from mmie.formats.records import Item, list_objects, without_keys
 from mmie.utils.text import safe_repr
 
@@ -119,23 +120,24 @@ def map_spans(record: Record, change: Callable[[int, int], tuple[int, int]]) -> 
 
 
 def without_pictures(record: Record) -> Record:
-    """Return a record without its picture and crops."""
-    return without_keys(record, "image", "crops")
+    """Return a record without its pictures and crops."""
+    return without_keys(record, *PICTURES)
 
 
-def count_unheld(record: Record, keys: Iterable[str], notes: Notes) -> None:
+def count_unheld(record: Record, held: Container[str], notes: Notes) -> None:
     """Count the parts of a record that a written format does not hold.
 
     Args:
         record: A cleaned record.
-        keys: Keys that the format does not hold.
-        notes: Receives the counts.
+        held: Keys that the format holds.
+        notes: Receives the counts: of items for the lists of a post, and else of records.
     """
-    for key in keys:
-        value = record.get(key)
-        if value:
-            count = len(value) if isinstance(value, list) else 1
-            notes.unused[f"{key} that the format cannot hold"] += count
+    for key, value in record.items():
+        if key in held or value is None or value == []:
+            continue
+        name = key if key in KEYS else f"key '{key}'"
+        count = len(value) if key in KEYS and isinstance(value, list) else 1
+        notes.unused[f"{name} that the format cannot hold"] += count
 
 
 def _clean_span(item: Item, text: PostText, description: str) -> Item:

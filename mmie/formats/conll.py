@@ -20,6 +20,7 @@ from mmie.data.post_json import post_from_json
 from mmie.data.sources import BadPost
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.cleaning import count_unheld, without_pictures
+from mmie.formats.linking import count_probabilities
 from mmie.formats.pictures import PictureFinder
 from mmie.formats.tagging import is_tag, name_scheme, read_tags
 from mmie.formats.texts import read_text, write_lines
@@ -32,6 +33,8 @@ _COMMENT = re.compile(r"#\s+(?P<key>[\w.]+)\s*=\s*(?P<value>.*)|#\s+id\s+(?P<id>
 _ID_KEYS = ("id", "sent_id", "tweet_id", "post_id")
 _MIN_SHARE = 0.95
 """Least share of the lines that have the number of columns which the file is read with."""
+_HELD = {"id", "words", "text", "entities"}
+"""Keys of a record that are written."""
 _BREAKS = re.compile(r"[\t\n\r]")
 
 
@@ -319,7 +322,7 @@ def _to_record(block: _Block, layout: _ColumnLayout, name: str, tag_names: Seque
         if len(row) != layout.columns or not row[layout.words]:
             expected = f"{layout.columns} columns"
             raise MalformedLine(expected, safe_repr(row), number)
-        check_utf8(row, number)
+        check_utf8(["\t".join(row)], number)
     words = check_words([row[layout.words] for row in block.rows])
     tags = [row[layout.tags] for row in block.rows]
     try:
@@ -359,5 +362,6 @@ def _lines(records: Iterable[Record], notes: Notes) -> Iterator[str]:
         if any(_BREAKS.search(part) for part in (post.id, *post.words, *tags)):
             notes.unused["posts with a tab or a line end in a word, type or id"] += 1
             continue
-        count_unheld(record, ("relations", "image", "crops", "context"), notes)
+        count_unheld(record, _HELD, notes)
+        count_probabilities({"entities": record.get("entities")}, notes)
         yield "\n".join([f"{_IMGID}{post.id}", *lines, "", ""])

@@ -87,7 +87,7 @@ def convert_file(
             of ``target`` holds none.
 
     Raises:
-        FormatError: The file cannot be read or written at all, or no post of it can be.
+        FormatError: The file cannot be read or written at all, has no posts, or none can be read.
         OSError: The file or a picture cannot be written.
     """
     result = Conversion()
@@ -120,7 +120,7 @@ def _readable_records(
         expected: Start of the error where no post can be read.
 
     Raises:
-        FormatError: No post can be read.
+        FormatError: There is no post, or none can be read.
     """
     for post in posts:
         if isinstance(post, BadPost):
@@ -133,11 +133,12 @@ def _readable_records(
             continue
         result.count(moved)
         yield moved
-    if result.bad and not result.posts:
-        first = result.bad[0]
-        raise FormatError(
-            f"{expected}, found no post that can be read; {first.place}: {first.reason}"
-        )
+    if result.posts:
+        return
+    if not result.bad:
+        raise FormatError(f"{expected}, found no post")
+    first = result.bad[0]
+    raise FormatError(f"{expected}, found no post that can be read; {first.place}: {first.reason}")
 
 
 def errors_file(target: Path) -> Path:

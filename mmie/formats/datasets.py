@@ -14,6 +14,7 @@ from mmie.data.parsing import Record
 from mmie.data.post_json import post_to_json
 from mmie.data.sources import BadPost
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
+from mmie.formats.pictures import image_keys
 from mmie.types import SPLITS, MmieError, Split
 
 if TYPE_CHECKING:
@@ -55,12 +56,9 @@ class SavedDataset(Format):
         name = corpus.place(split).rpartition(", ")[2]
         notes.found.append(f"split '{name}', one of {len(corpus.splits)}")
         for post in posts:
-            record = post_to_json(replace(post, image=None, crops=()), path)
-            if post.image is not None:
-                record["image"] = post.image
-            if post.crops:
-                record["crops"] = list(post.crops)
-            yield record
+            record = post_to_json(replace(post, image=None, crops=(), more_images=()), path)
+            pictures = {**image_keys(post.images), "crops": list(post.crops)}
+            yield record | {key: value for key, value in pictures.items() if value}
         for message in corpus.skipped[split]:
             place, _, reason = message.partition(": ")
             yield BadPost(place, reason)

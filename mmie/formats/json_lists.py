@@ -15,9 +15,10 @@ from typing import Any
 
 from mmie.data.parsing import MalformedLine, Record, check_words, unique_keys
 from mmie.data.sources import BadPost
+from mmie.data.text_files import undecodable
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.keys import NAMES, describe_parts, find_parts
-from mmie.formats.pictures import PictureFinder
+from mmie.formats.pictures import PICTURES, PictureFinder
 from mmie.formats.records import list_objects
 from mmie.formats.spans import end_of, read_entities, read_relations
 from mmie.formats.tagging import lack_prefixes, read_tags
@@ -81,7 +82,7 @@ class JsonLists(Format):
             except MalformedLine as error:
                 yield BadPost(place, str(error))
                 continue
-            yield _with_picture(record, pictures)
+            yield pictures.resolve(record)
         notes.unused.update({f"key '{key}'": count for key, count in unused.items()})
 
     def write(self, records: Iterable[Record], path: Path, notes: Notes) -> None:
@@ -106,6 +107,26 @@ def _items(path: Path, split: str | None, notes: Notes) -> list[tuple[str, objec
         FormatError: The file is no JSON.
     """
     text = read_text(path)
+    items = _parse_items(path, text, split, notes)
+    return items if undecodable(text) is None else list(map(_with_fault, items))
+
+
+def _with_fault(item: tuple[str, object]) -> tuple[str, object]:
+    """Return a record, or a `MalformedLine` in its place if its bytes are no text."""
+    place, value = item
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    bad = undecodable(text)
+    return place, value if bad is None else MalformedLine("UTF-8 text", bad, kind="encoding")
+
+
+def _parse_items(
+    path: Path, text: str, split: str | None, notes: Notes
+) -> list[tuple[str, object]]:
+    """Return the records of a text with their places.
+
+    Raises:
+        FormatError: The text is no JSON.
+    """
     try:
         value = json.loads(text, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
@@ -166,12 +187,14 @@ def _find_layout(path: Path, items: Sequence[object], options: ReadOptions) -> _
     """Find the keys of the parts of a post.
 
     Raises:
-        FormatError: No key holds words or a text.
+        FormatError: No key holds words or a text, or no record can be read.
     """
     objects = [item for item in items if isinstance(item, dict)][:_HEAD_RECORDS]
     keys = dict.fromkeys(key for item in objects for key in item if isinstance(key, str))
     parts = find_parts(keys, NAMES, options.columns)
     parts.pop("split", None)
+    if not objects and items and isinstance(items[0], MalformedLine):
+        raise FormatError(f"{path}: {items[0]}")
     if items and "words" not in parts and "text" not in parts:
         found = truncate(", ".join(keys)) or "none"
         raise FormatError(
@@ -255,7 +278,7 @@ def _to_record(item: object, layout: _KeyLayout, unused: Counter[str]) -> Record
     if "words" in values and "text" in values:
         del values["text" if layout.in_words else "words"]
     record: Record = {}
-    for part in ("id", "words", "text", "image", "crops", "context"):
+    for part in ("id", "words", "text", *PICTURES, "context"):
         if part in values:
             record[part] = values[part]
     tokens = record.get("text")
@@ -295,11 +318,3 @@ def _read_labels(
     entities = list_objects(labels, "entities")
     labels["relations"] = read_relations(values.get("relations"), entities)
     return labels
-
-
-def _with_picture(record: Record, pictures: PictureFinder) -> Record:
-    """Return a record whose picture is a file, if its name without suffix is that of a file."""
-    image = record.get("image")
-    if isinstance(image, str | int) and not isinstance(image, bool):
-        record["image"] = pictures.find(str(image)) or str(image)
-    return record

@@ -7,10 +7,11 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mmie.data.parsing import MalformedLine, Record
+from mmie.data.parsing import MalformedLine, Record, check_utf8
 from mmie.data.post_json import parse_record
 from mmie.data.sources import BadPost
-from mmie.data.text_files import read_text_lines, undecodable
+from mmie.data.sources.json_texts import split_json
+from mmie.data.text_files import read_text_lines
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.texts import first_json_line, write_lines
 from mmie.utils.text import describe_os_error
@@ -44,7 +45,7 @@ class JsonLines(Format):
         return isinstance(record.get("text", ""), str) and isinstance(record.get("words", []), list)
 
     def read(self, path: Path, options: ReadOptions, notes: Notes) -> Iterator[Record | BadPost]:
-        """Yield the object of each line that is not blank.
+        """Yield each object, as `mmie.data.sources.json_texts.split_json` finds them.
 
         Raises:
             FormatError: The file cannot be read.
@@ -53,9 +54,8 @@ class JsonLines(Format):
             raise FormatError(f"{self.name} takes no --columns: name another format by --from")
         try:
             with path.open("rb") as stream:
-                for number, line in enumerate(read_text_lines(stream), start=1):
-                    if line.strip():
-                        yield _parse_line(line, number)
+                for number, text in split_json(read_text_lines(stream)):
+                    yield _parse_line(text, number)
         except OSError as error:
             raise FormatError(describe_os_error(error)) from None
 
@@ -66,10 +66,8 @@ class JsonLines(Format):
 
 def _parse_line(line: str, number: int) -> Record | BadPost:
     """Parse a line."""
-    bad = undecodable(line)
-    if bad is not None:
-        return BadPost(f"line {number}", f"expected UTF-8 text, found {bad}")
     try:
+        check_utf8([line], number)
         return {"id": str(number), **parse_record(line)}
     except MalformedLine as error:
         return BadPost(f"line {number}", str(error))

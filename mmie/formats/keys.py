@@ -14,6 +14,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "entities": ("entities", "spans", "ents", "entity_mentions", "annotations", "ner", "label"),
     "relations": ("relations", "relation_mentions", "rels"),
     "image": ("image", "picture", "img", "image_path", "image_id", "img_id", "photo"),
+    "images": ("images", "pictures", "photos", "image_paths", "image_ids", "img_ids"),
     "crops": ("crops",),
     "context": ("context", "caption"),
     "split": ("split",),

@@ -8,7 +8,7 @@ Writing makes tasks with pre-annotations (``predictions``) of posts whose entiti
 probabilities, and with ``annotations`` of other posts with labels. The labelling interface that
 fits them is written beside the tasks, as ``<name>.interface.xml``. Pictures are addresses of local
 files (``/data/local-files/?d=images/7.jpg``) below the folder that Label Studio's
-``LOCAL_FILES_DOCUMENT_ROOT`` names.
+``LOCAL_FILES_DOCUMENT_ROOT`` names. If a post has several, every task has a list, ``images``.
 
 Offsets count code points. Early versions of Label Studio counted UTF-16 units. Where the text of a
 region tells so, its offsets are converted.
@@ -27,6 +27,7 @@ from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.keys import NAMES, describe_parts, find_parts
 from mmie.formats.label_studio_interface import labelling_interface
 from mmie.formats.linking import link_relations, unlink_relations
+from mmie.formats.pictures import image_keys, picture_names
 from mmie.formats.records import Item, list_objects, without_keys
 from mmie.formats.texts import parse_json, read_text, write_lines
 from mmie.utils.text import safe_repr
@@ -34,7 +35,7 @@ from mmie.utils.version import VERSION
 
 _LOCAL_FILES = "/data/local-files/?d="
 """Address of a file on the machine of Label Studio."""
-_PARTS = {part: NAMES[part] for part in ("id", "text", "image")}
+_PARTS = {part: NAMES[part] for part in ("id", "text", "image", "images")}
 _LISTS = ("annotations", "predictions")
 
 
@@ -84,6 +85,8 @@ class LabelStudio(Format):
     def write(self, records: Iterable[Record], path: Path, notes: Notes) -> None:
         """Write a task for each record, and the labelling interface beside them."""
         texts = list(map(as_text, records))
+        if any("images" in record for record in texts):
+            texts = list(map(_list_pictures, texts))
         tasks = [json.dumps(_to_task(record, notes), ensure_ascii=False) for record in texts]
         write_lines(path, ["[\n", ",\n".join(tasks), "\n]\n"])
         interface = path.with_suffix(".interface.xml")
@@ -123,13 +126,27 @@ def _read_task(task: object, number: int, parts: Mapping[str, str], notes: Notes
         raise MalformedLine(f"a text under '{parts['text']}'", safe_repr(text))
     record = without_keys(data, *parts.values())
     record |= {"id": data.get(parts.get("id", "id"), task.get("id", number)), "text": text}
-    image = data.get(parts.get("image", "image"))
-    if isinstance(image, str):
-        record["image"] = image
-        if image.startswith(_LOCAL_FILES):
-            record["image"] = unquote(image.removeprefix(_LOCAL_FILES))
+    images: list[object] = []
+    for key in ("image", "images"):
+        value = data.get(parts.get(key, key))
+        addresses = value if isinstance(value, list) else [value]
+        images += [_picture_of(item) for item in addresses if item is not None and item != ""]
+    if images:
+        record |= image_keys(images)
     entities, relations = _read_results(_choose_results(task, notes), text, notes)
     return {**record, "entities": entities, "relations": relations}
+
+
+def _picture_of(address: object) -> object:
+    """Return the path in the address of a local file, and any other value as it is."""
+    if isinstance(address, str) and address.startswith(_LOCAL_FILES):
+        return unquote(address.removeprefix(_LOCAL_FILES))
+    return address
+
+
+def _address_of(image: object) -> str:
+    """Return the address of a picture file."""
+    return f"{_LOCAL_FILES}{quote(str(image))}"
 
 
 def _choose_results(task: Record, notes: Notes) -> list[Item]:
@@ -233,11 +250,20 @@ def _probability(item: Item) -> Item:
     return {}
 
 
+def _list_pictures(record: Record) -> Record:
+    """Return a record whose pictures are all in ``images``."""
+    names = picture_names(record)
+    others = without_keys(record, "image", "images")
+    return {**others, "images": names} if names else others
+
+
 def _to_task(record: Record, notes: Notes) -> Record:
     """Convert a record with a text to a task."""
     data = without_keys(record, "entities", "relations")
     if "image" in data:
-        data["image"] = f"{_LOCAL_FILES}{quote(str(data['image']))}"
+        data["image"] = _address_of(data["image"])
+    if "images" in data:
+        data["images"] = list(map(_address_of, picture_names(record)))
     entities, links = link_relations(record, notes)
     results: list[Item] = []
     for index, item in enumerate(entities):

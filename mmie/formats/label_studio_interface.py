@@ -16,9 +16,10 @@ def labelling_interface(records: Iterable[Record]) -> str:
     """
     types: set[str] = set()
     labels: set[str] = set()
-    has_pictures = False
+    has_pictures = has_lists = False
     for record in records:
         has_pictures |= "image" in record
+        has_lists |= "images" in record
         for entity in list_objects(record, "entities"):
             types.add(str(entity["type"]))
         for relation in list_objects(record, "relations"):
@@ -28,6 +29,8 @@ def labelling_interface(records: Iterable[Record]) -> str:
     lines = ["<View>"]
     if has_pictures:
         lines.append('  <Image name="image" value="$image"/>')
+    if has_lists:
+        lines.append('  <Image name="images" valueList="$images"/>')
     if labels:
         lines.append("  <Relations>")
         lines += [f"    <Relation value={quoteattr(label)}/>" for label in sorted(labels)]

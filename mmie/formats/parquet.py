@@ -19,6 +19,7 @@ from mmie.data.values import is_missing, objects_of, parse_json_cell, plain_valu
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.cleaning import in_words
 from mmie.formats.keys import describe_parts
+from mmie.formats.pictures import PICTURES, image_keys
 from mmie.formats.tagging import read_tags
 from mmie.formats.texts import parse_json
 from mmie.utils.files import atomic_write
@@ -26,7 +27,7 @@ from mmie.utils.optional import require
 from mmie.utils.text import first_line, safe_repr
 
 _MAGIC = b"PAR1"
-_LISTS = ("entities", "relations", "crops")
+_LISTS = ("entities", "relations", "images", "crops")
 _JSON = {b"mmie": b"json"}
 """Metadata of a column that holds JSON."""
 
@@ -135,7 +136,7 @@ class _Reader:
                 record[column] = parse_json(cell) if column in self._json else plain_value(cell)
         for part, column in self._parts.items():
             cell = row[column]
-            if part in ("image", "crops"):
+            if part in PICTURES:
                 continue
             value = plain_value(cell)
             if part in _LISTS and isinstance(value, str):
@@ -156,17 +157,20 @@ class _Reader:
         Raises:
             MalformedLine: A value is no picture, or its path leads out of the folder.
         """
-        image, crops = (row.get(self._parts.get(part, "")) for part in ("image", "crops"))
-        if isinstance(crops, str):
-            crops = parse_json_cell(crops, "'crops' to be a list or its JSON")
-        if not isinstance(crops, list | None):
-            raise MalformedLine("'crops' to be a list of pictures", safe_repr(crops))
-        pictures: Record = {}
-        if not is_missing(image):
-            pictures["image"] = self._picture(image)
-        if crops:
-            pictures["crops"] = [self._picture(crop) for crop in crops]
-        return pictures
+        lists: dict[str, list[object]] = {}
+        for part in PICTURES:
+            cell = row.get(self._parts.get(part, ""))
+            if part != "image" and isinstance(cell, str):
+                cell = parse_json_cell(cell, f"{part!r} to be a list or its JSON")
+            if part == "image" and not isinstance(cell, list):
+                cell = [cell]
+            if not isinstance(cell, list | None):
+                raise MalformedLine(f"{part!r} to be a list of pictures", safe_repr(cell))
+            given = [self._picture(value) for value in cell or [] if not is_missing(value)]
+            lists[part] = [file for file in given if file is not None]
+        images = image_keys([*lists["image"], *lists["images"]])
+        pictures: Record = {**images, "crops": lists["crops"]}
+        return {key: value for key, value in pictures.items() if value}
 
     def _picture(self, value: object) -> object:
         """Return a path as it is, and the file of a picture that is given as bytes.

@@ -7,7 +7,7 @@ link, or a copy, in ``images/`` beside the written file.
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +22,9 @@ PicturePolicy = Literal["link", "copy", "leave"]
 """What happens to pictures that lie outside of the folder of the written file."""
 IMAGES = "images"
 """Folder of linked or copied pictures beside the written file."""
-_WEB = ("http://", "https://", "s3://", "gs://", "data:")
+PICTURES = ("image", "images", "crops")
+"""Keys of pictures in a record."""
+_WEB = ("http://", "https://", "s3://", "gs://")
 _BARRED = re.compile(r"\0|(?:^|/)\.\.(?:/|$)")
 """Parts that no name of a picture may have: null characters and ``..``."""
 
@@ -46,12 +48,38 @@ class PictureFinder:
 
     def find(self, name: str) -> Path | None:
         """Return the file of a picture by its name with or without suffix, or None."""
+        return next(self._files(name, ("", *picture_suffixes())), None)
+
+    def find_all(self, name: str) -> list[Path]:
+        """Return the pictures of a name without suffix, in the order of `picture_suffixes`."""
+        return list(self._files(name, picture_suffixes()))
+
+    def _files(self, name: str, suffixes: Iterable[str]) -> Iterator[Path]:
+        """Yield the files whose names are a name and one of some suffixes."""
         for folder in self._folders:
-            for suffix in ("", *picture_suffixes()):
+            for suffix in suffixes:
                 path = folder / f"{name}{suffix}"
-                if not _BARRED.search(name) and lies_inside(path, folder) and path.is_file():
-                    return path
-        return None
+                if not _BARRED.search(name) and lies_inside(path, folder) and os.path.isfile(path):
+                    yield path
+
+    def resolve(self, record: Record) -> Record:
+        """Return a record in which names of pictures are files, where there are such files.
+
+        Args:
+            record: A record with pictures in ``image`` or ``images``, each a name or a list.
+        """
+        names: list[object] = []
+        for key in ("image", "images"):
+            value = record.get(key)
+            names += value if isinstance(value, list) else [value]
+        files = [self._file(name) for name in names if name is not None]
+        return {**record, **image_keys(files)} if files else record
+
+    def _file(self, name: object) -> object:
+        """Return the file of a picture, or its name as it is if there is none."""
+        if not isinstance(name, str | int) or isinstance(name, bool):
+            return name
+        return self.find(str(name)) or str(name)
 
 
 class PictureMover:
@@ -74,20 +102,18 @@ class PictureMover:
         """Return a record whose pictures are relative to the folder of the written file.
 
         Args:
-            record: A record with ``image`` and ``crops`` as a reader yields them.
+            record: A record with ``image``, ``images`` and ``crops`` as a reader yields them.
             notes: Receives the number of pictures that are missing or left out.
 
         Raises:
             MalformedLine: A path is none, or leads out of the folder that is read.
             OSError: A picture cannot be linked or copied.
         """
-        moved = without_keys(record, "image", "crops")
-        image = record.get("image")
-        if image is not None and image != "":
-            path = self._move(image, notes)
-            if path is not None:
-                moved["image"] = path
-        crops = [self._move(crop, notes) for crop in _crops(record)]
+        moved = without_keys(record, *PICTURES)
+        images = [self._move(name, notes) for name in picture_names(record)]
+        kept = dict.fromkeys(path for path in images if path is not None)
+        moved |= {key: value for key, value in image_keys(list(kept)).items() if value is not None}
+        crops = [self._move(crop, notes) for crop in _paths(record, "crops")]
         if crops:
             moved["crops"] = [path for path in crops if path is not None]
         return moved
@@ -98,7 +124,7 @@ class PictureMover:
             notes.unused["pictures at an address of the web"] += 1
             return None
         path = value if isinstance(value, Path) else picture_path(self._source, value)
-        is_there = path.is_file()
+        is_there = os.path.isfile(path)  # false for a name that is too long, too
         if is_there and not lies_inside(path, self._target):
             return self._place(path, notes)
         relative = Path(os.path.relpath(path, self._target))
@@ -125,16 +151,40 @@ class PictureMover:
         return self._moved[path]
 
 
-def _crops(record: Record) -> Sequence[object]:
-    """Return the crops of a record.
+def picture_names(record: Record) -> list[object]:
+    """Return the pictures of a record as they are named: ``image``, then ``images``, each once.
 
     Raises:
-        MalformedLine: The crops are no list of paths.
+        MalformedLine: ``images`` is no list of paths.
     """
-    crops = list_value(record, "crops", object, "paths")
-    if not all(isinstance(crop, str | Path) for crop in crops):
-        raise MalformedLine("'crops' to be a list of paths", safe_repr(crops))
-    return crops
+    image = record.get("image")
+    names: list[object] = [] if image is None or image == "" else [image]
+    for name in _paths(record, "images"):
+        if name not in names:
+            names.append(name)
+    return names
+
+
+def image_keys(images: Sequence[object]) -> Record:
+    """Return the keys that hold the pictures of a record. The key of the other form is None.
+
+    >>> image_keys(["a.jpg"]), image_keys(["a.jpg", "b.jpg"])
+    ({'image': 'a.jpg', 'images': None}, {'image': None, 'images': ['a.jpg', 'b.jpg']})
+    """
+    is_one = len(images) == 1
+    return {"image": images[0] if is_one else None, "images": list(images) if images[1:] else None}
+
+
+def _paths(record: Record, key: str) -> Sequence[object]:
+    """Return the paths of a list of a record.
+
+    Raises:
+        MalformedLine: The value is no list of paths.
+    """
+    paths = list_value(record, key, object, "paths")
+    if not all(isinstance(path, str | Path) for path in paths):
+        raise MalformedLine(f"{key!r} to be a list of paths", safe_repr(paths))
+    return paths
 
 
 def _free_name(path: Path, folder: Path) -> Path:

@@ -1,8 +1,9 @@
 """Division of a file of posts into training, validation and test splits."""
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -15,13 +16,13 @@ from mmie.data.sources import BadPost
 from mmie.formats.base import FormatError, Notes, ReadOptions
 from mmie.formats.conversion import read_posts
 from mmie.formats.jsonl import JsonLines
-from mmie.formats.pictures import PictureMover, PicturePolicy
+from mmie.formats.pictures import PictureMover, PicturePolicy, picture_names
 from mmie.formats.records import list_objects
 from mmie.types import SPLITS, Split
 from mmie.utils.files import atomic_folder
 
 SplitUnit = Literal["post", "picture"]
-"""What is divided: posts, or pictures with all their posts."""
+"""What is divided: posts, or pictures with all their posts, which may share further pictures."""
 
 
 @dataclass(slots=True)
@@ -61,7 +62,7 @@ def split_corpus(
         out: Folder to write, which must not exist or be empty.
         valid: Share of the validation split, 0 to 1. With 0 there is none.
         test: Share of the test split, 0 to 1. With 0 there is none.
-        by: ``picture`` keeps posts with the same picture, by its content, in one split. ``post``
+        by: ``picture`` keeps posts that share a picture, by its content, in one split. ``post``
             divides posts whatever their pictures are.
         seed: Seed of the division.
         picture_files: Make hard links to the pictures in ``images/`` below ``out``, copy them, or
@@ -93,8 +94,7 @@ def split_corpus(
                 JsonLines().write(own_records, folder / f"{split}.jsonl", division.notes)
                 division.posts[split] = len(chosen)
                 division.labels[split] = sum(map(_labels, own_records), Counter())
-                own_keys = {keys[index] for index in chosen} - {None}
-                division.pictures[split] = len(own_keys)
+                division.pictures[split] = len(set().union(*(keys[index] for index in chosen)))
     except FileExistsError as error:
         raise FormatError(f"{error}: name another folder by --out") from None
     return division
@@ -146,30 +146,28 @@ def _read(source: Path, notes: Notes) -> list[Record]:
     return records
 
 
-def _picture_keys(records: Sequence[Record], root: Path) -> list[str | None]:
-    """Return a key of each post's picture that is equal for equal contents, or None.
+def _picture_keys(records: Sequence[Record], root: Path) -> list[set[str]]:
+    """Return the keys of each post's pictures, which are equal for equal contents.
 
     Raises:
-        FormatError: A path leads out of the folder.
+        FormatError: A path is none, or leads out of the folder.
     """
-    paths: dict[int, Path] = {}
-    for index, record in enumerate(records):
-        if record.get("image") is None:
-            continue
+    paths: list[list[Path]] = []
+    for record in records:
         try:
-            paths[index] = picture_path(root, record["image"])
+            paths.append([picture_path(root, name) for name in picture_names(record)])
         except MalformedLine as error:
             raise FormatError(f"post '{record['id']}': {error}") from None
-    digests = picture_digests(set(paths.values()))
-    keys: list[str | None] = [None] * len(records)
-    for index, path in paths.items():
-        keys[index] = digests.get(path, str(path))
+    digests = picture_digests(set(chain.from_iterable(paths)))
+    keys: list[set[str]] = []
+    for own in paths:
+        keys.append({digests.get(path, str(path)) for path in own})
     return keys
 
 
 def _divide(
     records: Sequence[Record],
-    keys: Sequence[str | None] | None,
+    keys: Sequence[Set[str]] | None,
     shares: tuple[float, float],
     seed: int,
 ) -> list[Split]:
@@ -177,17 +175,14 @@ def _divide(
 
     Args:
         records: The posts.
-        keys: Keys of their pictures, posts with one of which stay together; None divides posts.
+        keys: Keys of their pictures; posts that share one stay together. None divides posts.
         shares: Shares of the validation and test splits.
         seed: Seed of the division.
     """
-    groups: defaultdict[Hashable, list[int]] = defaultdict(list)
-    for index in range(len(records)):
-        group: Hashable = index
-        if keys is not None and keys[index] is not None:
-            group = keys[index]
-        groups[group].append(index)
-    members = list(groups.values())
+    if keys is None:
+        members = [[index] for index in range(len(records))]
+    else:
+        members = group_by_picture(keys)
     labels = []
     for posts in members:
         counts: Counter[Hashable] = Counter()
@@ -201,6 +196,34 @@ def _divide(
         for index in posts:
             splits[index] = SPLITS[split]
     return splits
+
+
+def group_by_picture(keys: Sequence[Set[str]]) -> list[list[int]]:
+    """Group posts that share a picture, directly or by way of other posts.
+
+    Args:
+        keys: Keys of each post's pictures.
+
+    >>> group_by_picture([{"a"}, {"b"}, {"a", "b"}, set(), {"c"}])
+    [[0, 1, 2], [3], [4]]
+    """
+    parents = list(range(len(keys)))
+
+    def root(index: int) -> int:
+        while parents[index] != index:
+            parents[index] = parents[parents[index]]
+            index = parents[index]
+        return index
+
+    owners: dict[str, int] = {}
+    for index, own in enumerate(keys):
+        for key in own:
+            roots = root(index), root(owners.setdefault(key, index))
+            parents[max(roots)] = min(roots)
+    groups: defaultdict[int, list[int]] = defaultdict(list)
+    for index in range(len(keys)):
+        groups[root(index)].append(index)
+    return list(groups.values())
 
 
 def _labels(record: Record) -> Counter[Hashable]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mmie.data.parsing import MalformedLine, Record, check_utf8
+from mmie.data.parsing import MalformedLine, Record
 from mmie.data.sources import BadPost
 from mmie.formats.base import FormatError, ReadOptions
 from mmie.formats.cells import Row, cell_of, integer_of, list_of, words_of
@@ -19,7 +19,7 @@ from mmie.utils.text import truncate
 
 _POST = {**NAMES, "inline": ("annotated_text", "marked_text")}
 _SPAN = {
-    **{part: NAMES[part] for part in ("id", "text", "image", "context", "split")},
+    **{part: NAMES[part] for part in ("id", "text", "image", "images", "context", "split")},
     **SPAN_NAMES,
 }
 _WORD = {
@@ -27,6 +27,7 @@ _WORD = {
     "words": ("word", "token"),
     "tags": ("tag", "ner_tag", "ner", "bio", "label"),
     "image": NAMES["image"],
+    "images": NAMES["images"],
     "context": NAMES["context"],
     "split": NAMES["split"],
 }
@@ -215,24 +216,28 @@ def _check_row(layout: TableLayout, row: Row) -> None:
     """Raise if a row cannot be read.
 
     Raises:
-        MalformedLine: The row has too many cells, is no UTF-8, or has a quote that is not closed.
+        MalformedLine: The row has too many cells, is no UTF-8, or its quotes are ambiguous.
     """
     if row.fault:
-        expected = "a row whose quotes are closed: those from here on may be lost in it"
-        raise MalformedLine(expected, row.fault, row.number)
+        expected, _, found = row.fault.partition(", found ")
+        raise MalformedLine(expected, found, row.number)
     if any(row.cells[len(layout.header) :]):
-        expected = f"{len(layout.header)} cells, and quotes around those with the delimiter"
-        raise MalformedLine(expected, f"{len(row.cells)}", row.number)
-    check_utf8(row.cells, row.number)
+        raise MalformedLine(f"{len(layout.header)} cells", f"{len(row.cells)}", row.number)
 
 
-def _texts(layout: TableLayout, row: Row) -> Record:
-    """Return the parts of a post that are texts."""
+def _common_parts(layout: TableLayout, row: Row) -> Record:
+    """Return the parts of a post that every layout has.
+
+    Raises:
+        MalformedLine: The cell of several pictures is no list.
+    """
     record: Record = {}
     for part in _PARTS:
         cell = layout.cell(row, part)
         if cell:
             record[part] = cell
+    if images := layout.cell(row, "images"):
+        record["images"] = list_of(images, "images")
     return record
 
 
@@ -243,7 +248,7 @@ def _post_of_row(layout: TableLayout, rows: Sequence[Row], options: ReadOptions)
         MalformedLine: A cell is malformed.
     """
     (row,) = rows
-    record = _texts(layout, row)
+    record = _common_parts(layout, row)
     words = layout.cell(row, "words")
     marked = layout.cell(row, "inline")
     tokens: Any = layout.cell(row, "text")
@@ -295,7 +300,7 @@ def _post_of_spans(layout: TableLayout, rows: Sequence[Row], options: ReadOption
     Raises:
         MalformedLine: A cell is malformed, or the texts differ.
     """
-    record = _texts(layout, rows[0])
+    record = _common_parts(layout, rows[0])
     text = layout.cell(rows[0], "text")
     items = []
     for row in rows:
@@ -331,5 +336,5 @@ def _post_of_words(layout: TableLayout, rows: Sequence[Row], options: ReadOption
             raise MalformedLine("a word", "an empty cell", row.number)
         words.append(word)
         tags.append(layout.cell(row, "tags"))
-    record = {**_texts(layout, rows[0]), "words": words}
+    record = {**_common_parts(layout, rows[0]), "words": words}
     return record | read_tags(tags, len(words), options.tag_names, layout.bare)

@@ -12,6 +12,7 @@ a word      ``word``, ``tag``, and ``sentence`` or ``id``. An empty one continue
 
 The first row names the columns, by the names in `mmie.formats.keys`; ``--columns part=name`` sets
 others. Delimiters are found: comma, semicolon, tab or ``|``. A first line ``sep=;`` is skipped.
+Quotes are read as `mmie.data.sources.delimited` describes.
 """
 
 import csv
@@ -21,7 +22,14 @@ from pathlib import Path
 
 from mmie.data.parsing import Record
 from mmie.data.sources import BadPost
-from mmie.data.sources.delimited import FIELD_DELIMITERS, MAX_FIELD
+from mmie.data.sources.delimited import (
+    FIELD_DELIMITERS,
+    TAB,
+    DelimitedText,
+    parse_line,
+    split_returns,
+)
+from mmie.data.text_files import undecodable
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.cells import Row, cell_of, write_cells
 from mmie.formats.keys import describe_parts
@@ -71,11 +79,7 @@ class Tables(Format):
         _count_unused(layout, rows, notes)
         pictures = PictureFinder(options.pictures or path.parent, options.pictures is None)
         for item in read_rows(layout, rows[1:], options):
-            if isinstance(item, dict) and isinstance(item.get("image"), str):
-                picture = pictures.find(str(item["image"]))
-                if picture is not None:
-                    item["image"] = picture
-            yield item
+            yield item if isinstance(item, BadPost) else pictures.resolve(item)
 
     def write(self, records: Iterable[Record], path: Path, notes: Notes) -> None:
         """Write a row for each post, with entities and relations as JSON.
@@ -85,11 +89,13 @@ class Tables(Format):
         """
         if path.suffix.lower() in _EXCEL:
             raise FormatError(f"{path}: Excel's own files are only read: write .csv or .tsv")
-        delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+        is_tsv = path.suffix.lower() == ".tsv"
+        delimiter, quoting = (TAB, csv.QUOTE_ALL) if is_tsv else (",", csv.QUOTE_MINIMAL)
 
         def write(partial: Path) -> None:
             with partial.open("w", encoding="utf-8", errors="replace", newline="") as stream:
-                write_cells(csv.writer(stream, delimiter=delimiter), records, notes)
+                writer = csv.writer(stream, delimiter=delimiter, quoting=quoting)
+                write_cells(writer, records, notes)
 
         atomic_write(path, write)
 
@@ -104,22 +110,21 @@ def _count_unused(layout: TableLayout, rows: Sequence[Row], notes: Notes) -> Non
 
 
 def _text_rows(text: str) -> Iterator[Row]:
-    """Yield the rows of a text."""
-    if text[:4].lower() == "sep=":
-        text = text.partition("\n")[2]
-    first = text.partition("\n")[0]
-    delimiter = max(FIELD_DELIMITERS, key=first.count)
-    csv.field_size_limit(MAX_FIELD)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    number = 0
-    while True:
-        number += 1
-        try:
-            yield Row(number, next(reader))
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield Row(number, [], str(error))
+    """Yield the rows of a text, of which `DelimitedText` loses none in a quote."""
+    lines = split_returns(io.StringIO(text, newline="\n"))
+    number, header = 1, next(lines, "")
+    if header[:4].lower() == "sep=":
+        number, header = 2, next(lines, "")
+    delimiter = max(FIELD_DELIMITERS, key=header.count)
+    names, is_open = parse_line(header, delimiter)
+    if names is None and delimiter == TAB and not is_open:
+        names = header.rstrip("\r\n").split(TAB)
+    yield Row(number, names or [], "" if names else "a first row whose quotes are closed")
+    if names:
+        for row in DelimitedText(lines, delimiter, number + 1, len(names), keep_blank=True):
+            bad = undecodable(row.text)
+            fault = f"UTF-8 text, found {bad}" if bad else row.expected
+            yield Row(row.number, row.fields, fault)
 
 
 def _excel_rows(path: Path) -> list[Row]:

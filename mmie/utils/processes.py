@@ -2,6 +2,10 @@
 
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _RANK_VARIABLES = (
     "RANK",
@@ -16,6 +20,9 @@ _RANK_VARIABLES = (
 
 THREADS = "OMP_NUM_THREADS"
 """Variable in which OpenMP, and with it PyTorch, reads the number of threads on the CPU."""
+
+SMALL_MODEL = 10_000_000
+"""Parameters below which a model computes with one thread. BERT-base has 110 million."""
 
 
 def is_first_process() -> bool:
@@ -43,3 +50,21 @@ def with_threads(environment: Mapping[str, str], threads: int) -> dict[str, str]
     if environment.get(THREADS):
         return dict(environment)
     return {**environment, THREADS: str(threads)}
+
+
+def limit_threads(*models: "nn.Module") -> None:
+    """Compute with one thread if all models are small, unless the user has set a number of threads.
+
+    A second thread gains nothing in operations that take microseconds. Beside other busy processes,
+    threads wait for each other many times longer than they compute.
+
+    Args:
+        *models: The models that the process computes with.
+    """
+    import torch
+
+    num_parameters = 0
+    for model in models:
+        num_parameters += sum(parameter.numel() for parameter in model.parameters())
+    if num_parameters < SMALL_MODEL and not os.environ.get(THREADS):
+        torch.set_num_threads(1)

@@ -33,7 +33,7 @@ def test_the_format_is_told_by_suffix_or_name(tmp_path):
     succeed("convert", source, "--out", *out)
     with out[1].open(newline="") as stream:
         assert next(csv.reader(stream))[:2] == ["post", "head"]
-    assert out[2].read_text().startswith("id\ttext\twords")
+    assert out[2].read_text().startswith('"id"\t"text"\t"words"')
     assert read_jsonl(out[5]) == [ANN, JORDAN]
     succeed("convert", source, "--to", "brat", "--out", tmp_path / "brat")
     assert (tmp_path / "brat" / "a.ann").read_text().startswith("T1\tPER 0 7\tAnn Lee\n")

@@ -87,6 +87,13 @@ def test_posts_in_each_kind_of_source(folder, tmp_path, capsys, name, ids):
     assert len(post.crops) == 3
 
 
+def test_a_source_without_posts_is_refused(tmp_path):
+    (tmp_path / "none.jsonl").touch()
+    with pytest.raises(GroundingError, match=r"none\.jsonl: expected posts, found none"):
+        ground("--posts", tmp_path / "none.jsonl", "--out", tmp_path / "out")
+    assert not (tmp_path / "out" / "crops").exists()
+
+
 def test_written_posts_are_a_corpus(folder, tmp_path, capsys):
     out = tmp_path / "out"
     ground("--posts", folder / "posts.jsonl", "--out", out, "--num_crops", 2)

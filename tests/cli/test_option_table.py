@@ -1,6 +1,7 @@
 """The table of options agrees with the parsers."""
 
 import json
+import re
 
 import pytest
 from helpers.paths import PACKAGE
@@ -21,7 +22,13 @@ def test_the_table_is_that_of_the_parsers(built):
     if not has_known_versions():  # the libraries' own options may be others
         assert own_flags(built) == own_flags(written)
         return
-    assert built == written
+    assert without_subclasses(built) == without_subclasses(written)
+
+
+def without_subclasses(table):
+    """Return a table whose help texts list no subclasses, among which those of other tests are."""
+    text = json.dumps(table).replace('", "', " ")
+    return re.sub(r"known\s+subclasses:[^)]*\)", "", re.sub(r"\s+", " ", text))
 
 
 def own_flags(table):

@@ -54,6 +54,19 @@ def test_paths_of_windows_and_file_uris_are_paths(tmp_path):
     assert from_foreign_path("file://host/a.jpg", tmp_path) == "file://host/a.jpg"
 
 
+def test_other_forms_of_a_name_are_found(tmp_path):
+    e_nfc, e_nfd = "\u00e9", "e\u0301"
+    for name in ("a b.jpg", f"{e_nfd}.jpg", "c%20d.jpg", "c d.jpg"):
+        (tmp_path / name).touch()
+    (tmp_path.parent / "x.jpg").touch()
+    assert from_foreign_path("a%20b.jpg", tmp_path) == "a b.jpg"
+    assert from_foreign_path(f"{e_nfc}.jpg", tmp_path) == f"{e_nfd}.jpg"
+    assert from_foreign_path("%C3%A9.jpg", tmp_path) == f"{e_nfd}.jpg"
+    assert from_foreign_path("c%20d.jpg", tmp_path) == "c%20d.jpg"
+    for name in ("x%20y.jpg", f"z{e_nfc}.jpg", "..%2Fx.jpg", "%2e%2e/x.jpg", "%2Fetc%2Fpasswd"):
+        assert from_foreign_path(name, tmp_path) == name
+
+
 def test_pictures_in_data_uris_are_read(tmp_path):
     picture = tmp_path / "a.png"
     Image.new("RGB", (3, 2)).save(picture)

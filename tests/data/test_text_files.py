@@ -11,7 +11,19 @@ def lines_of(content):
     return list(read_text_lines(io.BytesIO(content)))
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        "utf-8",
+        "utf-8-sig",
+        "utf-16",
+        "utf-16-le",
+        "utf-16-be",
+        "utf-32",
+        "utf-32-le",
+        "utf-32-be",
+    ],
+)
 def test_lines(encoding):
     text = "id\tZoë\r\n1\u2028\x0c\r2\n\nlast"
     assert lines_of(text.encode(encoding)) == ["id\tZoë\r\n", "1\u2028\x0c\r2\n", "\n", "last"]

@@ -88,3 +88,11 @@ def test_a_folder_that_holds_something_is_not_replaced(folder):
         FORMATS["brat"].write([{"id": "a", "text": "Ann"}], folder, Notes())
     with pytest.raises(FormatError, match="takes neither --columns nor --split"):
         read(folder, columns={"text": "a"})
+
+
+def test_a_document_of_brat_has_one_picture(tmp_path):
+    for name in ("a.txt", "a.ann", "a.jpg", "a.png"):
+        (tmp_path / name).write_text("Ann" if name == "a.txt" else "")
+    (post,), _, notes = read(tmp_path, "brat")
+    assert post["image"] == tmp_path / "a.jpg"
+    assert notes.unused == {"further pictures of the name of a document": 1}

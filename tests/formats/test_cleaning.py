@@ -7,7 +7,7 @@ from helpers.formats import ANN, JORDAN, tagged
 
 from mmie.data.parsing import MalformedLine
 from mmie.data.post_json import post_from_json
-from mmie.formats import Notes
+from mmie.formats import FORMATS, Notes
 from mmie.formats.cleaning import clean_record, in_characters, in_words
 
 
@@ -101,3 +101,21 @@ def test_words_and_characters():
 def test_bytes_that_are_no_text_are_refused():
     with pytest.raises(MalformedLine, match="expected UTF-8 text, found the byte 0xeb at byte 3"):
         clean(text="Zo\udceb left")
+
+
+@pytest.mark.parametrize("name", ["conll", "brat"])
+def test_what_a_format_cannot_hold_is_counted(tmp_path, name):
+    entity = {"start": 0, "end": 1, "type": "PER", "probability": 0.5}
+    record = {"id": "a", "words": ["Ann"], "entities": [entity], "images": ["a.jpg", "b.jpg"]}
+    record |= {"crops": ["c.jpg"], "context": "a jet", "likes": 0, "tags": ["x", "y"], "url": None}
+    notes = Notes()
+    FORMATS[name].write([record], tmp_path / "out", notes)
+    held = " that the format cannot hold"
+    assert notes.unused == {
+        f"images{held}": 2,
+        f"crops{held}": 1,
+        f"context{held}": 1,
+        f"key 'likes'{held}": 1,
+        f"key 'tags'{held}": 1,
+        f"probabilities{held}": 1,
+    }

@@ -5,11 +5,12 @@ import json
 import pytest
 from helpers.formats import ANN, write_text
 
-from mmie.formats import FORMATS, FormatError, ReadOptions, convert_file
+from mmie.formats import FORMATS, FormatError, ReadOptions, convert_file, recognise
 
 
-def convert(source, target, name="jsonl"):
-    return convert_file(source, target, FORMATS["jsonl"], FORMATS[name].write, ReadOptions())
+def convert(source, target, name="jsonl", source_name="jsonl"):
+    writer = FORMATS[name].write
+    return convert_file(source, target, FORMATS[source_name], writer, ReadOptions())
 
 
 def test_posts_are_counted_and_bad_ones_listed(tmp_path):
@@ -33,6 +34,44 @@ def test_a_file_without_a_readable_post_is_refused(tmp_path):
     with pytest.raises(FormatError, match="found no post that can be read; line 1: expected"):
         convert(source, tmp_path / "out.jsonl")
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_a_file_without_posts_is_refused(tmp_path):
+    source = write_text(tmp_path / "in.json", "[]")
+    with pytest.raises(FormatError, match=r"in\.json: expected json, found no post$"):
+        convert(source, tmp_path / "out.jsonl", source_name="json")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_name_that_is_too_long_costs_no_post(tmp_path):
+    posts = [{"text": "Ann", "image": f"{'x' * 300}.jpg"}, {"text": "Bob"}]
+    source = write_text(tmp_path / "in.jsonl", "\n".join(map(json.dumps, posts)))
+    result = convert(source, tmp_path / "corpus" / "train.jsonl")
+    assert (result.posts, result.bad) == (2, [])
+    assert result.read.unused == {"pictures that are not there": 1}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "utf-8-sig", "cp1252"])
+@pytest.mark.parametrize("name", ["jsonl", "json", "tables", "conll"])
+def test_encodings(tmp_path, name, encoding):
+    contents = {
+        "jsonl": '{"id": "1", "text": "Ann"}\n{"id": "2", "text": "Zoë"}\n',
+        "json": '[{"id": "1", "text": "Ann"},\n{"id": "2", "text": "Zoë"}]',
+        "tables": "id,text\n1,Ann\n2,Zoë\n",
+        "conll": "IMGID:1\nAnn\tB-PER\n\nIMGID:2\nZoë\tB-PER\n",
+    }
+    source = tmp_path / ("in.csv" if name == "tables" else f"in.{name}")
+    source.write_bytes(contents[name].encode(encoding))
+    assert recognise(source).name == name
+    result = convert(source, tmp_path / "out.jsonl", source_name=name)
+    if encoding != "cp1252":
+        assert (result.posts, result.bad) == (2, [])
+        return
+    assert result.posts == 1
+    (bad,) = result.bad
+    assert "the byte 0xeb at byte" in bad.reason
+    assert "save the file as UTF-8" in bad.reason
+    assert bad.place.endswith(" 3" if name == "tables" else " 5" if name == "conll" else " 2")
 
 
 def test_pictures_are_found_from_the_target(tmp_path):

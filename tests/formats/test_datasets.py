@@ -31,6 +31,15 @@ def saved(tmp_path_factory):
     return folder
 
 
+def test_several_pictures_of_a_row(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    columns = {"text": ["a", "b"], "images": [["1.jpg", "2.jpg"], ["1.jpg"]]}
+    datasets.Dataset.from_dict(columns).save_to_disk(str(tmp_path / "set"))
+    (several, one), _, _ = read(tmp_path / "set", pictures=tmp_path)
+    assert several["images"] == [tmp_path / "1.jpg", tmp_path / "2.jpg"]
+    assert (one["image"], one.get("images")) == (tmp_path / "1.jpg", None)
+
+
 def test_a_split_of_a_saved_data_set(saved):
     assert recognise(saved).name == "datasets"
     posts, bad, notes = read(saved, split="valid")

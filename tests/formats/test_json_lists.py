@@ -32,6 +32,22 @@ def test_relations_name_their_entities_by_index(tmp_path):
     assert notes.unused == {"key 'orig_id'": 1}
 
 
+def test_several_pictures_of_a_record(tmp_path):
+    files = [write_text(tmp_path / name, "") for name in ("7.jpg", "8.png")]
+    records = [
+        {"text": "a", "images": ["7", "8.png", "9"]},
+        {"text": "b", "image": ["7.jpg", "8"]},
+        {"text": "c", "pictures": "7"},
+    ]
+    for record in records:
+        file = write_text(tmp_path / "posts.json", json.dumps([record]))
+        (post,), bad, notes = read(file, "json")
+        expected = [*files, "9"] if record["text"] == "a" else files
+        assert post.get("images") == (None if record["text"] == "c" else expected)
+        assert post.get("image") == (files[0] if record["text"] == "c" else None)
+        assert (bad, notes.unused) == ([], {})
+
+
 def test_keys_are_set(tmp_path):
     record = {"headline": "news", "abstract": "Ann in Rome", "image_id": "7", "caption": "a jet"}
     file = write_text(tmp_path / "news.json", json.dumps([record]))

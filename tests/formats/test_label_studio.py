@@ -4,7 +4,7 @@ import json
 from xml.etree import ElementTree
 
 import pytest
-from helpers.labelled import ARGUMENTS, EMOJI, FOUND, PLAIN, write_and_read
+from helpers.labelled import ARGUMENTS, EMOJI, FOUND, PLAIN, SEVERAL, write_and_read
 
 from mmie.data.sources import BadPost
 from mmie.formats.base import FormatError, Notes, ReadOptions
@@ -162,6 +162,21 @@ def test_the_interface_fits_the_tasks(tmp_path):
     assert view.find("Labels").attrib == {"name": "label", "toName": "text"}
     assert view.find("Image").attrib["value"] == "$image"
     assert any("tasks.interface.xml" in line for line in notes.remarks)
+
+
+def test_several_pictures_are_a_list(tmp_path):
+    file = tmp_path / "tasks.json"
+    write_and_read(LabelStudio(), [EMOJI, SEVERAL], file)
+    one, two = (item["data"] for item in json.loads(file.read_text(encoding="utf-8")))
+    prefix = "/data/local-files/?d=images/"
+    assert one["images"] == [f"{prefix}a%20b.jpg"]
+    assert two["images"] == [f"{prefix}a%20b.jpg", f"{prefix}c.png"]
+    assert "image" not in one | two
+    view = ElementTree.parse(tmp_path / "tasks.interface.xml").getroot()
+    assert view.find("Image").attrib == {"name": "images", "valueList": "$images"}
+    given = {"data": {"text": "a", "image": f"{prefix}a.jpg", "images": [f"{prefix}b.jpg"]}}
+    (record,), _ = read(tmp_path, [{**given, "annotations": []}])
+    assert record["images"] == ["images/a.jpg", "images/b.jpg"]
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,13 @@ def read(file, **options):
 def test_a_corpus_trains_from_what_is_written(tmp_path):
     write_and_read(Parquet(), RECORDS, tmp_path / "train.parquet")
     posts = DatasetCorpus(tmp_path, max_missing=1.0).posts("train")
-    assert [post.id for post in posts] == ["a", "b", "c", "d", "e", "f"]
+    assert [post.id for post in posts] == ["a", "b", "c", "d", "e", "f", "g"]
     assert posts[0].words == ("😂", "Ann", "'", "s", "#", "Rome", "trip")
     assert posts[0].entities == (Entity(1, 2, "PER"), Entity(5, 6, "LOC"))
     assert posts[0].image == tmp_path / "images/a b.jpg"
     assert posts[2].words == ("😂", "Don't", "U.S.")
     assert len(posts[3].relations) == 1
+    assert posts[6].images == (tmp_path / "images/a b.jpg", tmp_path / "images/c.png")
 
 
 def test_texts_are_written_if_no_post_has_words(tmp_path):
@@ -65,6 +66,17 @@ def test_tags_and_pictures_as_bytes(tmp_path, monkeypatch):
     assert "an id from 0 to 1" in unnamed.reason
 
 
+def test_several_pictures_as_bytes_and_paths(tmp_path, monkeypatch):
+    monkeypatch.setenv("MMIE_CACHE", str(tmp_path / "cache"))
+    pictures = [{"bytes": picture_bytes(), "path": None}, {"bytes": None, "path": None}]
+    columns = {"text": ["a", "b"], "images": [pictures, None], "image": [["a.jpg", "b.jpg"], []]}
+    parquet.write_table(pa.table(columns), tmp_path / "posts.parquet")
+    (first, second), _ = read(tmp_path / "posts.parquet")
+    assert first["images"][:2] == ["a.jpg", "b.jpg"]
+    assert [file.read_bytes() for file in first["images"][2:]] == [picture_bytes()]
+    assert {"image", "images"}.isdisjoint(second)
+
+
 def test_files_that_are_refused(tmp_path):
     file = tmp_path / "posts.parquet"
     file.write_bytes(b"PAR1")
@@ -93,7 +105,7 @@ def test_keys_of_posts_are_columns(tmp_path):
     assert {"url", "likes", "context", "crops"} <= set(parquet.read_schema(file).names)
 
 
-@pytest.mark.parametrize("column", ["entities", "relations", "crops"])
+@pytest.mark.parametrize("column", ["entities", "relations", "images", "crops"])
 def test_a_list_that_is_no_json_is_named(tmp_path, column):
     table = pa.table({"text": ["Ann", "Bob"], column: ["[{", "[]"]})
     parquet.write_table(table, tmp_path / "posts.parquet")

@@ -1,9 +1,11 @@
 """Pictures: found beside a file, and linked or copied to where another file finds them."""
 
+import base64
 import os
 
 import pytest
 from helpers.formats import write_text
+from helpers.serving import picture_bytes
 
 from mmie.data.parsing import MalformedLine
 from mmie.formats import Notes
@@ -65,6 +67,45 @@ def test_a_path_that_leads_out_is_refused(folder, image):
         move(folder, folder, {"image": image})
     with pytest.raises(MalformedLine):
         move(folder, folder, {"crops": [image]})
+
+
+def test_several_pictures_are_moved_each_once(folder, tmp_path):
+    write_text(folder / "b.jpg", "other")
+    several = {"image": "a.jpg", "images": ["a.jpg", "b.jpg"]}
+    record, _ = move(folder, tmp_path, several)
+    assert record == {"id": "1", "images": ["in/a.jpg", "in/b.jpg"]}
+    record, notes = move(folder, tmp_path / "out", {"images": ["a.jpg", "c.jpg", "https://a/b"]})
+    assert record == {"id": "1", "image": "images/a.jpg"}
+    assert notes.unused.total() == 2
+    assert move(folder, folder, {"images": []})[0] == {"id": "1"}
+    for images in ("a.jpg", [3], ["../a.jpg"], {"a": 1}):
+        with pytest.raises(MalformedLine):
+            move(folder, folder, {"images": images})
+
+
+def test_the_picture_of_a_data_uri_is_a_file(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("MMIE_CACHE", str(tmp_path / "cache"))
+    content = picture_bytes()
+    uri = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    record, notes = move(folder, tmp_path / "out", {"image": uri})
+    assert (tmp_path / "out" / record["image"]).read_bytes() == content
+    assert notes.unused == {}
+    with pytest.raises(MalformedLine, match="data: URI"):
+        move(folder, tmp_path / "out", {"image": uri[:-1]})
+
+
+def test_names_of_pictures_are_resolved(folder):
+    write_text(folder / "7.png", "")
+    finder = PictureFinder(folder, search=False)
+    assert finder.resolve({"image": 7})["image"] == folder / "7.png"
+    assert finder.resolve({"image": ["a", "b"], "images": ["7"]})["images"] == [
+        folder / "a.jpg",
+        "b",
+        folder / "7.png",
+    ]
+    assert finder.resolve({"images": "a"})["image"] == folder / "a.jpg"
+    assert finder.resolve({"image": True})["image"] is True
+    assert finder.resolve({"text": "x"}) == {"text": "x"}
 
 
 def test_finding_by_name(folder, tmp_path):

@@ -1,7 +1,7 @@
 """Division of posts: shares of labels, pictures in one split, the same result for one seed."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
 from helpers.formats import write_text
@@ -45,6 +45,26 @@ def test_splits_have_their_shares_and_all_posts_once(source, tmp_path, by):
     assert sum(rare.values()) == 10
     assert all(2 <= count <= 6 for count in rare.values())
     assert (max(pictures.values()) == 1) == (by == "picture")
+
+
+def test_posts_of_several_pictures_stay_with_all_posts_of_each(tmp_path):
+    lines = []
+    for number in range(40):
+        names = [f"{number}.png", f"{(number // 10) * 10}.png"]
+        Image.new("RGB", (4, 4), (number, 0, 0)).save(tmp_path / names[0])
+        lines.append(json.dumps({"id": number, "text": "Ann", "images": names}))
+    source = write_text(tmp_path / "all.jsonl", "\n".join(lines))
+    division = split_corpus(source, tmp_path / "out", valid=0.25, test=0.25)
+    assert division.posts == {"train": 20, "valid": 10, "test": 10}
+    assert division.pictures == {"train": 20, "valid": 10, "test": 10}
+    corpus = JsonlCorpus(tmp_path / "out")
+    owners = defaultdict(set)
+    for split in corpus.splits:
+        for post in corpus.posts(split):
+            assert len(post.images) == (1 if int(post.id) % 10 == 0 else 2)
+            for image in post.images:
+                owners[image.read_bytes()].add(split)
+    assert [len(splits) for splits in owners.values()] == [1] * 40
 
 
 def test_the_seed_decides(source, tmp_path):

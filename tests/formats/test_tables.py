@@ -32,6 +32,33 @@ def test_a_line_that_names_the_delimiter_is_skipped(tmp_path):
     assert read(file)[0] == [{"id": "7", "text": "Ann"}]
 
 
+@pytest.mark.parametrize("layout", ["json", "spans", "words"])
+def test_several_pictures_of_a_row(tmp_path, layout):
+    file = write_text(tmp_path / "7.jpg", "")
+    header, first, *others = LAYOUTS[layout].splitlines()
+    rows = [f"{header},images", f'{first},"[""7"", ""8.png""]"', *(f"{row}," for row in others)]
+    (post,), bad, notes = read(write_text(tmp_path / "posts.csv", "\n".join(rows)))
+    assert (post["images"], bad) == ([file, "8.png"], [])
+    assert "column 'images'" not in notes.unused
+    rows[1] = f"{first},7.jpg"
+    (_, bad, _) = read(write_text(tmp_path / "posts.csv", "\n".join(rows)))
+    assert bad[0].reason.startswith("expected 'images' to be a list in JSON")
+
+
+def test_no_row_is_lost_in_a_quote_that_another_opens(tmp_path):
+    lines = ['1\t"We left\t1.jpg', '2\tsay "Rome"\t2.jpg', '3\tand "Oslo"\t3.jpg', '4\t6"\t4.jpg']
+    posts, bad, _ = read(write_text(tmp_path / "a.tsv", "\n".join(["id\ttext\timage", *lines])))
+    assert [[post["id"], post["text"], post["image"]] for post in posts] == [
+        line.split("\t") for line in lines
+    ]
+    assert bad == []
+    lines = ['1,"row 1,1.jpg', "2,row 2,2.jpg", '3,row 3",3.jpg', "4,row 4,4.jpg"]
+    (post,), bad, _ = read(write_text(tmp_path / "a.csv", "\n".join(["id,text,image", *lines])))
+    assert (post["text"], post["image"]) == ("row 4", "4.jpg")
+    assert [item.place for item in bad] == ["row 2", "row 3", "row 4"]
+    assert all("double the quotes" in item.reason for item in bad)
+
+
 def test_an_excel_file(tmp_path):
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()
@@ -53,8 +80,8 @@ def test_an_excel_file(tmp_path):
         (["id,text,entities", '1,Ann,"[[0, 9, ""PER""]]"'], "post 1", "an entity with 0 <= start"),
         (["id,text,entities", "1,Ann,{"], "row 2", "expected 'entities' to be a list in JSON"),
         (["id,text,entities", '1,Ann,"[{""start"": 0}]"'], "row 2", "an entity with start and end"),
-        (["id,text", "1,Ann,Lee"], "row 2", "expected 2 cells"),
-        (["id,text", '1,"Ann'], "row 2", "expected a row whose quotes are closed"),
+        (["id,text", "1,Ann,Lee"], "row 2", "expected 2 fields, found more: quote"),
+        (["id,text", '1,"Ann'], "row 2", "expected a quote that closes the field"),
         (["id,text", "1,"], "post 1", "expected a list of at least one word"),
         (["id,text,start,end,label", "1,Ann,x,3,PER"], "row 2", "expected a number in 'start'"),
         (

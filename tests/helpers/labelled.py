@@ -8,6 +8,7 @@ from mmie.data.post_json import post_from_json
 from mmie.data.sources import BadPost
 from mmie.formats.base import Format, Notes, ReadOptions
 from mmie.formats.cleaning import clean_record, without_pictures
+from mmie.formats.pictures import image_keys, picture_names
 from mmie.types import Post
 
 EMOJI = {
@@ -58,7 +59,9 @@ ARGUMENTS = {
 }
 """Relation between spans that are no entities, as in MNRE."""
 SHORT = {"id": "f", "text": "😂 Ann", "entities": [{"start": 2, "end": 5, "type": "PER"}]}
-RECORDS = [EMOJI, PLAIN, SPLIT, FOUND, ARGUMENTS, SHORT]
+SEVERAL = {"id": "g", "text": "two views", "images": ["images/a b.jpg", "images/c.png"]}
+"""Post with two pictures."""
+RECORDS = [EMOJI, PLAIN, SPLIT, FOUND, ARGUMENTS, SHORT, SEVERAL]
 
 
 def write_and_read(
@@ -76,11 +79,11 @@ def write_and_read(
 def with_relative_pictures(record: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return a record whose pictures are relative to a folder, as conversion makes them."""
     record = {**record, "id": str(record["id"])}
-    if "image" in record:
-        record["image"] = os.path.relpath(folder / record["image"], folder)
-    if "crops" in record:
+    images = [os.path.relpath(folder / name, folder) for name in picture_names(record)]
+    record |= image_keys(images) if images else {}
+    if record.get("crops"):
         record["crops"] = [os.path.relpath(folder / crop, folder) for crop in record["crops"]]
-    return record
+    return {key: value for key, value in record.items() if value is not None}
 
 
 def content(record: dict[str, Any]) -> Post:

@@ -210,14 +210,14 @@ def test_near_pairs_are_those_of_two_loops(limit):
     assert list(pairs) == [pair for pair in expected if pair in nearest]
 
 
-def test_the_pairs_of_a_long_post_are_limited_by_its_length(tokenizer):
+def test_the_pairs_of_a_long_post_are_limited(tokenizer):
     post = place(*range(0, 70), length=70)
     extractor = Extractor(re=oracle_predictor(tokenizer, "re", batch_size=64))
     (extraction,) = extractor.extract([post])
     (problem,) = [line for line in extraction.problems if "only" in line]
-    assert problem.startswith(f"relations: only {3 * MAX_PAIRS} of ")
+    assert problem.startswith(f"relations: only {MAX_PAIRS} of ")
     asked = sum(map(len, extractor.re.method.batches))
-    assert asked == 3 * MAX_PAIRS
+    assert asked == MAX_PAIRS
 
 
 def test_a_text_of_a_million_words_takes_little_memory(tokenizer):

@@ -3,6 +3,7 @@
 `mmie.data.demo.posts` describes the posts, `mmie.data.demo.bounds` the scores that they allow.
 """
 
+import warnings
 from pathlib import Path
 
 from mmie.data.corpora.jsonl import JsonlCorpus
@@ -44,6 +45,9 @@ class DemoCorpus(JsonlCorpus):
             self.bounds = DemoBounds.read(folder / BOUNDS_FILE)
         else:
             self.bounds = write_demo(folder)
+            warnings.warn(
+                f"{folder} did not exist: the demo corpus was written there", stacklevel=2
+            )
         super().__init__(
             root,
             strict=strict,

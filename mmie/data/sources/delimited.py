@@ -4,7 +4,8 @@ Quoting is ambiguous: ``1<TAB>"We love Rome`` is a whole row of tools that do no
 first line of a field over several lines of tools that do. A field over several lines is accepted
 if it closes correctly, gives the row all of its columns, and
 
-- in tab-separated text, if it holds no tab: lines that hold tabs are rows themselves;
+- in tab-separated text, if it holds no tab, or all fields of the row are quoted: lines that hold
+  tabs are rows themselves;
 - in all other text, unless each of its lines is a row with an integer in front.
 
 A tool that quotes the names of the columns quotes everything, and all its fields are accepted.
@@ -26,6 +27,8 @@ MAX_FIELD = 2**24
 _MAX_SPAN = 1000
 """Most lines of a field."""
 _LONE_RETURN = re.compile(r"(?<=\r)(?=[^\n])")
+_QUOTED_ROW = re.compile(r'(?:"(?:[^"]|"")*"\t)*+"(?:[^"]|"")*+"[\r\n]*')
+"""Tab-separated row of which every field is quoted."""
 _AMBIGUOUS = (
     "a row, found a quote that opens in line {first} and may close in line {last}: quote every "
     "field that holds a quote, and double the quotes in it"
@@ -62,7 +65,7 @@ class _Span(NamedTuple):
 
 
 class DelimitedText:
-    """Iterator over the rows of delimited text. Blank lines are left out.
+    """Iterator over the rows of delimited text.
 
     Args:
         lines: Lines with their ends.
@@ -70,6 +73,7 @@ class DelimitedText:
         first: Number of the first line.
         columns: Number of columns.
         is_quoted: Whether the names of the columns are quoted.
+        keep_blank: Whether a blank line is a row without fields. Otherwise it is left out.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class DelimitedText:
         first: int,
         columns: int,
         is_quoted: bool = False,
+        keep_blank: bool = False,
     ) -> None:
         csv.field_size_limit(MAX_FIELD)
         self._lines = iter(lines)
@@ -87,6 +92,7 @@ class DelimitedText:
         self._columns = columns
         self._has_text_quotes = delimiter == TAB and not is_quoted
         self._is_quoted = is_quoted
+        self._keep_blank = keep_blank
         self._number = first - 1
         self._last_doubtful = 0
 
@@ -96,6 +102,8 @@ class DelimitedText:
             self._number += 1
             if line.strip("\r\n"):
                 yield from self._read_row(line)
+            elif self._keep_blank:
+                yield DelimitedRow(self._number, line, [])
 
     def _next_line(self) -> str | None:
         """Return the next line, or None behind the last one."""
@@ -174,7 +182,8 @@ class DelimitedText:
         if self._delimiter == TAB:
             long = [field for field in fields if "\n" in field or "\r" in field]
             has_tabs = any(TAB in field for field in long)
-            return len(fields) == self._columns > 1 and not has_tabs
+            is_quoted = _QUOTED_ROW.fullmatch("".join(lines)) is not None
+            return len(fields) == self._columns > 1 and (is_quoted or not has_tabs)
         if len(fields) != self._columns or not self._are_rows(lines):
             return True
         return not all(line.split(self._delimiter)[0].strip().isdecimal() for line in lines)

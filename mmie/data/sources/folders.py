@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from unicodedata import normalize
 
 from mmie.data.parsing import MalformedLine, picture_path
 from mmie.data.picture_formats import picture_suffixes
@@ -40,7 +41,9 @@ class FolderFiles:
 def list_folder(folder: Path) -> FolderFiles:
     """List the files of a folder of posts.
 
-    Of several pictures of a post the first in the order of `picture_suffixes` is taken.
+    Of several pictures of a post the first in the order of `picture_suffixes` is taken. A text may
+    be named after its post or after its picture (``7.txt`` or ``7.jpg.txt``). Names are compared in
+    the Unicode form NFC. Hidden files are left aside.
 
     Raises:
         OSError: The folder cannot be read.
@@ -52,8 +55,14 @@ def list_folder(folder: Path) -> FolderFiles:
     for name in entries:
         suffix = name.suffix.lower()
         names = files.texts if suffix == _TEXT_SUFFIX else files.pictures
-        if suffix not in ranks or names.setdefault(name.stem, name.name) != name.name:
+        is_hidden = name.name.startswith(".")
+        stem = normalize("NFC", name.stem)
+        if is_hidden or suffix not in ranks or names.setdefault(stem, name.name) != name.name:
             files.aside.append(name.name)
+    for stem, picture in files.pictures.items():
+        text = files.texts.get(normalize("NFC", picture))
+        if text is not None and stem not in files.texts:
+            files.texts[stem] = files.texts.pop(normalize("NFC", picture))
     return files
 
 

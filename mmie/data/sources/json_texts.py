@@ -73,21 +73,21 @@ def _is_object(line: str) -> bool:
 
 
 def _split_document(text: str) -> list[str]:
-    """Return the texts of the values of a JSON text, and of the items of its arrays.
+    """Return the texts of the items of an array, or of the values of a sequence.
 
     Raises:
-        json.JSONDecodeError: The text is no sequence of JSON values.
+        json.JSONDecodeError: The text is neither.
     """
     items: list[str] = []
     place = _skip_blanks(text, 0)
+    if text[place : place + 1] == "[":
+        place = _skip_blanks(text, _split_array(text, place, items))
+        if place < len(text):
+            raise json.JSONDecodeError("Extra data", text, place)
     while place < len(text):
-        if text[place] == "[":
-            place = _split_array(text, place, items)
-        else:
-            _, end = _DECODER.raw_decode(text, place)
-            items.append(text[place:end])
-            place = end
-        place = _skip_blanks(text, place)
+        _, end = _DECODER.raw_decode(text, place)
+        items.append(text[place:end])
+        place = _skip_blanks(text, end)
     return items
 
 

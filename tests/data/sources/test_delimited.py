@@ -23,6 +23,8 @@ def test_quotes_of_tools_that_quote():
     rows = rows_of('1\t"a\nb ""c"""\ta.jpg\n2\t"x"\tb.jpg\n')
     assert [row.fields for row in rows] == [["1", 'a\nb "c"', "a.jpg"], ["2", "x", "b.jpg"]]
     assert [row.number for row in rows] == [2, 4]
+    rows = rows_of('"1"\t"a ""b""\n\tc"\t""\n2\t"We\tb.jpg\n')
+    assert [row.fields[0:2] for row in rows] == [["1", 'a "b"\n\tc'], ["2", '"We']]
     rows = rows_of('p,"a, b\n\nc",a.jpg\n', ",")
     assert [row.fields for row in rows] == [["p", "a, b\n\nc", "a.jpg"]]
 
@@ -46,6 +48,16 @@ def test_an_open_quote_of_csv_costs_no_other_row():
 def test_a_tool_that_quotes_the_columns_quotes_all():
     rows = list(DelimitedText(['"a\n', 'b"\n', '"c\td\n', '1"\n'], "\t", 2, 1, is_quoted=True))
     assert [row.fields for row in rows] == [["a\nb"], ["c\td\n1"]]
+
+
+def test_blank_lines_are_kept_on_request():
+    rows = list(DelimitedText(["a,b\n", "\r\n", "\n", "c,d"], ",", 2, 2, keep_blank=True))
+    assert [(row.number, row.fields) for row in rows] == [
+        (2, ["a", "b"]),
+        (3, []),
+        (4, []),
+        (5, ["c", "d"]),
+    ]
 
 
 def test_carriage_returns_end_lines():

@@ -16,6 +16,23 @@ def test_files_of_a_post_in_any_case(tmp_path):
     assert {text, *files.aside} == {"a.txt", "a.TXT", "a.png", "c", ".d"}
 
 
+def test_other_names_of_a_text(tmp_path):
+    e_nfc, e_nfd = "\u00e9", "e\u0301"
+    names = ["a.jpg", "a.JPG.txt", "b.png", "b.png.txt", "b.txt", "c.tar.gif", "c.tar.gif.TXT"]
+    for name in [*names, f"{e_nfc}.jpg", f"{e_nfd}.txt", "._a.jpg"]:
+        (tmp_path / name).write_text(name)
+    files = list_folder(tmp_path)
+    assert files.texts == {
+        "a.JPG": "a.JPG.txt",
+        "b": "b.txt",
+        "b.png": "b.png.txt",
+        "c.tar": "c.tar.gif.TXT",
+        e_nfc: f"{e_nfd}.txt",
+    }
+    assert files.pictures.keys() == {"a", "b", "c.tar", e_nfc}
+    assert files.aside == ["._a.jpg"]
+
+
 def test_a_text_in_utf16(tmp_path):
     (tmp_path / "a.txt").write_text("Zoë", encoding="utf-16")
     (post,) = read_folder(tmp_path)

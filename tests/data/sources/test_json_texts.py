@@ -37,3 +37,11 @@ def test_a_document_that_is_no_array(text):
 def test_an_array_of_other_values_in_a_document():
     assert texts("[]", is_document=True) == []
     assert texts('[{"a": 1},\n3]', is_document=True) == [(1, '{"a": 1}'), (2, "3")]
+
+
+@pytest.mark.parametrize("first", ["[]", '[{"text": "a"}, {"text": "b"}]', "[1]"])
+def test_an_array_before_other_lines_is_a_line(first):
+    lines = [f"{first}\n", '{"text": "c"}\n']
+    assert [item.text for item in split_json(lines)] == [first, '{"text": "c"}']
+    with pytest.raises(MalformedLine, match="Extra data"):
+        list(split_json(lines, is_document=True))
