@@ -48,7 +48,7 @@ class PostText:
             words = check_words(record["words"])
             return cls(words) if text is None else cls(words, text, locate_words(words, text))
         if text is None:
-            raise MalformedLine("'words' or 'text'", "neither")
+            raise MalformedLine("'words' or 'text'", "neither: mmie convert reads other keys")
         offsets = tuple(split_at(split_offsets(text), _gold_bounds(record, text)))
         return cls(check_words([text[start:end] for start, end in offsets]), text, offsets)
 

@@ -90,11 +90,13 @@ class Tables(Format):
         if path.suffix.lower() in _EXCEL:
             raise FormatError(f"{path}: Excel's own files are only read: write .csv or .tsv")
         is_tsv = path.suffix.lower() == ".tsv"
-        delimiter, quoting = (TAB, csv.QUOTE_ALL) if is_tsv else (",", csv.QUOTE_MINIMAL)
 
         def write(partial: Path) -> None:
             with partial.open("w", encoding="utf-8", errors="replace", newline="") as stream:
-                writer = csv.writer(stream, delimiter=delimiter, quoting=quoting)
+                if is_tsv:  # quotes around all cells tell that tabs and line ends are in them
+                    writer = csv.writer(stream, delimiter=TAB, quoting=csv.QUOTE_ALL)
+                else:
+                    writer = csv.writer(stream)
                 write_cells(writer, records, notes)
 
         atomic_write(path, write)

@@ -145,7 +145,9 @@ def test_jsonl(tmp_path, data, record):
     file = tmp_path / "posts.jsonl"
     content = json.dumps(record).encode() + b"\n" + data
     file.write_bytes(content)
-    check(file, "jsonl", sum(bool(line.strip()) for line in content.split(b"\n")))
+    lines = sum(bool(line.strip()) for line in content.split(b"\n"))
+    # an array or a sequence of other values may be read as a document
+    check(file, "jsonl", lines if isinstance(record, dict) else None)
 
 
 @pytest.mark.parametrize("name", ["jsonl", "json", "tables", "conll", "brat"])
