@@ -51,9 +51,12 @@ class Tables(Format):
     suffixes = (".tsv", ".xlsx")
 
     def recognises(self, path: Path, head: str) -> bool:
-        """Tell whether the first row names columns of posts."""
+        """Tell whether the first row names columns of posts, or the suffix is that of a table.
+
+        Columns of other names are set by ``--columns``, which is not known here.
+        """
         suffix = path.suffix.lower()
-        if suffix in _EXCEL:
+        if suffix in (*_EXCEL, ".csv"):
             return path.is_file()
         if suffix not in _TEXTS:
             return False

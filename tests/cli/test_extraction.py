@@ -181,12 +181,14 @@ def test_a_job_in_which_nothing_could_be_read_fails(random_pair, tmp_path):
     assert len(read_jsonl(tmp_path / "found.errors.jsonl")) == 2
 
 
-@pytest.mark.parametrize("content", ["", "\n\n", "[]"])
-def test_a_job_without_posts_fails(random_pair, tmp_path, content):
-    source, out = tmp_path / "posts.jsonl", tmp_path / "found.jsonl"
+@pytest.mark.parametrize(
+    ("name", "content"), [("posts.jsonl", ""), ("posts.jsonl", "\n\n"), ("posts.json", "[]")]
+)
+def test_a_job_without_posts_fails(random_pair, tmp_path, name, content):
+    source, out = tmp_path / name, tmp_path / "found.jsonl"
     source.write_text(content)
     arguments = [str(source), "--ner", str(random_pair["ner"]), "--out", str(out)]
-    with pytest.raises(JobError, match=r"posts\.jsonl: expected posts, found none"):
+    with pytest.raises(JobError, match=r"posts\.jsonl?: expected posts, found none"):
         extract_command(arguments)
 
 
