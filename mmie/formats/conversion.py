@@ -120,7 +120,7 @@ def _readable_records(
         expected: Start of the error where no post can be read.
 
     Raises:
-        FormatError: There is no post, or none can be read.
+        FormatError: The file has no post, or none can be read.
     """
     for post in posts:
         if isinstance(post, BadPost):
