@@ -252,6 +252,8 @@ def _read_run_data(arguments: Sequence[str], flags: Collection[str] = ()) -> dic
         raise UsageError(NO_RUN)
     if source is None:
         return {}
+    if chosen.config is None and not Path(source).exists():
+        raise UsageError(f"{source}: expected a run folder or a checkpoint, found none")
     from mmie.reports.diagnosis.target import read_data_settings
 
     return read_data_settings(source, chosen.config)

@@ -286,3 +286,8 @@ def test_an_unknown_method_gives_one_line():
     assert outcome.status == 1
     assert outcome.out == ""
     check_one_line(outcome, "mmie: no method 'nope': expected one of TextOnly, HVPNet")
+
+
+@pytest.mark.parametrize("command", ["diagnose", "certify"])
+def test_a_run_that_is_not_there_is_named(command):
+    check_one_line(run(command, "runs/nope"), "runs/nope: expected a run folder or a checkpoint")
