@@ -95,6 +95,7 @@ def diagnose_command(arguments: Sequence[str]) -> None:
         JobError: ``--out`` is the checkpoint, or a file that is no page of a diagnosis and
             ``--overwrite`` is missing.
     """
+    data = _read_run_data(arguments, _DIAGNOSE_FLAGS)
     from mmie.reports.diagnosis.diagnosis import (
         diagnose_post,
         diagnose_split,
@@ -108,7 +109,6 @@ def diagnose_command(arguments: Sequence[str]) -> None:
         write_page,
     )
 
-    data = _read_run_data(arguments, _DIAGNOSE_FLAGS)
     parser = _diagnose_parser()
     settings = parser.parse_args(_with_run_corpus(arguments, data))
     settings.checkpoint = str(find_checkpoint(chosen_checkpoint(settings)))
@@ -139,12 +139,12 @@ def diagnose_command(arguments: Sequence[str]) -> None:
 
 def certify_command(arguments: Sequence[str]) -> None:
     """Run ``mmie certify``."""
+    data = _read_run_data(arguments)
     from mmie.cli.lightning import feature_folder
     from mmie.reports.certificate.answers import answer_lines
     from mmie.reports.certificate.certificate import certify
     from mmie.reports.certificate.page import summary_lines, write_certificate
 
-    data = _read_run_data(arguments)
     parser = _certify_parser()
     settings = parser.parse_args(_with_run_corpus(arguments, data))
     settings.checkpoint = str(find_checkpoint(chosen_checkpoint(settings)))
