@@ -1,8 +1,8 @@
 """Corpora, pictures, and the batches made of them."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+import mmie.utils.late_imports as late_imports
 from mmie.data.corpora.base import Corpus, CorpusError
 from mmie.data.corpora.jsonl import JsonlCorpus
 from mmie.data.corpora.mnre import MNRE
@@ -27,20 +27,12 @@ __all__ = [
     "Twitter2017",
 ]
 
-
-_NEED_TORCH = {
-    "DatasetCorpus": "mmie.data.corpora.dataset",
-    "FrameCorpus": "mmie.data.corpora.frame",
-    "MultimodalDataModule": "mmie.data.datamodule",
-}
-
-
-def __getattr__(name: str) -> object:
-    """Import what needs torch when it is first used: other corpora do without.
-
-    Raises:
-        AttributeError: The package has no such name.
-    """
-    if name not in _NEED_TORCH:
-        raise AttributeError(f"module 'mmie.data' has no attribute '{name}'")
-    return getattr(import_module(_NEED_TORCH[name]), name)
+# These need torch; other corpora do without.
+__getattr__ = late_imports.late_getattr(
+    __name__,
+    {
+        "DatasetCorpus": "mmie.data.corpora.dataset",
+        "FrameCorpus": "mmie.data.corpora.frame",
+        "MultimodalDataModule": "mmie.data.datamodule",
+    },
+)

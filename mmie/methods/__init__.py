@@ -1,7 +1,8 @@
 """The methods: one file each, all `ExtractionModule`s."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+import mmie.utils.late_imports as late_imports
 
 if TYPE_CHECKING:
     from mmie.methods.base import ExtractionModule
@@ -27,26 +28,20 @@ __all__ = [
     "RSRNeT",
     "TextOnly",
 ]
-_MODULES = {
-    "DGHC": "dghc",
-    "ExtractionModule": "base",
-    "HVPNet": "hvpnet",
-    "IMM": "imm",
-    "MLNet": "mlnet",
-    "MLNetPretraining": "mlnet_pretraining",
-    "MultimodalModule": "multimodal",
-    "RAP": "rap",
-    "RSRNeT": "rsrnet",
-    "TextOnly": "text_only",
-}
 
-
-def __getattr__(name: str) -> object:
-    """Import a method when it is first used: what reads the papers alone need not wait for it.
-
-    Raises:
-        AttributeError: The package has no such name.
-    """
-    if name not in _MODULES:
-        raise AttributeError(f"module 'mmie.methods' has no attribute '{name}'")
-    return getattr(import_module(f"mmie.methods.{_MODULES[name]}"), name)
+# What reads the papers alone does not wait for the imports.
+__getattr__ = late_imports.late_getattr(
+    __name__,
+    {
+        "DGHC": "mmie.methods.dghc",
+        "ExtractionModule": "mmie.methods.base",
+        "HVPNet": "mmie.methods.hvpnet",
+        "IMM": "mmie.methods.imm",
+        "MLNet": "mmie.methods.mlnet",
+        "MLNetPretraining": "mmie.methods.mlnet_pretraining",
+        "MultimodalModule": "mmie.methods.multimodal",
+        "RAP": "mmie.methods.rap",
+        "RSRNeT": "mmie.methods.rsrnet",
+        "TextOnly": "mmie.methods.text_only",
+    },
+)

@@ -1,8 +1,8 @@
 """Scores of entities and relations, torchmetrics classes over them, and significance tests."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+import mmie.utils.late_imports as late_imports
 from mmie.metrics.bootstrap import (
     BootstrapResult,
     approximate_randomization,
@@ -61,22 +61,15 @@ __all__ = [
     "span_counts_per_post",
     "span_type_confusion",
 ]
-_MODULES = {
-    "TEMPERATURES": "mmie.metrics.calibration",
-    "BestTemperature": "mmie.metrics.calibration",
-    "CalibrationError": "mmie.metrics.calibration",
-    "RelationF1": "mmie.metrics.modules",
-    "SpanF1": "mmie.metrics.modules",
-}
-"""Modules of the names that need torchmetrics."""
 
-
-def __getattr__(name: str) -> object:
-    """Import a name that needs torchmetrics when it is first used: reports work without it.
-
-    Raises:
-        AttributeError: The package has no such name.
-    """
-    if name not in _MODULES:
-        raise AttributeError(f"module 'mmie.metrics' has no attribute '{name}'")
-    return getattr(import_module(_MODULES[name]), name)
+# These need torchmetrics; reports do without.
+__getattr__ = late_imports.late_getattr(
+    __name__,
+    {
+        "TEMPERATURES": "mmie.metrics.calibration",
+        "BestTemperature": "mmie.metrics.calibration",
+        "CalibrationError": "mmie.metrics.calibration",
+        "RelationF1": "mmie.metrics.modules",
+        "SpanF1": "mmie.metrics.modules",
+    },
+)

@@ -5,6 +5,7 @@ __all__ = [
     "devices",
     "distributed",
     "files",
+    "late_imports",
     "locks",
     "optional",
     "pages",
