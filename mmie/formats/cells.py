@@ -1,18 +1,16 @@
 """Cells of tables: rows, values in cells, and posts written as rows."""
 
 import json
-import unicodedata
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from mmie.data.parsing import MalformedLine, Record
 from mmie.formats.base import Notes
 from mmie.formats.texts import parse_json, parse_literal
-from mmie.utils.text import safe_repr
+from mmie.utils.text import is_formula, safe_repr
 
 COLUMNS = ("id", "text", "words", "entities", "relations", "image", "images", "crops", "context")
 """Columns of a written table."""
-_FORMULA_SIGNS = frozenset("=+-@")
 
 
 class Row(NamedTuple):
@@ -90,13 +88,3 @@ def write_cells(writer: Any, records: Iterable[Record], notes: Notes) -> None:
                 notes.remarks["cells that a spreadsheet evaluates: import them as text"] += 1
             row.append(value)
         writer.writerow(row)
-
-
-def is_formula(cell: str) -> bool:
-    """Tell whether a spreadsheet would evaluate a cell.
-
-    >>> is_formula("=1+1"), is_formula(" @ann"), is_formula("Ann")
-    (True, True, False)
-    """
-    visible = (sign for sign in cell if unicodedata.category(sign)[0] not in "ZC")
-    return unicodedata.normalize("NFKC", next(visible, "")) in _FORMULA_SIGNS

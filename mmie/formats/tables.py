@@ -40,7 +40,7 @@ from mmie.utils.files import atomic_write
 from mmie.utils.optional import require
 
 _EXCEL = (".xlsx", ".xlsm")
-_TEXTS = (".csv", ".tsv", ".txt")
+_TEXTS = (".tsv", ".txt")
 
 
 class Tables(Format):

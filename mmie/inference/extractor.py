@@ -40,8 +40,7 @@ from mmie.utils.prefetch import prefetch
 _T = TypeVar("_T")
 
 MAX_PAIRS = 400
-"""Most pairs of entities that are classified, those of 20 entities: of one post, or in a long post
-for each window that its text fills."""
+"""Most pairs of entities of one post that are classified: those of 20 entities."""
 REVERSED_ODDS = 7 / 3
 """Ratio of probabilities from which a relation against the order of the text is preferred to the
 same relation along it, if both directions of a pair get the same label.

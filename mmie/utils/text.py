@@ -3,6 +3,7 @@
 import difflib
 import errno
 import re
+import unicodedata
 from collections.abc import Iterable
 
 from mmie.utils.terminal import printable
@@ -22,6 +23,8 @@ _WAYS_OUT = {
 }
 MAX_SHOWN = 160
 """Most characters of a foreign text that a message repeats."""
+_FORMULA_SIGNS = frozenset("=+-@")
+"""Signs that begin a formula, in any width."""
 
 
 def truncate(text: str, limit: int = MAX_SHOWN) -> str:
@@ -154,3 +157,15 @@ def inline_code(value: object) -> str:
     """
     text = printable(value).replace("`", "'")
     return f"`{text}`"
+
+
+def is_formula(cell: str) -> bool:
+    """Tell whether a spreadsheet would evaluate a cell.
+
+    Spreadsheets skip spaces and invisible characters, and read full-width signs as signs.
+
+    >>> is_formula("=1+1"), is_formula(" @ann"), is_formula("Ann")
+    (True, True, False)
+    """
+    visible = (sign for sign in cell if unicodedata.category(sign)[0] not in "ZC")
+    return unicodedata.normalize("NFKC", next(visible, "")) in _FORMULA_SIGNS

@@ -15,11 +15,10 @@ from mmie.inference.formats.text import FormatError, from_json, read_jsonl, to_c
 from mmie.inference.formats.turtle import write_turtle
 from mmie.types import Extraction
 from mmie.utils.files import atomic_write
+from mmie.utils.text import is_formula
 
 Writer = Callable[[Iterable[Extraction], Path], None]
 _COLUMNS = ("post", "head", "head_type", "label", "tail", "tail_type", "probability")
-_FORMULA_SIGNS = frozenset("=+-@")
-"""Signs that begin a formula, in any width."""
 
 
 def convert(found: Path, targets: Iterable[Path]) -> None:
@@ -116,14 +115,12 @@ def write_csv(extractions: Iterable[Extraction], file: Path) -> None:
 def _escape_formula(cell: object) -> object:
     """Put an apostrophe before a cell that a spreadsheet would evaluate.
 
-    Spreadsheets skip spaces and invisible characters, and read full-width signs as signs.
+    See `mmie.utils.text.is_formula`. A control character in front is taken for one as well.
     """
     if not isinstance(cell, str):
         return cell
     starts_with_control = unicodedata.category(cell[:1] or "a") == "Cc"
-    visible = (sign for sign in cell if unicodedata.category(sign)[0] not in "ZC")
-    first = unicodedata.normalize("NFKC", next(visible, ""))
-    return f"'{cell}" if starts_with_control or first in _FORMULA_SIGNS else cell
+    return f"'{cell}" if starts_with_control or is_formula(cell) else cell
 
 
 WRITERS: dict[str, Writer] = {
