@@ -20,6 +20,7 @@ METHOD_SUPPORT = (
     "papers",
     "parameter_groups",
     "published",
+    "regularisation",
     "tasks",
 )
 METHOD_FILES = {file.stem for file in (PACKAGE / "methods").glob("[!_]*.py")} - set(METHOD_SUPPORT)

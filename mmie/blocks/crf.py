@@ -128,6 +128,43 @@ class ConstrainedCRF(CRF):  # type: ignore[misc]
         return best_path(emissions.float(), mask, *self.scores()) * mask
 
     @torch.no_grad()
+    def marginals(
+        self, emissions: Tensor, mask: Tensor, temperature: Tensor | float = 1.0
+    ) -> Tensor:
+        """Compute the marginal probability p(y_i) of every tag of every word.
+
+        Args:
+            emissions: (batch, words, tags)
+            mask: (batch, words) bool, True on a row's first words, at least one.
+            temperature: Divisor of all scores.
+
+        Returns:
+            (batch, words, tags) float64, 0 where masked.
+        """
+        alphas, betas, _, _ = self._posterior(emissions, mask, temperature)
+        probabilities = (alphas * betas).transpose(0, 1)  # (batch, words, tags)
+        return probabilities * mask.to(alphas.device).unsqueeze(2)
+
+    def _posterior(
+        self, emissions: Tensor, mask: Tensor, temperature: Tensor | float
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Run the forward-backward recursion in float64.
+
+        Returns:
+            Alphas, betas and scaled potentials, (words, batch, tags) each, and moves (from, to).
+        """
+        device = _float64_device(emissions)
+        valid = mask.to(device).T.unsqueeze(2)  # (words, batch, 1)
+        starts, transitions, ends = self._tempered_scores(device, temperature)
+        moves = transitions.exp()  # (from, to)
+        _, potentials = split_emissions(emissions.to(device, torch.float64) / temperature)
+        alphas, norms = forward_variables(potentials, valid, starts.exp(), moves)
+        scaled = potentials / norms  # (words, batch, tags)
+        last = ends.exp() / (alphas[-1] * ends.exp()).sum(dim=1, keepdim=True)  # (batch, tags)
+        betas = backward_variables(scaled, valid, moves, last)  # (words, batch, tags)
+        return alphas, betas, scaled, moves
+
+    @torch.no_grad()
     def span_probabilities(
         self, emissions: Tensor, mask: Tensor, tags: Tensor, temperature: Tensor | float = 1.0
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -154,21 +191,14 @@ class ConstrainedCRF(CRF):  # type: ignore[misc]
             The three terms in this order, each at the index of its word, (batch, words) float64;
             0 where masked.
         """
-        device = _float64_device(emissions)
-        tags = tags.to(device).T  # (words, batch)
-        valid = mask.to(device).T  # (words, batch)
-        starts, transitions, ends = self._tempered_scores(device, temperature)
-        moves = transitions.exp()  # (from, to)
-        _, potentials = split_emissions(emissions.to(device, torch.float64) / temperature)
-        alphas, norms = forward_variables(potentials, valid.unsqueeze(2), starts.exp(), moves)
-        scaled = potentials / norms  # (words, batch, tags)
-        last = ends.exp() / (alphas[-1] * ends.exp()).sum(dim=1, keepdim=True)  # (batch, tags)
-        betas = backward_variables(scaled, valid.unsqueeze(2), moves, last)  # (words, batch, tags)
-
+        alphas, betas, scaled, moves = self._posterior(emissions, mask, temperature)
+        tags = tags.to(alphas.device).T  # (words, batch)
+        valid = mask.to(alphas.device).T  # (words, batch)
         previous_betas = select_tags(betas[:-1], tags[:-1]).unsqueeze(2)  # (words - 1, batch, 1)
         # p(y_i | y_i-1) of all y_i, where y_i-1 is the path's tag, (words - 1, batch, tags)
         following = moves[tags[:-1]] * (scaled * betas)[1:] / previous_betas
-        continuing = (following * self.continuing.to(device)[tags[:-1]]).sum(dim=2) * valid[1:]
+        continues_path = self.continuing.to(alphas.device)[tags[:-1]]  # (words - 1, batch, tags)
+        continuing = (following * continues_path).sum(dim=2) * valid[1:]  # (words - 1, batch)
 
         enter = _safe_log(select_tags(alphas * betas, tags))  # (words, batch)
         step = _safe_log(select_tags(following, tags[1:]))  # (words - 1, batch)

@@ -49,6 +49,19 @@ class Head(nn.Module, ABC):
         """Compute `loss` with scores divided by each temperature, (temperatures, batch)."""
 
     @abstractmethod
+    def divergence(self, first: Tensor, second: Tensor, batch: Batch) -> Tensor:
+        """Compute KL(P || Q) + KL(Q || P) between the predictions P and Q for two states.
+
+        Args:
+            first: (batch, tokens, hidden)
+            second: (batch, tokens, hidden)
+            batch: The posts.
+
+        Returns:
+            (batch,) float32
+        """
+
+    @abstractmethod
     def decode(self, states: Tensor, batch: Batch) -> Tensor:
         """Predict the best tag ids (batch, words), or the best label ids (batch,)."""
 
@@ -105,6 +118,23 @@ class TagHead(Head):
         losses = [self.crf.loss(scores, gold, batch.word_mask, t) for t in temperatures]
         return torch.stack(losses)  # (temperatures, batch)
 
+    def divergence(self, first: Tensor, second: Tensor, batch: Batch) -> Tensor:
+        """Compute the symmetric divergence of two distributions of tag sequences.
+
+        Both have the same transitions, whose scores cancel. With emissions e, f and their marginals
+        p, q it is
+
+            KL(P || Q) + KL(Q || P) = sum_i sum_y (p_i(y) - q_i(y)) (e_i(y) - f_i(y)).
+
+        The marginals are constants for the gradient, so that each distribution is the teacher of
+        the other: the gradient is that of both terms with their first argument constant.
+        """
+        scores = self.emissions(first, batch).float()  # (batch, words, tags)
+        others = self.emissions(second, batch).float()  # (batch, words, tags)
+        marginals = self.crf.marginals(scores, batch.word_mask)  # (batch, words, tags)
+        difference = marginals - self.crf.marginals(others, batch.word_mask)  # (batch, words, tags)
+        return (difference.to(scores) * (scores - others)).sum(dim=(1, 2))
+
     def decode(self, states: Tensor, batch: Batch) -> Tensor:
         """Predict the best tag ids (batch, words), ``O`` on padding and on words cut off."""
         return self.crf.decode(self.emissions(states, batch), batch.word_mask)
@@ -124,13 +154,21 @@ class RelationHead(Head):
         pooling: ``cls`` takes the ``[CLS]`` state, ``entities`` those of the two opening markers,
             head before tail, ``cls_tail`` those of ``[CLS]`` and of the tail's opening marker.
         dropout: Share of pooled values dropped in training.
+        label_smoothing: Share of the gold label's probability that the loss of training spreads
+            over all labels (Szegedy et al., CVPR 2016, Section 7).
     """
 
     def __init__(
-        self, hidden_size: int, num_labels: int, pooling: Pooling = "entities", dropout: float = 0.1
+        self,
+        hidden_size: int,
+        num_labels: int,
+        pooling: Pooling = "entities",
+        dropout: float = 0.1,
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         self.pooling = pooling
+        self.label_smoothing = label_smoothing
         self.dropout = nn.Dropout(dropout)
         width = hidden_size if pooling == "cls" else 2 * hidden_size
         self.classifier = nn.Linear(width, num_labels)
@@ -160,7 +198,8 @@ class RelationHead(Head):
     def loss(self, states: Tensor, batch: Batch) -> Tensor:
         """Compute the cross-entropy, 0 for a post whose label is unknown to the model."""
         gold = _gold_labels(batch)
-        return _cross_entropy(self.logits(states, batch).float(), gold)
+        smoothing = self.label_smoothing if self.training else 0.0
+        return _cross_entropy(self.logits(states, batch).float(), gold, smoothing)
 
     def losses_at(self, temperatures: Sequence[float], states: Tensor, batch: Batch) -> Tensor:
         """Compute the cross-entropies."""
@@ -168,6 +207,12 @@ class RelationHead(Head):
         logits = self.logits(states, batch).float()  # (batch, labels)
         losses = [_cross_entropy(logits / temperature, gold) for temperature in temperatures]
         return torch.stack(losses)  # (temperatures, batch)
+
+    def divergence(self, first: Tensor, second: Tensor, batch: Batch) -> Tensor:
+        """Compute the symmetric divergence of two distributions of labels."""
+        scores = self.logits(first, batch).float().log_softmax(-1)  # (batch, labels)
+        others = self.logits(second, batch).float().log_softmax(-1)  # (batch, labels)
+        return ((scores.exp() - others.exp()) * (scores - others)).sum(dim=1)
 
     def decode(self, states: Tensor, batch: Batch) -> Tensor:
         """Predict the best label ids, (batch,), of those that the batch allows."""
@@ -199,6 +244,8 @@ def _gold_labels(batch: Batch) -> Tensor:
     return batch.labels
 
 
-def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+def _cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
     """Compute the cross-entropy of logits (batch, labels), 0 for unknown labels, (batch,)."""
-    return functional.cross_entropy(logits, labels, ignore_index=UNKNOWN_LABEL, reduction="none")
+    return functional.cross_entropy(
+        logits, labels, ignore_index=UNKNOWN_LABEL, reduction="none", label_smoothing=smoothing
+    )

@@ -114,6 +114,29 @@ class TextEncoder(nn.Module):
         """Whether the encoder distinguishes a second segment from the first."""
         return int(getattr(self.config, "type_vocab_size", 1)) > 1
 
+    def layer_depths(self) -> dict[nn.Parameter, int]:
+        """Count the layers above each parameter: 0 in and above the highest layer.
+
+        Raises:
+            EncoderUnsuited: The encoder has no list of its layers.
+        """
+        stacks = [
+            part
+            for part in self.model.modules()
+            if isinstance(part, nn.ModuleList) and len(part) == self.num_layers
+        ]
+        if not stacks:
+            raise EncoderUnsuited(
+                f"text encoder of type '{self.config.model_type}' has no list of its layers: set "
+                "text_lr_decay: 1"
+            )
+        embedding: nn.Module = self.model.get_input_embeddings()
+        embeddings = getattr(self.model, "embeddings", embedding)
+        depths = dict.fromkeys(embeddings.parameters(), self.num_layers)
+        for index, layer in enumerate(stacks[0]):
+            depths.update(dict.fromkeys(layer.parameters(), self.num_layers - 1 - index))
+        return depths
+
     @property
     def max_positions(self) -> int:
         """Largest number of tokens that the encoder has positions for."""

@@ -16,9 +16,10 @@ from mmie.blocks.text_encoder import TextEncoder
 from mmie.checkpoints import describe_method
 from mmie.methods.init_args import RecordsInitArgs
 from mmie.methods.inspection import diagnose_batch, inspecting
-from mmie.methods.lightning_hooks import LightningHooks
+from mmie.methods.lightning_hooks import LightningHooks, Schedule
 from mmie.methods.papers import Paper
 from mmie.methods.parameter_groups import build_parameter_groups
+from mmie.methods.regularisation import Regularisation
 from mmie.methods.tasks import build_task
 from mmie.types import Batch, Encoding, Prediction, Schema
 from mmie.utils.references import without_origin
@@ -51,13 +52,23 @@ class ExtractionModule(LightningHooks, metaclass=RecordsInitArgs):
         fusion_lr: Learning rate of the method's own layers.
         head_lr: Learning rate of the head.
         weight_decay: Weight decay of everything but biases, norms and embeddings.
-        warmup_ratio: Share of the steps in which the learning rates rise. Then they fall linearly
-            to 0.
+        warmup_ratio: Share of the steps in which the learning rates rise.
+        schedule: Course of the rates after that: ``linear`` or ``cosine`` fall to 0, ``constant``
+            stays.
+        text_lr_decay: Factor between the learning rates of a text layer and the one above it. The
+            highest layer has ``text_lr``, the embeddings come below the lowest.
+        r_drop: Weight of R-Drop, 0 for none: see `mmie.methods.regularisation.Regularisation`.
+        adversarial: Norm of the adversarial change of a post's word embeddings, 0 for none:
+            likewise.
+        dropout_samples: Dropout masks of the head over which its loss is averaged: likewise.
+        label_smoothing: Share of the gold label's probability that a relation's loss spreads over
+            all labels.
         init_from: Checkpoint of another run, of any task, corpus or method, whose weights a fit
             starts from: see `mmie.methods.initialisation.initialise_from`.
 
     Raises:
-        ValueError: The text encoder has fewer positions than the data module's ``max_tokens``.
+        ValueError: The text encoder has fewer positions than the data module's ``max_tokens``, or a
+            loss does not go with the task or with another setting.
     """
 
     paper: ClassVar[Paper | None] = None
@@ -82,6 +93,12 @@ class ExtractionModule(LightningHooks, metaclass=RecordsInitArgs):
         head_lr: float = 1e-2,
         weight_decay: float = 0.01,
         warmup_ratio: float = 0.1,
+        schedule: Schedule = "linear",
+        text_lr_decay: float = 1.0,
+        r_drop: float = 0.0,
+        adversarial: float = 0.0,
+        dropout_samples: int = 1,
+        label_smoothing: float = 0.0,
         init_from: str | None = None,
     ) -> None:
         super().__init__()
@@ -97,6 +114,15 @@ class ExtractionModule(LightningHooks, metaclass=RecordsInitArgs):
         self.learning_rates = {"text": text_lr, "fusion": fusion_lr, "head": head_lr}
         self.weight_decay = weight_decay
         self.warmup_ratio = warmup_ratio
+        self.schedule = schedule
+        self.text_lr_decay = text_lr_decay
+        if adversarial and (freeze_text or compile):
+            raise ValueError(
+                "adversarial changes word embeddings between two passes, for which they must be "
+                "trained and not compiled: set freeze_text and compile to false"
+            )
+        self.regularisation = Regularisation(r_drop, adversarial, dropout_samples)
+        self.label_smoothing = label_smoothing
         self.init_from = init_from
         self.task = build_task(schema)
         self.set_head(self.text.hidden_size)
@@ -137,7 +163,9 @@ class ExtractionModule(LightningHooks, metaclass=RecordsInitArgs):
 
     def set_head(self, hidden_size: int) -> None:
         """Replace the head by a new one for states of width ``hidden_size``."""
-        self.head = self.task.build_head(hidden_size, self.pooling, self.dropout)
+        self.head = self.task.build_head(
+            hidden_size, self.pooling, self.dropout, self.label_smoothing
+        )
 
     def check_positions(self, shift: int = 0) -> None:
         """Raise if the longest text does not fit the text encoder's position embeddings.
@@ -222,6 +250,8 @@ class ExtractionModule(LightningHooks, metaclass=RecordsInitArgs):
             self.head_modules(),
             self.learning_rates,
             self.weight_decay,
+            self.text_lr_decay,
+            {} if self.text_lr_decay == 1 else self.text.layer_depths(),
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

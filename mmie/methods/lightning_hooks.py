@@ -13,18 +13,26 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric, Metric
-from transformers import get_linear_schedule_with_warmup
+from transformers import get_scheduler
 
 from mmie.blocks.heads import Head
 from mmie.blocks.text_encoder import TextEncoder
 from mmie.methods.initialisation import initialise_from
 from mmie.methods.optimizer import EmbeddingAdamW, use_sparse_gradients
+from mmie.methods.regularisation import Regularisation
 from mmie.methods.tasks import ExtractionTask
 from mmie.metrics import TEMPERATURES, BestTemperature, CalibrationError
 from mmie.types import Batch, Encoding, Prediction, Schema
 from mmie.utils.terminal import printable
 
 Stage = Literal["val", "test"]
+Schedule = Literal["linear", "cosine", "constant"]
+SCHEDULES: dict[Schedule, str] = {
+    "linear": "linear",
+    "cosine": "cosine",
+    "constant": "constant_with_warmup",
+}
+"""Names of the schedules in transformers."""
 
 
 class LightningHooks(LightningModule, metaclass=ABCMeta):
@@ -38,7 +46,9 @@ class LightningHooks(LightningModule, metaclass=ABCMeta):
         task: The task.
         head: The head.
         compiles: Whether `encode` is compiled for training.
+        regularisation: Losses of training that work with every method.
         warmup_ratio: Share of the steps in which the learning rates rise.
+        schedule: Course of the learning rates after the warm-up.
         init_from: Checkpoint whose weights a fit starts from.
     """
 
@@ -47,7 +57,9 @@ class LightningHooks(LightningModule, metaclass=ABCMeta):
     task: ExtractionTask
     head: Head
     compiles: bool
+    regularisation: Regularisation
     warmup_ratio: float
+    schedule: Schedule
     init_from: str | None
 
     @abstractmethod
@@ -77,13 +89,13 @@ class LightningHooks(LightningModule, metaclass=ABCMeta):
         return torch.compile(self.encode, dynamic=True) if self.compiles else self.encode
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Compute and log the task's loss plus the method's extra losses."""
-        encoding = self._encode_in_training(batch)
-        task_loss = self.head.loss(encoding.states, batch).mean()
-        loss = task_loss + sum(encoding.losses.values())
-        logged = {"train/loss": loss.detach(), "train/task_loss": task_loss.detach()}
-        for name, extra_loss in encoding.losses.items():
-            logged[f"train/{name}_loss"] = extra_loss.detach()
+        """Compute and log the task's loss plus those of the method and of the regularisation."""
+        embedding: nn.Module = self.text.model.get_input_embeddings()
+        losses = self.regularisation.losses(self._encode_in_training, self.head, embedding, batch)
+        loss = torch.stack(list(losses.values())).sum()
+        logged = {"train/loss": loss.detach()}
+        for name, part in losses.items():
+            logged[f"train/{name}_loss"] = part.detach()
         self.log("train/loss_step", loss.detach(), on_step=True, prog_bar=True)
         self.log_dict(logged, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch))
         return loss
@@ -136,7 +148,7 @@ class LightningHooks(LightningModule, metaclass=ABCMeta):
         return self.metrics[stage], self.losses[stage]  # type: ignore[return-value]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build AdamW over the groups, with linear warm-up and then linear decay to 0.
+        """Build AdamW over the groups, with linear warm-up and then the schedule.
 
         The weights of ``init_from`` are copied before. In `setup` it would be too early, since the
         trainer does not decide until later whether it continues a checkpoint. After this method it
@@ -149,8 +161,8 @@ class LightningHooks(LightningModule, metaclass=ABCMeta):
         use_sparse_gradients(self.modules(), is_sparse)
         optimizer = EmbeddingAdamW(self.parameter_groups(), self.modules())
         steps = int(self.trainer.estimated_stepping_batches)
-        schedule = get_linear_schedule_with_warmup(
-            optimizer, round(self.warmup_ratio * steps), steps
+        schedule = get_scheduler(
+            SCHEDULES[self.schedule], optimizer, round(self.warmup_ratio * steps), steps
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

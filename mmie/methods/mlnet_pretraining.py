@@ -64,6 +64,7 @@ from mmie.blocks.features import FeatureSpec, backbone_feature_spec, cached_or_c
 from mmie.blocks.precision import at_least_float32
 from mmie.blocks.vision import VisualBackbone
 from mmie.methods.mlnet import MLNet
+from mmie.methods.regularisation import Regularisation
 from mmie.types import Batch, Encoding, MmieError, Prediction, Schema
 
 # shares of the chosen pieces, as in BERT; the others are replaced by random pieces
@@ -97,7 +98,8 @@ class MLNetPretraining(MLNet):
 
     Raises:
         ValueError: A share is out of range, ``mvm_mask`` or ``mvm_target`` is unknown, the
-            tokenizer has no mask token, or the backbone no classifier.
+            tokenizer has no mask token, the backbone no classifier, or a loss of regularisation is
+            set.
     """
 
     monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("val/loss", "min")
@@ -129,6 +131,11 @@ class MLNetPretraining(MLNet):
             raise ValueError(f"mvm_mask is {mvm_mask!r}: expected pixels or features")
         if mvm_target not in ("distribution", "class"):
             raise ValueError(f"mvm_target is {mvm_target!r}: expected distribution or class")
+        if self.regularisation != Regularisation() or self.label_smoothing:
+            raise ValueError(
+                "a pretraining has losses of its own: leave r_drop, adversarial, dropout_samples "
+                "and label_smoothing to the fit that starts from it"
+            )
         # they are not used, and every weight must get a gradient
         del self.head, self.bilstm
         self.mask_id = schema.mask_id

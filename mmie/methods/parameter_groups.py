@@ -1,4 +1,8 @@
-"""Parameter groups of the optimiser: three learning rates, each with and without weight decay."""
+"""Parameter groups of the optimiser: three learning rates, each with and without weight decay.
+
+The rate of text layers may decay from the highest to the lowest (Howard & Ruder, ACL 2018, Section
+3.2).
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,6 +18,8 @@ def build_parameter_groups(
     head_modules: Iterable[nn.Module],
     learning_rates: Mapping[str, float],
     weight_decay: float,
+    text_lr_decay: float = 1.0,
+    text_depths: Mapping[nn.Parameter, int] | None = None,
 ) -> list[dict[str, Any]]:
     """Put every trainable parameter into exactly one group.
 
@@ -23,9 +29,13 @@ def build_parameter_groups(
         head_modules: Parts that train at the rate ``head``. All others train at ``fusion``.
         learning_rates: The three rates by name.
         weight_decay: Weight decay of all but `undecayed_parameters`.
+        text_lr_decay: Factor of the rate for each layer above a parameter.
+        text_depths: Number of layers above each parameter of the text encoder, 0 where it is
+            missing.
 
     Returns:
-        The groups, named by their rate, with ``_no_decay`` behind it where nothing decays.
+        The groups, named by their rate, with ``_below_<depth>`` behind it for parameters below
+        other layers and ``_no_decay`` where nothing decays.
     """
     rate_names: dict[nn.Parameter, str] = {}
     for part in pretrained_modules:
@@ -33,20 +43,25 @@ def build_parameter_groups(
     for part in head_modules:
         rate_names.update(dict.fromkeys(part.parameters(), "head"))
     undecayed = undecayed_parameters(module)
-    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    depths = text_depths or {}
+    groups: dict[tuple[str, int, bool], list[nn.Parameter]] = {}
     for parameter in module.parameters():
         if parameter.requires_grad:
-            key = (rate_names.get(parameter, "fusion"), parameter in undecayed)
+            rate_name = rate_names.get(parameter, "fusion")
+            key = (rate_name, depths.get(parameter, 0), parameter in undecayed)
             groups.setdefault(key, []).append(parameter)
-    return [
-        {
-            "name": f"{rate_name}_no_decay" if is_undecayed else rate_name,
-            "params": parameters,
-            "lr": learning_rates[rate_name],
-            "weight_decay": 0.0 if is_undecayed else weight_decay,
-        }
-        for (rate_name, is_undecayed), parameters in groups.items()
-    ]
+    described = []
+    for (rate_name, depth, is_undecayed), parameters in groups.items():
+        below = f"_below_{depth}" if depth else ""
+        described.append(
+            {
+                "name": f"{rate_name}{below}_no_decay" if is_undecayed else f"{rate_name}{below}",
+                "params": parameters,
+                "lr": learning_rates[rate_name] * text_lr_decay**depth,
+                "weight_decay": 0.0 if is_undecayed else weight_decay,
+            }
+        )
+    return described
 
 
 def undecayed_parameters(module: nn.Module) -> set[nn.Parameter]:

@@ -38,8 +38,14 @@ class ExtractionTask(ABC):
         """Names of what the head scores, in the order of its rows: tags or relation labels."""
 
     @abstractmethod
-    def build_head(self, hidden_size: int, pooling: Pooling, dropout: float) -> Head:
-        """Build a head for states of width ``hidden_size``."""
+    def build_head(
+        self, hidden_size: int, pooling: Pooling, dropout: float, label_smoothing: float = 0.0
+    ) -> Head:
+        """Build a head for states of width ``hidden_size``.
+
+        Raises:
+            ValueError: The task has no label smoothing.
+        """
 
     @abstractmethod
     def build_metric(self) -> Metric:
@@ -100,8 +106,12 @@ class EntityTask(ExtractionTask):
         """Names of the tags."""
         return tag_names(self.schema.labels, self.schema.tag_scheme)
 
-    def build_head(self, hidden_size: int, pooling: Pooling, dropout: float) -> Head:
+    def build_head(
+        self, hidden_size: int, pooling: Pooling, dropout: float, label_smoothing: float = 0.0
+    ) -> Head:
         """Build a linear-chain CRF over words, which does not use ``pooling``."""
+        if label_smoothing:
+            raise ValueError("label_smoothing is for relations: the loss of a CRF has none")
         return TagHead(hidden_size, self.outputs, self.schema.tag_scheme, dropout)
 
     def build_metric(self) -> Metric:
@@ -173,9 +183,12 @@ class RelationTask(ExtractionTask):
         """Names of the relation labels."""
         return self.schema.labels
 
-    def build_head(self, hidden_size: int, pooling: Pooling, dropout: float) -> Head:
+    def build_head(
+        self, hidden_size: int, pooling: Pooling, dropout: float, label_smoothing: float = 0.0
+    ) -> Head:
         """Build a linear classifier over a pooled state."""
-        return RelationHead(hidden_size, len(self.schema.labels), pooling, dropout)
+        num_labels = len(self.schema.labels)
+        return RelationHead(hidden_size, num_labels, pooling, dropout, label_smoothing)
 
     def build_metric(self) -> Metric:
         """Build a metric of accuracy, and of precision, recall and F1 without ``None``."""

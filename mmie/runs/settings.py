@@ -13,6 +13,7 @@ WITHOUT_EFFECT = (
     "model.fusion_lr",
     "model.head_lr",
     "model.weight_decay",
+    "model.text_lr_decay",
     "model.init_from",
 )
 """Settings that a continued fit cannot change: they are part of the state of the optimiser, or of

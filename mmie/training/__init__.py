@@ -21,4 +21,5 @@ __all__ = [
     "type_scores",
     "wandb_logger",
     "wandb_settings",
+    "weight_averaging",
 ]

@@ -228,3 +228,18 @@ def test_span_probabilities_of_extreme_emissions_are_finite():
     mask = make_mask([4, 4, 4], 4)
     terms = crf.span_probabilities(emissions, mask, crf.decode(emissions, mask))
     assert all(term.isfinite().all() for term in terms)
+
+
+@pytest.mark.parametrize(("tags", "scheme"), SCHEMES)
+def test_marginals_equal_enumeration(tags, scheme):
+    crf, emissions = make(tags, scheme)
+    lengths = [4, 1, 3]
+    marginals = crf.marginals(emissions, make_mask(lengths, 4), temperature=2.0)
+    expected = torch.zeros(3, 4, len(tags), dtype=torch.float64)
+    for row, length in enumerate(lengths):
+        scores = enumerate_paths(crf, emissions[row, :length], tags, scheme)
+        weights = torch.stack(list(scores.values())).div(2).softmax(0)
+        for path, weight in zip(scores, weights, strict=True):
+            for word, tag in enumerate(path):
+                expected[row, word, tag] += weight
+    torch.testing.assert_close(marginals, expected)

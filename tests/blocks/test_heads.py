@@ -282,3 +282,57 @@ def test_probabilities_equal_those_of_divided_scores():
     (probabilities,) = head.confidence(STATES, batch, decoded)
     expected = (head.logits(STATES, batch) / 2).softmax(1).amax(1)
     torch.testing.assert_close(probabilities, expected)
+
+
+def sequence_log_probabilities(head, states, batch, row, length):
+    """Compute the log probability of every tag sequence of a row by its loss."""
+    logs = []
+    for path in itertools.product(range(len(TAGS)), repeat=length):
+        names = [None, *(TAGS[tag] for tag in path)]
+        if FORBIDDEN.isdisjoint(itertools.pairwise(names)):
+            tags = torch.zeros_like(batch.tags)
+            tags[row, :length] = torch.tensor(path)
+            logs.append(-head.loss(states, replace(batch, tags=tags))[row])
+    return torch.stack(logs)
+
+
+def kl(log_p, log_q):
+    """Compute KL(P || Q) = sum p (log p - log q)."""
+    return (log_p.exp() * (log_p - log_q)).sum()
+
+
+def test_divergence_of_tags_equals_enumeration_with_the_other_as_a_constant():
+    head = TagHead(TOKENS, TAGS, "bio", dropout=0.0)
+    first = torch.randn(2, TOKENS, TOKENS, requires_grad=True)
+    second = torch.randn(2, TOKENS, TOKENS, requires_grad=True)
+    batch = make_batch()
+    values, total = [], torch.zeros(())
+    for row, length in enumerate((4, 2)):
+        p = sequence_log_probabilities(head, first, batch, row, length)
+        q = sequence_log_probabilities(head, second, batch, row, length)
+        values.append(kl(p, q) + kl(q, p))
+        total = total + kl(p.detach(), q) + kl(q.detach(), p)
+    ours = head.divergence(first, second, batch)
+    torch.testing.assert_close(ours, torch.stack(values), rtol=1e-4, atol=1e-5)
+    gradients = torch.autograd.grad(ours.sum(), [first, second])
+    expected = torch.autograd.grad(total, [first, second])
+    for mine, literal in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(mine, literal, rtol=1e-3, atol=1e-5)
+
+
+def test_divergence_of_labels_is_the_symmetric_sum():
+    head = RelationHead(TOKENS, LABELS, "cls", dropout=0.0)
+    batch = make_relation_batch()
+    first, second = torch.randn(2, 2, TOKENS, TOKENS)
+    p, q = head.logits(first, batch).log_softmax(-1), head.logits(second, batch).log_softmax(-1)
+    expected = torch.stack([kl(p[row], q[row]) + kl(q[row], p[row]) for row in range(2)])
+    torch.testing.assert_close(head.divergence(first, second, batch), expected)
+
+
+def test_label_smoothing_spreads_the_gold_probability_in_training_alone():
+    head = RelationHead(TOKENS, LABELS, "cls", dropout=0.0, label_smoothing=0.2)
+    batch = make_relation_batch(labels=(1, UNKNOWN_LABEL))
+    logs = head.logits(STATES, batch).log_softmax(-1)[0]
+    smoothed = -(0.8 * logs[1] + 0.2 * logs.mean())
+    torch.testing.assert_close(head.loss(STATES, batch), torch.stack([smoothed, torch.zeros(())]))
+    assert head.eval().loss(STATES, batch)[0] == -logs[1]

@@ -1,5 +1,7 @@
 """Lightning hooks, called by a real trainer: schedule, scores, logged losses."""
 
+import math
+
 import pytest
 import torch
 from helpers.methods import build_data, build_module, build_trainer, distinct_instances
@@ -64,6 +66,19 @@ def test_rates_rise_then_fall_linearly_to_0(data, tiny_bert, tmp_path, warmup):
         for name in ("text", "fusion", "head"):
             expected[name] = expected[f"{name}_no_decay"] = RATES[f"{name}_lr"] * share
         assert groups == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "shares"),
+    [
+        ("cosine", [0, 0.5, *((1 + math.cos(math.pi * step / 4)) / 2 for step in range(4))]),
+        ("constant", [0, 0.5, 1, 1, 1, 1]),
+    ],
+)
+def test_rates_follow_the_schedule_after_the_warm_up(data, tiny_bert, tmp_path, schedule, shares):
+    module = build(data, tiny_bert, warmup_ratio=2 / 6, schedule=schedule, **RATES)
+    rates = fitted_rates(module, data, tmp_path, max_steps=6, max_epochs=-1)
+    assert [groups["head"] / 4e-3 for groups in rates] == pytest.approx(shares)
 
 
 def test_schedule_counts_epochs_and_accumulated_batches(data, tiny_bert, tmp_path):

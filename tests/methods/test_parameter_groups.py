@@ -1,7 +1,7 @@
 """Parameter groups of the optimiser."""
 
 import torch
-from helpers.methods import build_module, parameter_names
+from helpers.methods import build_data, build_module, parameter_names
 from torch import nn
 
 from mmie.methods import RAP, TextOnly
@@ -99,3 +99,21 @@ def test_positions_of_a_vit_do_not_decay(demo_data, tiny_bert):
     model = module.vision.model
     assert decays[model.pos_embed] == decays[model.cls_token] == 0
     assert decays[model.blocks[0].attn.qkv.weight] == 0.1
+
+
+def test_rates_of_text_layers_decay_downwards(demo_root, tiny_bert):
+    data = build_data(demo_root, "ner", tiny_bert)
+    module = build_module(TextOnly, data.schema, tiny_bert, text_lr=1.0, text_lr_decay=0.5)
+    names = {parameter: name for name, parameter in module.named_parameters()}
+    rates = {}
+    for group in module.parameter_groups():
+        rates.update({names[parameter]: group["lr"] for parameter in group["params"]})
+    layers = module.text.num_layers
+    assert rates["text.model.embeddings.word_embeddings.weight"] == 0.5**layers
+    for layer in range(layers):
+        name = f"text.model.encoder.layer.{layer}.output.dense.weight"
+        assert rates[name] == 0.5 ** (layers - 1 - layer)
+    assert rates["head.emission.weight"] == module.learning_rates["head"]
+    group_names = [group["name"] for group in module.parameter_groups()]
+    assert len(set(group_names)) == len(group_names)
+    assert f"text_below_{layers}_no_decay" in group_names
