@@ -15,6 +15,7 @@ from typing import Any
 
 from mmie.data.parsing import MalformedLine, Record, check_words, unique_keys
 from mmie.data.sources import BadPost
+from mmie.data.sources.items import id_of
 from mmie.data.text_files import undecodable
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.keys import NAMES, describe_parts, find_parts
@@ -80,7 +81,7 @@ class JsonLists(Format):
             try:
                 record = _to_record(item, layout, unused)
             except MalformedLine as error:
-                yield BadPost(place, str(error))
+                yield BadPost.of(place, error, id_of(item, layout.parts.get("id", "id")))
                 continue
             yield pictures.resolve(record)
         notes.unused.update({f"key '{key}'": count for key, count in unused.items()})

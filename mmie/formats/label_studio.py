@@ -22,6 +22,7 @@ from urllib.parse import quote, unquote
 
 from mmie.data.parsing import MalformedLine, Record
 from mmie.data.sources import BadPost
+from mmie.data.sources.items import id_of
 from mmie.formats.as_text import as_text
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.keys import NAMES, describe_parts, find_parts
@@ -80,7 +81,7 @@ class LabelStudio(Format):
             try:
                 yield _read_task(task, number, parts, notes)
             except MalformedLine as error:
-                yield BadPost(f"task {number}", str(error))
+                yield BadPost.of(f"task {number}", error, _find_id(task, parts))
 
     def write(self, records: Iterable[Record], path: Path, notes: Notes) -> None:
         """Write a task for each record, and the labelling interface beside them."""
@@ -135,6 +136,12 @@ def _read_task(task: object, number: int, parts: Mapping[str, str], notes: Notes
         record |= image_keys(images)
     entities, relations = _read_results(_choose_results(task, notes), text, notes)
     return {**record, "entities": entities, "relations": relations}
+
+
+def _find_id(task: object, parts: Mapping[str, str]) -> str:
+    """Return the id of a task that may be malformed: that of its data, or else its own."""
+    data = task.get("data") if isinstance(task, dict) else None
+    return id_of(data, parts.get("id", "id")) or id_of(task)
 
 
 def _picture_of(address: object) -> object:

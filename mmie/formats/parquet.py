@@ -15,6 +15,7 @@ from mmie.data.corpora.rows import find_columns
 from mmie.data.embedded import picture_file
 from mmie.data.parsing import MalformedLine, Record, check_words
 from mmie.data.sources import BadPost
+from mmie.data.sources.items import id_of
 from mmie.data.values import is_missing, objects_of, parse_json_cell, plain_value
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.cleaning import in_words
@@ -122,7 +123,7 @@ class _Reader:
         try:
             return self._to_record(row, number)
         except MalformedLine as error:
-            return BadPost(f"row {number}", str(error))
+            return BadPost.of(f"row {number}", error, id_of(row, self._parts.get("id", "id")))
 
     def _to_record(self, row: Mapping[str, Any], number: int) -> Record:
         """Convert a row.
