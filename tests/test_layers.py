@@ -21,6 +21,7 @@ METHOD_SUPPORT = (
     "parameter_groups",
     "published",
     "tasks",
+    "window_scores",
 )
 METHOD_FILES = {file.stem for file in (PACKAGE / "methods").glob("[!_]*.py")} - set(METHOD_SUPPORT)
 PARENTS = {"rsrnet": ["hvpnet"], "mlnet_pretraining": ["mlnet"]}
