@@ -72,7 +72,10 @@ class JsonLists(Format):
         Raises:
             FormatError: The file is no JSON, or has neither words nor a text.
         """
-        items = _items(path, options.split, notes)
+        text = read_text(path)
+        items = _parse_items(path, text, options.split, notes)
+        if undecodable(text) is not None:
+            items = list(map(_with_fault, items))
         layout = _find_layout(path, [item for _, item in items], options)
         notes.found.append(describe_parts(layout.parts, "key"))
         unused: Counter[str] = Counter()
@@ -99,17 +102,6 @@ class JsonLists(Format):
                 stream.write("\n]\n" if separator else "]\n")
 
         atomic_write(path, write)
-
-
-def _items(path: Path, split: str | None, notes: Notes) -> list[tuple[str, object]]:
-    """Return the records of a file with their places: `MalformedLine` for a line that is none.
-
-    Raises:
-        FormatError: The file is no JSON.
-    """
-    text = read_text(path)
-    items = _parse_items(path, text, split, notes)
-    return items if undecodable(text) is None else list(map(_with_fault, items))
 
 
 def _with_fault(item: tuple[str, object]) -> tuple[str, object]:
