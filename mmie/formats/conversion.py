@@ -130,7 +130,7 @@ def _readable_records(
         try:
             moved = post if mover is None else mover.move(post, result.read)
         except MalformedLine as error:
-            result.bad.append(BadPost.of(f"post '{post['id']}'", error, post["id"]))
+            result.bad.append(BadPost.of(f"post '{post['id']}'", error, id_of(post)))
             continue
         result.count(moved)
         yield moved
