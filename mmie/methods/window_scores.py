@@ -73,7 +73,7 @@ class WindowEntities:
         by_post: dict[int, list[tuple[float, Entity]]] = {}
         for item in _gather(own):
             by_post.setdefault(item.post, []).append((item.probability, item.entity))
-        kept = set()
+        kept: set[tuple[int, Entity]] = set()
         for post, found in by_post.items():
             kept.update((post, entity) for _, entity in choose_disjoint(found))
         for item in own:
