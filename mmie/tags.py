@@ -56,6 +56,22 @@ def middle_word(entity: Entity) -> int:
     return (entity.start + entity.end - 1) // 2
 
 
+def choose_disjoint(found: Iterable[tuple[float, Entity]]) -> list[tuple[float, Entity]]:
+    """Choose entities that share no word, the more probable ones, and return them in order.
+
+    >>> choose_disjoint([(0.5, Entity(0, 2)), (0.75, Entity(1, 3)), (0.25, Entity(3, 4))])
+    [(0.75, Entity(start=1, end=3, type='')), (0.25, Entity(start=3, end=4, type=''))]
+    """
+    taken: set[int] = set()
+    chosen: list[tuple[float, Entity]] = []
+    for probability, entity in sorted(found, key=lambda item: (-item[0], item[1])):
+        words = range(entity.start, entity.end)
+        if taken.isdisjoint(words):
+            taken.update(words)
+            chosen.append((probability, entity))
+    return sorted(chosen, key=lambda item: item[1])
+
+
 def tags_to_entities(tags: Sequence[str]) -> list[Entity]:
     """Return the entities of a sequence of tags, in order of their start.
 

@@ -174,6 +174,8 @@ class Batch:
         labels: (batch,) gold relation ids; None for NER.
         cores: (batch, 2) first and last (exclusive) word that belong to a row, which is a window of
             a longer post; None if all rows are whole posts.
+        origins: (batch, 2) number of a row's window in its post, from 0, and first word of the
+            window there; None if all rows are whole posts.
         allowed: (batch, labels) bool, True on relations that may be predicted; None allows all.
         features: Cached features by name: see `mmie.blocks.features`.
         view_index: (readable views,) indices of the readable views in the flattened ``view_mask``.
@@ -199,6 +201,7 @@ class Batch:
     markers: Tensor | None = None
     labels: Tensor | None = None
     cores: Tensor | None = None
+    origins: Tensor | None = None
     allowed: Tensor | None = None
     features: dict[str, Tensor] = field(default_factory=dict)
     view_index: Tensor | None = None

@@ -22,6 +22,7 @@ METHOD_SUPPORT = (
     "published",
     "regularisation",
     "tasks",
+    "window_scores",
 )
 METHOD_FILES = {file.stem for file in (PACKAGE / "methods").glob("[!_]*.py")} - set(METHOD_SUPPORT)
 PARENTS = {"rsrnet": ["hvpnet"], "mlnet_pretraining": ["mlnet"]}

@@ -98,7 +98,7 @@ class Collator:
         """Return the fields of a batch that depend on the task: tags, or markers and labels."""
         if self.schema.task == "ner":
             tags = _pad([instance.tags for instance in instances])  # (batch, words)
-            return {"tags": tags, "cores": _cores(instances)}
+            return {"tags": tags, **_window_places(instances)}
         return {
             "relations": tuple(instance.relation for instance in instances),
             "markers": torch.tensor([instance.text.markers for instance in instances]),
@@ -206,17 +206,19 @@ def pad_tokens(texts: Sequence[EncodedText], pad_id: int) -> tuple[Tensor, Tenso
     return input_ids, attention_mask, token_type_ids
 
 
-def _cores(instances: Sequence[Instance]) -> Tensor | None:
-    """Return the words that belong to each window, (batch, 2), or None without windows."""
+def _window_places(instances: Sequence[Instance]) -> dict[str, Tensor]:
+    """Return ``cores`` and ``origins`` of a batch, (batch, 2) each, or nothing without windows."""
     if all(instance.window is None for instance in instances):
-        return None
-    rows = []
+        return {}
+    cores, origins = [], []
     for instance in instances:
-        window, core = instance.window, (0, len(instance.post.words))
+        window, core, origin = instance.window, (0, len(instance.post.words)), (0, 0)
         if window is not None:
             core = (window.core_start - window.start, window.core_end - window.start)
-        rows.append(core)
-    return torch.tensor(rows)
+            origin = (window.number, window.start)
+        cores.append(core)
+        origins.append(origin)
+    return {"cores": torch.tensor(cores), "origins": torch.tensor(origins)}
 
 
 def _characters(instances: Sequence[Instance]) -> Tensor:

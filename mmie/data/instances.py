@@ -12,6 +12,8 @@ from mmie.tags import entities_to_tags, tag_names
 from mmie.types import UNKNOWN_LABEL, Post, Relation, Schema
 
 _T = TypeVar("_T")
+Pieces = Sequence[Sequence[int]]
+"""Subword ids of every word of a text."""
 Views = tuple[Path | None, ...]
 """Files of the pictures, then of the crops; None for a view that is absent or unreadable."""
 
@@ -56,6 +58,7 @@ def encode_posts(
     tokenizer: WordTokenizer,
     use_context: bool = False,
     long: LongPosts = "truncate",
+    pieces: Sequence[Pieces] | None = None,
 ) -> list[Instance]:
     """Encode posts to instances whose views are the files that the posts name.
 
@@ -66,16 +69,18 @@ def encode_posts(
         use_context: Whether each post's context follows its words, as a second segment.
         long: ``windows`` makes an instance of each window of a post that does not fit (NER).
             Otherwise its end is cut off.
+        pieces: Subwords of all words of every post; None splits them.
 
     Returns:
         One instance for each post or window (NER) or relation (RE), in order.
     """
-    ends = []
-    for post in posts:
-        relations = post.relations if schema.task == "re" else ()
-        arguments = [max(relation.head.end, relation.tail.end) for relation in relations]
-        ends.append(max(arguments, default=0))
-    pieces = tokenizer.split_readable([post.words for post in posts], ends)
+    if pieces is None:
+        ends = []
+        for post in posts:
+            relations = post.relations if schema.task == "re" else ()
+            arguments = [max(relation.head.end, relation.tail.end) for relation in relations]
+            ends.append(max(arguments, default=0))
+        pieces = tokenizer.split_readable([post.words for post in posts], ends)
     contexts: list[list[int]] = [[]] * len(posts)
     if use_context:
         contexts = tokenizer.split_contexts([post.context for post in posts])

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
-from mmie.tags import middle_word
+from mmie.tags import choose_disjoint, middle_word
 from mmie.types import Entity, Post, Prediction
 
 LongPosts = Literal["windows", "truncate", "error"]
@@ -37,6 +37,7 @@ class TextWindow:
         end: Last word (exclusive) of the window.
         core_start: First of the words that belong to the window.
         core_end: Last (exclusive) of the words that belong to the window.
+        number: Number of the window in its post, from 0.
     """
 
     post: Post
@@ -44,6 +45,7 @@ class TextWindow:
     end: int
     core_start: int
     core_end: int
+    number: int = 0
 
     def owns(self, entity: Entity) -> bool:
         """Tell whether an entity, given by words of the whole post, is taken from this window."""
@@ -97,11 +99,11 @@ def split_windows(post: Post, lengths: Sequence[int], room: int) -> list[TextWin
     for end, (_, start) in zip(ends, pairwise(starts), strict=False):
         borders.append(max(borders[-1], _middle(lengths, start, end)))
     borders.append(len(lengths))
-    cores = pairwise(borders)
-    return [
-        TextWindow(post, start, end, *core)
-        for start, end, core in zip(starts, ends, cores, strict=True)
-    ]
+    windows = []
+    bounds = zip(starts, ends, pairwise(borders), strict=True)
+    for number, (start, end, core) in enumerate(bounds):
+        windows.append(TextWindow(post, start, end, *core, number))
+    return windows
 
 
 def merge_windows(
@@ -125,17 +127,9 @@ def merge_windows(
             moved = shift_entity(entity, window.start)
             if window.owns(moved):
                 found.append((probability, moved))
-    found.sort(key=lambda item: (-item[0], item[1]))
-    taken: set[int] = set()
-    kept: list[tuple[Entity, float]] = []
-    for probability, entity in found:
-        words = range(entity.start, entity.end)
-        if taken.isdisjoint(words):
-            taken.update(words)
-            kept.append((entity, probability))
-    kept.sort()
-    entities = tuple(entity for entity, _ in kept)
-    return Prediction(name, entities, probabilities=tuple(probability for _, probability in kept))
+    kept = choose_disjoint(found)
+    entities = tuple(entity for _, entity in kept)
+    return Prediction(name, entities, probabilities=tuple(probability for probability, _ in kept))
 
 
 def _fill(lengths: Sequence[int], start: int, room: int) -> int:

@@ -95,7 +95,9 @@ def _spaced_frames(container: Any, count: int, max_pixels: int) -> Iterator[Any]
     num_pixels = stream.codec_context.width * stream.codec_context.height
     if num_pixels > max_pixels:
         raise PictureTooLarge.at(max_pixels)
-    start, length = stream.start_time or 0, _duration(container, stream)
+    start, length = stream.start_time or 0, stream.duration
+    if length is None:  # that of the file, in the time base of the stream
+        length = int((container.duration or 0) / _TICKS / stream.time_base)
     budget, last = MAX_DECODED * max_pixels, None
     for part in range(count):
         target = start + part * length // count
@@ -120,13 +122,6 @@ def _to_upright(frame: Any) -> Image.Image:
     """Convert a frame to a picture, turned as its metadata says."""
     picture: Image.Image = frame.to_image()
     return picture.rotate(frame.rotation, expand=True) if frame.rotation else picture
-
-
-def _duration(container: Any, stream: Any) -> int:
-    """Return the duration of a stream in its own time base, or 0 if it is unknown."""
-    if stream.duration is not None:
-        return int(stream.duration)
-    return int((container.duration or 0) / _TICKS / stream.time_base)
 
 
 def _open_stream(source: Path | str | bytes) -> BinaryIO:

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import chain, islice
 
 _CJK = (
@@ -55,6 +56,7 @@ def split_words(text: str) -> list[tuple[str, int, int]]:
     return [(match.group(), match.start(), match.end()) for match in matches]
 
 
+@lru_cache(maxsize=1)  # the steps of reading a post ask for the same text one after the other
 def split_offsets(text: str) -> tuple[tuple[int, int], ...]:
     """Return the first and last (exclusive) character of each word of `split_words`.
 

@@ -79,10 +79,10 @@ class Brat(Format):
                 place = f"{name}.ann"
                 if error.line is not None:
                     place += f":{error.line}"
-                yield BadPost(place, str(error))
+                yield BadPost.of(place, error, name)
                 continue
             except OSError as error:
-                yield BadPost(name, describe_os_error(error))
+                yield BadPost(name, describe_os_error(error), "file", name)
                 continue
             files = pictures.find_all(name)
             if files:

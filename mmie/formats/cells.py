@@ -20,11 +20,13 @@ class Row(NamedTuple):
         number: Number of its first line, from 1; of Excel's files, its own.
         cells: Its cells; empty if it cannot be read.
         fault: What was expected and what was found, if it cannot be read; else empty.
+        kind: Kind of the fault: see `mmie.data.parsing.MalformedLine`.
     """
 
     number: int
     cells: list[str]
     fault: str = ""
+    kind: str = "row"
 
 
 def cell_of(row: Row, index: int | None) -> str:

@@ -48,7 +48,7 @@ def clean_record(record: Record, notes: Notes) -> Record:
     cleaned = {key: value for key, value in record.items() if value is not None}
     bad = undecodable(str(cleaned.get("text", "")))
     if bad is not None:
-        raise MalformedLine("UTF-8 text", bad)
+        raise MalformedLine("UTF-8 text", bad, kind="encoding")
     text = PostText.from_record(cleaned)
     if find_unsplit(text.text or "", text.offsets) is not None:
         expected = f"a text of at most {MAX_CHARACTERS} characters and {MAX_WORDS} words"

@@ -111,7 +111,7 @@ class Conll(Format):
             try:
                 record = _to_record(block, layout, str(number), options.tag_names)
             except MalformedLine as error:
-                yield BadPost(f"line {error.line or block.line}", str(error))
+                yield BadPost.of(f"line {error.line or block.line}", error, block.name)
                 continue
             if block.marked and block.name:
                 picture = pictures.find(block.name)

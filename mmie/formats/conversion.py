@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmie.data.parsing import MalformedLine, Record
 from mmie.data.sources import BadPost
+from mmie.data.sources.items import error_record, id_of
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.cleaning import clean_record
 from mmie.formats.pictures import PictureMover, PicturePolicy
@@ -62,7 +63,7 @@ def read_posts(
         try:
             yield clean_record({"id": str(number), **item}, notes)
         except MalformedLine as error:
-            yield BadPost(f"post {number}", str(error))
+            yield BadPost.of(f"post {number}", error, id_of(item))
 
 
 def convert_file(
@@ -103,7 +104,7 @@ def convert_file(
         return result
     lines = []
     for bad in result.bad:
-        lines.append(json.dumps({"place": bad.place, "reason": bad.reason}) + "\n")
+        lines.append(json.dumps(error_record(bad)) + "\n")
     write_lines(errors_file(target), lines)
     return result
 
@@ -129,7 +130,7 @@ def _readable_records(
         try:
             moved = post if mover is None else mover.move(post, result.read)
         except MalformedLine as error:
-            result.bad.append(BadPost(f"post '{post['id']}'", str(error)))
+            result.bad.append(BadPost.of(f"post '{post['id']}'", error, id_of(post)))
             continue
         result.count(moved)
         yield moved

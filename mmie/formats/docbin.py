@@ -54,7 +54,7 @@ class DocBins(Format):
             try:
                 yield _read_document(document, number, notes)
             except MalformedLine as error:
-                yield BadPost(f"document {number}", str(error))
+                yield BadPost.of(f"document {number}", error)
 
     def write(self, records: Iterable[Record], path: Path, notes: Notes) -> None:
         """Write a document for each record.

@@ -21,6 +21,7 @@ from typing import Any
 from mmie.data.parsing import MalformedLine, Record, list_value
 from mmie.data.post_json import parse_record
 from mmie.data.sources import BadPost
+from mmie.data.sources.items import find_id
 from mmie.formats.as_text import as_text
 from mmie.formats.base import Format, Notes, ReadOptions
 from mmie.formats.linking import count_probabilities, link_relations, unlink_relations
@@ -62,7 +63,7 @@ class Doccano(Format):
             try:
                 yield _read_line(parse_record(line), str(number), notes)
             except MalformedLine as error:
-                yield BadPost(f"line {number}", str(error))
+                yield BadPost.of(f"line {number}", error, find_id(line))
 
     def write(self, records: Iterable[Record], path: Path, notes: Notes) -> None:
         """Write a line for each record, in the form with relations if any record has some."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from mmie.data.parsing import MalformedLine, Record, check_words, unique_keys
 from mmie.data.sources import BadPost
+from mmie.data.sources.items import id_of
 from mmie.data.text_files import undecodable
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.keys import NAMES, describe_parts, find_parts
@@ -71,7 +72,10 @@ class JsonLists(Format):
         Raises:
             FormatError: The file is no JSON, or has neither words nor a text.
         """
-        items = _items(path, options.split, notes)
+        text = read_text(path)
+        items = _parse_items(path, text, options.split, notes)
+        if undecodable(text) is not None:
+            items = list(map(_with_fault, items))
         layout = _find_layout(path, [item for _, item in items], options)
         notes.found.append(describe_parts(layout.parts, "key"))
         unused: Counter[str] = Counter()
@@ -80,7 +84,7 @@ class JsonLists(Format):
             try:
                 record = _to_record(item, layout, unused)
             except MalformedLine as error:
-                yield BadPost(place, str(error))
+                yield BadPost.of(place, error, id_of(item, layout.parts.get("id", "id")))
                 continue
             yield pictures.resolve(record)
         notes.unused.update({f"key '{key}'": count for key, count in unused.items()})
@@ -98,17 +102,6 @@ class JsonLists(Format):
                 stream.write("\n]\n" if separator else "]\n")
 
         atomic_write(path, write)
-
-
-def _items(path: Path, split: str | None, notes: Notes) -> list[tuple[str, object]]:
-    """Return the records of a file with their places: `MalformedLine` for a line that is none.
-
-    Raises:
-        FormatError: The file is no JSON.
-    """
-    text = read_text(path)
-    items = _parse_items(path, text, split, notes)
-    return items if undecodable(text) is None else list(map(_with_fault, items))
 
 
 def _with_fault(item: tuple[str, object]) -> tuple[str, object]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from mmie.data.parsing import MalformedLine, Record, check_utf8
 from mmie.data.post_json import parse_record
 from mmie.data.sources import BadPost
+from mmie.data.sources.items import find_id
 from mmie.data.sources.json_texts import split_json
 from mmie.data.text_files import read_text_lines
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
@@ -70,4 +71,4 @@ def _parse_line(line: str, number: int) -> Record | BadPost:
         check_utf8([line], number)
         return {"id": str(number), **parse_record(line)}
     except MalformedLine as error:
-        return BadPost(f"line {number}", str(error))
+        return BadPost.of(f"line {number}", error, find_id(line))

@@ -22,6 +22,7 @@ from urllib.parse import quote, unquote
 
 from mmie.data.parsing import MalformedLine, Record
 from mmie.data.sources import BadPost
+from mmie.data.sources.items import id_of
 from mmie.formats.as_text import as_text
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.keys import NAMES, describe_parts, find_parts
@@ -80,7 +81,9 @@ class LabelStudio(Format):
             try:
                 yield _read_task(task, number, parts, notes)
             except MalformedLine as error:
-                yield BadPost(f"task {number}", str(error))
+                data = task.get("data") if isinstance(task, dict) else None
+                name = id_of(data, parts.get("id", "id")) or id_of(task)
+                yield BadPost.of(f"task {number}", error, name)
 
     def write(self, records: Iterable[Record], path: Path, notes: Notes) -> None:
         """Write a task for each record, and the labelling interface beside them."""
@@ -130,18 +133,15 @@ def _read_task(task: object, number: int, parts: Mapping[str, str], notes: Notes
     for key in ("image", "images"):
         value = data.get(parts.get(key, key))
         addresses = value if isinstance(value, list) else [value]
-        images += [_picture_of(item) for item in addresses if item is not None and item != ""]
+        for item in addresses:
+            if isinstance(item, str) and item.startswith(_LOCAL_FILES):
+                item = unquote(item.removeprefix(_LOCAL_FILES))
+            if item is not None and item != "":
+                images.append(item)
     if images:
         record |= image_keys(images)
     entities, relations = _read_results(_choose_results(task, notes), text, notes)
     return {**record, "entities": entities, "relations": relations}
-
-
-def _picture_of(address: object) -> object:
-    """Return the path in the address of a local file, and any other value as it is."""
-    if isinstance(address, str) and address.startswith(_LOCAL_FILES):
-        return unquote(address.removeprefix(_LOCAL_FILES))
-    return address
 
 
 def _address_of(image: object) -> str:

@@ -15,6 +15,7 @@ from mmie.data.corpora.rows import find_columns
 from mmie.data.embedded import picture_file
 from mmie.data.parsing import MalformedLine, Record, check_words
 from mmie.data.sources import BadPost
+from mmie.data.sources.items import id_of
 from mmie.data.values import is_missing, objects_of, parse_json_cell, plain_value
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.cleaning import in_words
@@ -122,7 +123,7 @@ class _Reader:
         try:
             return self._to_record(row, number)
         except MalformedLine as error:
-            return BadPost(f"row {number}", str(error))
+            return BadPost.of(f"row {number}", error, id_of(row, self._parts.get("id", "id")))
 
     def _to_record(self, row: Mapping[str, Any], number: int) -> Record:
         """Convert a row.
@@ -166,19 +167,16 @@ class _Reader:
                 cell = [cell]
             if not isinstance(cell, list | None):
                 raise MalformedLine(f"{part!r} to be a list of pictures", safe_repr(cell))
-            given = [self._picture(value) for value in cell or [] if not is_missing(value)]
-            lists[part] = [file for file in given if file is not None]
+            lists[part] = []
+            for value in cell or []:
+                if is_missing(value):
+                    continue
+                file = value if isinstance(value, str) else picture_file(value, self._folder)
+                if file is not None:
+                    lists[part].append(file)
         images = image_keys([*lists["image"], *lists["images"]])
         pictures: Record = {**images, "crops": lists["crops"]}
         return {key: value for key, value in pictures.items() if value}
-
-    def _picture(self, value: object) -> object:
-        """Return a path as it is, and the file of a picture that is given as bytes.
-
-        Raises:
-            MalformedLine: The value is no picture.
-        """
-        return value if isinstance(value, str) else picture_file(value, self._folder)
 
 
 def _without_nulls(value: Any) -> Any:

@@ -72,14 +72,13 @@ class PictureFinder:
         for key in ("image", "images"):
             value = record.get(key)
             names += value if isinstance(value, list) else [value]
-        files = [self._file(name) for name in names if name is not None]
+        files: list[object] = []
+        for name in names:
+            if isinstance(name, str | int) and not isinstance(name, bool):
+                files.append(self.find(str(name)) or str(name))
+            elif name is not None:
+                files.append(name)
         return {**record, **image_keys(files)} if files else record
-
-    def _file(self, name: object) -> object:
-        """Return the file of a picture, or its name as it is if there is none."""
-        if not isinstance(name, str | int) or isinstance(name, bool):
-            return name
-        return self.find(str(name)) or str(name)
 
 
 class PictureMover:

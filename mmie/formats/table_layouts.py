@@ -110,7 +110,9 @@ def read_rows(
                 _check_row(layout, row)
             yield readers[layout.unit](layout, group, options)
         except MalformedLine as error:
-            yield BadPost(place if error.line is None else f"row {error.line}", str(error))
+            if error.line is not None:
+                place = f"row {error.line}"
+            yield BadPost.of(place, error, layout.cell(first, "id"))
 
 
 def _choose_layout(
@@ -220,9 +222,10 @@ def _check_row(layout: TableLayout, row: Row) -> None:
     """
     if row.fault:
         expected, _, found = row.fault.partition(", found ")
-        raise MalformedLine(expected, found, row.number)
+        raise MalformedLine(expected, found, row.number, row.kind)
     if any(row.cells[len(layout.header) :]):
-        raise MalformedLine(f"{len(layout.header)} cells", f"{len(row.cells)}", row.number)
+        found = f"{len(row.cells)}"
+        raise MalformedLine(f"{len(layout.header)} cells", found, row.number, "row")
 
 
 def _common_parts(layout: TableLayout, row: Row) -> Record:

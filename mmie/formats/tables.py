@@ -22,13 +22,8 @@ from pathlib import Path
 
 from mmie.data.parsing import Record
 from mmie.data.sources import BadPost
-from mmie.data.sources.delimited import (
-    FIELD_DELIMITERS,
-    TAB,
-    DelimitedText,
-    parse_line,
-    split_returns,
-)
+from mmie.data.sources.delimited import TAB
+from mmie.data.sources.first_row import open_table
 from mmie.data.text_files import undecodable
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.cells import Row, cell_of, write_cells
@@ -61,7 +56,7 @@ class Tables(Format):
         if suffix not in _TEXTS:
             return False
         try:
-            layout = find_layout(path, list(_text_rows(head)), ReadOptions())
+            layout = find_layout(path, list(_text_rows(head, path)), ReadOptions())
         except FormatError:
             return False
         return suffix != ".txt" or len(layout.parts) > 1
@@ -76,7 +71,7 @@ class Tables(Format):
         if path.suffix.lower() in _EXCEL:
             rows = _excel_rows(path)
         else:
-            rows = list(_text_rows(read_text(path)))
+            rows = list(_text_rows(read_text(path), path))
         layout = find_layout(path, rows, options)
         notes.found.append(f"a row per {layout.unit}: {describe_parts(layout.parts, 'column')}")
         _count_unused(layout, rows, notes)
@@ -114,22 +109,19 @@ def _count_unused(layout: TableLayout, rows: Sequence[Row], notes: Notes) -> Non
                 notes.unused[f"column '{name}'"] += count
 
 
-def _text_rows(text: str) -> Iterator[Row]:
-    """Yield the rows of a text, of which `DelimitedText` loses none in a quote."""
-    lines = split_returns(io.StringIO(text, newline="\n"))
-    number, header = 1, next(lines, "")
-    if header[:4].lower() == "sep=":
-        number, header = 2, next(lines, "")
-    delimiter = max(FIELD_DELIMITERS, key=header.count)
-    names, is_open = parse_line(header, delimiter)
-    if names is None and delimiter == TAB and not is_open:
-        names = header.rstrip("\r\n").split(TAB)
-    yield Row(number, names or [], "" if names else "a first row whose quotes are closed")
-    if names:
-        for row in DelimitedText(lines, delimiter, number + 1, len(names), keep_blank=True):
-            bad = undecodable(row.text)
-            fault = f"UTF-8 text, found {bad}" if bad else row.expected
-            yield Row(row.number, row.fields, fault)
+def _text_rows(text: str, path: Path) -> Iterator[Row]:
+    """Yield the rows of a text, as `mmie extract` reads them."""
+    table = open_table(io.StringIO(text, newline="\n"), path, keep_blank=True)
+    if not table.columns:
+        yield Row(table.number, [], "a first row whose quotes are closed")
+        return
+    yield Row(table.number, table.columns)
+    for row in table.rows:
+        bad = undecodable(row.text)
+        if bad is not None:
+            yield Row(row.number, [], f"UTF-8 text, found {bad}", "encoding")
+        else:
+            yield Row(row.number, row.fields, row.expected)
 
 
 def _excel_rows(path: Path) -> list[Row]:

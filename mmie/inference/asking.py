@@ -6,7 +6,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from mmie.data.encoding import WordTokenizer
-from mmie.data.instances import Instance, encode_posts, encode_windows
+from mmie.data.instances import Instance, Pieces, encode_posts, encode_windows
 from mmie.data.long_posts import LongPosts
 from mmie.inference.long_posts import LongText, cut_out_pair
 from mmie.inference.reading import PostError, ReadPost
@@ -30,6 +30,18 @@ class Asked(NamedTuple):
     relation: Relation | None = None
 
 
+class PairTexts(NamedTuple):
+    """Texts of posts for a method of relations, each split into subwords once.
+
+    Attributes:
+        long: Those that are read in windows, by index of the post.
+        pieces: Subwords of the others, by index of the post; empty if they have not been split.
+    """
+
+    long: dict[int, LongText]
+    pieces: dict[int, Pieces]
+
+
 class PostEncoder:
     """Encoder of what a method is asked about posts.
 
@@ -50,13 +62,12 @@ class PostEncoder:
         instances = self._encode([reads[index] for index in owners])
         return list(map(Asked, owners, instances))
 
-    def ask_relations(
-        self, reads: Sequence[ReadPost], long_texts: Mapping[int, LongText]
-    ) -> list[Asked]:
-        """Encode each relation of posts that have words, and leave out some long posts."""
-        chosen = [index for index in range(len(reads)) if index not in long_texts]
+    def ask_relations(self, reads: Sequence[ReadPost], texts: PairTexts) -> list[Asked]:
+        """Encode each relation of posts that have words, and leave out long posts."""
+        chosen = [index for index in range(len(reads)) if index not in texts.long]
         chosen = [index for index in chosen if reads[index].post.words]
-        instances = iter(self._encode([reads[index] for index in chosen]))
+        pieces = [texts.pieces[index] for index in chosen] if texts.pieces else None
+        instances = iter(self._encode([reads[index] for index in chosen], pieces))
         asked = []
         for index in chosen:
             for relation in reads[index].post.relations:
@@ -119,26 +130,26 @@ class PostEncoder:
                 instance.window = window
                 yield Asked(owner, instance, relation)
 
-    def find_long_texts(self, reads: Sequence[ReadPost], long: LongPosts) -> dict[int, LongText]:
-        """Find the posts that are read in windows, each with the markers of a relation.
+    def split_texts(self, reads: Sequence[ReadPost], long: LongPosts) -> PairTexts:
+        """Split texts for relations, and find those that are read in windows.
 
         Args:
             reads: The posts.
-            long: ``windows`` finds those whose words do not fit, ``truncate`` finds none.
-
-        Returns:
-            The texts by index of the post.
+            long: ``windows`` finds those whose words do not fit beside the markers of a relation,
+                ``truncate`` finds none and splits none.
 
         Raises:
             PostError: The words of a post do not fit, and ``long`` is ``error``.
         """
         if long == "truncate":
-            return {}
+            return PairTexts({}, {})
         room = self.tokenizer.pair_room
         words = [read.post.words for read in reads]
-        long_texts = {}
+        texts = PairTexts({}, {})
         for index, pieces in enumerate(self.tokenizer.split_readable(words, [0] * len(reads))):
-            if sum(map(len, pieces)) > room:
+            if sum(map(len, pieces)) <= room:  # then they are those of all words
+                texts.pieces[index] = pieces
+            else:
                 (all_pieces,) = self.tokenizer.split([words[index]])
                 if long == "error":
                     raise PostError(
@@ -146,10 +157,17 @@ class PostEncoder:
                         f"subwords, the method of relations reads {room}: {_ADVICE}"
                     )
                 positions = list(accumulate(map(len, all_pieces), initial=0))
-                long_texts[index] = LongText(positions, room)
-        return long_texts
+                texts.long[index] = LongText(positions, room)
+        return texts
 
-    def _encode(self, reads: Sequence[ReadPost]) -> list[Instance]:
-        """Encode posts, or each of their relations."""
+    def _encode(
+        self, reads: Sequence[ReadPost], pieces: Sequence[Pieces] | None = None
+    ) -> list[Instance]:
+        """Encode posts, or each of their relations.
+
+        Args:
+            reads: The posts.
+            pieces: Subwords of all of their words; None splits them.
+        """
         posts = [read.post for read in reads]
-        return encode_posts(posts, self.schema, self.tokenizer, self.use_context)
+        return encode_posts(posts, self.schema, self.tokenizer, self.use_context, pieces=pieces)

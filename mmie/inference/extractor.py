@@ -312,15 +312,15 @@ class Extractor:
         """Classify the pairs of entities of each post."""
         if self.re is None:
             return [[] for _ in reads]
-        long_texts = self.re.encoder.find_long_texts(reads, self.long)
+        texts = self.re.encoder.split_texts(reads, self.long)
         with_pairs = []
         for index, (read, prediction) in enumerate(zip(reads, entities, strict=True)):
-            if index in long_texts:
-                pairs = self._choose_long_pairs(read, prediction.entities, long_texts[index])
+            if index in texts.long:
+                pairs = self._choose_long_pairs(read, prediction.entities, texts.long[index])
             else:
                 pairs = self._choose_pairs(read, prediction.entities)
             with_pairs.append(replace(read, post=replace(read.post, relations=pairs)))
-        return self.re.predict(with_pairs, features, self.long, long_texts, self.relation_types)
+        return self.re.predict(with_pairs, features, self.long, texts, self.relation_types)
 
     def _choose_pairs(self, read: ReadPost, entities: Sequence[Entity]) -> tuple[Relation, ...]:
         """Choose the pairs of a post that are classified."""

@@ -18,8 +18,7 @@ from mmie.data.encoding import WordTokenizer
 from mmie.data.instances import Instance
 from mmie.data.long_posts import LongPosts, TextWindow, merge_windows
 from mmie.data.pictures import ImageTransform
-from mmie.inference.asking import Asked, PostEncoder
-from mmie.inference.long_posts import LongText
+from mmie.inference.asking import Asked, PairTexts, PostEncoder
 from mmie.inference.reading import ReadPost, ViewFormat
 from mmie.inference.relation_types import RelationTypes
 from mmie.methods import ExtractionModule
@@ -135,7 +134,7 @@ class Predictor:
         reads: Sequence[ReadPost],
         features: WindowFeatures,
         long: LongPosts = "windows",
-        long_texts: Mapping[int, LongText] | None = None,
+        texts: PairTexts | None = None,
         types: RelationTypes | None = None,
     ) -> list[list[Prediction]]:
         """Predict for a window of posts.
@@ -147,7 +146,7 @@ class Predictor:
             long: ``windows`` reads posts that are too long in windows of their text (see
                 `mmie.data.long_posts` and `mmie.inference.long_posts`), ``truncate`` reads them in
                 part, and ``error`` refuses them.
-            long_texts: Result of `PostEncoder.find_long_texts` for the posts (RE); None finds them.
+            texts: Result of `PostEncoder.split_texts` for the posts (RE); None splits them.
             types: Types of entities that relations are limited to (RE); None does not limit them.
 
         Returns:
@@ -160,16 +159,16 @@ class Predictor:
         """
         if not self.method.task.asks_pairs:
             return self._predict_entities(reads, features, long)
-        if long_texts is None:
-            long_texts = self.encoder.find_long_texts(reads, long)
-        asked = self.encoder.ask_relations(reads, long_texts)
+        if texts is None:
+            texts = self.encoder.split_texts(reads, long)
+        asked = self.encoder.ask_relations(reads, texts)
         owners = [item.owner for item in asked]
-        owners += [index for index in long_texts if reads[index].post.relations]
+        owners += [index for index in texts.long if reads[index].post.relations]
         views = self._collect_views(reads, owners, features)
         by_post: list[list[Prediction]] = [[] for _ in reads]
         for item, prediction in self._answer(asked, views, features, types):
             by_post[item.owner].append(prediction)
-        in_windows = self.encoder.ask_in_windows(reads, long_texts)
+        in_windows = self.encoder.ask_in_windows(reads, texts.long)
         for item, prediction in self._answer_groups(in_windows, views, features, types):
             label, pair = prediction.relations[0].label, item.relation
             if label != NO_RELATION and pair is not None:
@@ -263,9 +262,9 @@ class Predictor:
             PostError: A post is too long, and ``long`` is ``error``.
         """
         if self.method.task.asks_pairs:
-            long_texts = self.encoder.find_long_texts(reads, long)
-            asked = self.encoder.ask_relations(reads, long_texts)
-            asked += self.encoder.ask_in_windows(reads, long_texts)
+            texts = self.encoder.split_texts(reads, long)
+            asked = self.encoder.ask_relations(reads, texts)
+            asked += self.encoder.ask_in_windows(reads, texts.long)
             asked.sort(key=lambda item: item.owner)
         else:
             asked = self.encoder.ask_entities(reads)

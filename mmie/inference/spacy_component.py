@@ -19,7 +19,7 @@ from mmie.inference.extractor import Extractor, load_extractor, windows
 from mmie.types import Extraction, Post
 
 NAME = "mmie"
-_IMAGE, _PROBABILITY = "image", "probability"
+_IMAGE, _IMAGES, _PROBABILITY = "image", "images", "probability"
 """Attributes of documents and of spans that the component adds to ``doc._`` and ``span._``."""
 
 
@@ -37,7 +37,9 @@ class EntityComponent:
         self.extractor = extractor
 
     def __call__(self, doc: Any) -> Any:
-        """Set the entities of a document, whose picture is ``doc._.image`` in any form of `Post`.
+        """Set the entities of a document.
+
+        Its picture is ``doc._.image`` in any form of `Post`. Further ones are ``doc._.images``.
 
         Returns:
             The document.
@@ -53,7 +55,10 @@ class EntityComponent:
             batch_size: Documents that are read at a time.
         """
         for batch in windows(stream, batch_size):
-            posts = [Post(text=doc.text, image=doc._.get(_IMAGE)) for doc in batch]
+            posts = []
+            for doc in batch:
+                further = tuple(doc._.get(_IMAGES) or ())
+                posts.append(Post(text=doc.text, image=doc._.get(_IMAGE), more_images=further))
             for doc, extraction in zip(batch, self.extractor.extract(posts), strict=True):
                 _set_entities(doc, extraction)
                 yield doc
@@ -100,7 +105,8 @@ def register() -> None:
     spacy.Language.factory(
         NAME, default_config=defaults, assigns=["doc.ents"], func=build_component
     )
-    for kind, attribute in ((spacy.tokens.Doc, _IMAGE), (spacy.tokens.Span, _PROBABILITY)):
+    document, span = spacy.tokens.Doc, spacy.tokens.Span
+    for kind, attribute in ((document, _IMAGE), (document, _IMAGES), (span, _PROBABILITY)):
         if not kind.has_extension(attribute):
             kind.set_extension(attribute, default=None)
 

@@ -21,7 +21,8 @@ from mmie.methods.initialisation import initialise_from
 from mmie.methods.optimizer import EmbeddingAdamW, use_sparse_gradients
 from mmie.methods.regularisation import Regularisation
 from mmie.methods.tasks import ExtractionTask
-from mmie.metrics import TEMPERATURES, BestTemperature, CalibrationError
+from mmie.methods.window_scores import WindowEntities
+from mmie.metrics import TEMPERATURES, BestTemperature, CalibrationError, SpanF1
 from mmie.types import Batch, Encoding, Prediction, Schema
 from mmie.utils.terminal import printable
 
@@ -77,6 +78,7 @@ class LightningHooks(LightningModule, metaclass=ABCMeta):
     def build_metrics(self) -> None:
         """Create empty metrics of the validation and test splits."""
         self.metrics = nn.ModuleDict({stage: self.task.build_metric() for stage in ("val", "test")})
+        self.window_entities = WindowEntities()
         self.best_temperature = BestTemperature()
         self.calibration_error = CalibrationError()
         self.losses = nn.ModuleDict(
@@ -102,7 +104,10 @@ class LightningHooks(LightningModule, metaclass=ABCMeta):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Score a batch of the validation split."""
-        states, _ = self._evaluate(batch, "val")
+        states, decoded = self._evaluate(batch, "val")
+        if batch.origins is not None:
+            predictions = self.task.predict(self.head, states, decoded, batch)
+            self.window_entities.collect(batch, predictions)
         losses = self.head.losses_at(TEMPERATURES, states, batch)  # (temperatures, batch)
         self.best_temperature.update(losses[:, batch.counted])
 
@@ -110,6 +115,7 @@ class LightningHooks(LightningModule, metaclass=ABCMeta):
         """Score a batch of the test split and return its predictions to the callbacks."""
         states, decoded = self._evaluate(batch, "test")
         predictions = self.task.predict(self.head, states, decoded, batch)
+        self.window_entities.collect(batch, predictions)
         self.calibration_error.update(*self.task.calibration_pairs(batch, predictions))
         return {"predictions": predictions}
 
@@ -137,6 +143,8 @@ class LightningHooks(LightningModule, metaclass=ABCMeta):
     def _log_scores(self, stage: Stage) -> None:
         """Log and reset the metrics of a stage."""
         metric, loss = self._stage_metrics(stage)
+        if isinstance(metric, SpanF1):
+            self.window_entities.retract_overlaps(metric)
         scores = {f"{stage}/{name}": value for name, value in metric.compute().items()}
         self.log(f"{stage}/f1", scores.pop(f"{stage}/f1"), prog_bar=True)
         self.log_dict({**scores, f"{stage}/loss": loss.compute().float()})

@@ -94,6 +94,17 @@ class SpanF1(_CountMetric):
         """
         self.counts += span_counts(predicted, gold, self.names).to(self.counts.device)
 
+    def retract(self, entity: Entity, is_correct: bool) -> None:
+        """Take back a predicted entity that has been counted.
+
+        Args:
+            entity: The entity.
+            is_correct: Whether it was counted as a gold entity, too.
+        """
+        counts = span_counts([[entity]], [[entity] if is_correct else []], self.names)
+        counts[:, 2] = 0  # its gold entity stays
+        self.counts -= counts.to(self.counts.device)
+
     def compute(self) -> dict[str, Tensor]:
         """Return scalars ``f1``, ``precision``, ``recall`` over all types, and ``f1/<type>``."""
         return self._scalars(micro(self.counts), per_type(self.counts, self.names))

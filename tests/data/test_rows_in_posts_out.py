@@ -7,11 +7,13 @@ import shutil
 
 import pandas as pd
 import pytest
+from helpers.formats import read as read_format
 from helpers.hostile import limited_examples
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mmie.data import MNRE, FrameCorpus, JsonlCorpus, Twitter2017
+from mmie.data.post_json import post_from_json
 from mmie.data.sources import BadPost, read_source
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -153,6 +155,74 @@ def mnre(folder, items):
     return from_corpus(MNRE(folder, strict=False))
 
 
+def from_format(path, name):
+    """Return the posts of a file as ``mmie convert`` reads them, and the number of bad ones."""
+    records, bad, _ = read_format(path, name)
+    return [post_from_json(record, path.parent) for record in records], len(bad)
+
+
+def converted_table(folder, items):
+    unquoted_table(folder, items)
+    return from_format(folder / "posts.tsv", "tables")
+
+
+def converted_quoted_table(folder, items):
+    table_writer("posts.csv", ";", "\r\n", quoting=csv.QUOTE_ALL)(folder, items)
+    return from_format(folder / "posts.csv", "tables")
+
+
+def converted_json_lines(folder, items):
+    write_json_lines(folder / "posts.jsonl", items)
+    return from_format(folder / "posts.jsonl", "jsonl")
+
+
+def converted_json_array(folder, items):
+    records = []
+    for number, (before, after, is_bad) in enumerate(items):
+        records.append({**record_of(number, before, after), "entities": 3 if is_bad else []})
+    (folder / "posts.json").write_text(json.dumps(records))
+    return from_format(folder / "posts.json", "json")
+
+
+def doccano(folder, items):
+    lines = []
+    for number, (before, after, is_bad) in enumerate(items):
+        line = {**record_of(number, before, after), "label": [[0, 999, "A"]] if is_bad else []}
+        lines.append(json.dumps(line))
+    (folder / "posts.jsonl").write_text("\n".join(lines))
+    return from_format(folder / "posts.jsonl", "doccano")
+
+
+def label_studio(folder, items):
+    tasks = [{"id": "first", "data": {"text": "mark999end"}}]
+    for number, (before, after, is_bad) in enumerate(items):
+        data = record_of(number, before, after)
+        tasks.append({"id": number, "data": {**data, "text": 3} if is_bad else data})
+    (folder / "posts.json").write_text(json.dumps(tasks))
+    posts, num_named = from_format(folder / "posts.json", "label_studio")
+    return posts[1:], num_named
+
+
+def parquet(folder, items):
+    records = []
+    for number, (before, after, is_bad) in enumerate(items):
+        records.append({**record_of(number, before, after), "entities": "{" if is_bad else "[]"})
+    pd.DataFrame(records).to_parquet(folder / "posts.parquet")
+    return from_format(folder / "posts.parquet", "parquet")
+
+
+def conll(folder, items):
+    lines = ["IMGID:first", "mark999end\tO", ""]
+    for number, (before, after, is_bad) in enumerate(items):
+        words = as_text(number, before, after).split(" ")
+        lines.append(f"IMGID:{number}")
+        lines += [f"{word}\t{'?' if is_bad else 'O'}" for word in words if word]
+        lines.append("")
+    (folder / "posts.conll").write_text("\n".join(lines), encoding="utf-8")
+    posts, num_named = from_format(folder / "posts.conll", "conll")
+    return posts[1:], num_named
+
+
 READERS = {
     "json lines": json_lines,
     "json lines, UTF-16": json_lines_in_utf16,
@@ -167,6 +237,14 @@ READERS = {
     "frame": frame,
     "twitter": twitter,
     "mnre": mnre,
+    "convert, tsv, not quoted": converted_table,
+    "convert, csv, all quoted": converted_quoted_table,
+    "convert, json lines": converted_json_lines,
+    "convert, json array": converted_json_array,
+    "convert, doccano": doccano,
+    "convert, label studio": label_studio,
+    "convert, parquet": parquet,
+    "convert, conll": conll,
 }
 
 

@@ -7,6 +7,7 @@ from helpers.formats import ANN, JORDAN, tagged
 
 from mmie.data.parsing import MalformedLine
 from mmie.data.post_json import post_from_json
+from mmie.data.words import split_offsets
 from mmie.formats import FORMATS, Notes
 from mmie.formats.cleaning import clean_record, in_characters, in_words
 
@@ -119,3 +120,12 @@ def test_what_a_format_cannot_hold_is_counted(tmp_path, name):
         f"key 'tags'{held}": 1,
         f"probabilities{held}": 1,
     }
+
+
+def test_a_text_is_split_once():
+    text = "Ann landed in Rome"
+    record = {"id": "1", "text": text, "entities": [{"start": 0, "end": 2, "type": "PER"}]}
+    split_offsets.cache_clear()
+    assert clean_record(record, Notes())["text"] == text
+    assert split_offsets.cache_info().misses == 1
+    assert split_offsets.cache_info().hits >= 2

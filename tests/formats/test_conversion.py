@@ -5,6 +5,8 @@ import json
 import pytest
 from helpers.formats import ANN, write_text
 
+from mmie.data.sources import BadPost, read_source
+from mmie.data.sources.items import error_record
 from mmie.formats import FORMATS, FormatError, ReadOptions, convert_file, recognise
 
 
@@ -27,6 +29,41 @@ def test_posts_are_counted_and_bad_ones_listed(tmp_path):
     assert [json.loads(line)["place"] for line in errors] == ["line 2", "post '3'"]
     convert(write_text(source, lines[0]), tmp_path / "out.jsonl")
     assert not (tmp_path / "out.errors.jsonl").exists()
+
+
+def test_errors_are_listed_as_extract_lists_them(tmp_path):
+    lines = [json.dumps({"id": 7, "text": 3}), "broken", json.dumps(ANN), '{"id": "8", "text": "\\']
+    source = tmp_path / "in.jsonl"
+    source.write_bytes("\n".join(lines).encode() + b'\xff"}')
+    convert(source, tmp_path / "out.jsonl")
+    errors = (tmp_path / "out.errors.jsonl").read_text().splitlines()
+    found = [json.loads(line) for line in errors]
+    assert [(item["place"], item["kind"], item.get("id")) for item in found] == [
+        ("post 1", "format", "7"),
+        ("line 2", "json", None),
+        ("line 4", "encoding", None),
+    ]
+    expected = []
+    for item in read_source(str(source)):
+        if isinstance(item, BadPost):
+            expected.append({**error_record(item), "place": None, "reason": None})
+    assert [{**item, "place": None, "reason": None} for item in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("tables", 'id,text,entities\n7,Ann,{\n8,Bob,\n9,"Lee\n', ["7", ""]),
+        ("json", '[{"id": 7, "text": "a", "entities": 3}, {"id": "8", "text": "b"}]', ["7"]),
+        ("label_studio", '[{"id": 7, "data": {"text": 3}}, {"data": {"text": "b"}}]', ["7"]),
+        ("doccano", '{"id": 7, "text": 3}\n{"id": 8, "text": "b", "label": []}', ["7"]),
+        ("conll", "IMGID:7\n\nIMGID:8\nBob\tB-PER\n", ["7"]),
+    ],
+)
+def test_errors_have_the_ids_of_their_posts(tmp_path, name, content, expected):
+    source = write_text(tmp_path / ("in.csv" if name == "tables" else "in.txt"), content)
+    result = convert(source, tmp_path / "out.jsonl", source_name=name)
+    assert [bad.id for bad in result.bad] == expected
 
 
 def test_a_file_without_a_readable_post_is_refused(tmp_path):

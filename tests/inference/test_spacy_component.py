@@ -69,6 +69,23 @@ def test_an_unreadable_picture_is_a_warning(nlp, tmp_path):
         assert found(nlp(doc)) == found(nlp(TEXT))
 
 
+class RecordingExtractor:
+    """Extractor that keeps the posts and finds nothing."""
+
+    def extract(self, posts):
+        self.posts = posts
+        return [Extraction("0", post.text, ()) for post in posts]
+
+
+def test_several_pictures(nlp):
+    first, second = nlp.make_doc(TEXT), nlp.make_doc(TEXT)
+    first._.image, first._.images = "1.jpg", ["2.jpg", b"3"]
+    second._.images = ["1.jpg"]
+    extractor = RecordingExtractor()
+    list(EntityComponent(extractor).pipe([first, second, nlp.make_doc(TEXT)]))
+    assert [post.images for post in extractor.posts] == [("1.jpg", "2.jpg", b"3"), ("1.jpg",), ()]
+
+
 class FixedExtractor:
     """Extractor that finds the same mentions in every post."""
 

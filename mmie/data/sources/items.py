@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mmie.data.parsing import MalformedLine
@@ -39,6 +39,12 @@ class BadPost:
         return cls(place, str(error), error.kind, id)
 
 
+def error_record(post: BadPost) -> dict[str, str]:
+    """Convert a post that could not be read to a record, with its id if that is known."""
+    record = {"place": post.place, "kind": post.kind, "reason": post.reason}
+    return {"id": post.id, **record} if post.id else record
+
+
 def find_id(text: str) -> str:
     """Return the id of a JSON object that is no post, or "" if it has none.
 
@@ -46,9 +52,15 @@ def find_id(text: str) -> str:
     ('7', '')
     """
     try:
-        value = json.loads(text)["id"]
-    except (ValueError, RecursionError, KeyError, TypeError, IndexError):
+        value = json.loads(text)
+    except (ValueError, RecursionError):
         return ""
+    return id_of(value)
+
+
+def id_of(record: object, key: str = "id") -> str:
+    """Return the id under a key of a record that may be no post, or "" if it has none."""
+    value = record.get(key) if isinstance(record, Mapping) else None
     return str(value) if type(value) in (int, str) else ""
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from mmie.data.parsing import LinkedFolder, MalformedLine
 from mmie.data.post_json import parse_post
+from mmie.data.sources.first_row import DELIMITERS
 from mmie.data.sources.folders import list_folder, read_folder
 from mmie.data.sources.items import BadPost, SourceError, find_id, warn_of_ignored
 from mmie.data.sources.json_texts import split_json
-from mmie.data.sources.tables import DELIMITERS, read_table
+from mmie.data.sources.tables import read_table
 from mmie.data.text_files import read_text_lines, undecodable
 from mmie.types import Post
 
@@ -64,7 +65,7 @@ def read_source(
     root = folder_type(pictures or path.parent)
     suffix = path.suffix.lower()
     if suffix in DELIMITERS:
-        return _read_table(path, root, options.delimiter)
+        return _read_lines(path, root, options.delimiter)
     if suffix in _JSON_LINES:
         return _read_json(path, root)
     raise SourceError(f"{source}: expected a folder, or a file named .jsonl, .json, .csv or .tsv")
@@ -137,11 +138,7 @@ def _parse_json(text: str, place: str, root: Path, ignored: set[str] | None) -> 
         return BadPost.of(place, error, find_id(text))
 
 
-def _read_table(path: Path, root: Path, delimiter: str | None) -> Iterator[Post | BadPost]:
-    """Yield a post for every row of a table.
-
-    Raises:
-        SourceError: The first row has no column ``text``, or a column twice.
-    """
+def _read_lines(path: Path, root: Path, delimiter: str | None) -> Iterator[Post | BadPost]:
+    """Yield a post for every row of a table, whose file is open until the last one."""
     with path.open("rb") as stream:
         yield from read_table(read_text_lines(stream), path, root, delimiter)

@@ -8,22 +8,14 @@ from typing import Any
 
 from mmie.data.parsing import MalformedLine, Record
 from mmie.data.post_json import parse_post
-from mmie.data.sources.delimited import (
-    FIELD_DELIMITERS,
-    TAB,
-    DelimitedRow,
-    DelimitedText,
-    parse_line,
-    split_returns,
-)
+from mmie.data.sources.delimited import DelimitedRow
+from mmie.data.sources.first_row import DELIMITERS, open_table
 from mmie.data.sources.items import BadPost, SourceError, warn_of_ignored
 from mmie.data.text_files import undecodable
 from mmie.data.values import parse_json_cell
 from mmie.types import Post
 from mmie.utils.text import MAX_SHOWN
 
-DELIMITERS = {".csv": ",", ".tsv": TAB}
-"""Delimiter of a table by its suffix, which is tried first."""
 _COLUMNS = {
     "id": "id",
     "text": "text",
@@ -50,36 +42,14 @@ def read_table(
     Raises:
         SourceError: The first row has no column ``text``, or a column twice.
     """
-    lines = split_returns(lines)
-    first = 1
-    header = next(lines, "")
-    if header.lower().startswith("sep=") and len(header.strip()) == len("sep=") + 1:
-        delimiter = delimiter or header[len("sep=")]
-        first, header = 2, next(lines, "")
-    delimiter, columns = _find_columns(path, header, delimiter)
-    for row in DelimitedText(lines, delimiter, first + 1, len(columns), '"' in header):
-        yield _parse_row(row, columns, root)
-
-
-def _find_columns(path: Path, header: str, delimiter: str | None) -> tuple[str, list[str]]:
-    """Return the delimiter and the columns of a table, and warn of columns that are not read.
-
-    Raises:
-        SourceError: The first row has no column ``text``, or a column twice.
-    """
+    table = open_table(lines, path, delimiter)
     own = delimiter or DELIMITERS.get(path.suffix.lower(), ",")
-    candidates = (own,) if delimiter else (own, *FIELD_DELIMITERS)
-    rows: dict[str, list[str]] = {}
-    for candidate in candidates:
-        fields, _ = parse_line(header, candidate)
-        rows[candidate] = [field.strip() for field in fields or header.strip().split(candidate)]
-    chosen = next((candidate for candidate, row in rows.items() if "text" in row), own)
-    columns = rows[chosen] if header.strip() else []
-    _check_columns(path, header, columns, own)
-    ignored = set(columns).difference(_COLUMNS)
+    _check_columns(path, table.header, table.columns, own)
+    ignored = set(table.columns).difference(_COLUMNS)
     if ignored:
         warn_of_ignored(f"{path}: unknown columns are kept, not read", ignored)
-    return chosen, columns
+    for row in table.rows:
+        yield _parse_row(row, table.columns, root)
 
 
 def _check_columns(path: Path, header: str, columns: Sequence[str], delimiter: str) -> None:

@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from mmie.data.sources import BadPost
+from mmie.data.sources.items import error_record
 from mmie.inference.formats.text import to_json
 from mmie.types import Extraction, MmieError, Post
 from mmie.utils.files import atomic_write_text, digest_file, digest_values, open_to_append
@@ -376,12 +377,6 @@ class JobWriter:
         self.totals.bytes_bad = self.errors.size
         self.totals.sha256_bad = self.errors.digest
         self.files.record(self.totals)
-
-
-def error_record(post: BadPost) -> dict[str, str]:
-    """Convert a post that could not be read to a record, with its id if that is known."""
-    record = {"place": post.place, "kind": post.kind, "reason": post.reason}
-    return {"id": post.id, **record} if post.id else record
 
 
 def count_kinds(counts: dict[str, int], lines: Iterable[str]) -> None:

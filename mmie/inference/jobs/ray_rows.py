@@ -17,6 +17,7 @@ from mmie.data.embedded import is_embedded
 from mmie.data.parsing import LinkedFolder, MalformedLine
 from mmie.data.post_json import KEYS, RESULT_KEYS, parse_post
 from mmie.data.sources import SourceError
+from mmie.data.sources.first_row import DELIMITERS
 from mmie.data.sources.json_texts import split_json
 from mmie.data.text_files import read_text_lines, undecodable
 from mmie.inference.formats.text import to_json
@@ -100,7 +101,10 @@ def list_source(location: str) -> SourceFiles:
         raise SourceError(f"'{location}' does not exist")
     files = sorted(entry.path for entry in infos if entry.path.endswith((_PARQUET, *_JSON_LINES)))
     if not files:
-        raise SourceError(f"'{location}' holds no .parquet and no .jsonl file")
+        tables = " and ".join(DELIMITERS)
+        raise SourceError(
+            f"'{location}' holds no .parquet and no .jsonl file: {tables} are read without Ray"
+        )
     num_parquet = sum(file.endswith(_PARQUET) for file in files)
     if 0 < num_parquet < len(files):
         raise SourceError(

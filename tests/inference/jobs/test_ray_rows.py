@@ -107,12 +107,14 @@ def test_files_of_a_folder_are_sorted(tmp_path):
     [
         ("absent", "does not exist"),
         ("empty", "holds no"),
+        ("table.csv", r"\.csv and \.tsv are read without Ray"),
         ("both", "both"),
         ("nowhere://x", "cannot be used"),
     ],
 )
 def test_an_unreadable_source_is_refused_in_one_line(location, message, tmp_path):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "table.csv").write_text("text\n")
     for name in ("a.jsonl", "b.parquet"):
         write_lines(tmp_path / "both" / name, [])
     with pytest.raises(SourceError, match=message) as caught:
