@@ -11,6 +11,7 @@ __all__ = [
     "dynamic_fusion",
     "errors",
     "features",
+    "folding",
     "forward_backward",
     "heads",
     "matching",

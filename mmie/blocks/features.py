@@ -107,7 +107,11 @@ def backbone_feature_spec(backbone: VisualBackbone, name: str) -> FeatureSpec:
     """
 
     def compute(pixels: Tensor) -> Tensor:
-        with torch.autocast(pixels.device.type, torch.float16, enabled=pixels.is_cuda):
+        device = pixels.device.type
+        # on a CPU, bfloat16 is computed with where an extraction asks for it
+        half = torch.float16 if pixels.is_cuda else torch.bfloat16
+        enabled = pixels.is_cuda or torch.is_autocast_enabled(device)
+        with torch.autocast(device, half, enabled=enabled):
             return backbone.flatten(backbone(pixels))
 
     return FeatureSpec(name, "views", backbone.identity(), compute)

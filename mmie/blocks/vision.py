@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmie.blocks.errors import WeightsUnavailable
+from mmie.blocks.folding import fold_batch_norms
 from mmie.blocks.weights import digest_weights, zero_for_unused
 from mmie.utils.text import describe_error
 
@@ -33,8 +34,10 @@ class VisualBackbone(nn.Module):
     =========== ================================================= ============================
 
     A frozen backbone stays in eval mode (its BatchNorm statistics never change), gets no gradient
-    and keeps no graph. A trained one gets a gradient of 0 from a batch without a readable view,
-    because DDP waits for the gradients of all weights, which other processes may use.
+    and keeps no graph. It computes with a copy whose batch norms are folded into convolutions (see
+    `mmie.blocks.folding`), which is no part of its state. A trained one gets a gradient of 0 from a
+    batch without a readable view, because DDP waits for the gradients of all weights, which other
+    processes may use.
 
     Args:
         name: A timm architecture, with or without a tag of weights (``resnet50``,
@@ -79,6 +82,7 @@ class VisualBackbone(nn.Module):
         if hasattr(self.model, "set_input_size"):
             self.model.set_input_size(img_size=(image_size, image_size))
         self.blank: list[Tensor] = []
+        self._folded: tuple[int, nn.Module] | None = None
         self._statistics: dict[str, Tensor] = {}
         for name in ("mean", "std"):
             values = torch.tensor(self.model.pretrained_cfg[name], dtype=torch.float64)
@@ -88,7 +92,9 @@ class VisualBackbone(nn.Module):
         register(_take_over_statistics)
         self.model.requires_grad_(not frozen)
         self._check_output()
+        self._folds = False  # a single picture does not pay for it
         self.shapes = self._probe_shapes()
+        self._folds = frozen
         self.train()
 
     def keep_blank_features(self) -> None:
@@ -116,8 +122,21 @@ class VisualBackbone(nn.Module):
             self._refresh()
         return self
 
+    def _fast_model(self) -> Any:
+        """Return the model to compute with: a folded copy of a frozen one, made on first use."""
+        if not self._folds or torch.compiler.is_compiling():
+            return self.model
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        version = sum(tensor._version for tensor in tensors)  # grows with every change in place
+        if self._folded is None or self._folded[0] != version:
+            example = self.mean.new_zeros(1, 3, self.image_size, self.image_size)
+            example += torch.linspace(-1, 1, self.image_size, device=example.device)
+            self._folded = version, fold_batch_norms(self.model, example)
+        return self._folded[1]
+
     def _refresh(self) -> None:
         """Recompute what depends on the type, the device or the weights."""
+        self._folded = None
         for name, exact in self._statistics.items():
             getattr(self, name).copy_(exact)
         if self.blank:
@@ -190,7 +209,7 @@ class VisualBackbone(nn.Module):
     def _encode(self, normalised: Tensor) -> list[Tensor]:
         """Compute features of normalised pictures, (pictures, 3, height, width)."""
         if self.output in ("pooled", "logits"):
-            return [self.model(normalised)]
+            return [self._fast_model()(normalised)]
         return list(map(self._pool, self._maps(normalised)))
 
     def encode_views(
@@ -230,7 +249,7 @@ class VisualBackbone(nn.Module):
     def _maps(self, pictures: Tensor) -> list[Tensor]:
         """Compute maps (pictures, channels, h, w) of the last stages, or the last normed map."""
         last, norm = (NUM_STAGES, False) if self.output == "stages" else (1, True)
-        maps: list[Tensor] = self.model.forward_intermediates(
+        maps: list[Tensor] = self._fast_model().forward_intermediates(
             pictures, indices=last, norm=norm, output_fmt="NCHW", intermediates_only=True
         )
         return maps

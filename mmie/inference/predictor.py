@@ -341,7 +341,10 @@ class Predictor:
             (readable views, width) on the CPU, 0 for the views that are not needed.
         """
         device = self.method.device
-        parts = [spec.compute(pixels[some].to(device)) for some in needed.split(self.batch_size)]
+        with self._autocast():
+            parts = [
+                spec.compute(pixels[some].to(device)) for some in needed.split(self.batch_size)
+            ]
         computed = torch.cat(parts).cpu()  # (needed views, width)
         rows = computed.new_zeros(len(pixels), computed.shape[1])
         return rows.index_copy(0, needed, computed)

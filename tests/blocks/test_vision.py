@@ -111,7 +111,7 @@ def test_views_are_encoded_one_by_one_and_masked_ones_are_zero():
 
 
 def test_only_readable_views_are_computed_and_used():
-    backbone = build()
+    backbone = build(frozen=False).eval()
     rows = []
     backbone.model.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
     mask = torch.tensor(
