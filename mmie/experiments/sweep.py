@@ -131,8 +131,8 @@ def parse_seeds(text: str) -> list[int]:
         return numbers
     if numbers[0] > MOST_SEEDS:
         raise SweepError(
-            f"seeds is '{text}': expected a count of at most {MOST_SEEDS}, or '{text},' for the one "
-            "seed"
+            f"seeds is '{text}': expected a count of at most {MOST_SEEDS}, or '{text},' for "
+            "one seed"
         )
     return list(range(FIRST_SEED, FIRST_SEED + numbers[0]))
 
