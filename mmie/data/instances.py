@@ -114,17 +114,17 @@ def encode_windows(
         yield _entity_instance(window.cut_out(), text, schema, window)
 
 
-def sample_instances(instances: Sequence[Instance], share: float, seed: int) -> list[Instance]:
-    """Draw a share of instances at random, at least one, and keep their order.
+def draw_share(items: Sequence[_T], share: float, seed: int) -> list[_T]:
+    """Draw a share of instances, or of what stands for them, and keep their order.
 
     Args:
-        instances: The instances.
+        items: The items, of which at least one is drawn.
         share: Share to draw, above 0 and at most 1.
         seed: Seed of the draw.
     """
-    count = max(1, round(share * len(instances)))
-    chosen = random.Random(seed).sample(range(len(instances)), count)
-    return [instances[index] for index in sorted(chosen)]
+    count = max(1, round(share * len(items)))
+    chosen = random.Random(seed).sample(range(len(items)), count)
+    return [items[index] for index in sorted(chosen)]
 
 
 def select_views(post: Post, schema: Schema) -> Views:

@@ -12,7 +12,7 @@ from mmie.data.instances import (
     encode_posts,
     mask_views,
     sample_crops,
-    sample_instances,
+    draw_share,
     select_views,
     shuffle_pictures,
 )
@@ -182,10 +182,10 @@ def test_crops_are_drawn_from_those_that_can_be_read(tokenizer):
 def test_a_share_of_instances_is_drawn_in_order(tokenizer):
     posts = [Post(str(n), ("a",)) for n in range(20)]
     instances = encode_posts(posts, make_schema(tokenizer), tokenizer)
-    drawn = [int(instance.post.id) for instance in sample_instances(instances, 0.3, 1)]
+    drawn = [int(instance.post.id) for instance in draw_share(instances, 0.3, 1)]
     assert len(drawn) == 6
     assert drawn == sorted(set(drawn))
-    assert [int(i.post.id) for i in sample_instances(instances, 0.3, 1)] == drawn
-    assert [int(i.post.id) for i in sample_instances(instances, 0.3, 2)] != drawn
-    assert len(sample_instances(instances, 0.001, 1)) == 1
-    assert sample_instances(instances, 1.0, 1) == instances
+    assert [int(i.post.id) for i in draw_share(instances, 0.3, 1)] == drawn
+    assert [int(i.post.id) for i in draw_share(instances, 0.3, 2)] != drawn
+    assert len(draw_share(instances, 0.001, 1)) == 1
+    assert draw_share(instances, 1.0, 1) == instances
