@@ -86,8 +86,11 @@ def labelled_posts(
         For NER, a post for each instance. For RE, a post with one relation for each instance.
 
     Raises:
-        ContextError: A share is to be drawn and the task is not known.
+        ContextError: The share is 0 or more than 1, or a part of the instances is to be drawn and
+            the task is not known.
     """
+    if not 0 < share <= 1:
+        raise ContextError(f"train_fraction is {share}: expected a share above 0 and at most 1")
     posts = corpus.posts("train")
     if task is None and len(corpus.tasks) == 1:
         task = corpus.tasks[0]

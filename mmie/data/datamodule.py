@@ -27,9 +27,9 @@ from mmie.data.encoding import WordTokenizer
 from mmie.data.frame_files import FrameFiles
 from mmie.data.instances import (
     Instance,
+    draw_share,
     encode_posts,
     mask_views,
-    draw_share,
     shuffle_pictures,
 )
 from mmie.data.long_posts import LongPosts
