@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ def _generate(settings: Namespace) -> None:
 def _generator(
     settings: Namespace, wanted: GenerationSettings, folder: Path | None
 ) -> Generator | None:
-    """Return the model that the options name; None to use the cache alone.
+    """Return the model that the options name, or None to use the cache alone.
 
     Raises:
         UsageError: The environment lacks the key of an endpoint on another machine.
@@ -178,22 +179,26 @@ def _write(
     record: Mapping[str, Any],
     make: Maker,
 ) -> None:
-    """Make the contexts of all splits and write their files."""
+    """Make the contexts of all splits, then write their files.
+
+    An interruption leaves no file, so that the same command can be given again.
+    """
     targets = context_targets(settings.out, posts)
-    for target in targets:
-        target.check(record, settings.append, settings.overwrite)
-    for target in targets:
-        contexts: dict[str, str] = {}
-        with file_lock(target.file), termination_interrupts():
+    with ExitStack() as locks, termination_interrupts():
+        for target in targets:
+            locks.enter_context(file_lock(target.file))
             target.check(record, settings.append, settings.overwrite)
+        contexts = {split: make(split) for split in posts}
+        for target in targets:
+            new: dict[str, str] = {}
             for split in target.splits:
-                contexts.update(make(split))
-            joined = target.write(contexts, record, settings.append)
-        num_posts = sum(len(posts[split]) for split in target.splits)
-        print_lines(
-            f"{target.file}: {len(contexts)} of {num_posts} posts have a new context, "
-            f"{len(joined)} have one in all"
-        )
+                new.update(contexts[split])
+            joined = target.write(new, record, settings.append)
+            num_posts = sum(len(posts[split]) for split in target.splits)
+            print_lines(
+                f"{target.file}: {len(new)} of {num_posts} posts have a new context, "
+                f"{len(joined)} have one in all"
+            )
 
 
 def _posts(settings: Namespace) -> dict[Split, list[Post]]:

@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -93,25 +93,36 @@ class Endpoint(Generator):
         content: list[dict[str, Any]] = [{"type": "text", "text": prompt}]
         for picture in pictures:
             content.append({"type": "image_url", "image_url": {"url": to_data_url(picture)}})
-        options: dict[str, Any] = {}
-        if self.settings.max_tokens is not None:
-            options["max_tokens"] = self.settings.max_tokens
-        if self.settings.temperature is not None:
-            options["temperature"] = self.settings.temperature
         message = {"role": "user", "content": content if pictures else prompt}
+        request: dict[str, Any] = {"model": self.settings.model, "messages": [message]}
+        if self.settings.max_tokens is not None:
+            request["max_tokens"] = self.settings.max_tokens
+        if self.settings.temperature is not None:
+            request["temperature"] = self.settings.temperature
+        return self._text(self._send(request))
+
+    def _send(self, request: Mapping[str, Any]) -> Any:
+        """Send a request until it succeeds.
+
+        Raises:
+            ContextError: The limit of requests is reached, the endpoint refuses the request, its
+                answer is not JSON, or all repetitions failed.
+        """
         attempt = 0
         while True:
             self._await_turn()
             try:
-                completion = self._client.chat.completions.create(
-                    model=self.settings.model, messages=[message], **options
-                )
-                return self._text(completion)
+                return self._client.chat.completions.create(**request)
             except self._library.OpenAIError as error:
                 if attempt == self.limits.retries or not self._is_passing(error):
-                    raise ContextError(f"{self.url}: {self._describe(error)}") from None
-                self._sleep(self._pause(error, attempt))
-                attempt += 1
+                    # an endpoint may repeat the key
+                    reason = describe_error(error).replace(self._api_key or "\0", "***")
+                    raise ContextError(f"{self.url}: {truncate(reason)}") from None
+                pause = self._pause(error, attempt)
+            except ValueError as error:
+                raise ContextError(f"{self.url}: expected a completion as JSON") from error
+            self._sleep(pause)
+            attempt += 1
 
     @property
     def is_local(self) -> bool:
@@ -180,11 +191,6 @@ class Endpoint(Generator):
         except ValueError:
             seconds = _FIRST_PAUSE * 2**attempt * random.uniform(1.0, 1.25)
         return min(max(seconds, 0.0), _LONGEST_PAUSE)
-
-    def _describe(self, error: Exception) -> str:
-        """Describe an error without the key, which an endpoint may repeat."""
-        text = describe_error(error)
-        return truncate(text.replace(self._api_key, "***") if self._api_key else text)
 
 
 def check_url(url: str) -> None:

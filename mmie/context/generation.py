@@ -92,9 +92,12 @@ def generate_contexts(
         OSError: The cache cannot be written.
     """
     digests = readable_pictures(posts) if settings.max_side else {}
-    keys = [_key(post, digests, cache) for post in posts]
+    keys: list[str] = []
     unanswered: dict[str, Post] = {}
-    for key, post in zip(keys, posts, strict=True):
+    for post in posts:
+        pictures = [digests[path] for path in map(Path, post.images) if path in digests]
+        key = cache.key({"text": _text(post), "pictures": pictures})
+        keys.append(key)
         if cache.get(key) is None:
             unanswered.setdefault(key, post)
     if unanswered and generator is None:
@@ -129,12 +132,6 @@ def read_template(file: Path) -> str:
         raise ContextError(f"{file}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise ContextError(f"{file}: expected a template in UTF-8") from error
-
-
-def _key(post: Post, digests: Mapping[Path, str], cache: AnswerCache) -> str:
-    """Return the key of the answer for a post."""
-    pictures = [digests[path] for path in map(Path, post.images) if path in digests]
-    return cache.key({"text": _text(post), "pictures": pictures})
 
 
 def _text(post: Post) -> str:

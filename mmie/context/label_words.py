@@ -1,6 +1,6 @@
 """Gold labels as English sentences that an encoder can read."""
 
-from mmie.types import NO_RELATION, Entity, Post, Relation
+from mmie.types import NO_RELATION, Entity, Post
 
 _TYPE_NAMES = {
     "PER": "a person",
@@ -20,12 +20,14 @@ def label_sentences(post: Post) -> list[str]:
     >>> label_sentences(post)
     ['Jordan is a person.']
     """
-    sentences = [
-        f"{_span_text(post, entity)} is {type_in_words(entity.type)}."
-        for entity in post.entities
-        if entity.type
-    ]
-    sentences += [_relation_sentence(post, relation) for relation in post.relations]
+    sentences: list[str] = []
+    for entity in post.entities:
+        if entity.type:
+            sentences.append(f"{_span_text(post, entity)} is {type_in_words(entity.type)}.")
+    for relation in post.relations:
+        head, tail = _span_text(post, relation.head), _span_text(post, relation.tail)
+        label = relation_in_words(relation.label)
+        sentences.append(f"The relation of {head} to {tail} is {label}.")
     return sentences
 
 
@@ -51,12 +53,6 @@ def relation_in_words(label: str) -> str:
     if label == NO_RELATION:
         return "none"
     return _split_name(label.rstrip("/").rpartition("/")[2])
-
-
-def _relation_sentence(post: Post, relation: Relation) -> str:
-    """Describe a relation."""
-    head, tail = _span_text(post, relation.head), _span_text(post, relation.tail)
-    return f"The relation of {head} to {tail} is {relation_in_words(relation.label)}."
 
 
 def _span_text(post: Post, entity: Entity) -> str:

@@ -56,9 +56,8 @@ class PictureReader:
         return {"maker": "ocr", "library": library, "min_confidence": self.min_confidence}
 
     def read(self, picture: Image.Image) -> str:
-        """Return the text in an RGB picture in reading order; empty if there is none."""
-        lines = [line for line in self.lines(picture) if line.confidence >= self.min_confidence]
-        return " ".join(line.text for line in reading_order(lines))
+        """Return the text in an RGB picture in reading order, "" if there is none."""
+        return lines_to_text(self.lines(picture), self.min_confidence)
 
     def lines(self, picture: Image.Image) -> list[TextLine]:
         """Return the lines of text in an RGB picture, in any order."""
@@ -83,6 +82,12 @@ class PictureReader:
                 "EngineConfig.onnxruntime.intra_op_num_threads": threads,
             }
         )
+
+
+def lines_to_text(lines: Sequence[TextLine], min_confidence: float) -> str:
+    """Join lines of at least some confidence in reading order."""
+    confident = [line for line in lines if line.confidence >= min_confidence]
+    return " ".join(line.text for line in reading_order(confident))
 
 
 def reading_order(lines: Sequence[TextLine]) -> list[TextLine]:
@@ -136,7 +141,7 @@ def read_pictures(
 
 
 def _read_once(path: Path, digest: str, reader: PictureReader, cache: AnswerCache) -> str:
-    """Return the text in a picture; empty if the file has become unreadable."""
+    """Return the text in a picture, "" if the file has become unreadable."""
     key = cache.key({"pictures": [digest]})
     answer = cache.get(key)
     if answer is not None:

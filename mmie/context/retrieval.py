@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mmie.context.search import TextSearch
 from mmie.context.templates import check_template, fill_template
@@ -94,7 +93,8 @@ class Retriever:
         for post, scores in zip(posts, self.search.scores(queries), strict=True):
             scores = scores.copy()  # (texts,)
             scores[self._barred_rows(post, split)] = -np.inf
-            yield [self.texts[row] for row in _best_rows(scores, k)]
+            best = np.argsort(-scores, kind="stable")[:k]  # (k,), the first of equals first
+            yield [self.texts[row] for row in best if np.isfinite(scores[row])]
 
     def _barred_rows(self, post: Post, split: Split) -> list[int]:
         """Return the rows of texts that must not be returned for a post."""
@@ -115,12 +115,6 @@ def compose_context(texts: Sequence[TrainingText], options: RetrievalOptions) ->
             break
         words += added[: options.max_words]
     return " ".join(words)
-
-
-def _best_rows(scores: NDArray[np.float32], k: int) -> list[int]:
-    """Return the rows of the highest finite scores, the first of equals first."""
-    order = np.argsort(-scores, kind="stable")[:k]  # (k,)
-    return [int(row) for row in order if np.isfinite(scores[row])]
 
 
 def _rows_by_trait(

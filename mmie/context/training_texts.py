@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmie.context.errors import ContextError
 from mmie.context.label_words import label_sentences
 from mmie.data.corpora.base import Corpus
-from mmie.data.instances import draw_share
+from mmie.data.instances import draw_share, instance_posts
 from mmie.data.picture_audit import picture_digests
 from mmie.types import Post, Task
 
@@ -83,7 +83,7 @@ def labelled_posts(
         seed: Seed of the draw, as ``seed_everything`` of the fit.
 
     Returns:
-        For NER, a post for each instance. For RE, a post with one relation for each instance.
+        A post for each instance of the task: see `mmie.data.instances.instance_posts`.
 
     Raises:
         ContextError: The share is 0 or more than 1, or a part of the instances is to be drawn and
@@ -99,20 +99,9 @@ def labelled_posts(
             f"{corpus.name} has labels of several tasks: name the one whose training instances are "
             "drawn by --task"
         )
-    if task == "ner":
-        posts = [replace(post, relations=()) for post in posts]
-    elif task == "re":
-        posts = _split_relations(posts)
+    if task is not None:
+        posts = instance_posts(posts, task)
     return posts if share == 1 else draw_share(posts, share, seed)
-
-
-def _split_relations(posts: Iterable[Post]) -> list[Post]:
-    """Return a post for each relation, without labels of entities."""
-    single: list[Post] = []
-    for post in posts:
-        for relation in post.relations:
-            single.append(replace(post, entities=(), relations=(relation,)))
-    return single
 
 
 def merge_texts(posts: Iterable[Post], pictures: PictureKeys) -> dict[str, TrainingText]:

@@ -142,7 +142,7 @@ def context_targets(path: str, posts: Mapping[Split, Sequence[Post]]) -> list[Co
         posts: Posts by split.
 
     Raises:
-        ContextError: One file is to hold posts of two splits with the same id.
+        ContextError: Posts of two splits have the same id and the same file.
     """
     splits: dict[Path, tuple[Split, ...]] = {}
     for split in posts:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from mmie.data.encoding import EncodedText, WordTokenizer
 from mmie.data.long_posts import LongPosts, TextWindow, split_windows
 from mmie.tags import entities_to_tags, tag_names
-from mmie.types import UNKNOWN_LABEL, Post, Relation, Schema
+from mmie.types import UNKNOWN_LABEL, Post, Relation, Schema, Task
 
 _T = TypeVar("_T")
 Views = tuple[Path | None, ...]
@@ -112,6 +112,24 @@ def encode_windows(
     for window in split_windows(post, list(map(len, pieces)), tokenizer.text_room):
         text = tokenizer.encode(pieces[window.start : window.end], context)
         yield _entity_instance(window.cut_out(), text, schema, window)
+
+
+def instance_posts(posts: Iterable[Post], task: Task) -> list[Post]:
+    """Return a post for each instance of a task, with the labels of this instance alone.
+
+    They are in the order of `encode_posts`, which may in addition split posts into windows.
+
+    Args:
+        posts: The posts.
+        task: ``ner`` keeps the entities of a post, ``re`` one of its relations at a time.
+    """
+    if task == "ner":
+        return [replace(post, relations=()) for post in posts]
+    single: list[Post] = []
+    for post in posts:
+        for relation in post.relations:
+            single.append(replace(post, entities=(), relations=(relation,)))
+    return single
 
 
 def draw_share(items: Sequence[_T], share: float, seed: int) -> list[_T]:

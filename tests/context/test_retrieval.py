@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmie.context.errors import ContextError
@@ -43,15 +43,16 @@ def original(name):
 POSTS = st.builds(
     Post,
     id=st.sampled_from(["1", "2", "3", "1#2", "2#2"]),
-    words=st.lists(st.sampled_from(["a", "A", "b", "!", "http://t.co/1"]), min_size=1, max_size=3).map(
-        tuple
-    ),
+    words=st.lists(
+        st.sampled_from(["a", "A", "b", "!", "http://t.co/1"]), min_size=1, max_size=3
+    ).map(tuple),
     image=st.sampled_from([None, "x/1.jpg", "y/1.jpg", "2.jpg"]),
     more_images=st.sampled_from([(), ("z/2.jpg",), ("3.jpg",)]),
 )
 SPLIT = st.lists(POSTS, max_size=6, unique_by=lambda post: post.id)
 
 
+@settings(max_examples=40, deadline=None)
 @given(train=SPLIT, test=SPLIT, k=st.integers(1, 6))
 def test_no_post_is_shown_its_own_text_picture_or_id(train, test, k):
     retriever = Retriever(train, {"train": train, "test": test}, SharedWords)

@@ -39,7 +39,9 @@ def test_posts_of_one_text_are_merged_with_all_labels():
     assert [entry.text for entry in merged] == ["Ann won", "Bob"]
     assert merged[0].ids == {"1", "3"}
     assert merged[0].labels == [
-        "Ann is a person.", "ann is a person.", "WON is a miscellaneous name."
+        "Ann is a person.",
+        "ann is a person.",
+        "WON is a miscellaneous name.",
     ]
 
 

@@ -94,5 +94,5 @@ def test_one_file_holds_all_splits_if_their_ids_differ(tmp_path):
         str(tmp_path / "all.json"), {"train": [Post("1")], "test": [Post("2")]}
     )
     assert target.splits == ("train", "test")
-    with pytest.raises(ContextError, match="{split}"):
+    with pytest.raises(ContextError, match=r"\{split\}"):
         context_targets(str(tmp_path / "all.json"), {"train": [Post("1")], "test": [Post("1")]})
