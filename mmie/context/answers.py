@@ -69,7 +69,7 @@ class AnswerCache:
         """
         answer = self._clean(answer)
         record = {"key": key, "maker": self._maker, "answer": answer}
-        lines = [{**record, "sum": _checksum(record)}]
+        lines: list[dict[str, Any]] = [{**record, "sum": _checksum(record)}]
         if not self._is_announced:
             lines.insert(0, {"maker": self._maker, "settings": self.settings})
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
