@@ -90,6 +90,12 @@ def test_a_test_post_may_have_the_id_of_a_training_post():
     assert retriever.contexts("test", RetrievalOptions()) == {"1": "Ann won Ann is a person."}
 
 
+def test_posts_that_had_the_same_id_are_not_shown_to_each_other():
+    train = [ann("1", "x"), ann("1#2", "x", "y"), ann("2#2", "x", "z")]
+    retriever = Retriever(train, {"train": train}, SharedWords)
+    assert [len(texts) for texts in retriever.neighbours("train", 3)] == [1, 1, 2]
+
+
 def test_the_most_similar_texts_come_first_and_equals_in_their_order():
     train = [ann("1", "x"), ann("2", "x", "y"), ann("3", "z")]
     retriever = Retriever(train, {"test": [ann("4", "y", "x", "w")]}, SharedWords)
