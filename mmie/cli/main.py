@@ -123,6 +123,12 @@ COMMANDS = {
         parser="_ground_parser",
         subcommands={"convert": Subcommand("convert an index of crops", "_convert_parser")},
     ),
+    "context": Command(
+        "mmie.cli.context:context_command",
+        "make text context for posts: similar training posts, text in pictures, answers of models",
+        goes_on=True,
+        parser="_context_parser",
+    ),
     "extract": Command(
         "mmie.cli.extraction:extract_command",
         "find entities and relations in one's own posts",
