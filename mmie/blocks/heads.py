@@ -70,9 +70,7 @@ class Head(nn.Module, ABC):
         """Predict the best tag ids (batch, words), or the best label ids (batch,), from scores."""
 
     @abstractmethod
-    def score_confidence(
-        self, scores: Tensor, batch: Batch, decoded: Tensor
-    ) -> tuple[Tensor, ...]:
+    def score_confidence(self, scores: Tensor, batch: Batch, decoded: Tensor) -> tuple[Tensor, ...]:
         """Compute the tensors that give the probabilities of decoded predictions.
 
         Returns:
@@ -157,9 +155,7 @@ class TagHead(Head):
         """Predict the best tag ids (batch, words), ``O`` on padding and on words cut off."""
         return self.crf.decode(scores, batch.word_mask)
 
-    def score_confidence(
-        self, scores: Tensor, batch: Batch, decoded: Tensor
-    ) -> tuple[Tensor, ...]:
+    def score_confidence(self, scores: Tensor, batch: Batch, decoded: Tensor) -> tuple[Tensor, ...]:
         """Compute the log terms that sum to the marginal log probability of an entity."""
         return self.crf.span_probabilities(scores, batch.word_mask, decoded, self.temperature)
 
@@ -243,9 +239,7 @@ class RelationHead(Head):
             scores = scores.masked_fill(~batch.allowed, -torch.inf)
         return scores.argmax(-1)
 
-    def score_confidence(
-        self, scores: Tensor, batch: Batch, decoded: Tensor
-    ) -> tuple[Tensor, ...]:
+    def score_confidence(self, scores: Tensor, batch: Batch, decoded: Tensor) -> tuple[Tensor, ...]:
         """Compute the probability of the decoded label."""
         probabilities = (scores.float() / self.temperature).softmax(-1)  # (batch, labels)
         return (probabilities.gather(1, decoded.unsqueeze(1)).squeeze(1),)
