@@ -62,17 +62,29 @@ class Head(nn.Module, ABC):
         """
 
     @abstractmethod
-    def decode(self, states: Tensor, batch: Batch) -> Tensor:
-        """Predict the best tag ids (batch, words), or the best label ids (batch,)."""
+    def scores(self, states: Tensor, batch: Batch) -> Tensor:
+        """Score every tag for every word, (batch, words, tags), or every label, (batch, labels)."""
 
     @abstractmethod
-    def confidence(self, states: Tensor, batch: Batch, decoded: Tensor) -> tuple[Tensor, ...]:
+    def decode_scores(self, scores: Tensor, batch: Batch) -> Tensor:
+        """Predict the best tag ids (batch, words), or the best label ids (batch,), from scores."""
+
+    @abstractmethod
+    def score_confidence(self, scores: Tensor, batch: Batch, decoded: Tensor) -> tuple[Tensor, ...]:
         """Compute the tensors that give the probabilities of decoded predictions.
 
         Returns:
             The terms of `ConstrainedCRF.span_probabilities`, (batch, words) each; or the
             probability of the label, (batch,).
         """
+
+    def decode(self, states: Tensor, batch: Batch) -> Tensor:
+        """Predict the best tag ids (batch, words), or the best label ids (batch,)."""
+        return self.decode_scores(self.scores(states, batch), batch)
+
+    def confidence(self, states: Tensor, batch: Batch, decoded: Tensor) -> tuple[Tensor, ...]:
+        """Compute the tensors of `score_confidence` from states."""
+        return self.score_confidence(self.scores(states, batch), batch, decoded)
 
 
 class TagHead(Head):
@@ -135,13 +147,16 @@ class TagHead(Head):
         difference = marginals - self.crf.marginals(others, batch.word_mask)  # (batch, words, tags)
         return (difference.to(scores) * (scores - others)).sum(dim=(1, 2))
 
-    def decode(self, states: Tensor, batch: Batch) -> Tensor:
-        """Predict the best tag ids (batch, words), ``O`` on padding and on words cut off."""
-        return self.crf.decode(self.emissions(states, batch), batch.word_mask)
+    def scores(self, states: Tensor, batch: Batch) -> Tensor:
+        """Compute `emissions`."""
+        return self.emissions(states, batch)
 
-    def confidence(self, states: Tensor, batch: Batch, decoded: Tensor) -> tuple[Tensor, ...]:
+    def decode_scores(self, scores: Tensor, batch: Batch) -> Tensor:
+        """Predict the best tag ids (batch, words), ``O`` on padding and on words cut off."""
+        return self.crf.decode(scores, batch.word_mask)
+
+    def score_confidence(self, scores: Tensor, batch: Batch, decoded: Tensor) -> tuple[Tensor, ...]:
         """Compute the log terms that sum to the marginal log probability of an entity."""
-        scores = self.emissions(states, batch)  # (batch, words, tags)
         return self.crf.span_probabilities(scores, batch.word_mask, decoded, self.temperature)
 
 
@@ -214,17 +229,19 @@ class RelationHead(Head):
         others = self.logits(second, batch).float().log_softmax(-1)  # (batch, labels)
         return ((scores.exp() - others.exp()) * (scores - others)).sum(dim=1)
 
-    def decode(self, states: Tensor, batch: Batch) -> Tensor:
-        """Predict the best label ids, (batch,), of those that the batch allows."""
-        logits = self.logits(states, batch)  # (batch, labels)
-        if batch.allowed is not None:
-            logits = logits.masked_fill(~batch.allowed, -torch.inf)
-        return logits.argmax(-1)
+    def scores(self, states: Tensor, batch: Batch) -> Tensor:
+        """Compute `logits`."""
+        return self.logits(states, batch)
 
-    def confidence(self, states: Tensor, batch: Batch, decoded: Tensor) -> tuple[Tensor, ...]:
+    def decode_scores(self, scores: Tensor, batch: Batch) -> Tensor:
+        """Predict the best label ids, (batch,), of those that the batch allows."""
+        if batch.allowed is not None:
+            scores = scores.masked_fill(~batch.allowed, -torch.inf)
+        return scores.argmax(-1)
+
+    def score_confidence(self, scores: Tensor, batch: Batch, decoded: Tensor) -> tuple[Tensor, ...]:
         """Compute the probability of the decoded label."""
-        logits = self.logits(states, batch).float()  # (batch, labels)
-        probabilities = (logits / self.temperature).softmax(-1)  # (batch, labels)
+        probabilities = (scores.float() / self.temperature).softmax(-1)  # (batch, labels)
         return (probabilities.gather(1, decoded.unsqueeze(1)).squeeze(1),)
 
 

@@ -14,8 +14,10 @@ from rich.table import Table
 from mmie.cli.conversion import FORMATS_HELP
 from mmie.cli.extractors import (
     ExtractorSettings,
+    add_onnx_arguments,
     add_result_arguments,
     build_extractor,
+    onnx_settings,
     result_options,
 )
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
@@ -35,7 +37,7 @@ from mmie.utils.locks import file_lock
 from mmie.utils.signals import AGAIN, GOES_ON, continued_by, termination_interrupts
 from mmie.utils.terminal import PlainConsole, print_lines
 
-Engine = Literal["local", "ray"]
+Engine = Literal["local", "onnx", "ray"]
 _JSONL = ".jsonl"
 _MAX_KINDS = 8
 """Most kinds of faults that the summary lists."""
@@ -46,6 +48,9 @@ _LOCAL_OPTIONS = {
     "overwrite": False,
     "delimiter": None,
     "max_errors": None,
+    "onnx_precision": "float32",
+    "onnx_calibration": None,
+    "onnx_graphs": None,
 }
 """Options that the Ray engine does not take, and their defaults."""
 
@@ -152,6 +157,7 @@ def _extractor_settings(settings: Namespace) -> ExtractorSettings:
         window=settings.window,
         workers=settings.workers or None,
         results=result_options(settings),
+        onnx=onnx_settings(settings),
     )
 
 
@@ -212,6 +218,9 @@ def _identity(settings: Namespace) -> dict[str, Any]:
             identity[task] = digest_path(Path(find_checkpoint(checkpoint)))
     identity["pictures"] = str(settings.pictures or "")
     identity.update(asdict(result_options(settings)))
+    onnx = onnx_settings(settings)
+    if onnx is not None:
+        identity["onnx"] = [onnx.precision, str(onnx.calibration or "")]
     if settings.relation_types not in (ANY, LABELS, TRAINING):
         identity["relation_types"] = digest_path(Path(settings.relation_types).expanduser())
     return identity
@@ -359,8 +368,10 @@ def _add_compute_arguments(parser: OneLineParser) -> None:
         "--engine",
         type=Engine,
         default=get_args(Engine)[0],
-        help="local: this process; ray: a Ray Data job that writes Parquet files.",
+        help="local: this process with PyTorch; onnx: this process with ONNX Runtime on the CPU; "
+        "ray: a Ray Data job that writes Parquet files.",
     )
+    add_onnx_arguments(parser)
     parser.add_argument(
         "--actors", type=PositiveInt, default=1, help="Copies of the models, with --engine ray."
     )

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
+from typing import Literal
 
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt
@@ -13,8 +14,10 @@ from jsonargparse.typing import NonNegativeInt
 from mmie.app.limits import Limits
 from mmie.cli.extractors import (
     ExtractorSettings,
+    add_onnx_arguments,
     add_result_arguments,
     build_extractor,
+    onnx_settings,
     result_options,
 )
 from mmie.cli.parsing import OneLineParser, UsageError, usage_errors
@@ -22,6 +25,7 @@ from mmie.cli.plugins import IMPORT_HELP
 from mmie.inference import Extractor
 from mmie.types import MmieError
 
+Engine = Literal["local", "onnx"]
 _REQUIRED_PACKAGES = ("fastapi", "uvicorn", "python_multipart")
 _SHUTDOWN_SECONDS = 10
 _HOST_PATTERN = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*|\[[\da-fA-F:.]+\]")
@@ -69,6 +73,7 @@ def extractor_options(settings: Namespace) -> ExtractorSettings:
         detector=settings.detector,
         batch_size=settings.limits.batch_size,
         results=result_options(settings),
+        onnx=onnx_settings(settings),
     )
 
 
@@ -173,6 +178,13 @@ def _serve_parser() -> OneLineParser:
         help="Detector that cuts crops: none, center (no weights), coco, coco:FILE, a folder or "
         "hub name, or several: a+b.",
     )
+    parser.add_argument(
+        "--engine",
+        type=Engine,
+        default="local",
+        help="local: PyTorch; onnx: ONNX Runtime on the CPU.",
+    )
+    add_onnx_arguments(parser)
     add_result_arguments(parser)
     parser.add_argument(
         "--limits", type=Limits, default=Limits(), help="Limits of requests, sizes and times."

@@ -14,10 +14,10 @@ file                content
 
 The numbers of posts, tokens and words are free, the number of views is the schema's. The CRF's
 Viterbi algorithm is a loop over words and stays outside the graphs: the README has it in a few
-lines. A method with an LSTM (MLNet) is refused, since ``torch.export`` unrolls its loop to the
-length of the example.
+lines.
 """
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,6 +39,7 @@ from mmie.export.onnx_graphs import (
     model_inputs,
     vision_inputs,
 )
+from mmie.export.onnx_lstm import is_plain_lstm, replace_lstms
 from mmie.export.onnx_program import TOLERANCE, OnnxError, compare, drop_unread_inputs, trace
 from mmie.export.pretrained import new_folder
 from mmie.methods import ExtractionModule
@@ -97,9 +98,9 @@ def export_onnx(checkpoint: str | Path, folder: str | Path) -> OnnxExport:
     method = build_method(content).requires_grad_(False)
     check_exportable(method)
     with new_folder(folder) as temporary:
-        inputs, difference = _write_model(method, temporary / MODEL)
+        inputs, difference = write_model(method, temporary / MODEL)
         if isinstance(method, MultimodalModule) and "features" in inputs:
-            difference = max(difference, _write_vision(method.vision, temporary / VISION))
+            difference = max(difference, write_vision(method.vision, temporary / VISION))
         settings = describe(method, inputs, data.transform.resize)
         texts = {
             SETTINGS: json.dumps(settings, indent=2, ensure_ascii=False) + "\n",
@@ -115,10 +116,10 @@ def check_exportable(method: ExtractionModule) -> None:
     """Raise if the graph of a method would be that of one length of text.
 
     Raises:
-        OnnxError: The method has a recurrent layer.
+        OnnxError: The method has a recurrent layer other than an LSTM of one layer and direction.
     """
     for part in method.modules():
-        if isinstance(part, nn.RNNBase):
+        if isinstance(part, nn.RNNBase) and not is_plain_lstm(part):
             raise OnnxError(
                 f"{type(method).__name__} has an {type(part).__name__}, which torch.export unrolls "
                 "to one length of text: export another method, or run this one with PyTorch"
@@ -157,7 +158,7 @@ def describe(method: ExtractionModule, inputs: Sequence[str], resize: str) -> di
     return settings
 
 
-def _write_model(method: ExtractionModule, path: Path) -> tuple[tuple[str, ...], float]:
+def write_model(method: ExtractionModule, path: Path) -> tuple[tuple[str, ...], float]:
     """Write the method's graph.
 
     Returns:
@@ -168,7 +169,11 @@ def _write_model(method: ExtractionModule, path: Path) -> tuple[tuple[str, ...],
     axes = model_axes(method.schema.max_tokens)
     # The arguments of the graph are one tuple.
     dynamic_shapes = (tuple(axes[name] for name in example),)
-    program = trace(graph, example, dynamic_shapes, type(method).__name__)
+    traced = graph
+    if any(isinstance(part, nn.LSTM) for part in method.modules()):
+        traced = copy.deepcopy(graph)
+        replace_lstms(traced)
+    program = trace(traced, example, dynamic_shapes, type(method).__name__)
     drop_unread_inputs(program.model.graph.inputs)
     program.save(path)
     cases = [example]
@@ -178,7 +183,7 @@ def _write_model(method: ExtractionModule, path: Path) -> tuple[tuple[str, ...],
     return names, compare(graph, path, cases)
 
 
-def _write_vision(backbone: VisualBackbone, path: Path) -> float:
+def write_vision(backbone: VisualBackbone, path: Path) -> float:
     """Write the backbone's graph and return its largest difference from PyTorch."""
     cases = vision_inputs(backbone, _PICTURES)
     graph = VisionGraph(backbone).eval()

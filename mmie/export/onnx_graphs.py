@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmie.blocks.heads import RelationHead, TagHead
+from mmie.blocks.recurrent import SYMBOLS, CharacterEncoder
 from mmie.blocks.vision import VisualBackbone
 from mmie.methods import ExtractionModule
 from mmie.methods.multimodal import MultimodalModule
@@ -96,6 +97,8 @@ def model_inputs(
         inputs["markers"] = draw(tokens // 2, batch, 2)
     else:
         inputs["word_starts"] = draw(tokens // 2, batch, words)
+    if any(isinstance(part, CharacterEncoder) for part in method.modules()):
+        inputs["characters"] = draw(SYMBOLS, batch, words, words)
     return inputs | _visual_inputs(method, view_mask, generator)
 
 
@@ -137,6 +140,7 @@ def model_axes(max_tokens: int) -> dict[str, dict[int, Any]]:
     batch, words = torch.export.Dim("batch"), torch.export.Dim("words")
     text_axes = {0: batch, 1: torch.export.Dim("tokens", max=max_tokens)}
     axes: dict[str, dict[int, Any]] = {"word_starts": {0: batch, 1: words}}
+    axes["characters"] = {0: batch, 1: words, 2: torch.export.Dim("characters")}
     for name in ("input_ids", "attention_mask", "token_type_ids", "token_words"):
         axes[name] = text_axes
     for name in ("markers", "view_mask", "features", "pixels"):
@@ -157,7 +161,7 @@ def _to_batch(inputs: Mapping[str, Tensor]) -> Batch:
         token_words=inputs["token_words"],
         word_starts=inputs.get("word_starts", input_ids),
         word_mask=input_ids,
-        characters=input_ids,
+        characters=inputs.get("characters", input_ids),
         view_mask=inputs["view_mask"],
         pixels=inputs.get("pixels"),
         markers=inputs.get("markers"),

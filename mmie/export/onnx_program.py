@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmie.export.onnx_lstm import lstm_translation
 from mmie.types import MmieError
 from mmie.utils.optional import require
 from mmie.utils.text import first_line
@@ -53,6 +54,7 @@ def trace(
                 verbose=False,
                 input_names=list(inputs),
                 output_names=["scores"],
+                custom_translation_table=lstm_translation(),
             )
     except Exception as error:  # torch raises many types, its own and Python's
         reason = first_line(error) if str(error).strip() else "no reason given"

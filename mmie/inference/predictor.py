@@ -1,7 +1,7 @@
 """Prediction for posts: batches of similar length, each picture through a backbone once."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -81,6 +81,12 @@ class Predictor:
         device: Where to compute.
         precision: ``auto`` is bfloat16 on a GPU and float32 elsewhere.
         batch_size: Posts, or pairs of entities, that are computed together.
+
+    Attributes:
+        compute_scores: Computes the head's scores of a batch, as `ExtractionModule.scores` does.
+            Another engine replaces it.
+        specs: Visual features that are computed once for each view of a window.
+        reads_pixels: Whether ``compute_scores`` reads pixels beside these features.
     """
 
     def __init__(
@@ -101,9 +107,11 @@ class Predictor:
         self.batch_size = batch_size
         on_gpu = device.type == "cuda"
         self.half = precision == "bfloat16" or (precision == "auto" and on_gpu)
-        self._specs = [
+        self.compute_scores: Callable[[Batch], Tensor] = method.scores
+        self.specs = [
             spec for spec in method.feature_specs() if spec.is_visual and not spec.training_only
         ]
+        self.reads_pixels = method.reads_pixels
         num_views = self.schema.num_views if method.uses_images else 0
         self.format = ViewFormat(transform, num_views, self.schema.num_images)
         self._collator = Collator(self.schema, tokenizer.pad_id)
@@ -243,7 +251,8 @@ class Predictor:
             if types is not None:
                 batch.allowed = types.mask(batch.relations, self.schema.labels)
             with torch.inference_mode(), self._autocast():
-                computed = self.method.predict(batch.to(self.method.device))
+                batch = batch.to(self.method.device)
+                computed = self.method.predict_from_scores(self.compute_scores(batch), batch)
             predictions.update(zip(chunk, computed, strict=True))
         return [(item, predictions[number]) for number, item in enumerate(asked)]
 
@@ -295,7 +304,7 @@ class Predictor:
         needed = views.rows[sorted(set(owners))].flatten()
         needed = needed[needed >= 0]  # (needed views,)
         if len(needed):
-            for spec in self._specs:
+            for spec in self.specs:
                 key = self._feature_key(spec)
                 if key not in features:
                     features[key] = self._compute_features(spec, views.pixels, needed)
@@ -318,7 +327,7 @@ class Predictor:
         if views is None or not views.mask(owners).any():
             return batch
         batch = replace(batch, view_mask=views.mask(owners))  # (batch, views)
-        if self.method.reads_pixels:
+        if self.reads_pixels:
             batch.pixels = views.spread_pixels(owners)
         rows = views.rows[owners]  # (batch, views)
 
@@ -326,7 +335,7 @@ class Predictor:
             mask = spec.view_mask(batch)
             return features[self._feature_key(spec)][rows[:, : mask.shape[1]][mask]]
 
-        return attach_features(batch, self._specs, provide)
+        return attach_features(batch, self.specs, provide)
 
     @torch.inference_mode()
     def _compute_features(self, spec: FeatureSpec, pixels: Tensor, needed: Tensor) -> Tensor:

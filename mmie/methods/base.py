@@ -191,8 +191,18 @@ class ExtractionModule(LightningHooks, metaclass=RecordsInitArgs):
 
     def predict(self, batch: Batch) -> list[Prediction]:
         """Predict for a batch of posts, with probabilities."""
-        states = self.encode(batch).states  # (batch, tokens, hidden)
-        return self.task.predict(self.head, states, self.head.decode(states, batch), batch)
+        return self.predict_from_scores(self.scores(batch), batch)
+
+    def scores(self, batch: Batch) -> Tensor:
+        """Score every tag for every word, (batch, words, tags), or every label, (batch, labels)."""
+        return self.head.scores(self.encode(batch).states, batch)
+
+    def predict_from_scores(self, scores: Tensor, batch: Batch) -> list[Prediction]:
+        """Predict from the result of `scores`, with probabilities."""
+        decoded = self.head.decode_scores(scores, batch)
+        predictions = self.task.build_predictions(batch, decoded)
+        confidence = self.head.score_confidence(scores, batch, decoded)
+        return self.task.add_probabilities(predictions, confidence)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
         """Predict for a batch, with probabilities."""

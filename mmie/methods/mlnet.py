@@ -218,7 +218,8 @@ class MLNet(MultimodalModule):
         text = self.lower_text_layers(batch)  # (batch, tokens, hidden)
         compares = self.training and self.match_weight > 0
         losses = {}
-        if compares or len(batch.readable):
+        # a graph fits posts with and without readable views
+        if compares or torch.compiler.is_exporting() or len(batch.readable):
             grid = self.region_grid(batch)  # (batch, regions, channels)
             states, _, scores = self.fuse(text, self.encode_regions(grid, batch), batch)
             if compares:
