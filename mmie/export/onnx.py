@@ -121,8 +121,8 @@ def check_exportable(method: ExtractionModule) -> None:
     for part in method.modules():
         if isinstance(part, nn.RNNBase) and not is_plain_lstm(part):
             raise OnnxError(
-                f"{type(method).__name__} has an {type(part).__name__}, which torch.export unrolls "
-                "to one length of text: export another method, or run this one with PyTorch"
+                f"{type(method).__name__} has a layer {type(part).__name__}, which "
+                "torch.export unrolls to one length of text: export another method, or run this one with PyTorch"
             )
 
 
