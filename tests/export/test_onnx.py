@@ -15,7 +15,7 @@ from mmie.export.onnx_graphs import ModelGraph, model_inputs
 from mmie.export.onnx_program import TOLERANCE, OnnxError, compare
 from mmie.export.pretrained import SharingError
 from mmie.inference import Extractor
-from mmie.methods import TextOnly
+from mmie.methods import MLNet, TextOnly
 from mmie.methods.loading import load_method
 from mmie.tags import tags_to_entities
 from mmie.types import NO_RELATION
@@ -134,6 +134,15 @@ def test_a_method_with_a_layer_of_one_length_is_refused(random_pair):
         OnnxError, match=r"HVPNet has a layer GRU, which torch.export unrolls to one"
     ):
         check_exportable(method)
+
+
+def test_a_method_that_reads_characters_is_refused(save_checkpoint, tmp_path):
+    checkpoint = save_checkpoint(
+        MLNet, "ner", vision_backbone="test_resnet", fusion_layers=1, lstm_size=32
+    )
+    with pytest.raises(OnnxError, match=r"MLNet reads the characters .* mmie extract --engine"):
+        export_onnx(checkpoint, tmp_path / "onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_slow_tokenizer_is_refused(random_pair, tmp_path):
