@@ -45,6 +45,7 @@ _LOCAL_OPTIONS = {
     "device": "auto",
     "precision": "auto",
     "workers": 0,
+    "fast_jpeg": False,
     "overwrite": False,
     "delimiter": None,
     "max_errors": None,
@@ -158,6 +159,7 @@ def _extractor_settings(settings: Namespace) -> ExtractorSettings:
         workers=settings.workers or None,
         results=result_options(settings),
         onnx=onnx_settings(settings),
+        fast_jpeg=settings.fast_jpeg,
     )
 
 
@@ -218,6 +220,8 @@ def _identity(settings: Namespace) -> dict[str, Any]:
             identity[task] = digest_path(Path(find_checkpoint(checkpoint)))
     identity["pictures"] = str(settings.pictures or "")
     identity.update(asdict(result_options(settings)))
+    if settings.fast_jpeg:
+        identity["fast_jpeg"] = True
     onnx = onnx_settings(settings)
     if onnx is not None:
         identity["onnx"] = [onnx.precision, str(onnx.calibration or "")]
@@ -363,6 +367,12 @@ def _add_compute_arguments(parser: OneLineParser) -> None:
         type=NonNegativeInt,
         default=0,
         help="Threads that decode pictures; 0: one per core, 8 at most.",
+    )
+    parser.add_argument(
+        "--fast_jpeg",
+        action="store_true",
+        help="Reduce JPEG pictures while they are decoded, not below the size that the methods "
+        "see. Views differ slightly from those of a fit.",
     )
     parser.add_argument(
         "--engine",

@@ -25,12 +25,11 @@ def _lstm(states: Tensor, weight: Tensor, recurrence: Tensor, bias: Tensor, size
     return result[0].unsqueeze(1)
 
 
-@_lstm.register_fake
-def _shape_of_lstm(
-    states: Tensor, weight: Tensor, recurrence: Tensor, bias: Tensor, size: int
-) -> Tensor:
-    """Return an empty result of `_lstm`."""
-    return states.new_empty(states.shape[0], 1, states.shape[1], size)
+_lstm.register_fake(
+    lambda states, weight, recurrence, bias, size: states.new_empty(
+        states.shape[0], 1, states.shape[1], size
+    )
+)
 
 
 def _reorder(weights: Tensor, order: tuple[int, ...]) -> Tensor:
