@@ -114,7 +114,11 @@ def backbone_feature_spec(backbone: VisualBackbone, name: str) -> FeatureSpec:
         with torch.autocast(device, half, enabled=enabled):
             return backbone.flatten(backbone(pixels))
 
-    return FeatureSpec(name, "views", backbone.identity(), compute)
+    identity: dict[str, Any] = {**backbone.identity()}
+    # folded weights round differently, so that rows computed without folding are not mixed in
+    if backbone.folds_batch_norms:
+        identity["batch_norms"] = "folded"
+    return FeatureSpec(name, "views", identity, compute)
 
 
 def text_feature_spec(

@@ -157,6 +157,11 @@ class VisualBackbone(nn.Module):
         """Number of values in all outputs for one picture together."""
         return sum(math.prod(shape) for shape in self.shapes)
 
+    @property
+    def folds_batch_norms(self) -> bool:
+        """Whether outputs are computed by a copy with batch norms folded into convolutions."""
+        return self._folds and any(isinstance(m, nn.BatchNorm2d) for m in self.model.modules())
+
     def identity(self) -> dict[str, str | int | None]:
         """Return all that the outputs depend on beside the picture.
 

@@ -125,7 +125,8 @@ class MmieCLI(LightningCLI):
     """Command line, for the record of the run."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
-        self._named = settings["args"][:1]
+        # benchmark and corpus features pass options alone
+        self._named = [name for name in settings["args"][:1] if not name.startswith("-")]
         with ExitStack() as self._locks:
             super().__init__(*args, **settings)
 
