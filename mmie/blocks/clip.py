@@ -16,6 +16,7 @@ from transformers import CLIPModel, CLIPProcessor
 
 from mmie.blocks.errors import WeightsUnavailable, unavailable_message
 from mmie.utils.files import digest_path
+from mmie.utils.model_names import is_missing_folder, missing_folder_message
 
 
 class ClipVectors:
@@ -77,6 +78,8 @@ def clip_identity(source: str | Path) -> dict[str, str]:
 
 def _load(source: str) -> tuple[CLIPModel, Any]:
     """Load the model in float32 and the processor that prepares texts and pictures for it."""
+    if is_missing_folder(source):
+        raise WeightsUnavailable(missing_folder_message("CLIP", source))
     loader: Any = CLIPModel
     try:
         model, report = loader.from_pretrained(

@@ -48,7 +48,7 @@ def fold_batch_norms(model: nn.Module, example: Tensor) -> nn.Module:
     expected, computed = model(example), folded(example)
     if not torch.allclose(computed, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
         return model
-    return folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return folded.to(memory_format=torch.channels_last)
 
 
 def _find_pairs(model: nn.Module, example: Tensor) -> list[_Pair]:

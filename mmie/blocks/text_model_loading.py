@@ -9,6 +9,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, PretrainedConfig
 
 from mmie.blocks.errors import WeightsUnavailable, unavailable_message
 from mmie.blocks.prefix_attention import PREFIX_ATTENTION
+from mmie.utils.model_names import is_missing_folder, missing_folder_message
 
 
 def load_text_model(source: str | Path | Mapping[str, Any], pretrained: bool) -> PreTrainedModel:
@@ -26,6 +27,8 @@ def load_text_model(source: str | Path | Mapping[str, Any], pretrained: bool) ->
     """
     if isinstance(source, Mapping):
         return _build(_parse_mapping(source, pretrained))
+    if is_missing_folder(source):
+        raise WeightsUnavailable(missing_folder_message("text encoder", source))
     try:
         if not pretrained:
             return _build(AutoConfig.from_pretrained(source, trust_remote_code=False))

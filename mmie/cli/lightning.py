@@ -119,10 +119,13 @@ class MmieCLI(LightningCLI):
     """Steps of the interrupted fit in the run folder that this one continues."""
     _previous_epochs: Sequence[dict[str, float]] = ()
     """Epochs that the checkpoint of that fit records."""
+    _named: Sequence[str] = ()
+    """Subcommand that the command line names, if any."""
     _command = ""
     """Command line, for the record of the run."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
+        self._named = settings["args"][:1]
         with ExitStack() as self._locks:
             super().__init__(*args, **settings)
 
@@ -289,18 +292,21 @@ class MmieCLI(LightningCLI):
         if changed:
             rank_zero_warn(changed)
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
+    def subcommands(self) -> dict[str, set[str]]:
         """Return Lightning's subcommands and, for each, the options that are not offered.
 
-        Lightning's tables of scores and lists of predictions are left out: the run folder has them.
+        If the command line names a subcommand, it is the only one: building the parsers of the
+        others takes longer than parsing. Lightning's tables of scores and lists of predictions are
+        left out: the run folder has them.
         """
-        left_out = {"validate": "verbose", "test": "verbose", "predict": "return_predictions"}
-        subcommands: dict[str, set[str]] = LightningCLI.subcommands()
-        return {
-            name: options | {left_out[name]} if name in left_out else options
-            for name, options in subcommands.items()
+        left_out: dict[str, set[str]] = {
+            "fit": set(),
+            "validate": {"verbose"},
+            "test": {"verbose"},
+            "predict": {"return_predictions"},
         }
+        subcommands: dict[str, set[str]] = LightningCLI.subcommands()
+        return {name: subcommands[name] | left_out[name] for name in self._named or left_out}
 
     def fit(self, **kwargs: Any) -> None:
         """Train on the training split."""

@@ -123,6 +123,12 @@ COMMANDS = {
         parser="_ground_parser",
         subcommands={"convert": Subcommand("convert an index of crops", "_convert_parser")},
     ),
+    "context": Command(
+        "mmie.cli.context:context_command",
+        "make text context for posts: similar training posts, text in pictures, answers of models",
+        goes_on=True,
+        parser="_context_parser",
+    ),
     "extract": Command(
         "mmie.cli.extraction:extract_command",
         "find entities and relations in one's own posts",
@@ -198,13 +204,11 @@ def run_command(arguments: Sequence[str], interruption: InterruptionHandler) -> 
     from mmie.cli.options import command_options
     from mmie.cli.plugins import imported_plugins, split_imports
     from mmie.cli.run_folders import SCORED, expand_scored_run
+    from mmie.cli.setting_checks import check_settings
     from mmie.cli.usage import UsageError
-    from mmie.utils.text import did_you_mean
 
     if arguments[0] not in COMMANDS:
-        hint = did_you_mean(arguments[0], COMMANDS)
-        expected = ", ".join(COMMANDS)
-        raise UsageError(f"unknown command '{arguments[0]}': expected one of {expected}{hint}")
+        raise UsageError(describe_unknown_command(arguments))
     name, *options = complete_flags(arguments)
     command = COMMANDS[name]
     known, rest = command_options(name, options)
@@ -219,6 +223,7 @@ def run_command(arguments: Sequence[str], interruption: InterruptionHandler) -> 
     if options in (["--help", "all"], ["-h", "all"], ["--help=all"]):
         options = ["--help"]  # of the command's own parser, which lists all
     options = prepare_arguments(name, options)
+    check_settings(name, options, modules)
     from mmie.cli.parsing import plain_warnings  # imports the parser, which the checks do not need
 
     plain_warnings()
@@ -227,6 +232,25 @@ def run_command(arguments: Sequence[str], interruption: InterruptionHandler) -> 
     interruption.start_command(GOES_ON if command.goes_on else AGAIN)
     with imported_plugins(modules, command.searches) if command.imports else nullcontext():
         function([name, *options] if command.receives_name else options)
+
+
+def describe_unknown_command(arguments: Sequence[str]) -> str:
+    """Describe an unknown command, and name what is meant.
+
+    >>> describe_unknown_command(["help", "fit"])
+    "unknown command 'help': for help on a command give mmie fit --help"
+    """
+    from mmie.utils.text import did_you_mean
+
+    name, *rest = arguments
+    if name == "help":
+        if rest and rest[0] in COMMANDS:
+            return f"unknown command 'help': for help on a command give mmie {rest[0]} --help"
+        return "unknown command 'help': for the list of commands give mmie --help"
+    if name == "version":
+        return "unknown command 'version': for the versions give mmie --version"
+    hint = did_you_mean(name, COMMANDS)
+    return f"unknown command '{name}': expected one of {', '.join(COMMANDS)}{hint}"
 
 
 def describe_version() -> str:

@@ -12,11 +12,13 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+from jsonargparse import ArgumentParser
+
 import mmie.data
 import mmie.methods
 from mmie.cli.lightning import lightning_parsers
 from mmie.cli.main import COMMANDS
-from mmie.cli.options import LIBRARIES, RUN, TABLE, Option
+from mmie.cli.options import CLASSES, LIBRARIES, RUN, TABLE, Option
 from mmie.utils.files import atomic_write_text
 
 _PLAIN = (str, int, float, bool, Path, NoneType)
@@ -30,7 +32,8 @@ def build_table() -> dict[str, Any]:
 
     Returns:
         The versions of the libraries, the options that all commands share which build a method,
-        and for each command its options, positional arguments and subcommands.
+        the arguments of the package's classes that these options take, and for each command its
+        options, positional arguments and subcommands.
     """
     shared = _options(lightning_parsers(run=False)[None])
     lightning = lightning_parsers(run=True)
@@ -57,6 +60,7 @@ def build_table() -> dict[str, Any]:
     return {
         "versions": {name: version(name) for name in LIBRARIES},
         RUN: shared,
+        CLASSES: _class_arguments(shared),
         "commands": commands,
     }
 
@@ -65,7 +69,12 @@ def render_table(table: dict[str, Any]) -> str:
     """Render the table as JSON with one option a line, so that changes of it can be read."""
     lines = ["{", f'"versions": {json.dumps(table["versions"])},', f'"{RUN}": [']
     lines.append(",\n".join(map(json.dumps, table[RUN])))
-    lines.append('],\n"commands": {')
+    lines.append(f'],\n"{CLASSES}": {{')
+    classes = []
+    for path, arguments in table[CLASSES].items():
+        classes.append(f"{json.dumps(path)}: {json.dumps(arguments)}")
+    lines.append(",\n".join(classes))
+    lines.append('},\n"commands": {')
     commands = []
     for name, record in table["commands"].items():
         options = ",\n".join(map(json.dumps, record["options"]))
@@ -135,7 +144,36 @@ def _option(action: argparse.Action) -> Option:
         " ".join((action.help or "").split()),
         hint is not None and not _is_plain(hint),
         _classes(hint),
+        _simple_type(hint),
     )
+
+
+def _class_arguments(records: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """Return the arguments of the classes that options take, each with its simple type."""
+    arguments: dict[str, dict[str, str]] = {}
+    for record in records:
+        for path in record.get("classes", {}).values():
+            module, _, name = path.rpartition(".")
+            parser = ArgumentParser(add_help=False)
+            parser.add_class_arguments(getattr(importlib.import_module(module), name))
+            arguments[path] = {}
+            for action in parser._actions:
+                argument = action.dest.partition(".")[0]
+                hint = getattr(action, "_typehint", action.type)
+                arguments[path].setdefault(argument, _simple_type(hint))
+    return arguments
+
+
+def _simple_type(hint: Any) -> str:
+    """Return the name of a number's type or of ``bool``, with or without null."""
+    members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    kinds = [member for member in members if member is not NoneType]
+    if len(kinds) != 1 or not isinstance(kinds[0], type):
+        return ""
+    for simple in (bool, int, float):
+        if issubclass(kinds[0], simple):
+            return simple.__name__
+    return ""
 
 
 def _is_plain(hint: Any) -> bool:

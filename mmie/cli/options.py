@@ -14,6 +14,8 @@ from importlib.resources import files
 from typing import Any
 
 TABLE = "options.json"
+CLASSES = "classes"
+"""Key of the arguments of the package's classes."""
 RUN = "run"
 """Key of the options that every command has which builds a method from a configuration."""
 LIBRARIES = ("lightning", "jsonargparse")
@@ -32,6 +34,7 @@ class Option:
         help: What it is for.
         has_parts: Whether ``--name.part`` may be given too, as for a class and its arguments.
         classes: Import paths of the package's classes that it takes, by class name.
+        type: ``int``, ``float`` or ``bool`` if it takes such a value or null, otherwise empty.
     """
 
     flags: tuple[str, ...]
@@ -41,13 +44,14 @@ class Option:
     help: str = ""
     has_parts: bool = False
     classes: Mapping[str, str] = field(default_factory=dict)
+    type: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the attributes as JSON values, without those that are at their defaults."""
         record: dict[str, Any] = {"flags": list(self.flags)}
         if self.nargs != "1":
             record["nargs"] = self.nargs
-        for name in ("choices", "default", "help", "has_parts", "classes"):
+        for name in ("choices", "default", "help", "has_parts", "classes", "type"):
             if value := getattr(self, name):
                 record[name] = list(value) if name == "choices" else value
         return record
@@ -130,6 +134,19 @@ def command_options(command: str, arguments: Sequence[str]) -> tuple[CommandOpti
     if subcommand in table:
         return _command(subcommand), list(arguments[1:])
     return _command(command), list(arguments)
+
+
+def class_arguments(path: str) -> Mapping[str, str] | None:
+    """Return the constructor arguments of a class of the package.
+
+    Args:
+        path: Import path of the class.
+
+    Returns:
+        The type of each argument as `Option.type` has it; None for any other class.
+    """
+    arguments: Mapping[str, str] | None = _read_table()[CLASSES].get(path)
+    return arguments
 
 
 def all_command_options() -> dict[str, CommandOptions]:

@@ -27,9 +27,9 @@ from mmie.data.encoding import WordTokenizer
 from mmie.data.frame_files import FrameFiles
 from mmie.data.instances import (
     Instance,
+    draw_share,
     encode_posts,
     mask_views,
-    sample_instances,
     shuffle_pictures,
 )
 from mmie.data.long_posts import LongPosts
@@ -324,7 +324,7 @@ class MultimodalDataModule(LightningDataModule):
                 pictures = instance.views[: self.num_images]
                 instance.views = (*pictures, *instance.post.crops)
         if split == "train" and self.train_fraction < 1:
-            return sample_instances(instances, self.train_fraction, self.seed)
+            return draw_share(instances, self.train_fraction, self.seed)
         self._warn_of_unknown_labels(split, instances)
         return instances
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from mmie.data.encoding import EncodedText, WordTokenizer
 from mmie.data.long_posts import LongPosts, TextWindow, split_windows
 from mmie.tags import entities_to_tags, tag_names
-from mmie.types import UNKNOWN_LABEL, Post, Relation, Schema
+from mmie.types import UNKNOWN_LABEL, Post, Relation, Schema, Task
 
 _T = TypeVar("_T")
 Pieces = Sequence[Sequence[int]]
@@ -119,17 +119,35 @@ def encode_windows(
         yield _entity_instance(window.cut_out(), text, schema, window)
 
 
-def sample_instances(instances: Sequence[Instance], share: float, seed: int) -> list[Instance]:
-    """Draw a share of instances at random, at least one, and keep their order.
+def instance_posts(posts: Iterable[Post], task: Task) -> list[Post]:
+    """Return a post for each instance of a task, with the labels of this instance alone.
+
+    They are in the order of `encode_posts`, which may in addition split posts into windows.
 
     Args:
-        instances: The instances.
+        posts: The posts.
+        task: ``ner`` keeps the entities of a post, ``re`` one of its relations at a time.
+    """
+    if task == "ner":
+        return [replace(post, relations=()) for post in posts]
+    single: list[Post] = []
+    for post in posts:
+        for relation in post.relations:
+            single.append(replace(post, entities=(), relations=(relation,)))
+    return single
+
+
+def draw_share(items: Sequence[_T], share: float, seed: int) -> list[_T]:
+    """Draw a share of instances, or of what stands for them, and keep their order.
+
+    Args:
+        items: The items, of which at least one is drawn.
         share: Share to draw, above 0 and at most 1.
         seed: Seed of the draw.
     """
-    count = max(1, round(share * len(instances)))
-    chosen = random.Random(seed).sample(range(len(instances)), count)
-    return [instances[index] for index in sorted(chosen)]
+    count = max(1, round(share * len(items)))
+    chosen = random.Random(seed).sample(range(len(items)), count)
+    return [items[index] for index in sorted(chosen)]
 
 
 def select_views(post: Post, schema: Schema) -> Views:

@@ -115,3 +115,12 @@ def _escape(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error(_ESCAPE, _escape)
+
+
+def is_blank(line: str) -> bool:
+    """Tell whether a line holds only ASCII blanks.
+
+    Other characters that `str.strip` removes, such as a lone separator or a no-break space, are a
+    line that is named if it cannot be read.
+    """
+    return not line.strip(" \t\r\n\v\f")

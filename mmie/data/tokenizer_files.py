@@ -20,6 +20,7 @@ from mmie.data.slow_tokenizers import (
     write_merges,
 )
 from mmie.utils.files import named_errors
+from mmie.utils.model_names import is_missing_folder, missing_folder_message
 from mmie.utils.optional import MissingPackageError
 from mmie.utils.references import find_file_reference, without_origin
 
@@ -34,6 +35,8 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
         TokenizerError: The tokenizer cannot be loaded.
         MissingPackageError: A package that the tokenizer needs is not installed.
     """
+    if is_missing_folder(source):
+        raise TokenizerError(missing_folder_message("tokenizer", source))
     try:
         settings = get_tokenizer_config(source)
         if settings.get("subword_tokenizer_type") == "sentencepiece":

@@ -22,6 +22,8 @@ from mmie.utils.configurations import (
 )
 
 FIRST_SEED = 1234
+MOST_SEEDS = 100
+"""Largest number of seeds. A larger one is taken for a seed by mistake."""
 OWN_SETTINGS = ("run_dir", "seed_everything", "ckpt_path", "config")
 """Settings of a run that a sweep sets itself."""
 _TOP_LEVEL_VALUE = re.compile(r"(?:\[[^\]]*\]|\{[^}]*\}|[^,\[\]{}])+")
@@ -113,7 +115,7 @@ def parse_seeds(text: str) -> list[int]:
     """Parse a number of seeds, counted from 1234, or the seeds separated by commas.
 
     Raises:
-        SweepError: The text is neither, or a seed occurs twice.
+        SweepError: The text is neither, a seed occurs twice, or the number is above `MOST_SEEDS`.
 
     >>> parse_seeds("3"), parse_seeds("7,42"), parse_seeds("7,")
     ([1234, 1235, 1236], [7, 42], [7])
@@ -127,6 +129,11 @@ def parse_seeds(text: str) -> list[int]:
     numbers = [int(part) for part in parts]
     if "," in text:
         return numbers
+    if numbers[0] > MOST_SEEDS:
+        raise SweepError(
+            f"seeds is '{text}': expected a count of at most {MOST_SEEDS}, or '{text},' for "
+            "one seed"
+        )
     return list(range(FIRST_SEED, FIRST_SEED + numbers[0]))
 
 

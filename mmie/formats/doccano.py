@@ -22,6 +22,7 @@ from mmie.data.parsing import MalformedLine, Record, list_value
 from mmie.data.post_json import parse_record
 from mmie.data.sources import BadPost
 from mmie.data.sources.items import find_id
+from mmie.data.text_files import is_blank
 from mmie.formats.as_text import as_text
 from mmie.formats.base import Format, Notes, ReadOptions
 from mmie.formats.linking import count_probabilities, link_relations, unlink_relations
@@ -58,7 +59,7 @@ class Doccano(Format):
             FormatError: The file cannot be read.
         """
         for number, line in enumerate(read_text(path).split("\n"), start=1):
-            if not line.strip():
+            if is_blank(line):
                 continue
             try:
                 yield _read_line(parse_record(line), str(number), notes)

@@ -16,7 +16,7 @@ from typing import Any
 from mmie.data.parsing import MalformedLine, Record, check_words, unique_keys
 from mmie.data.sources import BadPost
 from mmie.data.sources.items import id_of
-from mmie.data.text_files import undecodable
+from mmie.data.text_files import is_blank, undecodable
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.keys import NAMES, describe_parts, find_parts
 from mmie.formats.pictures import PICTURES, PictureFinder
@@ -159,7 +159,7 @@ def _line_items(text: str) -> list[tuple[str, object]]:
     """Return the value of each line that is not blank: JSON, or a Python literal."""
     items: list[tuple[str, object]] = []
     for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
+        if not is_blank(line):
             value: object = None
             try:
                 value = json.loads(line, object_pairs_hook=unique_keys)

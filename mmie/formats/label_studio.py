@@ -23,6 +23,7 @@ from urllib.parse import quote, unquote
 from mmie.data.parsing import MalformedLine, Record
 from mmie.data.sources import BadPost
 from mmie.data.sources.items import id_of
+from mmie.data.text_files import is_blank
 from mmie.formats.as_text import as_text
 from mmie.formats.base import Format, FormatError, Notes, ReadOptions
 from mmie.formats.keys import NAMES, describe_parts, find_parts
@@ -107,7 +108,7 @@ def _load(path: Path) -> Sequence[Any]:
     value = parse_json(text)
     if isinstance(value, list):
         return value
-    lines = [parse_json(line) for line in text.split("\n") if line.strip()]
+    lines = [parse_json(line) for line in text.split("\n") if not is_blank(line)]
     if value is None and None in lines:
         raise FormatError(f"{path}: expected a JSON array or JSON lines of tasks, found no JSON")
     if value is None:

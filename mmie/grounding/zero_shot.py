@@ -18,6 +18,7 @@ from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 from mmie.blocks.errors import WeightsUnavailable, unavailable_message
 from mmie.grounding.detection import Detection, Detector
 from mmie.utils.files import digest_path
+from mmie.utils.model_names import is_missing_folder, missing_folder_message
 
 _FIXED_LENGTH_MODELS = ("owlv2", "owlvit")
 """Types of models whose phrases are all padded to the length of the position embeddings."""
@@ -180,6 +181,8 @@ def _load(source: str) -> tuple[Any, Any]:
     Raises:
         WeightsUnavailable: The source cannot be loaded, or holds no zero-shot detector.
     """
+    if is_missing_folder(source):
+        raise WeightsUnavailable(missing_folder_message("detector", source))
     loader: Any = AutoModelForZeroShotObjectDetection
     try:
         model, report = loader.from_pretrained(

@@ -7,6 +7,7 @@ __all__ = [
     "files",
     "late_imports",
     "locks",
+    "model_names",
     "optional",
     "pages",
     "partial_files",

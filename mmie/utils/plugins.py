@@ -57,6 +57,11 @@ def import_modules(names: Iterable[str]) -> None:
             raise PluginError(f"cannot import {name}: {_describe_failure(name, error)}") from error
 
 
+def has_installed() -> bool:
+    """Tell whether an installed package has a plugin."""
+    return bool(entry_points(group=GROUP))
+
+
 def import_installed() -> None:
     """Import the plugins of installed packages, and warn of each that fails."""
     for entry_point in entry_points(group=GROUP):

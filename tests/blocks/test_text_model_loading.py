@@ -94,9 +94,7 @@ def test_invalid_mapping_raises(mapping, pretrained, message):
 
 
 @pytest.mark.parametrize("pretrained", [True, False])
-@pytest.mark.parametrize(
-    "source", ["no-such-model", "nobody/no-such-model", "/no/such/folder", "./no/such/folder"]
-)
+@pytest.mark.parametrize("source", ["no-such-model", "nobody/no-such-model"])
 def test_unreachable_source_raises(source, pretrained):
     with pytest.raises(
         WeightsUnavailable, match=rf"text encoder '{source}'.*name a folder.*pretrained: false"

@@ -148,6 +148,10 @@ LIGHT = [
     ["fit", "--wrong"],
     ["fit", "--help"],
     ["fit", "--config=rap_mnr"],
+    ["fit", "--config=rap_mnre", "--model.text_lr=fast"],
+    ["fit", "--model=RAPP"],
+    ["test", "--config=rap_mnre", "--data.batch_size=many"],
+    ["help", "fit"],
     ["methods", "--wrong"],
     ["compare", "/no/such/folder"],
     ["convert", "/no/such/file.jsonl", "--out=x.csv"],
@@ -178,4 +182,4 @@ def test_answers_that_need_no_library_import_none():
         check=True,
     )
     assert json.loads(process.stdout) == {" ".join(line): [] for line in LIGHT}
-    assert process.stderr.count("mmie: ") == 6
+    assert process.stderr.count("mmie: ") == 10

@@ -3,6 +3,7 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from helpers.command import (
 from helpers.fitted_runs import fit_options
 from helpers.paths import CONFIGS
 
-from mmie.cli.lightning import feature_folder
+from mmie.cli.lightning import MmieCLI, feature_folder
 from mmie.utils.locks import folder_lock
 from mmie.utils.version import VERSION
 
@@ -129,6 +130,13 @@ def test_a_wrong_corpus_is_refused_in_one_line_and_does_not_block_the_folder(
     succeed("fit", *options)
     (texts / "test.jsonl").unlink()
     check_refused(run("test", *options), str(texts), "test.jsonl")
+
+
+def test_only_the_parser_of_the_named_subcommand_is_built(demo_root, tmp_path):
+    name = "add_arguments_to_parser"
+    with mock.patch.object(MmieCLI, name, autospec=True, side_effect=getattr(MmieCLI, name)) as add:
+        succeed("fit", *fit_options(demo_root, tmp_path), "--print_config")
+    assert add.call_count == 1
 
 
 def test_a_task_without_labels_is_refused_in_one_line(texts, tiny_bert, tmp_path):

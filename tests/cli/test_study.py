@@ -7,7 +7,7 @@ import yaml
 from helpers.command import run, succeed
 from helpers.paths import CONFIGS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("_forked_runs")]
 
 
 def small_config(method, corpus):

@@ -6,7 +6,7 @@ from helpers.paths import CONFIGS
 
 pytest.importorskip("optuna", reason="needs Optuna: mmie[tune]")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("_forked_runs")]
 
 TEXT_ONLY = CONFIGS / "demo_text_only.yaml"
 

@@ -9,10 +9,11 @@ from helpers.posts import DESCRIBED, PERSON, PLACE, WORDS, make_schema, write_to
 
 from mmie.data.encoding import WordTokenizer
 from mmie.data.instances import (
+    draw_share,
     encode_posts,
+    instance_posts,
     mask_views,
     sample_crops,
-    sample_instances,
     select_views,
     shuffle_pictures,
 )
@@ -182,10 +183,24 @@ def test_crops_are_drawn_from_those_that_can_be_read(tokenizer):
 def test_a_share_of_instances_is_drawn_in_order(tokenizer):
     posts = [Post(str(n), ("a",)) for n in range(20)]
     instances = encode_posts(posts, make_schema(tokenizer), tokenizer)
-    drawn = [int(instance.post.id) for instance in sample_instances(instances, 0.3, 1)]
+    drawn = [int(instance.post.id) for instance in draw_share(instances, 0.3, 1)]
     assert len(drawn) == 6
     assert drawn == sorted(set(drawn))
-    assert [int(i.post.id) for i in sample_instances(instances, 0.3, 1)] == drawn
-    assert [int(i.post.id) for i in sample_instances(instances, 0.3, 2)] != drawn
-    assert len(sample_instances(instances, 0.001, 1)) == 1
-    assert sample_instances(instances, 1.0, 1) == instances
+    assert [int(i.post.id) for i in draw_share(instances, 0.3, 1)] == drawn
+    assert [int(i.post.id) for i in draw_share(instances, 0.3, 2)] != drawn
+    assert len(draw_share(instances, 0.001, 1)) == 1
+    assert draw_share(instances, 1.0, 1) == instances
+
+
+def test_a_post_stands_for_each_instance_of_a_task(tmp_path):
+    pair = Relation(PERSON, PLACE, "lives"), Relation(PLACE, PERSON, "works")
+    posts = [Post("1", WORDS, entities=(PERSON, PLACE), relations=pair), Post("2", WORDS)]
+    tokenizer = write_tokenizer(tmp_path)
+    for task in ("ner", "re"):
+        instances = encode_posts(posts, make_schema(tokenizer, task), tokenizer)
+        singles = instance_posts(posts, task)
+        assert [post.id for post in singles] == [instance.post.id for instance in instances]
+    assert [post.relations for post in instance_posts(posts, "re")] == [pair[:1], pair[1:]]
+    assert [post.entities for post in instance_posts(posts, "re")] == [(), ()]
+    assert [post.entities for post in instance_posts(posts, "ner")] == [(PERSON, PLACE), ()]
+    assert [post.relations for post in instance_posts(posts, "ner")] == [(), ()]

@@ -50,9 +50,7 @@ def test_files_cannot_leave_their_folder(bert, tmp_path):
     assert not outside.exists()
 
 
-@pytest.mark.parametrize(
-    "source", ["/no/such/folder", "no-such-model", "no/such-model", "a/b/c/d", ""]
-)
+@pytest.mark.parametrize("source", ["no-such-model", "no/such-model", ""])
 def test_a_missing_tokenizer_is_named(source):
     with pytest.raises(TokenizerError) as error:
         WordTokenizer.from_source(source)

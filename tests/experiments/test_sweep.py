@@ -82,7 +82,7 @@ def test_values_are_split_at_commas_outside_brackets(text, values):
     assert split_values(text) == values
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "many", "1,1", "2,x"])
+@pytest.mark.parametrize("text", ["", "0", "-1", "many", "1,1", "2,x", "1234"])
 def test_wrong_seeds_are_refused(text):
     with pytest.raises(SweepError, match="expected a count"):
         parse_seeds(text)

@@ -141,6 +141,7 @@ def test_json(tmp_path, records, damage):
 
 @LIMITED
 @given(data=files(f"{json.dumps(ANN)}\n{json.dumps(JORDAN)}\n"), record=mutated(ANN))
+@example(data=b"\x1c", record=ANN)
 def test_jsonl(tmp_path, data, record):
     file = tmp_path / "posts.jsonl"
     content = json.dumps(record).encode() + b"\n" + data

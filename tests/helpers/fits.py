@@ -1,21 +1,26 @@
-"""Commands in processes of their own, and the results that two fits must share."""
+"""Commands in processes that are forked, and the results that two fits must share."""
 
 import contextlib
 import hashlib
 import multiprocessing
 import os
 import socket
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.reduction import DupFd
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from helpers.command import metrics, run, without_times
 from helpers.kills import Prepare
+from mmie import cli
+from mmie.experiments.job_runner import COMMAND
+from mmie.utils.processes import THREADS
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["mmie.cli.lightning", "mmie.data", "mmie.methods"])
@@ -82,6 +87,35 @@ def _run_and_exit(
     outcome = run(*arguments)
     sender.send(outcome.err)
     os._exit(outcome.status)
+
+
+def run_forked_job(
+    _: object, line: Sequence[str], environment: Mapping[str, str], log: BinaryIO
+) -> int:
+    """Run a command line of a sweep as `RunProcesses.run` does, but forked. See `CommandProcess`.
+
+    Nothing can end the process.
+    """
+    assert tuple(line[: len(COMMAND)]) == COMMAND
+    arguments = [*line[len(COMMAND) :]]
+    process = _CONTEXT.Process(
+        target=_run_into_log, args=(arguments, dict(environment), DupFd(log.fileno()))
+    )
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def _run_into_log(arguments: Sequence[str], environment: dict[str, str], log: Any) -> None:
+    """Run the command in the new process, with all its output in a log."""
+    descriptor = log.detach()
+    os.dup2(descriptor, sys.stdout.fileno())
+    os.dup2(descriptor, sys.stderr.fileno())
+    os.environ.clear()
+    os.environ.update(environment)
+    torch.set_num_threads(int(environment[THREADS]))
+    sys.argv = ["mmie", *arguments]
+    cli.main()
 
 
 def wait_for_exit(process: CommandProcess, seconds: float = 120) -> int:

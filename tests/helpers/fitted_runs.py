@@ -1,4 +1,4 @@
-"""A small fit for each task that many tests share, and its options."""
+"""A small fit for each task that many tests share, its options, and runs of sweeps."""
 
 import csv
 import shutil
@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from helpers.command import succeed, tiny_options
+from helpers.fits import run_forked_job
+from mmie.experiments.processes import RunProcesses
 
 TASKS = ("ner", "re")
 EPOCHS = 4
@@ -40,3 +42,9 @@ def fitted_runs(demo_root, tmp_path_factory) -> Path:
 def fitted_run(fitted_runs, tmp_path) -> Path:
     """Copy of the run folder of entities, which a test may change."""
     return shutil.copytree(fitted_runs / "ner", tmp_path / "run")
+
+
+@pytest.fixture
+def _forked_runs(monkeypatch):
+    """Runs of sweeps and studies are forked, which spares importing the package in each."""
+    monkeypatch.setattr(RunProcesses, "run", run_forked_job)

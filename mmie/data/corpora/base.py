@@ -23,6 +23,7 @@ from mmie.data.parsing import (
 )
 from mmie.data.sources import BadPost
 from mmie.data.sources.items import list_names
+from mmie.data.text_files import is_blank
 from mmie.types import SPLITS, MmieError, Post, Split, Task
 
 _MAX_FILES = 12
@@ -237,7 +238,7 @@ class FileCorpus(Corpus):
         By default each line that is not blank is a record.
         """
         for number, line in enumerate(lines, start=1):
-            if line.strip():
+            if not is_blank(line):
                 yield number, [line]
 
     def _find_text_file(self, split: Split) -> Path | None:

@@ -7,6 +7,7 @@ from itertools import chain, count
 from typing import NamedTuple
 
 from mmie.data.parsing import MalformedLine
+from mmie.data.text_files import is_blank
 
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
@@ -42,9 +43,9 @@ def split_json(lines: Iterable[str], is_document: bool = False) -> Iterator[Json
     head: list[str] = []
     for line in lines:
         head.append(line)
-        if line.strip():
+        if not is_blank(line):
             break
-    if head and head[-1].strip() and not _is_object(head[-1]):
+    if head and not is_blank(head[-1]) and not _is_object(head[-1]):
         text = "".join([*head, *lines])
         try:
             objects = _split_document(text)
@@ -60,7 +61,7 @@ def split_json(lines: Iterable[str], is_document: bool = False) -> Iterator[Json
                 return
         head, lines = text.split("\n"), iter(())
     for number, line in zip(count(1), chain(head, lines)):
-        if line.strip():
+        if not is_blank(line):
             yield JsonText(number, line.rstrip("\r\n"))
 
 

@@ -69,7 +69,7 @@ def diagnose_split(
         The diagnoses in the order of the split, and for a method that matches text and picture the
         diagnoses of the same instances with swapped pictures.
     """
-    instances = sample_instances(target, count)
+    instances = draw_share(target, count)
     diagnoses = diagnose(target, instances)
     if "match" not in diagnoses[0].values:
         return diagnoses, []
@@ -90,10 +90,10 @@ def diagnose_unprompted(
         DiagnosisError: The method or the task differs, or the runs do not differ in prompting.
     """
     check_unprompted(target, unprompted)
-    return diagnose(unprompted, sample_instances(unprompted, count))
+    return diagnose(unprompted, draw_share(unprompted, count))
 
 
-def sample_instances(target: DiagnosisTarget, count: int) -> list[Instance]:
+def draw_share(target: DiagnosisTarget, count: int) -> list[Instance]:
     """Draw instances of the split at random, by the data's seed, in the order of the split."""
     indices = range(len(target.instances))
     sample = random.Random(target.data.seed).sample(indices, min(count, len(indices)))
