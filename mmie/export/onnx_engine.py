@@ -132,11 +132,13 @@ def _find_graphs(
         if not graphs.is_dir():
             check_exportable(method)
             with atomic_folder(graphs) as temporary:
-                _write_graphs(method, temporary)
+                inputs, _ = write_model(method, temporary / MODEL)
+                if isinstance(method, MultimodalModule) and "features" in inputs:
+                    write_vision(method.vision, temporary / VISION)
         if precision == "float32":
             return graphs
         if calibration is not None:
-            identity["calibration"] = hashlib.sha256(calibration.numpy()).hexdigest()
+            identity["calibration"] = hashlib.sha256(calibration.numpy().data).hexdigest()
         quantized = _named(folder, precision, identity)
         if not quantized.is_dir():
             with atomic_folder(quantized) as temporary:
@@ -147,13 +149,6 @@ def _find_graphs(
 def _named(folder: Path, precision: str, identity: Mapping[str, Any]) -> Path:
     """Return the folder of graphs with an identity."""
     return folder / f"{precision}-{digest_values(identity)[:16]}"
-
-
-def _write_graphs(method: ExtractionModule, folder: Path) -> None:
-    """Write the graphs of a method in float32."""
-    inputs, _ = write_model(method, folder / MODEL)
-    if isinstance(method, MultimodalModule) and "features" in inputs:
-        write_vision(method.vision, folder / VISION)
 
 
 def _quantize(source: Path, target: Path, calibration: Tensor | None) -> None:

@@ -51,10 +51,9 @@ class OnnxLSTM(nn.Module):
     def __init__(self, lstm: nn.LSTM) -> None:
         super().__init__()
         self.size = lstm.hidden_size
-        matrices = (lstm.weight_ih_l0, lstm.weight_hh_l0)
-        biases = (lstm.bias_ih_l0, lstm.bias_hh_l0)
-        weight, recurrence = (_reorder(part.detach(), _TO_ONNX) for part in matrices)
-        bias = torch.cat([_reorder(part.detach(), _TO_ONNX) for part in biases])
+        parts = [_reorder(part.detach(), _TO_ONNX) for part in lstm.parameters()]
+        weight, recurrence, *biases = parts  # of a plain LSTM, in this order
+        bias = torch.cat(biases)
         self.register_buffer("weight", weight.unsqueeze(0))  # (1, 4 * size, input)
         self.register_buffer("recurrence", recurrence.unsqueeze(0))  # (1, 4 * size, size)
         self.register_buffer("bias", bias.unsqueeze(0))  # (1, 8 * size)

@@ -60,7 +60,7 @@ class WindowViews:
                 if view is None:
                     rows[-1].append(-1)
                     continue
-                content = hashlib.blake2b(view.numpy(), digest_size=20).digest()
+                content = hashlib.blake2b(view.numpy().data, digest_size=20).digest()
                 if content not in distinct:
                     distinct[content] = len(pixels)
                     pixels.append(view)
