@@ -66,6 +66,8 @@ def extract_command(arguments: Sequence[str]) -> None:
             post of the source could be read.
     """
     settings = _extract_parser().parse_args(list(arguments))
+    settings.out = list(map(path_or_url, settings.out))
+    settings.pictures = settings.pictures and path_or_url(settings.pictures)
     if settings.engine == "ray":
         _extract_with_ray(settings)
         return
@@ -333,16 +335,13 @@ def _add_file_arguments(parser: OneLineParser) -> None:
         "lines from standard input. With --engine ray, a .jsonl or .parquet file, or a folder of "
         "them; source, --out and --pictures may be URLs such as s3://bucket/posts.",
     )
-    parser.add_argument(
-        "--out", "-o", type=path_or_url, nargs="+", required=True, help=FORMATS_HELP
-    )
+    parser.add_argument("--out", "-o", type=str, nargs="+", required=True, help=FORMATS_HELP)
     parser.add_argument(
         "--overwrite", action="store_true", help="Begin anew, and replace existing files."
     )
     parser.add_argument(
         "--pictures",
-        type=path_or_url,
-        default=None,
+        type=str,
         help="Folder that pictures' paths are relative to; paths outside it are refused.",
     )
     add_source_options(parser)
