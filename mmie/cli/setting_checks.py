@@ -155,7 +155,7 @@ def _collect_part(settings: _Settings, source: str, owner: Option, key: str, val
             settings.classes.setdefault(flag, set()).add(owner.classes.get(value, value))
         return
     if name == "init_args":
-        parts = value.items() if isinstance(value, Mapping) else ()
+        parts = list(value.items()) if isinstance(value, Mapping) else []
     else:
         parts = [(name.removeprefix("init_args."), value)]
     given = settings.arguments.setdefault(flag, [])
