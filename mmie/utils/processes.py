@@ -1,8 +1,8 @@
 """The process among those of one distributed run, and the cores and threads that it may use."""
 
 import os
-import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,11 +46,20 @@ def count_cores() -> int:
 
 
 def count_physical_cores() -> int:
-    """Return the number of physical cores that this process may use, by affinity and cgroup."""
-    from joblib import cpu_count
+    """Return the number of physical cores among those that this process may use.
 
-    with warnings.catch_warnings(action="ignore"):  # where they cannot be told from logical ones
-        return int(cpu_count(only_physical_cores=True))
+    Where they cannot be told from logical ones, those are counted.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return count_cores()
+    cores = set()
+    for number in os.sched_getaffinity(0):
+        siblings = Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list")
+        try:
+            cores.add(siblings.read_text(encoding="ascii"))
+        except OSError:
+            return count_cores()
+    return len(cores)
 
 
 def with_thread_limit(environment: Mapping[str, str], threads: int) -> dict[str, str]:
