@@ -25,9 +25,6 @@ THREADS = "OMP_NUM_THREADS"
 THREAD_LIMIT = "MMIE_MAX_THREADS"
 """Variable in which a sweep tells its processes their share of the cores."""
 
-_SIBLINGS = "/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list"
-"""File of Linux that names the logical cores of a physical one."""
-
 SMALL_MODEL = 10_000_000
 """Parameters below which a model computes with one thread. BERT-base has 110 million."""
 
@@ -49,16 +46,20 @@ def count_cores() -> int:
 
 
 def count_physical_cores() -> int:
-    """Return the number of physical cores that this process may use, or of all where not known."""
+    """Return the number of physical cores among those that this process may use.
+
+    Where they cannot be told from logical ones, those are counted.
+    """
     if not hasattr(os, "sched_getaffinity"):
         return count_cores()
-    siblings: set[str] = set()
-    for core in os.sched_getaffinity(0):
+    cores = set()
+    for number in os.sched_getaffinity(0):
+        siblings = Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list")
         try:
-            siblings.add(Path(_SIBLINGS.format(core=core)).read_text())
+            cores.add(siblings.read_text(encoding="ascii"))
         except OSError:
             return count_cores()
-    return len(siblings)
+    return len(cores)
 
 
 def with_thread_limit(environment: Mapping[str, str], threads: int) -> dict[str, str]:
