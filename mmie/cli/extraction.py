@@ -65,6 +65,9 @@ def extract_command(arguments: Sequence[str]) -> None:
             post of the source could be read.
     """
     settings = _extract_parser().parse_args(list(arguments))
+    settings.out = list(map(path_or_url, settings.out))
+    if settings.pictures is not None:
+        settings.pictures = path_or_url(settings.pictures)
     if settings.engine == "ray":
         _extract_with_ray(settings)
         return
@@ -96,7 +99,7 @@ def path_or_url(value: str) -> Path | str:
     >>> path_or_url("s3://bucket/found"), path_or_url("found").name
     ('s3://bucket/found', 'found')
     """
-    return value if "://" in str(value) else Path(value)
+    return value if "://" in value else Path(value)
 
 
 def _check_local_paths(settings: Namespace) -> None:
@@ -329,15 +332,13 @@ def _add_file_arguments(parser: OneLineParser) -> None:
         "lines from standard input. With --engine ray, a .jsonl or .parquet file, or a folder of "
         "them; source, --out and --pictures may be URLs such as s3://bucket/posts.",
     )
-    parser.add_argument(
-        "--out", "-o", type=path_or_url, nargs="+", required=True, help=FORMATS_HELP
-    )
+    parser.add_argument("--out", "-o", type=str, nargs="+", required=True, help=FORMATS_HELP)
     parser.add_argument(
         "--overwrite", action="store_true", help="Begin anew, and replace existing files."
     )
     parser.add_argument(
         "--pictures",
-        type=path_or_url,
+        type=str | None,
         default=None,
         help="Folder that pictures' paths are relative to; paths outside it are refused.",
     )
