@@ -167,7 +167,8 @@ class ShardFolder:
         count = sum(shard.file == file for shard in self.shards)
         name = f"part-{file:05}-{count:05}.parquet"
         content = pa.BufferOutputStream()
-        parquet.write_table(table, content)
+        # Bytes do not depend on the pieces in which the rows arrived.
+        parquet.write_table(table.combine_chunks(), content)
         buffer = content.getvalue()
         self._write_file(name, buffer)
         digest = hashlib.sha256(buffer).hexdigest()
