@@ -14,6 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mmie.data.sources import BadPost, SourceOptions, count_posts, read_source
 from mmie.data.sources.reading import DEFAULT_OPTIONS
 from mmie.inference.extractor import Extractor
@@ -33,6 +35,8 @@ from mmie.utils.signals import termination_interrupts
 
 _MAX_NAMED = 5
 """Most ids of several posts that are named."""
+_MAX_LATEST = 8192
+"""Most hashes of ids that are kept in a set."""
 
 
 @dataclass(slots=True)
@@ -59,12 +63,17 @@ class ExtractionSummary:
 
 
 class _IdCounts:
-    """Count of the ids that several posts have, with a hash of each id in memory."""
+    """Count of the ids that several posts have, with a hash of each id in memory.
+
+    All hashes but the latest are a sorted array of 8 bytes each, since a set takes ten times as
+    much.
+    """
 
     def __init__(self) -> None:
         self.count = 0
         self.first: list[str] = []
-        self._seen: set[int] = set()
+        self._sorted = np.empty(0, np.int64)
+        self._latest: set[int] = set()
         self._repeated: set[int] = set()
 
     def add(self, item: Post | BadPost) -> None:
@@ -72,12 +81,29 @@ class _IdCounts:
         if isinstance(item, BadPost):
             return
         key = hash(item.id)
-        if key in self._seen and key not in self._repeated:
+        if not self._has_seen(key):
+            self._latest.add(key)
+            if len(self._latest) == _MAX_LATEST:
+                self._merge()
+        elif key not in self._repeated:
             self._repeated.add(key)
             self.count += 1
             if len(self.first) < _MAX_NAMED:
                 self.first.append(item.id)
-        self._seen.add(key)
+
+    def _has_seen(self, key: int) -> bool:
+        """Tell whether a hash is among those that were added."""
+        if key in self._latest:
+            return True
+        index = int(self._sorted.searchsorted(key))
+        return index < len(self._sorted) and int(self._sorted[index]) == key
+
+    def _merge(self) -> None:
+        """Move the latest hashes to the sorted array."""
+        latest = np.fromiter(self._latest, np.int64, len(self._latest))
+        self._sorted = np.concatenate([self._sorted, np.sort(latest)])
+        self._sorted.sort(kind="stable")  # merges sorted parts in linear time
+        self._latest.clear()
 
 
 @dataclass(slots=True)

@@ -37,6 +37,7 @@ from mmie.inference.jobs.ray_rows import (
 )
 from mmie.inference.jobs.ray_shards import FILE, Position, ShardFolder
 from mmie.inference.result_options import ResultOptions
+from mmie.runs.folder import find_checkpoint
 from mmie.types import Extraction, Post
 from mmie.utils.devices import resolve_device
 from mmie.utils.files import digest_path
@@ -391,7 +392,8 @@ def _identity(
     for key in ("ner", "re", "relation_types"):
         value = identity.get(key)
         if value is not None and os.path.exists(value):
-            identity[key] = digest_path(Path(value))
+            file = value if key == "relation_types" else find_checkpoint(value)
+            identity[key] = digest_path(Path(file))
     return identity | {"detector": options.detector, "num_crops": options.num_crops}
 
 

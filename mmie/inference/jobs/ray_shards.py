@@ -39,7 +39,7 @@ _CHECKSUM = "sha256"
 _ANEW = "remove the folder to begin anew"
 
 
-class ResultFile(NamedTuple):
+class ResultShard(NamedTuple):
     """File of results.
 
     Attributes:
@@ -89,7 +89,7 @@ class ShardFolder:
         self.filesystem = filesystem
         self.path = path
         self.rows = rows
-        self.shards: list[ResultFile] = []
+        self.shards: list[ResultShard] = []
         # As it is read back: lists in place of tuples.
         self._identity: dict[str, Any] = json.loads(json.dumps({**identity, "rows": rows}))
         self._sources: list[Any] = json.loads(json.dumps(sources))
@@ -167,11 +167,12 @@ class ShardFolder:
         count = sum(shard.file == file for shard in self.shards)
         name = f"part-{file:05}-{count:05}.parquet"
         content = pa.BufferOutputStream()
-        parquet.write_table(table, content)
+        # Bytes do not depend on the pieces in which the rows arrived.
+        parquet.write_table(table.combine_chunks(), content)
         buffer = content.getvalue()
         self._write_file(name, buffer)
         digest = hashlib.sha256(buffer).hexdigest()
-        self.shards.append(ResultFile(name, file, table.num_rows, digest))
+        self.shards.append(ResultShard(name, file, table.num_rows, digest))
         self._record()
 
     def _record(self) -> None:
@@ -213,7 +214,7 @@ class ShardFolder:
             with self.filesystem.open_input_stream(file) as stream:
                 record = json.loads(stream.read())
             checksum = record.pop(_CHECKSUM)
-            shards = [ResultFile(*values) for values in record["shards"]]
+            shards = [ResultShard(*values) for values in record["shards"]]
             identity, sources = dict(record["identity"]), record["sources"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise JobError(f"{file} is not the progress of a job: {_ANEW}") from error
@@ -230,7 +231,7 @@ class ShardFolder:
             self._check(shard)
         self.shards = shards
 
-    def _check(self, shard: ResultFile) -> None:
+    def _check(self, shard: ResultShard) -> None:
         """Raise unless a shard is what was written.
 
         Raises:

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+import tracemalloc
 
 import pytest
 from helpers.command import read_jsonl, succeed, write_jsonl
@@ -17,7 +18,8 @@ from mmie.data.sources import read_source
 from mmie.inference import Extractor
 from mmie.inference.formats.text import to_json
 from mmie.inference.jobs.job_files import JobError
-from mmie.inference.jobs.local import extract_to_file
+from mmie.inference.jobs.local import _IdCounts, extract_to_file
+from mmie.types import Post
 from mmie.utils.locks import LockError
 
 pytestmark = pytest.mark.slow
@@ -259,3 +261,20 @@ def test_a_job_stops_at_too_many_errors(extractor, records, tmp_path):
     assert not out.exists()
     summary = extract_to_file(extractor, str(source), out, max_errors=2)
     assert summary.totals.bad == 2
+
+
+def test_ids_of_several_posts_are_counted_in_little_memory():
+    counts, number = _IdCounts(), 40_000
+    tracemalloc.start()
+    for index in range(number):
+        counts.add(Post(f"post {index}"))
+        if index % 10_000 == 9_999:  # an id of the beginning, and the last one twice more
+            for name in ("post 7", f"post {index}", f"post {index}"):
+                counts.add(Post(name))
+    memory, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (counts.count, counts.first) == (
+        5,
+        ["post 7", "post 9999", "post 19999", "post 29999", "post 39999"],
+    )
+    assert memory < 35 * number  # a set of hashes takes 90 bytes each

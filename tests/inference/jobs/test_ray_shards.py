@@ -63,6 +63,9 @@ def test_shards_do_not_depend_on_how_rows_arrive(size, make_folder, tmp_path):
     folder.begin()
     assert sum(folder.write(tables(ROWS, size))) == len(ROWS)
     assert read(tmp_path / "out") == EXPECTED
+    pq.write_table(pa.table({"id": EXPECTED[0]}), tmp_path / "alone.parquet")
+    first = (tmp_path / "out" / "part-00000-00000.parquet").read_bytes()
+    assert first == (tmp_path / "alone.parquet").read_bytes()
     names = {file.name for file in (tmp_path / "out").iterdir() if file.suffix != ".parquet"}
     assert names == {PROGRESS, SUCCESS}
     with pytest.raises(SourceError, match="holds files already"):
