@@ -8,6 +8,7 @@ export OMP_NUM_THREADS
 .PHONY: help setup demo test test-fast options lowest soak gpu-report lint audit clean
 
 help:
+	@echo "All commands below but lowest use .venv, which make fills with an editable install of this checkout."
 	@echo "make demo       write a corpus, train and test two methods on it, and compare them (minutes)"
 	@echo "make test       run the whole test suite"
 	@echo "make docs       build the documentation in site/, which opens without a network"

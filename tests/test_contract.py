@@ -99,9 +99,12 @@ TASKS = ["ner", "re"]
 RATES = {"text_lr": 1e-3, "fusion_lr": 2e-3, "head_lr": 3e-3}
 
 
-@pytest.fixture(params=[f"{name}-{task}" for name in METHODS for task in TASKS])
+@pytest.fixture(scope="module", params=[f"{name}-{task}" for name in METHODS for task in TASKS])
 def setting(request, demo_data):
-    """Method and task, with its data, its modules (`build`) and a batch (`batch`)."""
+    """Method and task, with its data, its modules (`build`) and a batch (`batch`).
+
+    Tests share data and batch, and must not change them.
+    """
     name, task = request.param.split("-")
     case = METHODS[name]
     encoder = request.getfixturevalue(case.encoder)
@@ -131,7 +134,7 @@ def frozen_parts(setting, module):
     return [module.text, *(getattr(module, part) for part in setting.case.frozen)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def several(setting):
     """The setting with two pictures a post, the second of which some posts lack."""
     schema = replace(setting.data.schema, num_images=2)

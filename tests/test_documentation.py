@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 
 import pandas as pd
@@ -229,3 +230,10 @@ def test_every_page_is_in_the_navigation_or_generated():
     navigation = (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8")
     for page in DOCS.rglob("*.md"):
         assert page.relative_to(DOCS).as_posix() in navigation
+
+
+def test_the_page_of_installation_lists_every_extra():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
+    page = (REPOSITORY / "docs" / "howto" / "install.md").read_text("utf-8")
+    listed = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert sorted(listed) == sorted(project["project"]["optional-dependencies"])

@@ -64,6 +64,7 @@ def test_equations_become_mathml():
     converted = mathml.convert_equations(html)
     assert converted.count("<math") == 2
     assert converted.count('display="block"') == 1
+    assert converted.count('<div class="equation"><math') == 1  # scrolls where it is wide
     assert "arithmatex" not in converted
     assert "&lt;" in converted or "&#x0003C;" in converted
 

@@ -22,5 +22,8 @@ def convert_equations(page: str) -> str:
 
 def _convert_equation(match: re.Match[str]) -> str:
     """Convert one equation."""
-    display = "inline" if match["open"] == r"\(" else "block"
-    return convert(html.unescape(match["latex"]), display=display)
+    latex = html.unescape(match["latex"])
+    if match["open"] == r"\(":
+        return convert(latex, display="inline")
+    # MathML does not scroll in Chromium, the element around it does
+    return f'<div class="equation">{convert(latex, display="block")}</div>'

@@ -15,6 +15,7 @@ _OWN = (
     "--ckpt_path",
     "--seed_everything",
     "--feature_store",
+    "--threads",
     "--wandb",
     "--print_config",
 )

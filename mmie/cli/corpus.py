@@ -5,7 +5,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmie.cli.lightning import features_command
 from mmie.cli.parsing import OneLineParser, usage_errors
 from mmie.data import Corpus
 from mmie.data.corpora.checks import check_corpus, render_report
@@ -24,6 +23,8 @@ def corpus_command(arguments: Sequence[str]) -> None:
         MmieError: The corpus cannot be read.
     """
     if arguments[:1] == ["features"]:
+        from mmie.cli.lightning import features_command  # imports Lightning, which the others spare
+
         features_command(arguments[1:])
         return
     parser = _corpus_parser()

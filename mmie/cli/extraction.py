@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -34,7 +35,7 @@ from mmie.inference.relation_types import ANY, LABELS, TRAINING
 from mmie.runs.folder import find_checkpoint
 from mmie.utils.files import digest_path
 from mmie.utils.locks import file_lock
-from mmie.utils.signals import AGAIN, GOES_ON, continued_by, termination_interrupts
+from mmie.utils.signals import GOES_ON, continued_by, termination_interrupts
 from mmie.utils.terminal import PlainConsole, print_lines
 
 Engine = Literal["local", "onnx", "ray"]
@@ -45,6 +46,7 @@ _LOCAL_OPTIONS = {
     "device": "auto",
     "precision": "auto",
     "workers": 0,
+    "fast_jpeg": False,
     "overwrite": False,
     "delimiter": None,
     "max_errors": None,
@@ -64,9 +66,12 @@ def extract_command(arguments: Sequence[str]) -> None:
             post of the source could be read.
     """
     settings = _extract_parser().parse_args(list(arguments))
+    settings.out = list(map(path_or_url, settings.out))
+    settings.pictures = settings.pictures and path_or_url(settings.pictures)
     if settings.engine == "ray":
         _extract_with_ray(settings)
         return
+    _check_local_paths(settings)
     results, others = _targets(settings.out)
     with file_lock(results):
         with continued_by(_how_to_continue(settings)):
@@ -86,6 +91,26 @@ def extract_command(arguments: Sequence[str]) -> None:
             f"{settings.source}: none of {summary.totals.read} posts could be read, the first "
             f"since {_first_reason(summary.errors)}"
         )
+
+
+def path_or_url(value: str) -> Path | str:
+    """Return a path, or a URL as it is.
+
+    >>> path_or_url("s3://bucket/found"), path_or_url("found").name
+    ('s3://bucket/found', 'found')
+    """
+    return value if "://" in str(value) else Path(value)
+
+
+def _check_local_paths(settings: Namespace) -> None:
+    """Check that no file or folder is a URL.
+
+    Raises:
+        UsageError: One is.
+    """
+    for place in (settings.source, *settings.out, settings.pictures):
+        if "://" in str(place):
+            raise UsageError(f"{place}: URLs go with --engine ray")
 
 
 def _first_reason(errors: Path | None) -> str:
@@ -158,6 +183,7 @@ def _extractor_settings(settings: Namespace) -> ExtractorSettings:
         workers=settings.workers or None,
         results=result_options(settings),
         onnx=onnx_settings(settings),
+        fast_jpeg=settings.fast_jpeg,
     )
 
 
@@ -218,6 +244,8 @@ def _identity(settings: Namespace) -> dict[str, Any]:
             identity[task] = digest_path(Path(find_checkpoint(checkpoint)))
     identity["pictures"] = str(settings.pictures or "")
     identity.update(asdict(result_options(settings)))
+    if settings.fast_jpeg:
+        identity["fast_jpeg"] = True
     onnx = onnx_settings(settings)
     if onnx is not None:
         identity["onnx"] = [onnx.precision, str(onnx.calibration or "")]
@@ -234,7 +262,7 @@ def _extract_with_ray(settings: Namespace) -> None:
         MmieError: A checkpoint or the source cannot be used; see `extract_with_ray`.
     """
     _check_ray_options(settings)
-    out = settings.out[0]
+    (out,) = settings.out
     checkpoints = {task: settings[task] for task in ("ner", "re") if settings[task] is not None}
     options = RayOptions(
         batch_size=settings.batch_size,
@@ -242,15 +270,21 @@ def _extract_with_ray(settings: Namespace) -> None:
         num_actors=settings.actors,
         results=result_options(settings),
         follow_links=settings.follow_links,
+        rows_per_file=settings.rows_per_file,
+        detector=settings.detector,
+        num_crops=settings.num_crops,
     )
     images = None if settings.pictures is None else str(settings.pictures)
     with (
-        continued_by(f"remove {out} and {AGAIN}"),
-        file_lock(out),
+        continued_by(GOES_ON),
+        file_lock(out) if isinstance(out, Path) else nullcontext(),
         termination_interrupts(),
     ):
         summary = extract_with_ray(settings.source, str(out), checkpoints, images, options)
-    print_lines(f"{summary.posts} posts, {summary.with_problems} of them read in part, in {out}")
+    posts = f"{summary.posts} posts"
+    if summary.resumed:
+        posts += f", {summary.resumed} of them before"
+    print_lines(f"{posts}, {summary.with_problems} of them read in part, in {out}")
     if not summary.posts:
         raise JobError(f"{settings.source}: expected posts, found none")
     if summary.unreadable == summary.posts:
@@ -263,12 +297,9 @@ def _check_ray_options(settings: Namespace) -> None:
     Raises:
         UsageError: The Ray engine does not take an option.
     """
-    if len(settings.out) != 1 or settings.detector != "none":
-        raise UsageError(
-            "--engine ray writes one folder of Parquet files and cuts no crops: "
-            "run mmie ground before"
-        )
-    if settings.out[0].suffix in {_JSONL, *WRITERS}:
+    if len(settings.out) != 1:
+        raise UsageError("--engine ray writes one folder of Parquet files: name one")
+    if Path(settings.out[0]).suffix in {_JSONL, *WRITERS}:
         raise UsageError(
             f"--engine ray writes a folder of Parquet files: name a folder, not {settings.out[0]}"
         )
@@ -301,16 +332,16 @@ def _add_file_arguments(parser: OneLineParser) -> None:
         "source",
         type=str,
         help="posts.jsonl, .json, .csv or .tsv, a folder of <id>.txt and <id>.jpg, or - for JSON "
-        "lines from standard input.",
+        "lines from standard input. With --engine ray, a .jsonl or .parquet file, or a folder of "
+        "them; source, --out and --pictures may be URLs such as s3://bucket/posts.",
     )
-    parser.add_argument("--out", "-o", type=Path, nargs="+", required=True, help=FORMATS_HELP)
+    parser.add_argument("--out", "-o", type=str, nargs="+", required=True, help=FORMATS_HELP)
     parser.add_argument(
         "--overwrite", action="store_true", help="Begin anew, and replace existing files."
     )
     parser.add_argument(
         "--pictures",
-        type=Path | None,
-        default=None,
+        type=str,
         help="Folder that pictures' paths are relative to; paths outside it are refused.",
     )
     add_source_options(parser)
@@ -365,6 +396,12 @@ def _add_compute_arguments(parser: OneLineParser) -> None:
         help="Threads that decode pictures; 0: one per core, 8 at most.",
     )
     parser.add_argument(
+        "--fast_jpeg",
+        action="store_true",
+        help="Reduce JPEG pictures while they are decoded, not below the size that the methods "
+        "see. Views differ slightly from those of a fit.",
+    )
+    parser.add_argument(
         "--engine",
         type=Engine,
         default=get_args(Engine)[0],
@@ -374,4 +411,11 @@ def _add_compute_arguments(parser: OneLineParser) -> None:
     add_onnx_arguments(parser)
     parser.add_argument(
         "--actors", type=PositiveInt, default=1, help="Copies of the models, with --engine ray."
+    )
+    parser.add_argument(
+        "--rows_per_file",
+        type=PositiveInt,
+        default=10_000,
+        help="Largest number of posts in a file of results, with --engine ray, rounded up to whole "
+        "windows. A job that was interrupted goes on behind its last whole file.",
     )

@@ -53,6 +53,7 @@ class ExtractorSettings:
         workers: Threads that decode pictures; None is one per core, 8 at most.
         results: Long posts, least probabilities, and types of relations.
         onnx: Options of ONNX Runtime, None to compute with PyTorch.
+        fast_jpeg: Whether JPEG pictures are reduced while they are decoded.
     """
 
     ner: str | Path | None = None
@@ -66,6 +67,7 @@ class ExtractorSettings:
     workers: int | None = None
     results: ResultOptions = field(default_factory=ResultOptions)
     onnx: OnnxSettings | None = None
+    fast_jpeg: bool = False
 
 
 def build_extractor(options: ExtractorSettings) -> Extractor:
@@ -92,6 +94,7 @@ def build_extractor(options: ExtractorSettings) -> Extractor:
         batch_size=options.batch_size,
         window=options.window,
         workers=options.workers,
+        fast_jpeg=options.fast_jpeg,
         **asdict(options.results),
     )
     predictors = [predictor for predictor in (extractor.ner, extractor.re) if predictor is not None]

@@ -293,7 +293,7 @@ class MmieCLI(LightningCLI):
         if changed:
             rank_zero_warn(changed)
 
-    def subcommands(self) -> dict[str, set[str]]:
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # a static method
         """Return Lightning's subcommands and, for each, the options that are not offered.
 
         If the command line names a subcommand, it is the only one: building the parsers of the

@@ -22,10 +22,12 @@ class Subcommand(NamedTuple):
         purpose: One line for the help.
         parser: Name of the function that builds its parser; empty if it takes the options of a
             configuration.
+        computes: Whether it computes with a model and takes ``--threads``.
     """
 
     purpose: str
     parser: str = ""
+    computes: bool = False
 
 
 class Command(NamedTuple):
@@ -42,6 +44,8 @@ class Command(NamedTuple):
         parser: Name of the function in the same module that builds its parser. It is empty for
             the commands of Lightning.
         takes_run_options: Whether it takes the options of a configuration beside its own.
+        computes: Whether it computes with a model, or starts processes that do, and takes
+            ``--threads``.
         subcommands: Its subcommands that the parser does not have.
     """
 
@@ -53,26 +57,40 @@ class Command(NamedTuple):
     searches: bool = False
     parser: str = ""
     takes_run_options: bool = False
+    computes: bool = False
     subcommands: Mapping[str, Subcommand] = MappingProxyType({})
 
 
 _LIGHTNING = "mmie.cli.lightning:lightning_command"
 COMMANDS = {
-    "fit": Command(_LIGHTNING, "train a method on a corpus", True, goes_on=True, searches=True),
+    "fit": Command(
+        _LIGHTNING,
+        "train a method on a corpus",
+        True,
+        goes_on=True,
+        searches=True,
+        computes=True,
+    ),
     "validate": Command(
         _LIGHTNING,
         "score a run folder's best checkpoint on the validation split",
         True,
         searches=True,
+        computes=True,
     ),
     "test": Command(
         _LIGHTNING,
         "score a run folder's best checkpoint on the test split, write predictions",
         True,
         searches=True,
+        computes=True,
     ),
     "predict": Command(
-        _LIGHTNING, "write a run folder's predictions for the test split", True, searches=True
+        _LIGHTNING,
+        "write a run folder's predictions for the test split",
+        True,
+        searches=True,
+        computes=True,
     ),
     "benchmark": Command(
         "mmie.cli.experiments:benchmark_command",
@@ -80,12 +98,15 @@ COMMANDS = {
         searches=True,
         parser="_benchmark_parser",
         takes_run_options=True,
+        computes=True,
     ),
     "corpus": Command(
         "mmie.cli.corpus:corpus_command",
         "write the demo corpus; pair, split, count or check any corpus; fill its feature cache",
         parser="_corpus_parser",
-        subcommands={"features": Subcommand("fill the cache of features that fits read")},
+        subcommands={
+            "features": Subcommand("fill the cache of features that fits read", computes=True)
+        },
     ),
     "sweep": Command(
         "mmie.cli.experiments:sweep_command",
@@ -93,6 +114,7 @@ COMMANDS = {
         goes_on=True,
         imports=False,  # its processes do
         parser="_sweep_parser",
+        computes=True,
     ),
     "study": Command(
         "mmie.cli.study:study_command",
@@ -100,6 +122,7 @@ COMMANDS = {
         goes_on=True,
         searches=True,
         parser="_study_parser",
+        computes=True,
     ),
     "compare": Command(
         "mmie.cli.reports:compare_command",
@@ -110,17 +133,20 @@ COMMANDS = {
         "mmie.cli.reports:diagnose_command",
         "explain a checkpoint's predictions",
         parser="_diagnose_parser",
+        computes=True,
     ),
     "certify": Command(
         "mmie.cli.reports:certify_command",
         "test and measure how much of a checkpoint's score needs the right pictures",
         parser="_certify_parser",
+        computes=True,
     ),
     "ground": Command(
         "mmie.cli.ground:ground_command",
         "cut object crops out of pictures and write their index",
         goes_on=True,
         parser="_ground_parser",
+        computes=True,
         subcommands={"convert": Subcommand("convert an index of crops", "_convert_parser")},
     ),
     "context": Command(
@@ -128,12 +154,14 @@ COMMANDS = {
         "make text context for posts: similar training posts, text in pictures, answers of models",
         goes_on=True,
         parser="_context_parser",
+        computes=True,
     ),
     "extract": Command(
         "mmie.cli.extraction:extract_command",
         "find entities and relations in one's own posts",
         goes_on=True,
         parser="_extract_parser",
+        computes=True,
     ),
     "convert": Command(
         "mmie.cli.conversion:convert_command",
@@ -157,6 +185,7 @@ COMMANDS = {
         "mmie.cli.serve:serve_command",
         "serve checkpoints as a web page and a JSON endpoint",
         parser="_serve_parser",
+        computes=True,
     ),
     "methods": Command(
         "mmie.cli.reports:methods_command",
@@ -187,6 +216,18 @@ def overview() -> str:
     return "\n".join([usage, "", *lines, "", "mmie COMMAND --help lists its options."])
 
 
+def command_computes(name: str, options: Sequence[str]) -> bool:
+    """Tell whether a command, or the subcommand that its first option names, takes ``--threads``.
+
+    Args:
+        name: Name of the command.
+        options: Arguments after the command's name.
+    """
+    command = COMMANDS[name]
+    subcommand = command.subcommands.get(options[0]) if options else None
+    return command.computes if subcommand is None else subcommand.computes
+
+
 def run_command(arguments: Sequence[str], interruption: InterruptionHandler) -> None:
     """Run the command that the first argument names.
 
@@ -205,6 +246,7 @@ def run_command(arguments: Sequence[str], interruption: InterruptionHandler) -> 
     from mmie.cli.plugins import imported_plugins, split_imports
     from mmie.cli.run_folders import SCORED, expand_scored_run
     from mmie.cli.setting_checks import check_settings
+    from mmie.cli.threads import set_variables, split_threads
     from mmie.cli.usage import UsageError
 
     if arguments[0] not in COMMANDS:
@@ -218,6 +260,9 @@ def run_command(arguments: Sequence[str], interruption: InterruptionHandler) -> 
     modules: list[str] = []
     if command.imports:
         modules, options = split_imports(options)
+    if command_computes(name, options):
+        threads, options = split_threads(options)
+        set_variables(os.environ, threads)
     if name in SCORED:
         options = expand_scored_run(options)
     if options in (["--help", "all"], ["-h", "all"], ["--help=all"]):

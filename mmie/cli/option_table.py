@@ -19,6 +19,7 @@ import mmie.methods
 from mmie.cli.lightning import lightning_parsers
 from mmie.cli.main import COMMANDS
 from mmie.cli.options import CLASSES, LIBRARIES, RUN, TABLE, Option
+from mmie.cli.threads import OPTION
 from mmie.utils.files import atomic_write_text
 
 _PLAIN = (str, int, float, bool, Path, NoneType)
@@ -41,19 +42,22 @@ def build_table() -> dict[str, Any]:
     for name, command in COMMANDS.items():
         if command.parser == "":
             own = [record for record in _options(lightning[name]) if record not in shared]
-            commands[name] = {"options": own, RUN: True}
+            commands[name] = {"options": [*own, OPTION.to_dict()], RUN: True}
             continue
         module = importlib.import_module(command.function.split(":")[0])
         parser = getattr(module, command.parser)()
+        if command.computes:
+            _add_threads(parser)
         commands[name] = _record(parser)
         if command.takes_run_options:
             commands[name][RUN] = True
         for subcommand, subparser in subcommands(parser).items():
             commands[f"{name} {subcommand}"] = _record(subparser)
-        for subcommand, (purpose, function) in command.subcommands.items():
-            record = (
-                _record(getattr(module, function)()) if function else {"options": [], RUN: True}
-            )
+        for subcommand, (purpose, function, computes) in command.subcommands.items():
+            if function:
+                record = _record(getattr(module, function)())
+            else:
+                record = {"options": [OPTION.to_dict()] if computes else [], RUN: True}
             commands[f"{name} {subcommand}"] = record
             if "purposes" in commands[name]:
                 commands[name]["purposes"][subcommand] = purpose
@@ -121,6 +125,12 @@ def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
         if isinstance(action, argparse._SubParsersAction):
             return dict(action._name_parser_map)
     return {}
+
+
+def _add_threads(parser: argparse.ArgumentParser) -> None:
+    """Add ``--threads``, which is read before the parser is built, where the help lists it."""
+    for other in subcommands(parser).values() or [parser]:
+        other.add_argument(*OPTION.flags, default=OPTION.default, help=OPTION.help)
 
 
 def _options(parser: argparse.ArgumentParser) -> list[dict[str, Any]]:

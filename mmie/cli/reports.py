@@ -177,10 +177,12 @@ def _load_target(
         checkpoint: The checkpoint, by default that of the options.
     """
     from mmie.reports.diagnosis.target import load_target
+    from mmie.utils.processes import limit_threads
 
     settings = chosen.data
     path = checkpoint or chosen.checkpoint
     target = load_target(path, settings.corpus, data, chosen.split, settings.context_file)
+    limit_threads(target.module)
     for note in target.notes:
         warnings.warn(f"{note} Name it with --data.context_file if you trust it.", stacklevel=2)
     return target

@@ -13,7 +13,9 @@ FORMATS = ("AVIF", "GIF", "PNG", "WEBP")
 """Formats whose further frames follow in time. Those of others are pages, sizes or depth maps."""
 
 
-def load_frames(source: Picture, count: int, max_pixels: int) -> list[Image.Image]:
+def load_frames(
+    source: Picture, count: int, max_pixels: int, least_side: int = 0
+) -> list[Image.Image]:
     """Decode a picture to RGB, or evenly spaced frames of an animation or a video.
 
     Frame i is the first one of the i-th of ``count`` equally long parts, so that the first frame is
@@ -24,6 +26,7 @@ def load_frames(source: Picture, count: int, max_pixels: int) -> list[Image.Imag
         source: A picture. A Pillow image and an array are still pictures.
         count: Most frames to decode.
         max_pixels: A picture with more pixels is rejected before it is decoded.
+        least_side: See `load_picture`.
 
     Raises:
         PictureError: The picture cannot be used, see `load_picture`, or it is a video and PyAV is
@@ -31,7 +34,7 @@ def load_frames(source: Picture, count: int, max_pixels: int) -> list[Image.Imag
     """
     if _is_video(source):
         return video_frames(source, count, max_pixels)  # type: ignore[arg-type]
-    first = load_picture(source, max_pixels)
+    first = load_picture(source, max_pixels, least_side)
     if count == 1 or isinstance(source, Image.Image):
         return [first]
     frames = [first]

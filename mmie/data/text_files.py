@@ -86,7 +86,7 @@ def undecodable(text: str) -> str | None:
     index, character = match.start(), match[0]
     if character == _UNKNOWN_BYTES:
         return f"bytes that are no character at character {index + 1}: save the file as UTF-8"
-    position = len(text[:index].encode(errors="surrogateescape")) + 1
+    position = len(text[:index].encode(errors="surrogatepass")) + 1
     return f"the byte 0x{ord(character) - 0xDC00:02x} at byte {position}: save the file as UTF-8"
 
 

@@ -21,7 +21,7 @@ from mmie.runs.metrics import is_partial, read_config, read_metrics
 from mmie.runs.picture_tests import TEST_TITLES
 from mmie.utils.files import atomic_write_text, open_to_append
 from mmie.utils.locks import LockError, hold_with_children, is_held
-from mmie.utils.processes import with_threads
+from mmie.utils.processes import with_thread_limit
 from mmie.utils.text import describe_os_error
 
 LOG = "sweep.log"
@@ -58,7 +58,7 @@ class JobRunner:
 
     Attributes:
         command: Command that runs ``mmie``.
-        threads: Threads of each process, unless the user has set ``OMP_NUM_THREADS``.
+        threads: Most threads of each process, unless the user has set ``OMP_NUM_THREADS``.
         test_pictures: Whether to test with shuffled pictures and without pictures as well.
         announce: Receives each job and step that begins: ``fit`` or the section of a test.
         processes: Processes that run now, which another thread may end.
@@ -156,7 +156,7 @@ class JobRunner:
         Raises:
             SweepError: The log cannot be written, or the processes were ended.
         """
-        environment = with_threads(os.environ, self.threads)
+        environment = with_thread_limit(os.environ, self.threads)
         try:
             log = open_to_append(job.folder / LOG)
         except OSError as error:

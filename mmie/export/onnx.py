@@ -37,6 +37,7 @@ from mmie.export.onnx_graphs import (
     VisionGraph,
     model_axes,
     model_inputs,
+    reads_characters,
     vision_inputs,
 )
 from mmie.export.onnx_lstm import is_plain_lstm, replace_lstms
@@ -83,7 +84,8 @@ def export_onnx(checkpoint: str | Path, folder: str | Path) -> OnnxExport:
 
     Raises:
         CheckpointError: ``checkpoint`` is neither.
-        OnnxError: The method cannot be traced, the scores differ, or the tokenizer is slow.
+        OnnxError: The method cannot be traced or reads characters, the scores differ, or the
+            tokenizer is slow.
         SharingError: The folder is not empty.
     """
     for module in ("onnx", "onnxscript", "onnxruntime"):
@@ -97,6 +99,11 @@ def export_onnx(checkpoint: str | Path, folder: str | Path) -> OnnxExport:
         )
     method = build_method(content).requires_grad_(False)
     check_exportable(method)
+    if reads_characters(method):
+        raise OnnxError(
+            f"{type(method).__name__} reads the characters of words, which the code in the "
+            "folder's README does not encode: run it with mmie extract --engine onnx"
+        )
     with new_folder(folder) as temporary:
         inputs, difference = write_model(method, temporary / MODEL)
         if isinstance(method, MultimodalModule) and "features" in inputs:
@@ -121,8 +128,9 @@ def check_exportable(method: ExtractionModule) -> None:
     for part in method.modules():
         if isinstance(part, nn.RNNBase) and not is_plain_lstm(part):
             raise OnnxError(
-                f"{type(method).__name__} has an {type(part).__name__}, which torch.export unrolls "
-                "to one length of text: export another method, or run this one with PyTorch"
+                f"{type(method).__name__} has a layer {type(part).__name__}, which "
+                "torch.export unrolls to one length of text: export another method, or run this "
+                "one with PyTorch"
             )
 
 

@@ -13,7 +13,9 @@ such pictures it stays in float32.
 Source: Jacob et al., Quantization and Training of Neural Networks, CVPR 2018.
 """
 
+import hashlib
 import logging
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -112,7 +114,10 @@ def _find_graphs(
     precision: OnnxPrecision,
     calibration: Tensor | None,
 ) -> Path:
-    """Return the folder of a method's graphs, written if it does not exist."""
+    """Return the folder of a method's graphs, written if it does not exist.
+
+    Quantised graphs are made of those in float32, which are written first.
+    """
     identity: dict[str, Any] = {
         "mmie": VERSION,
         "packages": {name: version(name) for name in _PACKAGES},
@@ -121,51 +126,60 @@ def _find_graphs(
         "schema": repr(method.schema),
         "weights": digest_weights(method),
     }
-    if precision == "int8" and calibration is not None:
-        identity["calibration"] = digest_values(calibration.flatten(1).sum(1).tolist())
-    graphs = folder / f"{precision}-{digest_values(identity)[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):  # another process may write the same graphs
+        graphs = _named(folder, "float32", identity)
         if not graphs.is_dir():
+            check_exportable(method)
             with atomic_folder(graphs) as temporary:
-                _write_graphs(method, temporary, precision, calibration)
-    return graphs
+                inputs, _ = write_model(method, temporary / MODEL)
+                if isinstance(method, MultimodalModule) and "features" in inputs:
+                    write_vision(method.vision, temporary / VISION)
+        if precision == "float32":
+            return graphs
+        if calibration is not None:
+            identity["calibration"] = hashlib.sha256(calibration.numpy().data).hexdigest()
+        quantized = _named(folder, precision, identity)
+        if not quantized.is_dir():
+            with atomic_folder(quantized) as temporary:
+                _quantize(graphs, temporary, calibration)
+        return quantized
 
 
-def _write_graphs(
-    method: ExtractionModule, folder: Path, precision: OnnxPrecision, calibration: Tensor | None
-) -> None:
-    """Write the graphs of a method."""
-    check_exportable(method)
-    inputs, _ = write_model(method, folder / MODEL)
-    if isinstance(method, MultimodalModule) and "features" in inputs:
-        write_vision(method.vision, folder / VISION)
-    if precision == "int8":
-        _quantize_products(folder / MODEL)
-        if calibration is not None and (folder / VISION).exists():
-            _quantize_backbone(folder / VISION, calibration)
+def _named(folder: Path, precision: str, identity: Mapping[str, Any]) -> Path:
+    """Return the folder of graphs with an identity."""
+    return folder / f"{precision}-{digest_values(identity)[:16]}"
 
 
-def _quantize_products(path: Path) -> None:
-    """Quantise the matrix products of a graph dynamically, in place."""
+def _quantize(source: Path, target: Path, calibration: Tensor | None) -> None:
+    """Quantise the graphs of a folder into another one."""
+    _quantize_products(source / MODEL, target / MODEL)
+    if not (source / VISION).exists():
+        return
+    if calibration is None:
+        shutil.copy(source / VISION, target / VISION)
+    else:
+        _quantize_backbone(source / VISION, target / VISION, calibration)
+
+
+def _quantize_products(source: Path, target: Path) -> None:
+    """Quantise the matrix products of a graph dynamically."""
     quantization = require("onnxruntime.quantization", "onnx")
-    result = path.with_suffix(".int8")
     with _quiet():
         quantization.quantize_dynamic(
-            path,
-            result,
+            source,
+            target,
             op_types_to_quantize=["MatMul", "Gemm"],
             per_channel=True,
             weight_type=quantization.QuantType.QInt8,
         )
-    result.replace(path)
 
 
-def _quantize_backbone(path: Path, pictures: Tensor) -> None:
-    """Quantise the convolutions of a graph with ranges measured on pictures, in place."""
+def _quantize_backbone(source: Path, target: Path, pictures: Tensor) -> None:
+    """Quantise the convolutions of a graph with ranges measured on pictures."""
     quantization = require("onnxruntime.quantization", "onnx")
     preprocess = require("onnxruntime.quantization.shape_inference", "onnx")
-    prepared, result = path.with_suffix(".prepared"), path.with_suffix(".int8")
+    prepared = target.with_suffix(".prepared")
 
     class Pictures(quantization.CalibrationDataReader):  # type: ignore[misc,name-defined]
         """Calibration pictures in batches."""
@@ -179,10 +193,10 @@ def _quantize_backbone(path: Path, pictures: Tensor) -> None:
             return None if batch is None else {"pixels": batch.numpy()}
 
     with _quiet():
-        preprocess.quant_pre_process(path, prepared, skip_symbolic_shape=True)
+        preprocess.quant_pre_process(source, prepared, skip_symbolic_shape=True)
         quantization.quantize_static(
             prepared,
-            result,
+            target,
             Pictures(),
             op_types_to_quantize=["Conv", "Gemm", "MatMul", "Add", "Relu", "MaxPool"],
             per_channel=True,
@@ -190,7 +204,6 @@ def _quantize_backbone(path: Path, pictures: Tensor) -> None:
             weight_type=quantization.QuantType.QInt8,
         )
     prepared.unlink()
-    result.replace(path)
 
 
 @contextmanager

@@ -97,9 +97,14 @@ def model_inputs(
         inputs["markers"] = draw(tokens // 2, batch, 2)
     else:
         inputs["word_starts"] = draw(tokens // 2, batch, words)
-    if any(isinstance(part, CharacterEncoder) for part in method.modules()):
+    if reads_characters(method):
         inputs["characters"] = draw(SYMBOLS, batch, words, words)
     return inputs | _visual_inputs(method, view_mask, generator)
+
+
+def reads_characters(method: ExtractionModule) -> bool:
+    """Tell whether a method reads the characters of words."""
+    return any(isinstance(part, CharacterEncoder) for part in method.modules())
 
 
 def _visual_inputs(

@@ -25,12 +25,11 @@ def _lstm(states: Tensor, weight: Tensor, recurrence: Tensor, bias: Tensor, size
     return result[0].unsqueeze(1)
 
 
-@_lstm.register_fake
-def _shape_of_lstm(
-    states: Tensor, weight: Tensor, recurrence: Tensor, bias: Tensor, size: int
-) -> Tensor:
-    """Return an empty result of `_lstm`."""
-    return states.new_empty(states.shape[0], 1, states.shape[1], size)
+_lstm.register_fake(
+    lambda states, weight, recurrence, bias, size: states.new_empty(
+        states.shape[0], 1, states.shape[1], size
+    )
+)
 
 
 def _reorder(weights: Tensor, order: tuple[int, ...]) -> Tensor:
@@ -52,10 +51,9 @@ class OnnxLSTM(nn.Module):
     def __init__(self, lstm: nn.LSTM) -> None:
         super().__init__()
         self.size = lstm.hidden_size
-        matrices = (lstm.weight_ih_l0, lstm.weight_hh_l0)
-        biases = (lstm.bias_ih_l0, lstm.bias_hh_l0)
-        weight, recurrence = (_reorder(part.detach(), _TO_ONNX) for part in matrices)
-        bias = torch.cat([_reorder(part.detach(), _TO_ONNX) for part in biases])
+        parts = [_reorder(part.detach(), _TO_ONNX) for part in lstm.parameters()]
+        weight, recurrence, *biases = parts  # of a plain LSTM, in this order
+        bias = torch.cat(biases)
         self.register_buffer("weight", weight.unsqueeze(0))  # (1, 4 * size, input)
         self.register_buffer("recurrence", recurrence.unsqueeze(0))  # (1, 4 * size, size)
         self.register_buffer("bias", bias.unsqueeze(0))  # (1, 8 * size)

@@ -65,6 +65,7 @@ class ExtractorOptions(TypedDict, total=False):
         min_probability: See `Extractor`.
         min_relation_probability: See `Extractor`.
         relation_types: ``any``, ``labels``, ``training`` or a JSON file: see `find_relation_types`.
+        fast_jpeg: See `Extractor`.
     """
 
     device: str
@@ -77,6 +78,7 @@ class ExtractorOptions(TypedDict, total=False):
     min_probability: float
     min_relation_probability: float | None
     relation_types: str | Path
+    fast_jpeg: bool
 
 
 class Extractor:
@@ -107,6 +109,8 @@ class Extractor:
         min_relation_probability: The same for relations alone; None takes ``min_probability``.
         relation_types: Limits relations to certain types of head and tail. The most probable label
             that the types allow is taken, ``None`` among them; None limits nothing.
+        fast_jpeg: Reduce JPEG pictures while they are decoded, not below the size of the views,
+            unless a cropper cuts them. Views differ slightly from those of a fit.
 
     Raises:
         ValueError: Neither ``ner`` nor ``re`` is given, or a value is out of its range.
@@ -123,6 +127,7 @@ class Extractor:
         min_probability: float = 0.0,
         min_relation_probability: float | None = None,
         relation_types: RelationTypes | None = None,
+        fast_jpeg: bool = False,
     ) -> None:
         if ner is None and re is None:
             raise ValueError("an Extractor needs a method for entities, one for relations, or both")
@@ -144,6 +149,7 @@ class Extractor:
         self.min_probability = min_probability
         self.min_relation_probability = min_relation_probability
         self.relation_types = relation_types
+        self.fast_jpeg = fast_jpeg
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, **options: Unpack[ExtractorOptions]) -> Self:
@@ -213,6 +219,7 @@ class Extractor:
             options.get("min_probability", 0.0),
             options.get("min_relation_probability"),
             relation_types,
+            options.get("fast_jpeg", False),
         )
 
     def extract(self, posts: Iterable[Post[Any]]) -> list[Extraction]:
@@ -243,7 +250,7 @@ class Extractor:
 
             def read(item: tuple[int, Post[Any]]) -> ReadPost:
                 index, post = item
-                return read_post(post, index, self.formats, self.cropper)
+                return read_post(post, index, self.formats, self.cropper, self.fast_jpeg)
 
             def read_window(window: Sequence[tuple[int, Post[Any]]]) -> list[ReadPost]:
                 return list(pool.map(read, window))

@@ -1,5 +1,6 @@
 """Prediction for posts: batches of similar length, each picture through a backbone once."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -27,7 +28,7 @@ from mmie.types import NO_RELATION, Batch, Prediction, Relation
 
 Precision = Literal["auto", "float32", "bfloat16"]
 WindowFeatures = dict[str, Tensor]
-"""Features of a window's views, (readable views, width), by what they depend on beside the view.
+"""Features of a window's views, (distinct views, width), by what they depend on beside the view.
 
 Two methods with the same frozen backbone share them.
 """
@@ -37,10 +38,10 @@ _GROUP = 8
 
 @dataclass(slots=True)
 class WindowViews:
-    """The views of a window of posts in one format, without gaps.
+    """The distinct views of a window of posts in one format.
 
     Attributes:
-        pixels: (readable views, 3, size, size) uint8.
+        pixels: (distinct views, 3, size, size) uint8.
         rows: (posts, views) row of each view in ``pixels``; -1 for a view that cannot be read.
     """
 
@@ -49,16 +50,24 @@ class WindowViews:
 
     @classmethod
     def of(cls, reads: Sequence[ReadPost], form: ViewFormat) -> Self:
-        """Collect the views of posts in a format."""
-        views = [read.views[form] for read in reads]
-        readable = torch.tensor([[view is not None for view in row] for row in views])
-        ranks = readable.flatten().cumsum(0).view_as(readable) - 1  # (posts, views)
+        """Collect the distinct views of posts in a format."""
+        rows: list[list[int]] = []
+        distinct: dict[bytes, int] = {}
+        pixels: list[Tensor] = []
+        for read in reads:
+            rows.append([])
+            for view in read.views[form]:
+                if view is None:
+                    rows[-1].append(-1)
+                    continue
+                content = hashlib.blake2b(view.numpy().data, digest_size=20).digest()
+                if content not in distinct:
+                    distinct[content] = len(pixels)
+                    pixels.append(view)
+                rows[-1].append(distinct[content])
         size = form.transform.size
-        pixels = torch.zeros(int(readable.sum()), 3, size, size, dtype=torch.uint8)
-        present = (view for row in views for view in row if view is not None)
-        for rank, view in enumerate(present):
-            pixels[rank] = view
-        return cls(pixels, torch.where(readable, ranks, -1))
+        empty = torch.zeros(0, 3, size, size, dtype=torch.uint8)
+        return cls(torch.stack(pixels) if pixels else empty, torch.tensor(rows))
 
     def mask(self, posts: Sequence[int]) -> Tensor:
         """Return the mask of readable views of some posts, (posts, views) bool."""
@@ -301,7 +310,7 @@ class Predictor:
         if not self.format.num_views or not owners:
             return None
         views = WindowViews.of(reads, self.format)
-        needed = views.rows[sorted(set(owners))].flatten()
+        needed = views.rows[sorted(set(owners))].unique()
         needed = needed[needed >= 0]  # (needed views,)
         if len(needed):
             for spec in self.specs:
@@ -343,11 +352,11 @@ class Predictor:
 
         Args:
             spec: The features.
-            pixels: (readable views, 3, size, size) uint8.
+            pixels: (distinct views, 3, size, size) uint8.
             needed: (needed views,) indices of the views to compute.
 
         Returns:
-            (readable views, width) on the CPU, 0 for the views that are not needed.
+            (distinct views, width) on the CPU, 0 for the views that are not needed.
         """
         device = self.method.device
         with self._autocast():

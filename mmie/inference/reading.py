@@ -64,7 +64,11 @@ class ReadPost:
 
 
 def read_post(
-    post: Post[Any], index: int, formats: Sequence[ViewFormat], cropper: CropSource | None = None
+    post: Post[Any],
+    index: int,
+    formats: Sequence[ViewFormat],
+    cropper: CropSource | None = None,
+    fast_jpeg: bool = False,
 ) -> ReadPost:
     """Split the text and decode the pictures of a post.
 
@@ -73,6 +77,8 @@ def read_post(
         index: Its index in the input, which names it if it has no id.
         formats: Formats in which the methods see pictures.
         cropper: Cuts crops if the post has none.
+        fast_jpeg: Reduce JPEG pictures while they are decoded, not below the size of the views.
+            Pictures are decoded whole where a cropper cuts them.
 
     Raises:
         PostError: The item is no post, or its words or entities do not fit its text.
@@ -85,16 +91,20 @@ def read_post(
     num_read = find_unsplit(split.text or "", split.offsets)
     if num_read is not None:
         problems.append(f"text: only its first {num_read} characters were split into words")
-    num_crops = max_pixels = 0
+    num_crops = max_pixels = least_side = 0
     for form in formats:
+        if fast_jpeg and cropper is None:
+            least_side = max(least_side, form.transform.least_side)
         num_crops = max(num_crops, form.num_crops)
         max_pixels = max(max_pixels, form.transform.max_pixels)
     pictures: dict[int, list[Image.Image | None]] = {}
     image_problems: list[str] = []
     for num_images in {form.num_images for form in formats if form.num_views}:
-        pictures[num_images] = decode_images(post, num_images, max_pixels, image_problems)
+        pictures[num_images] = decode_images(
+            post, num_images, max_pixels, image_problems, least_side
+        )
     problems += dict.fromkeys(image_problems)
-    crops = _decode_crops(post, num_crops, max_pixels, problems)
+    crops = _decode_crops(post, num_crops, max_pixels, problems, least_side)
     first = next((some[0] for some in pictures.values() if some), None)
     if cropper is not None and first is not None and not post.crops and num_crops > 0:
         crops = [*cropper.crops(first, split.words)[:num_crops]]
@@ -103,7 +113,7 @@ def read_post(
 
 
 def decode_images(
-    post: Post[Any], num_images: int, max_pixels: int, problems: list[str]
+    post: Post[Any], num_images: int, max_pixels: int, problems: list[str], least_side: int = 0
 ) -> list[Image.Image | None]:
     """Decode the whole pictures of a post, frames of animations and videos included.
 
@@ -112,6 +122,7 @@ def decode_images(
         num_images: Most pictures.
         max_pixels: Largest picture that is decoded.
         problems: Receives a line for each picture that cannot be read.
+        least_side: See `load_picture`.
 
     Returns:
         Pictures in RGB; None where unreadable.
@@ -120,7 +131,7 @@ def decode_images(
     shares = share_views(post.images, num_images, max_pixels)
     for number, (source, share) in enumerate(zip(post.images, shares, strict=False), start=1):
         try:
-            pictures += load_frames(source, share, max_pixels)
+            pictures += load_frames(source, share, max_pixels, least_side)
         except PictureError as error:
             name = "image" if len(post.images) == 1 else f"image {number}"
             problems.append(f"{name}: {error}")
@@ -187,7 +198,7 @@ def _check_offsets(post: Post) -> None:
 
 
 def _decode_crops(
-    post: Post[Any], num_crops: int, max_pixels: int, problems: list[str]
+    post: Post[Any], num_crops: int, max_pixels: int, problems: list[str], least_side: int
 ) -> list[Image.Image | None]:
     """Decode the first crops of a post.
 
@@ -196,6 +207,7 @@ def _decode_crops(
         num_crops: Most crops.
         max_pixels: Largest crop that is decoded.
         problems: Receives a line for each crop that cannot be read.
+        least_side: See `load_picture`.
 
     Returns:
         Crops in RGB; None where unreadable.
@@ -205,7 +217,7 @@ def _decode_crops(
         crop = None
         if source is not None:
             try:
-                crop = load_picture(source, max_pixels)
+                crop = load_picture(source, max_pixels, least_side)
             except PictureError as error:
                 problems.append(f"crop: {error}")
         crops.append(crop)

@@ -41,10 +41,13 @@ def describe_hardware(device: torch.device, processes: int = 1) -> str:
         processes: Number of processes that compute together, each on a device of its own.
 
     Returns:
-        Such as ``2 x NVIDIA H100, AMD EPYC 7B13 (16 cores)``, or the CPU alone.
+        Such as ``2 x NVIDIA H100, AMD EPYC 7B13 (16 cores, 8 threads)``, or the CPU alone. Threads
+        are those that torch computes with in each process.
     """
     cores = count_cores()
-    cpu = f"{_cpu_name()} ({cores} core{'s' if cores > 1 else ''})"
+    threads = torch.get_num_threads()
+    counts = f"{cores} core{'s' if cores > 1 else ''}, {threads} thread{'s' if threads > 1 else ''}"
+    cpu = f"{_cpu_name()} ({counts})"
     if device.type == "cpu":
         return cpu if processes == 1 else f"{cpu}, {processes} processes"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +21,12 @@ _RANK_VARIABLES = (
 
 THREADS = "OMP_NUM_THREADS"
 """Variable in which OpenMP, and with it PyTorch, reads the number of threads on the CPU."""
+
+THREAD_LIMIT = "MMIE_MAX_THREADS"
+"""Variable in which a sweep tells its processes their share of the cores."""
+
+_SIBLINGS = "/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list"
+"""File of Linux that names the logical cores of a physical one."""
 
 SMALL_MODEL = 10_000_000
 """Parameters below which a model computes with one thread. BERT-base has 110 million."""
@@ -41,30 +48,48 @@ def count_cores() -> int:
     return os.cpu_count() or 1
 
 
-def with_threads(environment: Mapping[str, str], threads: int) -> dict[str, str]:
-    """Return an environment with a number of threads, unless it names one already.
+def count_physical_cores() -> int:
+    """Return the number of physical cores that this process may use, or of all where not known."""
+    if not hasattr(os, "sched_getaffinity"):
+        return count_cores()
+    siblings: set[str] = set()
+    for core in os.sched_getaffinity(0):
+        try:
+            siblings.add(Path(_SIBLINGS.format(core=core)).read_text())
+        except OSError:
+            return count_cores()
+    return len(siblings)
 
-    >>> with_threads({}, 4), with_threads({"OMP_NUM_THREADS": "1"}, 4)
-    ({'OMP_NUM_THREADS': '4'}, {'OMP_NUM_THREADS': '1'})
+
+def with_thread_limit(environment: Mapping[str, str], threads: int) -> dict[str, str]:
+    """Return an environment in which `limit_threads` chooses at most a number of threads.
+
+    >>> with_thread_limit({"OMP_NUM_THREADS": "8"}, 4)
+    {'OMP_NUM_THREADS': '8', 'MMIE_MAX_THREADS': '4'}
     """
-    if environment.get(THREADS):
-        return dict(environment)
-    return {**environment, THREADS: str(threads)}
+    return {**environment, THREAD_LIMIT: str(threads)}
 
 
 def limit_threads(*models: "nn.Module") -> None:
-    """Compute with one thread if all models are small, unless the user has set a number of threads.
+    """Choose the number of threads by the size of the models, unless the environment names one.
 
-    A second thread gains nothing in operations that take microseconds. Beside other busy processes,
-    threads wait for each other many times longer than they compute.
+    Small models compute with one thread: a second one gains nothing in operations that take
+    microseconds, and beside other busy processes, threads wait for each other many times longer
+    than they compute. Others compute with one thread per physical core, or with the share of the
+    cores that a sweep has given to the process.
 
     Args:
         *models: The models that the process computes with.
     """
     import torch
 
+    if os.environ.get(THREADS):
+        return
     num_parameters = 0
     for model in models:
         num_parameters += sum(parameter.numel() for parameter in model.parameters())
-    if num_parameters < SMALL_MODEL and not os.environ.get(THREADS):
+    if num_parameters < SMALL_MODEL:
         torch.set_num_threads(1)
+        return
+    cores = count_physical_cores()
+    torch.set_num_threads(min(cores, int(os.environ.get(THREAD_LIMIT, cores))))

@@ -5,8 +5,9 @@ import subprocess
 import sys
 
 import pytest
-from helpers.command import single_thread_environment
+from helpers.command import single_thread_environment, write_jsonl
 from helpers.paths import CONFIGS, REPOSITORY
+from helpers.run_folders import entity, write_run
 
 from mmie.cli.arguments import prepare_arguments, split_arguments
 from mmie.cli.options import command_options
@@ -147,6 +148,7 @@ LIGHT = [
     ["--help"],
     ["fit", "--wrong"],
     ["fit", "--help"],
+    ["extract", "--threads=1", "--wrong"],
     ["fit", "--config=rap_mnr"],
     ["fit", "--config=rap_mnre", "--model.text_lr=fast"],
     ["fit", "--model=RAPP"],
@@ -167,19 +169,76 @@ for line in json.loads(sys.argv[1]):
     sys.argv = ["mmie", *line]
     with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
         main()
-    heavy[" ".join(line)] = sorted({"torch", "lightning", "transformers"} & set(sys.modules))
+    libraries = {"torch", "lightning", "transformers", "torchmetrics", "torchvision"}
+    heavy[" ".join(line)] = sorted(libraries & set(sys.modules))
 print(json.dumps(heavy))
 """
 
 
-def test_answers_that_need_no_library_import_none():
+def imports_of(*lines):
+    """Run commands in one process, and return the heavy libraries that it has after each.
+
+    Returns:
+        The libraries by command line, and what the commands wrote to standard error.
+    """
     process = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps(LIGHT)],
+        [sys.executable, "-c", PROGRAM, json.dumps(lines)],
         cwd=REPOSITORY,
         env=single_thread_environment(PYTHONPATH=str(REPOSITORY)),
         capture_output=True,
         text=True,
         check=True,
     )
-    assert json.loads(process.stdout) == {" ".join(line): [] for line in LIGHT}
-    assert process.stderr.count("mmie: ") == 10
+    return json.loads(process.stdout), process.stderr
+
+
+def test_answers_that_need_no_library_import_none():
+    heavy, errors = imports_of(*LIGHT)
+    assert heavy == {" ".join(line): [] for line in LIGHT}
+    assert errors.count("mmie: ") == 11
+
+
+CONVERTED = {
+    "brat": "",
+    "conll": ".conll",
+    "doccano": ".jsonl",
+    "html": ".html",
+    "json": ".json",
+    "jsonl": ".jsonl",
+    "label_studio": ".json",
+    "tables": ".tsv",
+    "triples": ".csv",
+}
+"""Suffixes of the formats that need no library of their own."""
+
+
+def test_commands_that_do_not_train_import_no_lightning(tmp_path):
+    root = tmp_path / "corpus"
+    root.mkdir()
+    for split in ("train", "test"):
+        posts = []
+        for number in range(12):
+            words = ["Jordan", "lands", split, str(number)]
+            posts.append({"id": f"{split}{number}", "words": words, "entities": [entity(0, "PER")]})
+        write_jsonl(root / f"{split}.jsonl", posts)
+    corpus = ["--corpus=JsonlCorpus", f"--corpus.root={root}"]
+    source = str(root / "train.jsonl")
+    lines = [
+        ["corpus", "stats", *corpus],
+        ["corpus", "check", *corpus],
+        ["corpus", "split", source, f"--out={tmp_path / 'split'}"],
+        ["diagnose", "--help"],
+        ["methods"],
+    ]
+    targets = [tmp_path / f"{name}{suffix}" for name, suffix in CONVERTED.items()]
+    for name, target in zip(CONVERTED, targets, strict=True):
+        lines.append(["convert", source, f"--to={name}", f"--out={target}"])
+    for seed in (1, 2):
+        write_run(tmp_path / "runs" / str(seed), seed=seed)
+    compare = ["compare", str(tmp_path / "runs"), f"--out={tmp_path / 'report'}"]
+    heavy, errors = imports_of(*lines, compare)
+    assert heavy.pop(" ".join(compare)) == ["torch"], "it resamples posts"
+    assert heavy == {" ".join(line): [] for line in lines}
+    assert "mmie: " not in errors
+    for written in (tmp_path / "split" / "train.jsonl", tmp_path / "report", *targets):
+        assert written.exists()

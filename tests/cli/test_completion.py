@@ -35,7 +35,7 @@ def complete(tmp_path_factory):
     ("words", "expected"),
     [
         ("mmie fi", {"fit"}),
-        ("mmie co", {"corpus", "compare", "convert", "config", "completion"}),
+        ("mmie co", {"corpus", "compare", "convert", "config", "context", "completion"}),
         ("mmie corpus st", {"stats"}),
         ("mmie fit --config rap_m", {"rap_mnre"}),
         ("mmie fit --data.corpus Twitter2", {"Twitter2015", "Twitter2017"}),

@@ -7,9 +7,11 @@ import pytest
 import yaml
 from helpers.benchmarks import RESULT
 from helpers.command import check_refused, metrics, run, succeed
+from helpers.fits import run_forked_job
 from helpers.paths import CONFIGS
 
 from mmie.experiments.benchmark_process import config_name
+from mmie.experiments.processes import RunProcesses
 from mmie.runs.sweep_plan import read_sweep_plan
 
 pytestmark = pytest.mark.slow
@@ -67,7 +69,7 @@ def test_scripts_replace_no_file_unasked(tmp_path):
     assert config.read_text() == TEXT_ONLY.read_text()
 
 
-def test_a_run_is_swept_and_continued_after_an_interruption(demo_root, tmp_path):
+def test_a_run_is_swept_and_continued_after_an_interruption(demo_root, tmp_path, monkeypatch):
     config, out = tmp_path / "small.yaml", tmp_path / "out"
     config.write_text(yaml.safe_dump(small_config(demo_root)))
     line = ["sweep", config, "--seeds=2", f"--out={out}", "--only=1", "--jobs=2"]
@@ -79,7 +81,9 @@ def test_a_run_is_swept_and_continued_after_an_interruption(demo_root, tmp_path)
     assert not (out / "small" / "seed_1234").exists()
     record, scores = json.loads((run_dir / "sweep.json").read_text()), metrics(run_dir)
     (run_dir / "sweep.json").write_text(json.dumps({**record, "fitted": False}))
-    succeed(*line)
+    with monkeypatch.context() as patch:
+        patch.setattr(RunProcesses, "run", run_forked_job)
+        succeed(*line)
     assert f"--ckpt_path={run_dir / 'last.ckpt'}" in (run_dir / "sweep.log").read_text()
     assert metrics(run_dir) == scores
     (plan,) = read_sweep_plan(out)

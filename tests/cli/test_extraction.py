@@ -127,29 +127,45 @@ def test_the_source_and_other_files_are_not_overwritten(random_pair, tmp_path):
 def test_options_that_the_ray_engine_does_not_take_are_refused(random_pair, source, tmp_path):
     arguments = ["extract", source, f"--ner={random_pair['ner']}", "--engine=ray", "-o"]
     folder = tmp_path / "a"
-    outcome = run(*arguments, folder, "--detector=center")
-    assert "cuts no crops: run mmie ground before" in outcome.err
+    assert "name one" in run(*arguments, folder, tmp_path / "b").err
     assert "name a folder, not" in run(*arguments, tmp_path / "a.jsonl").err
+    assert "name a folder, not s3://a/b.jsonl" in run(*arguments, "s3://a/b.jsonl").err
     outcome = run(*arguments, folder, "--workers=2", "--precision=bfloat16")
     assert "takes no --precision, --workers" in outcome.err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_ray_engine_receives_the_options(random_pair, source, tmp_path, monkeypatch):
+@pytest.mark.parametrize("place", ["source", "out", "pictures"])
+def test_urls_go_with_the_ray_engine(place, random_pair, source, tmp_path):
+    places = {"source": source, "out": tmp_path / "a.jsonl", "pictures": tmp_path}
+    places[place] = "s3://bucket/a"
+    own, out, pictures = places.values()
+    pair = [f"--ner={random_pair['ner']}", f"--pictures={pictures}"]
+    outcome = run("extract", own, *pair, "-o", out)
+    assert "s3://bucket/a: URLs go with --engine ray" in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["results", "s3://bucket/results", "file:///results"])
+def test_the_ray_engine_receives_the_options(place, random_pair, source, tmp_path, monkeypatch):
     calls = []
 
     def extract(*arguments):
         calls.append(arguments)
-        return RaySummary(7, 2)
+        return RaySummary(7, 2, resumed=3)
 
     monkeypatch.setattr("mmie.cli.extraction.extract_with_ray", extract)
-    out = tmp_path / "results"
-    given = ["--batch_size=4", "--window=8", "--actors=3", f"--pictures={tmp_path}"]
+    monkeypatch.chdir(tmp_path)
+    given = ["--batch_size=4", "--window=8", "--actors=3", "--pictures=s3://bucket/pictures"]
+    given += ["--detector=center", "--num_crops=2", "--rows_per_file=50"]
     ner = random_pair["ner"]
-    output = succeed("extract", source, f"--ner={ner}", "--engine=ray", "-o", out, *given).out
-    assert output == f"7 posts, 2 of them read in part, in {out}\n"
-    options = RayOptions(batch_size=4, window=8, num_actors=3)
-    assert calls == [(str(source), str(out), {"ner": str(ner)}, str(tmp_path), options)]
+    output = succeed("extract", source, f"--ner={ner}", "--engine=ray", "-o", place, *given).out
+    assert output == f"7 posts, 3 of them before, 2 of them read in part, in {place}\n"
+    options = RayOptions(
+        batch_size=4, window=8, num_actors=3, rows_per_file=50, detector="center", num_crops=2
+    )
+    assert calls == [(str(source), place, {"ner": str(ner)}, "s3://bucket/pictures", options)]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_convert_replaces_neither_its_source_nor_other_files(tmp_path):

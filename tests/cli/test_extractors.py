@@ -1,9 +1,18 @@
 """Extractors built from the options of a command."""
 
+from pathlib import Path
+
 import pytest
 
 from mmie.checkpoints import CheckpointError
-from mmie.cli.extractors import ExtractorSettings, build_extractor
+from mmie.cli.extractors import (
+    ExtractorSettings,
+    OnnxSettings,
+    add_onnx_arguments,
+    build_extractor,
+    onnx_settings,
+)
+from mmie.cli.parsing import OneLineParser, UsageError
 from mmie.grounding.cropper import Cropper
 from mmie.grounding.errors import GroundingError
 from mmie.methods import TextOnly
@@ -68,3 +77,36 @@ def test_wrong_options_are_refused(random_pair, options, error, message):
         options = {**options, "ner": random_pair[options["ner"]]}
     with pytest.raises(error, match=message):
         build_extractor(ExtractorSettings(**{"device": "cpu", **options}))
+
+
+def test_onnx_options_name_the_folder_of_graphs_and_the_calibration(text_only, tmp_path):
+    options = ExtractorSettings(
+        text_only, device="cpu", precision="bfloat16", onnx=OnnxSettings(graphs=tmp_path / "graphs")
+    )
+    with pytest.raises(ValueError, match="ONNX Runtime computes on the CPU"):
+        build_extractor(options)
+    assert not (tmp_path / "graphs").exists()
+
+
+def test_the_calibration_is_read_for_methods_that_use_images(random_pair, tmp_path):
+    onnx = OnnxSettings("int8", calibration=tmp_path)
+    options = ExtractorSettings(random_pair["ner"], onnx=onnx)
+    with pytest.raises(ValueError, match="holds no picture that can be read"):
+        build_extractor(options)
+
+
+def parse_onnx(*line):
+    """Parse a line of the options of ONNX Runtime."""
+    parser = OneLineParser(prog="mmie")
+    parser.add_argument("--engine", type=str, default="local")
+    add_onnx_arguments(parser)
+    return onnx_settings(parser.parse_args(list(line)))
+
+
+def test_onnx_options_belong_to_the_engine():
+    assert parse_onnx() is None
+    assert parse_onnx("--engine", "onnx") == OnnxSettings()
+    line = ("--engine", "onnx", "--onnx_precision", "int8", "--onnx_calibration", "pictures")
+    assert parse_onnx(*line) == OnnxSettings("int8", Path("pictures"))
+    with pytest.raises(UsageError, match="--onnx go with --engine onnx"):
+        parse_onnx("--onnx_precision", "int8")

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.command import finish, start, tiny_options, write_jsonl
+from helpers.command import finish, start, succeed, tiny_options, write_jsonl
 
 from mmie.cli import interruption as interruption_module
 from mmie.cli.interruption import InterruptionHandler
@@ -100,5 +100,5 @@ def test_an_interrupted_extraction_goes_on(random_pair, tmp_path):
     outcome = finish(process)
     assert (outcome.status, outcome.out) == (130, "")
     assert outcome.err.splitlines()[-1] == "mmie: interrupted, the same command goes on"
-    assert finish(start(line)).status == 0
+    succeed(*line)
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == len(posts)

@@ -15,7 +15,7 @@ WRONG_LINES = {
     "no integer": (["--data.batch_size=many"], ["data.batch_size", "int", "many"]),
     "no optional integer": (["--trainer.max_epochs=many"], ["trainer.max_epochs", "int", "many"]),
     "no number of the method": (["--model.text_lr=high"], ["model.text_lr", "float", "high"]),
-    "no choice": (["--data.task=nerd"], ["data.task", "'ner', 're'", "nerd"]),
+    "no choice": (["--data.task=nerd"], ["data.task", "ner, re", "nerd"]),
     "no choice of the method": (
         ["--model.pooling=max"],
         ["model.pooling", "'cls', 'entities'", "max"],

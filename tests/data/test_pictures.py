@@ -233,3 +233,29 @@ def test_formats_outside_the_list_are_not_decoded():
     content = encode_picture(gradient_picture(), "PCX")
     with pytest.raises(PictureError, match="not a picture"):
         load_picture(content)
+
+
+@pytest.mark.parametrize("resize", ["crop", "squash"])
+def test_a_jpeg_that_is_reduced_while_it_is_decoded_gives_nearly_the_same_view(resize, tmp_path):
+    transform = ImageTransform(64, resize)
+    ramp = np.linspace(0, 255, 600, dtype=np.uint8)
+    picture = Image.fromarray(np.stack([np.tile(ramp, (400, 1))] * 3, axis=2))  # 600 x 400
+    picture.save(tmp_path / "wide.jpg", quality=95)
+    whole = load_picture(tmp_path / "wide.jpg")
+    reduced = load_picture(tmp_path / "wide.jpg", least_side=transform.least_side)
+    assert whole.size == (600, 400)
+    assert reduced.size == (150, 100)
+    assert min(reduced.size) >= transform.least_side
+    difference = transform.to_view(whole).int() - transform.to_view(reduced).int()
+    assert difference.abs().max() <= 4
+
+
+def test_other_pictures_are_decoded_whole(tmp_path):
+    picture = Image.new("RGB", (600, 400), "red")
+    picture.save(tmp_path / "wide.png")
+    picture.save(tmp_path / "wide.jpg")
+    assert load_picture(tmp_path / "wide.png", least_side=64).size == (600, 400)
+    assert load_picture(tmp_path / "wide.jpg", least_side=300).size == (600, 400)
+    with Image.open(tmp_path / "wide.jpg") as opened:
+        assert load_picture(opened, least_side=64).size == (600, 400)
+        assert opened.size == (600, 400)

@@ -4,7 +4,13 @@ import io
 
 import pytest
 
-from mmie.data.text_files import decode_text, find_encoding, read_text_lines, undecodable
+from mmie.data.text_files import (
+    decode_text,
+    find_encoding,
+    is_blank,
+    read_text_lines,
+    undecodable,
+)
 
 
 def lines_of(content):
@@ -50,3 +56,14 @@ def test_whole_texts_are_decoded_as_lines_are(encoding):
 def test_bytes_that_are_no_text_stay_visible():
     assert undecodable(decode_text(b"Zo\xeb")) is not None
     assert undecodable(decode_text("Ann".encode("utf-16") + b"x")) is not None
+
+
+def test_other_lone_surrogates_before_a_byte_count_as_three_bytes():
+    assert undecodable("\ud800 \udcff") == "the byte 0xff at byte 5: save the file as UTF-8"
+
+
+@pytest.mark.parametrize(
+    ("line", "blank"), [("", True), (" \t\r\n\v\f", True), ("\x1c", False), ("\xa0\n", False)]
+)
+def test_blank_lines_hold_only_ascii_blanks(line, blank):
+    assert is_blank(line) == blank

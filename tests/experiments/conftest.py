@@ -9,7 +9,7 @@ import json, os, pathlib, sys
 options = dict(option.lstrip("-").split("=", 1) for option in sys.argv[2:])
 folder = pathlib.Path(options["run_dir"])
 pictures = options.get("data.pictures", "right")
-print("threads", os.environ["OMP_NUM_THREADS"])
+print("threads", os.environ["OMP_NUM_THREADS"] or os.environ["MMIE_MAX_THREADS"])
 if options.get("model.text_lr") == "bad" or (folder / f"no_{sys.argv[1]}").exists():
     sys.exit("this one fails")
 file = folder / "metrics.json"

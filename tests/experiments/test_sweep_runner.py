@@ -58,7 +58,7 @@ def test_finished_jobs_are_not_run_again(sweep):
 
 
 def test_processes_share_the_cores(sweep, tmp_path, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
     sweep(seeds="2", max_parallel=2)
     threads = max(1, len(os.sched_getaffinity(0)) // 2)
     assert (

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from helpers.methods import instance_without_views, make_batch
+from torch import nn
 
 from mmie.data import DemoCorpus
-from mmie.export.onnx import describe, export_onnx
+from mmie.export.onnx import check_exportable, describe, export_onnx
 from mmie.export.onnx_graphs import ModelGraph, model_inputs
 from mmie.export.onnx_program import TOLERANCE, OnnxError, compare
 from mmie.export.pretrained import SharingError
@@ -126,13 +127,20 @@ def test_the_graph_has_only_the_inputs_that_it_reads(hvpnet, text_only):
     assert not (exported.folder / "vision.onnx").exists()
 
 
-def test_a_method_with_an_lstm_is_refused(save_checkpoint, tmp_path):
+def test_a_method_with_a_layer_of_one_length_is_refused(random_pair):
+    method = load_method(random_pair["ner"])
+    method.extra = nn.GRU(4, 4)
+    with pytest.raises(
+        OnnxError, match=r"HVPNet has a layer GRU, which torch.export unrolls to one"
+    ):
+        check_exportable(method)
+
+
+def test_a_method_that_reads_characters_is_refused(save_checkpoint, tmp_path):
     checkpoint = save_checkpoint(
         MLNet, "ner", vision_backbone="test_resnet", fusion_layers=1, lstm_size=32
     )
-    with pytest.raises(
-        OnnxError, match=r"MLNet has an LSTM, which torch.export unrolls to one length"
-    ):
+    with pytest.raises(OnnxError, match=r"MLNet reads the characters .* mmie extract --engine"):
         export_onnx(checkpoint, tmp_path / "onnx")
     assert list(tmp_path.iterdir()) == []
 

@@ -142,6 +142,7 @@ def test_json(tmp_path, records, damage):
 @LIMITED
 @given(data=files(f"{json.dumps(ANN)}\n{json.dumps(JORDAN)}\n"), record=mutated(ANN))
 @example(data=b"\x1c", record=ANN)
+@example(data=b"", record={"text": "\ud800 \udcff"})
 def test_jsonl(tmp_path, data, record):
     file = tmp_path / "posts.jsonl"
     content = json.dumps(record).encode() + b"\n" + data

@@ -220,3 +220,15 @@ def test_crops_are_cut_from_the_first_picture():
     views = read_post(Post(words=WORDS, image=RED), 0, [form], cropper).views[form]
     assert [view is None for view in views] == [False, True, False]
     assert torch.equal(views[2], form.transform.to_view(GREEN))
+
+
+def test_fast_jpeg_reduces_pictures_that_no_cropper_cuts(tmp_path):
+    form = ViewFormat(ImageTransform(16, "squash", 1_000_000), 2)
+    picture = Image.effect_noise((256, 128), 80).convert("RGB")
+    picture.save(tmp_path / "noise.jpg", quality=90)
+    post = Post(text="Jordan lands", image=tmp_path / "noise.jpg")
+    (whole, _) = read_post(post, 0, [form]).views[form]
+    (reduced, _) = read_post(post, 0, [form], fast_jpeg=True).views[form]
+    (cropped, _) = read_post(post, 0, [form], FakeCropper(), fast_jpeg=True).views[form]
+    assert not torch.equal(reduced, whole)
+    assert torch.equal(cropped, whole)

@@ -1,3 +1,3 @@
-"""Exclusion of the program that a test runs in a process of its own."""
+"""Exclusion of the programs that run in processes of their own."""
 
-collect_ignore = ["fuzz_readers.py"]
+collect_ignore = ["fuzz_readers.py", "thread_times.py"]

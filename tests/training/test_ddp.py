@@ -1,9 +1,5 @@
 """Two processes give the numbers of one, though they do not divide the splits evenly."""
 
-import json
-import subprocess
-import sys
-
 import pytest
 import torch
 from helpers.command import (
@@ -13,26 +9,16 @@ from helpers.command import (
     predictions,
     read_jsonl,
     scored_section,
-    single_thread_environment,
     start,
     succeed,
     tiny_options,
     write_jsonl,
 )
-from helpers.fits import find_free_port
+from helpers.fits import check_success, fork_distributed
 from helpers.fitted_runs import TASKS, fit_options
-from helpers.paths import REPOSITORY
 
 pytestmark = pytest.mark.slow
 
-SEVERAL_COMMANDS = """
-import json, sys
-from mmie.cli import main
-for arguments in json.loads(sys.stdin.read()):
-    sys.argv = ["mmie", *arguments]
-    main()
-"""
-"""Program that runs several commands in one process, whose start takes longer than a command."""
 POSTS = 15
 """Posts of the evaluation splits: batches of 4 divide them on neither 1 nor 2 processes."""
 TWO_PROCESSES = ["--trainer.devices=2", "--trainer.strategy=ddp"]
@@ -64,7 +50,6 @@ def trained(odd_corpus, tmp_path_factory):
 def evaluated(trained, tmp_path_factory):
     """Folder with a run ``COMMAND_TASK_PROCESSES`` for each command, each task, and 1 or 2."""
     folder = tmp_path_factory.mktemp("evaluated")
-    lines = {1: [], 2: []}
     for task in TASKS:
         for command in ("test", "validate", "predict"):
             line = [
@@ -72,39 +57,10 @@ def evaluated(trained, tmp_path_factory):
                 f"--config={trained / task / 'config.yaml'}",
                 f"--ckpt_path={trained / task / 'best.ckpt'}",
             ]
-            lines[1].append([*line, f"--run_dir={folder / f'{command}_{task}_1'}"])
-            lines[2].append([*line, f"--run_dir={folder / f'{command}_{task}_2'}", *TWO_PROCESSES])
-    for line in lines[1]:
-        succeed(*line)
-    run_distributed(lines[2])
+            succeed(*line, f"--run_dir={folder / f'{command}_{task}_1'}")
+            two = f"--run_dir={folder / f'{command}_{task}_2'}"
+            check_success(*fork_distributed(2, *line, two))
     return folder
-
-
-def run_distributed(lines):
-    """Run several commands, one after the other, in two processes of one group."""
-    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_port()), "NODE_RANK": "0"}
-    processes = []
-    for rank in range(2):
-        process = subprocess.Popen(
-            [sys.executable, "-c", SEVERAL_COMMANDS],
-            cwd=REPOSITORY,
-            env=single_thread_environment(LOCAL_RANK=str(rank), **group),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        processes.append(process)
-    try:
-        for process in processes:
-            process.stdin.write(json.dumps(lines))
-            process.stdin.close()
-            process.stdin = None
-        errors = [process.communicate(timeout=240)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
 
 
 @pytest.mark.parametrize("task", TASKS)

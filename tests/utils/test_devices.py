@@ -24,7 +24,9 @@ def test_a_missing_device_is_named_in_one_line(name):
 
 def test_the_cpu_is_described_with_its_cores_and_the_processes():
     alone = describe_hardware(torch.device("cpu"))
-    assert re.fullmatch(r"\S.* \(\d+ cores?\)", alone)
+    assert re.fullmatch(r"\S.* \(\d+ cores?, \d+ threads?\)", alone)
+    threads = torch.get_num_threads()
+    assert alone.endswith(f", {threads} thread{'s' if threads > 1 else ''})")
     if hasattr(os, "sched_getaffinity"):
         assert f"({len(os.sched_getaffinity(0))} core" in alone
     assert describe_hardware(torch.device("cpu"), 4) == f"{alone}, 4 processes"

@@ -7,10 +7,15 @@ from torch import nn
 from mmie.utils.processes import (
     _RANK_VARIABLES,
     SMALL_MODEL,
+    THREAD_LIMIT,
     THREADS,
+    count_cores,
+    count_physical_cores,
     is_first_process,
     limit_threads,
 )
+
+CORES = count_physical_cores()
 
 
 @pytest.mark.parametrize("name", _RANK_VARIABLES)
@@ -25,19 +30,31 @@ def test_a_rank_above_0_is_not_the_first(name, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("setting", "widths", "expected"),
+    ("setting", "limit", "widths", "expected"),
     [
-        ("", [10, 20], 1),
-        ("", [10, SMALL_MODEL], 2),
-        ("2", [10], 2),
+        ("", "", [10, 20], 1),
+        ("", "", [10, SMALL_MODEL], CORES),
+        ("", "1", [10, SMALL_MODEL], 1),
+        ("", "1000", [SMALL_MODEL], CORES),
+        ("3", "1", [10], 3),
+        ("3", "1", [SMALL_MODEL], 3),
     ],
 )
-def test_small_models_compute_with_one_thread(monkeypatch, setting, widths, expected):
+def test_the_size_of_the_models_decides_unless_the_user_has(
+    monkeypatch, setting, limit, widths, expected
+):
     monkeypatch.setenv(THREADS, setting)
+    monkeypatch.delenv(THREAD_LIMIT, raising=False)
+    if limit:
+        monkeypatch.setenv(THREAD_LIMIT, limit)
     threads = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(3)  # what torch has read in the user's setting
     try:
         limit_threads(*(nn.Linear(width, 1, device="meta") for width in widths))
         assert torch.get_num_threads() == expected
     finally:
         torch.set_num_threads(threads)
+
+
+def test_physical_cores_are_among_those_that_the_process_may_use():
+    assert 1 <= count_physical_cores() <= count_cores()

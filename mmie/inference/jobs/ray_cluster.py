@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mmie.inference.jobs.ray_rows import resolve_location
 from mmie.types import MmieError
 from mmie.utils.text import first_line
 
@@ -88,21 +87,16 @@ def resolve_gpus(ray: Any, gpus_per_actor: float | None) -> float:
     return gpus_per_actor
 
 
-def write_rows(rows: Any, out: str, rows_per_file: int) -> None:
-    """Compute the rows of a Ray data set and write them as Parquet files.
-
-    Args:
-        rows: The data set.
-        out: Folder of the files.
-        rows_per_file: Smallest number of rows of a file.
+@contextmanager
+def errors_of_workers() -> Iterator[None]:
+    """Raise what a Ray job raises in one line.
 
     Raises:
-        MmieError: An actor or a task raised it.
+        MmieError: An actor, a task or the body raised it.
         RayEngineError: Ray stopped for another reason.
     """
-    filesystem, path = resolve_location(out)
     try:
-        rows.write_parquet(path, filesystem=filesystem, min_rows_per_file=rows_per_file)
+        yield
     except Exception as error:  # Ray wraps what its workers raise, and adds lines to it
         cause = _find_cause(error)
         message = (str(cause).splitlines() or [""])[0]

@@ -1,14 +1,15 @@
 """Posts in JSON lines or Parquet files as Arrow rows, and extractions as Arrow rows.
 
 Files lie on this machine or in object storage. A JSON line is a post as `mmie.data.sources` reads
-it. A Parquet row has the same keys as columns, which may be absent or null, and its ``image`` and
-``images`` may be the bytes of pictures. Further columns of strings and numbers are kept.
+it. A Parquet row has the same keys as columns, which may be absent or null, and its ``image``,
+``images`` and ``crops`` may be the bytes of pictures. Further columns of strings and numbers are
+kept.
 """
 
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -43,6 +44,8 @@ _KEPT_COLUMNS = (
     _EXTRA,
 )
 """Columns of what results keep of their posts."""
+Bytes = list[bytes] | None
+"""Bytes of pictures; None where they are paths, or where there are none."""
 _PARQUET = ".parquet"
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
 _PARQUET_BATCH = 256
@@ -57,10 +60,12 @@ class SourceFiles(NamedTuple):
     Attributes:
         files: Their paths on the file system, in order.
         folder: Path or URL of the folder that holds them.
+        states: Path, size in bytes and time of change in nanoseconds of each file.
     """
 
     files: tuple[str, ...]
     folder: str
+    states: tuple[tuple[str, int, int], ...] = ()
 
 
 def resolve_location(location: str) -> tuple[Any, str]:
@@ -99,7 +104,9 @@ def list_source(location: str) -> SourceFiles:
         raise _unusable(location, error) from error
     if info.type == fs.FileType.NotFound:
         raise SourceError(f"'{location}' does not exist")
-    files = sorted(entry.path for entry in infos if entry.path.endswith((_PARQUET, *_JSON_LINES)))
+    infos = [entry for entry in infos if entry.path.endswith((_PARQUET, *_JSON_LINES))]
+    states = sorted((entry.path, entry.size, entry.mtime_ns) for entry in infos)
+    files = [file for file, _, _ in states]
     if not files:
         tables = " and ".join(DELIMITERS)
         raise SourceError(
@@ -111,18 +118,26 @@ def list_source(location: str) -> SourceFiles:
             f"'{location}' holds both .parquet and .jsonl files: "
             "name one of them, or a folder of one kind"
         )
-    return SourceFiles(tuple(files), location if is_folder else _parent(location))
+    folder = location if is_folder else _parent(location)
+    return SourceFiles(tuple(files), folder, tuple(states))
 
 
 def row_schema() -> Any:
     """Return the Arrow schema of posts.
 
-    ``name`` names a post without an id, ``line`` is a JSON line, and ``pictures`` holds the bytes
-    of pictures that replace the line's ``image`` and ``images``.
+    ``name`` names a post without an id, and ``line`` is a JSON line. ``pictures`` holds the bytes
+    of pictures that replace the line's ``image`` and ``images``, and ``crops`` those of its crops.
     """
     pa = require("pyarrow", "ray")
     pictures = pa.list_(pa.large_binary())
-    return pa.schema([("name", pa.string()), ("line", pa.large_binary()), ("pictures", pictures)])
+    return pa.schema(
+        [
+            ("name", pa.string()),
+            ("line", pa.large_binary()),
+            ("pictures", pictures),
+            ("crops", pictures),
+        ]
+    )
 
 
 def result_schema() -> Any:
@@ -177,8 +192,9 @@ def read_rows(filesystem: Any, file: str, prefix: str = "") -> Iterator[dict[str
     """
     read = _read_parquet if file.endswith(_PARQUET) else _read_json_lines
     try:
-        for number, line, pictures in read(filesystem, file):
-            yield {"name": f"{prefix}{number}", "line": line, "pictures": pictures}
+        for number, line, pictures, crops in read(filesystem, file):
+            name = f"{prefix}{number}"
+            yield {"name": name, "line": line, "pictures": pictures, "crops": crops}
     except OSError as error:
         raise _unusable(file, error) from error
 
@@ -203,19 +219,13 @@ def row_to_post(
         post: Post[Any] = parse_post(line, root, row["name"])
     except MalformedLine as error:
         return f"post: {replace_surrogates(str(error))}"
-    if row["pictures"] is not None:
-        image, *more_images = row["pictures"]
-        return replace(post, image=image, more_images=tuple(more_images))
-    if filesystem.type_name == "local":
-        return post
-    images = [_fetch(image, filesystem) for image in post.images]
-    crops = [_fetch(crop, filesystem) for crop in post.crops]
-    return replace(
-        post,
-        image=images[0] if images else None,
-        more_images=tuple(images[1:]),
-        crops=tuple(crops),
-    )
+    images: Sequence[Any] = row["pictures"] or post.images
+    crops: Sequence[Any] = row["crops"] or post.crops
+    if filesystem.type_name != "local":
+        images = [_fetch(image, filesystem) for image in images]
+        crops = [_fetch(crop, filesystem) for crop in crops]
+    image, more_images = (images[0], tuple(images[1:])) if images else (None, ())
+    return replace(post, image=image, more_images=more_images, crops=tuple(crops))
 
 
 def extraction_to_row(
@@ -243,15 +253,18 @@ def extraction_to_row(
 
 
 def _parent(location: str) -> str:
-    """Return the folder of a file's path or URL."""
+    """Return the folder of a file's path or URL, which keeps its query."""
+    if "://" in location:
+        address, mark, query = location.partition("?")
+        return f"{address.rpartition('/')[0]}{mark}{query}"
     folder = location.rpartition("/")[0]
     if folder:
         return folder
     return "/" if location.startswith("/") else "."
 
 
-def _read_parquet(filesystem: Any, file: str) -> Iterator[tuple[int, bytes, list[bytes] | None]]:
-    """Yield number, JSON line and bytes of the pictures of each row of a Parquet file.
+def _read_parquet(filesystem: Any, file: str) -> Iterator[tuple[int, bytes, Bytes, Bytes]]:
+    """Yield number, JSON line, and bytes of pictures and of crops of each row of a Parquet file.
 
     Extension types are refused: Ray has one that runs code from the file when a value is read.
 
@@ -291,10 +304,10 @@ def _is_kept(pa: Any, field: Any) -> bool:
     return bool(is_text or pa.types.is_primitive(kind))
 
 
-def _record_to_line(record: dict[str, Any]) -> tuple[bytes, list[bytes] | None]:
-    """Convert a row of a Parquet file to a JSON line and the bytes of its pictures.
+def _record_to_line(record: dict[str, Any]) -> tuple[bytes, Bytes, Bytes]:
+    """Convert a row of a Parquet file to a JSON line and the bytes of its pictures and crops.
 
-    Pictures of which some are bytes and others are paths make the line malformed.
+    Pictures, or crops, of which some are bytes and others are paths make the line malformed.
     """
     image, images = _content_or_path(record.get("image")), record.get("images")
     further = [_content_or_path(value) for value in images or ()]
@@ -305,8 +318,15 @@ def _record_to_line(record: dict[str, Any]) -> tuple[bytes, list[bytes] | None]:
         record["images"] = [None if isinstance(value, bytes) else value for value in values]
     if len(pictures) == len(values):
         record["images"] = None
+    crops: list[bytes] = []
+    if isinstance(record.get("crops"), list):
+        values = [_content_or_path(value) for value in record["crops"]]
+        crops = [value for value in values if isinstance(value, bytes)]
+        record["crops"] = [None if isinstance(value, bytes) else value for value in values]
+        if len(crops) == len(values):
+            record["crops"] = None
     present = {key: value for key, value in record.items() if value is not None}
-    return json.dumps(present, default=str).encode(), pictures or None
+    return json.dumps(present, default=str).encode(), pictures or None, crops or None
 
 
 def _content_or_path(value: Any) -> Any:
@@ -316,7 +336,7 @@ def _content_or_path(value: Any) -> Any:
     return value
 
 
-def _read_json_lines(filesystem: Any, file: str) -> Iterator[tuple[int, bytes, None]]:
+def _read_json_lines(filesystem: Any, file: str) -> Iterator[tuple[int, bytes, None, None]]:
     """Yield number and content of each JSON object.
 
     Raises:
@@ -326,17 +346,17 @@ def _read_json_lines(filesystem: Any, file: str) -> Iterator[tuple[int, bytes, N
         lines = read_text_lines(io.BufferedReader(stream, 1 << 20))
         try:
             for number, text in split_json(lines, file.endswith(".json")):
-                yield number, text.encode(errors="surrogateescape"), None
+                yield number, text.encode(errors="surrogateescape"), None, None
         except MalformedLine as error:
             raise SourceError(f"{file}:{error.line}: {error}") from None
 
 
-def _fetch(picture: Path, filesystem: Any) -> Path | bytes:
+def _fetch(picture: Path | bytes, filesystem: Any) -> Path | bytes:
     """Read the bytes of a picture, or return its path, which does not exist here, on failure.
 
     A picture that the post itself holds, in a ``data:`` URI, is a file of this machine.
     """
-    if is_embedded(picture):
+    if isinstance(picture, bytes) or is_embedded(picture):
         return picture
     try:
         with filesystem.open_input_stream(PurePosixPath(picture).as_posix()) as stream:

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -12,6 +11,7 @@ import time
 import pytest
 from helpers.command import read_jsonl, succeed, write_jsonl
 from helpers.extractions import Killed, MortalExtractor
+from helpers.fits import fork_command, wait_for_exit
 
 from mmie.data.sources import read_source
 from mmie.inference import Extractor
@@ -211,15 +211,12 @@ def test_a_killed_command_continues(random_pair, source, records, tmp_path):
     write_jsonl(many, lines)
     out = tmp_path / "out.jsonl"
     arguments = ["extract", str(many), f"--ner={random_pair['ner']}", "--window=64", "-o"]
-    command = [sys.executable, "-m", "mmie.cli", *arguments, str(out)]
     progress = out.with_name("out.jsonl.progress")
-    process = subprocess.Popen(
-        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL
-    )
-    while process.poll() is None and not progress.exists():
+    process = fork_command(*arguments, out)
+    while process.is_alive() and not progress.exists():
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    assert wait_for_exit(process) == -signal.SIGKILL
     assert progress.exists()
     assert not out.exists()
     done = json.loads(progress.read_text())["totals"]["read"]

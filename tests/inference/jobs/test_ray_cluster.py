@@ -8,13 +8,11 @@ import pytest
 from mmie.data.sources import SourceError
 from mmie.inference.jobs.ray_cluster import (
     RayEngineError,
+    errors_of_workers,
     ordered_data,
     ray_session,
     resolve_gpus,
-    write_rows,
 )
-
-pytest.importorskip("pyarrow")
 
 
 class FakeRay:
@@ -117,11 +115,7 @@ class WorkerError(Exception):
         (WorkerError(KeyError("x")), RayEngineError, "Ray stopped: KeyError: 'x'"),
     ],
 )
-def test_errors_of_workers_are_raised_in_one_line(cause, expected, message, tmp_path):
-    class Rows:
-        def write_parquet(self, path, **options):
-            raise WorkerError(cause)
-
-    with pytest.raises(expected) as caught:
-        write_rows(Rows(), str(tmp_path), 1)
+def test_errors_of_workers_are_raised_in_one_line(cause, expected, message):
+    with pytest.raises(expected) as caught, errors_of_workers():
+        raise WorkerError(cause)
     assert str(caught.value) == message

@@ -10,33 +10,42 @@ from helpers.ray_rows import read_local_rows, write_lines
 
 from mmie.checkpoints import CheckpointError
 from mmie.data.sources import SourceError
+from mmie.grounding.cropper import Cropper
+from mmie.grounding.detectors import build_detector
 from mmie.inference import Extractor, load_extractor, load_pair
 from mmie.inference.formats.text import from_json, to_json
 from mmie.types import Post
+from mmie.utils.devices import resolve_device
+from mmie.utils.files import digest_values
 from mmie.utils.plugins import import_modules, searched_folder
 
 pa = pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq  # noqa: E402
 
+from mmie.inference.jobs.job_files import JobError  # noqa: E402
 from mmie.inference.jobs.ray_cluster import RayEngineError  # noqa: E402
 from mmie.inference.jobs.ray_engine import (  # noqa: E402
-    SUCCESS,
     ExtractionActor,
     RayOptions,
     extract_rows,
     extract_with_ray,
     method_modules,
+    read_windows,
 )
 from mmie.inference.jobs.ray_rows import (  # noqa: E402
     resolve_location,
     result_schema,
     row_schema,
 )
+from mmie.inference.jobs.ray_shards import FILE, PROGRESS, SUCCESS  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
 COUNT = 40
+FIRST = 7
+"""Posts of the first of two files."""
 WINDOW = 16
+DETECTOR = "center"
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +62,7 @@ def checkpoints(demo_root, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def records(demo_root):
-    """Posts as a user writes them, of which three are special."""
+    """Posts as a user writes them, of which four are special."""
     lines = []
     for split in ("test", "valid", "train"):
         lines += read_jsonl(demo_root / f"{split}.jsonl")
@@ -64,17 +73,25 @@ def records(demo_root):
     del posts[3]["image"]
     posts[5]["words"] = posts[5].pop("text").split()
     posts[7]["context"] = "a caption"
+    posts[8]["crops"] = [posts[9]["image"], posts[10]["image"]]
     return posts
 
 
 @pytest.fixture(scope="module")
 def expected(records, demo_root, checkpoints):
-    """JSON records of what an Extractor finds in these posts."""
+    """JSON records of what an Extractor finds in these posts, given in two files."""
     extractor = load_pair(
-        checkpoints["ner"], checkpoints["re"], device="cpu", batch_size=8, window=WINDOW
+        checkpoints["ner"],
+        checkpoints["re"],
+        device="cpu",
+        batch_size=8,
+        window=WINDOW,
+        cropper=Cropper(build_detector(DETECTOR, resolve_device("cpu"))),
     )
-    posts = [to_post(record, demo_root) for record in records]
-    lines = [to_json(extraction) for extraction in extractor.stream(posts)]
+    lines = []
+    for file in (records[:FIRST], records[FIRST:]):
+        posts = [to_post(record, demo_root) for record in file]
+        lines += [to_json(extraction) for extraction in extractor.stream(posts)]
     assert any(line["relations"] for line in lines)
     return lines
 
@@ -85,6 +102,7 @@ def to_post(record, folder):
         text=record.get("text"),
         words=tuple(record.get("words", ())),
         image=folder / record["image"] if "image" in record else None,
+        crops=tuple(folder / crop for crop in record.get("crops", ())),
         context=record.get("context"),
     )
 
@@ -113,16 +131,19 @@ def found_in(row):
 def test_ray_gives_what_an_extractor_gives(
     cluster, records, expected, demo_root, checkpoints, tmp_path
 ):
-    """Two files by URL that windows do not divide, with a broken line and a post without id."""
+    """Two files by URL that windows do not divide, with a broken line and a post without id.
+
+    The job is then given again, as if it had been interrupted behind its second file of results.
+    """
     broken = [b'{"id": "cut off', {"text": "no id"}]
-    write_lines(tmp_path / "posts" / "part_0.jsonl", records[:7])
-    write_lines(tmp_path / "posts" / "part_1.jsonl", [*records[7:], *broken])
+    write_lines(tmp_path / "posts" / "part_0.jsonl", records[:FIRST])
+    write_lines(tmp_path / "posts" / "part_1.jsonl", [*records[FIRST:], *broken])
     source, out = (tmp_path / "posts").as_uri(), (tmp_path / "out").as_uri()
-    options = RayOptions(batch_size=8, window=WINDOW, rows_per_file=20)
-    summary = extract_with_ray(source, out, checkpoints, demo_root.as_uri(), options)
-    assert summary == (COUNT + 2, 1, 1)
+    options = RayOptions(batch_size=8, window=WINDOW, rows_per_file=10, detector=DETECTOR)
+    job = (source, out, checkpoints, demo_root.as_uri(), options)
+    assert extract_with_ray(*job) == (COUNT + 2, 1, 1, 0)
     files = sorted((tmp_path / "out").glob("*.parquet"))
-    assert len(files) > 1
+    assert [pq.read_metadata(file).num_rows for file in files] == [7, 16, 16, 3]
     assert (tmp_path / "out" / SUCCESS).exists()
     assert all(pq.read_schema(file).equals(result_schema()) for file in files)
     rows = [row for file in files for row in pq.read_table(file).to_pylist()]
@@ -131,7 +152,43 @@ def test_ray_gives_what_an_extractor_gives(
     assert "JSON" in rows[COUNT]["problems"][0]
     assert all(from_json(row).id == row["id"] for row in rows)
     with pytest.raises(SourceError, match="holds files already"):
-        extract_with_ray(source, out, checkpoints, demo_root.as_uri(), options)
+        extract_with_ray(*job)
+    contents = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+    interrupt(tmp_path / "out", num_shards=2)
+    assert extract_with_ray(*job) == (COUNT + 2, 1, 1, 23)
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == contents
+    interrupt(tmp_path / "out", num_shards=2)
+    with pytest.raises(JobError, match="begun with another ner"):
+        extract_with_ray(source, out, {"re": checkpoints["re"]}, *job[3:])
+
+
+def interrupt(folder, num_shards):
+    """Leave what a job leaves that is killed behind some of its files of results."""
+    (folder / SUCCESS).unlink()
+    record = json.loads((folder / PROGRESS).read_text())
+    for name, *_ in record["shards"][num_shards:]:
+        (folder / name).unlink()
+    record["shards"] = record["shards"][:num_shards]
+    record["sha256"] = digest_values(
+        {key: value for key, value in record.items() if key != "sha256"}
+    )
+    (folder / PROGRESS).write_text(json.dumps(record))
+    (folder / "_part-00001-00001.parquet.partial").write_bytes(b"cut off")
+
+
+def test_windows_are_of_one_file_and_begin_behind_skipped_rows(tmp_path):
+    for name, count in (("a.jsonl", 3), ("b.jsonl", 0), ("c.jsonl", 5)):
+        write_lines(tmp_path / name, [{"text": str(number)} for number in range(count)])
+    paths = [str(tmp_path / f"{name}.jsonl") for name in "abc"]
+    files = pa.table({"path": paths, FILE: [4, 5, 6], "skip": [2, 0, 0]})
+    tables = list(read_windows(files, str(tmp_path), 2))
+    assert [(table["name"].to_pylist(), table[FILE].to_pylist()) for table in tables] == [
+        (["a.jsonl:3", None], [4, None]),
+        (["c.jsonl:1", "c.jsonl:2"], [6, 6]),
+        (["c.jsonl:3", "c.jsonl:4"], [6, 6]),
+        (["c.jsonl:5", None], [6, None]),
+        ([], []),
+    ]
 
 
 def test_errors_of_tasks_are_raised_in_one_line(cluster, checkpoints, tmp_path):
@@ -154,26 +211,31 @@ def test_more_gpus_than_the_cluster_has_are_refused(cluster, checkpoints, record
         extract_with_ray(str(tmp_path / "posts.jsonl"), str(tmp_path / "out"), ner, options=options)
 
 
-def test_rows_give_what_an_extractor_gives(records, expected, demo_root, checkpoints, tmp_path):
-    """Parquet with the bytes of the pictures, without Ray."""
-    pictures = [
-        {**record, "image": (demo_root / record["image"]).read_bytes()}
-        if "image" in record
-        else record
-        for record in records
-    ]
+def test_an_actor_gives_what_an_extractor_gives(
+    records, expected, demo_root, checkpoints, tmp_path
+):
+    """Parquet with the bytes of the pictures and crops, without Ray."""
+    pictures = []
+    for record in records:
+        read = dict(record)
+        if "image" in record:
+            read["image"] = (demo_root / record["image"]).read_bytes()
+        if "crops" in record:
+            read["crops"] = [(demo_root / crop).read_bytes() for crop in record["crops"]]
+        pictures.append(read)
     keys = sorted({key for record in records for key in record})
     pq.write_table(
         pa.Table.from_pylist([dict.fromkeys(keys) | record for record in pictures]),
         tmp_path / "posts.parquet",
     )
-    extractor = load_extractor(**checkpoints, device="cpu", batch_size=8, window=WINDOW)
     rows = read_local_rows(tmp_path / "posts.parquet")
     assert pa.Table.from_pylist(rows, schema=row_schema()).to_pylist() == rows
+    options = {**checkpoints, "device": "cpu", "batch_size": 8, "window": WINDOW}
+    actor = ExtractionActor(str(tmp_path), False, [], ".", DETECTOR, **options)
     results = []
-    for start in range(0, COUNT, WINDOW):
-        window = rows[start : start + WINDOW]
-        results += extract_rows(extractor, window, *resolve_location(str(demo_root)))
+    for start, end in ((0, 7), (7, 23), (23, 39), (39, 40)):
+        window = [{**row, FILE: 0} for row in rows[start:end]]
+        results += actor(pa.Table.from_pylist([*window, dict.fromkeys(window[0])])).to_pylist()
     assert all(row.pop("problems") == [] for row in results)
     assert list(map(found_in, results)) == list(map(found_in, expected))
 

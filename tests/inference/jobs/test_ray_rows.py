@@ -16,6 +16,7 @@ import pyarrow.parquet as pq  # noqa: E402
 from pyarrow import fs  # noqa: E402
 
 from mmie.inference.jobs.ray_rows import (  # noqa: E402
+    _parent,
     extraction_to_row,
     list_source,
     resolve_location,
@@ -23,10 +24,12 @@ from mmie.inference.jobs.ray_rows import (  # noqa: E402
     row_to_post,
 )
 
+NO_BYTES = {"pictures": None, "crops": None}
+
 
 def make_row(**record):
     """A row of a post with a text."""
-    return {"name": "1", "line": json.dumps({"text": "a", **record}).encode(), "pictures": None}
+    return {"name": "1", "line": json.dumps({"text": "a", **record}).encode(), **NO_BYTES}
 
 
 @pytest.mark.parametrize(
@@ -76,8 +79,8 @@ def test_pictures_of_hugging_face_data_sets_are_read(tmp_path):
 def test_json_lines_are_numbered_rows_without_blank_lines(tmp_path):
     write_lines(tmp_path / "posts.jsonl", [b'\xef\xbb\xbf{"text": "a"}', b" ", b'{"text": "b"}\r'])
     assert read_local_rows(tmp_path / "posts.jsonl") == [
-        {"name": "1", "line": b'{"text": "a"}', "pictures": None},
-        {"name": "3", "line": b'{"text": "b"}', "pictures": None},
+        {"name": "1", "line": b'{"text": "a"}', **NO_BYTES},
+        {"name": "3", "line": b'{"text": "b"}', **NO_BYTES},
     ]
 
 
@@ -99,7 +102,9 @@ def test_files_of_a_folder_are_sorted(tmp_path):
     assert names == ["a/z.jsonl", "b.jsonl"]
     assert source.folder == str(tmp_path / "posts")
     single = list_source((tmp_path / "posts" / "b.jsonl").as_uri())
-    assert single == ((str(tmp_path / "posts" / "b.jsonl"),), (tmp_path / "posts").as_uri())
+    assert single[:2] == ((str(tmp_path / "posts" / "b.jsonl"),), (tmp_path / "posts").as_uri())
+    status = (tmp_path / "posts" / "b.jsonl").stat()
+    assert single.states == ((single.files[0], status.st_size, status.st_mtime_ns),)
 
 
 @pytest.mark.parametrize(
@@ -172,3 +177,40 @@ def test_several_pictures_on_other_file_systems_are_fetched(tmp_path):
     remote = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
     row = make_row(images=["a.jpg", "b.jpg"])
     assert row_to_post(row, remote, "bucket").images == (b"a.jpg", b"b.jpg")
+
+
+def test_crops_are_all_paths_or_all_bytes(tmp_path):
+    crops = [[b"x", b"y"], [], None]
+    hugging_face = [[{"bytes": b"x", "path": None}], [{"bytes": None, "path": "a.jpg"}], None]
+    mixed = [[{"bytes": b"x", "path": None}, {"bytes": None, "path": "a.jpg"}]]
+    located = resolve_location(str(tmp_path))
+    read = []
+    for values in (crops, hugging_face, mixed):
+        pq.write_table(pa.table({"text": ["a"] * len(values), "crops": values}), tmp_path / "p")
+        (tmp_path / "p").rename(tmp_path / "p.parquet")
+        read += [row_to_post(row, *located) for row in read_local_rows(tmp_path / "p.parquet")]
+    *posts, malformed = read
+    assert [post.crops for post in posts] == [
+        (b"x", b"y"),
+        (),
+        (),
+        (b"x",),
+        (tmp_path / "a.jpg",),
+        (),
+    ]
+    assert "'crops' to be a list of paths" in malformed
+
+
+def test_crops_on_other_file_systems_are_fetched_beside_pictures_that_are_bytes(tmp_path):
+    (tmp_path / "bucket").mkdir()
+    (tmp_path / "bucket" / "1.jpg").write_bytes(b"bytes")
+    remote = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    row = {**make_row(crops=["1.jpg"]), "pictures": [b"picture"]}
+    post = row_to_post(row, remote, "bucket")
+    assert (post.image, post.crops) == (b"picture", (b"bytes",))
+
+
+def test_the_folder_of_a_file_by_url_keeps_the_query():
+    query = "?access_key=a"
+    assert _parent(f"s3://bucket/posts/b.jsonl{query}") == f"s3://bucket/posts{query}"
+    assert _parent("posts/b?.jsonl") == "posts"
