@@ -5,7 +5,7 @@ RUNS := runs/demo_text_only runs/demo_hvpnet
 OMP_NUM_THREADS ?= 1
 export OMP_NUM_THREADS
 
-.PHONY: help setup demo test test-fast options lowest soak lint audit clean
+.PHONY: help setup demo test test-fast options lowest soak gpu-report lint audit clean
 
 help:
 	@echo "All commands below but lowest use .venv, which make fills with an editable install of this checkout."
@@ -16,6 +16,7 @@ help:
 	@echo "make test-fast  run only the tests that start no process and no notebook"
 	@echo "make lowest     run the suite on the lowest versions that pyproject.toml admits"
 	@echo "make soak       run the long versions of the robustness tests (hours)"
+	@echo "make gpu-report measure on a GPU what was not measured yet, and write docs/background/gpu.md (minutes)"
 	@echo "make lint       check style and types"
 	@echo "make options    write the tables of options and methods after one has changed"
 	@echo "make audit      list known vulnerabilities and newer versions of installed packages (needs PyPI)"
@@ -65,6 +66,9 @@ lowest:
 
 soak: setup
 	$(BIN)/pytest --soak tests/soak
+
+gpu-report: setup
+	$(BIN)/python -m mmie.experiments.gpu_report --out docs/background/gpu.md
 
 lint: setup
 	$(BIN)/ruff check .

@@ -167,7 +167,10 @@ def _benchmark_parser() -> argparse.ArgumentParser:
         "--steps", type=int, default=20, help="steps that are measured, and as many divided"
     )
     parser.add_argument(
-        "--warmup", type=int, default=3, help="steps before them, which do not count"
+        "--warmup",
+        type=int,
+        default=3,
+        help="uncounted steps before them, and as many that count operations after them",
     )
     parser.add_argument(
         "--against",

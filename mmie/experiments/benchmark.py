@@ -1,7 +1,8 @@
-"""Measurement of training steps: their time, its parts, and memory.
+"""Measurement of training steps: their time, its parts, their operations, and memory.
 
 The steps are those of a fit, driven by the same trainer: first a warm-up that does not count, then
-steps that are measured as a whole, then steps that are divided into parts.
+steps that are measured as a whole, then steps that are divided into parts, then steps whose
+floating-point operations are counted.
 """
 
 import json
@@ -15,6 +16,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from mmie.data import MultimodalDataModule
+from mmie.experiments.flops import GIGA, measure_matmul_rate
 from mmie.experiments.stopwatch import PARTS, Stopwatch
 from mmie.methods import ExtractionModule
 
@@ -40,6 +42,12 @@ class Benchmark:
         peak_gpu_memory_gib: Largest memory on the GPU; None without a GPU.
         tokens_per_real_token: Computed tokens by real tokens; the excess is padding.
         parts: Median seconds of the parts of a step.
+        gflop: Median GFLOP of the matrix products of a step, of this process: see
+            `mmie.experiments.flops`.
+        gflop_per_second: These operations by ``step_seconds``.
+        matmul_gflop_per_second: The same for the product of two large matrices in the same
+            precision with the same threads.
+        gflop_parts: Median GFLOP of the parts of a step.
     """
 
     name: str
@@ -57,6 +65,10 @@ class Benchmark:
     peak_gpu_memory_gib: float | None
     tokens_per_real_token: float
     parts: dict[str, float] = field(default_factory=dict)
+    gflop: float = 0.0
+    gflop_per_second: float = 0.0
+    matmul_gflop_per_second: float = 0.0
+    gflop_parts: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return all fields as one line of JSON."""
@@ -79,7 +91,7 @@ def run_benchmark(
         module: The method.
         data: Its data.
         steps: Number of steps that are measured as a whole, and then of steps that are divided.
-        warmup: Number of steps before them.
+        warmup: Number of steps before them, and of steps after them whose operations are counted.
     """
     start = time.perf_counter()
     stopwatch = Stopwatch(module, steps, warmup)
@@ -87,6 +99,8 @@ def run_benchmark(
     with stopwatch.hooked():
         trainer.fit(module, data)
     step_seconds = statistics.median(stopwatch.steps)
+    gflop = statistics.median(sum(flops.values()) for flops in stopwatch.flops) / GIGA
+    matmul_rate = measure_matmul_rate(module.device, str(trainer.precision)) / GIGA
     batch_size = data.batch_size * trainer.world_size
     device, peak_gpu_memory = module.device.type, None
     if device == "cuda":
@@ -108,6 +122,10 @@ def run_benchmark(
         peak_gpu_memory_gib=peak_gpu_memory,
         tokens_per_real_token=stopwatch.tokens / max(1, stopwatch.real_tokens),
         parts=_median_parts(stopwatch.parts),
+        gflop=gflop,
+        gflop_per_second=gflop / step_seconds,
+        matmul_gflop_per_second=matmul_rate,
+        gflop_parts=_median_parts(stopwatch.flops, GIGA),
     )
 
 
@@ -121,12 +139,12 @@ def trainer_settings(steps: int, warmup: int) -> dict[str, int]:
     """
     if steps < 1 or warmup < 1:
         raise ValueError(f"steps is {steps}, warmup {warmup}: expected at least 1")
-    return {"max_steps": warmup + 2 * steps, "max_epochs": -1, "limit_val_batches": 0}
+    return {"max_steps": 2 * warmup + 2 * steps, "max_epochs": -1, "limit_val_batches": 0}
 
 
-def _median_parts(steps: list[dict[str, float]]) -> dict[str, float]:
-    """Return the median seconds of each part over steps."""
+def _median_parts(steps: list[dict[str, float]], unit: float = 1.0) -> dict[str, float]:
+    """Return the median of each part over steps, in a unit."""
     medians = {}
     for part in PARTS:
-        medians[part] = statistics.median(seconds[part] for seconds in steps)
+        medians[part] = statistics.median(amounts[part] for amounts in steps) / unit
     return medians

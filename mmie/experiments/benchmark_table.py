@@ -24,6 +24,7 @@ def render_benchmarks(results: Sequence[Benchmark]) -> Table:
 def _cells(result: Benchmark) -> dict[str, str]:
     """Map the names of rows to the formatted values of a benchmark."""
     gpu_memory = result.peak_gpu_memory_gib
+    share = result.gflop_per_second / result.matmul_gflop_per_second
     cells = {
         "method": result.method,
         "device, precision": f"{result.device}, {result.precision}",
@@ -36,9 +37,15 @@ def _cells(result: Benchmark) -> dict[str, str]:
         "peak memory": f"{result.peak_memory_gib:.2f} GiB",
         "peak GPU memory": "" if gpu_memory is None else f"{gpu_memory:.2f} GiB",
         "tokens per real token": f"{result.tokens_per_real_token:.3f}",
+        "GFLOP of a step": f"{result.gflop:.1f}",
+        "GFLOP/s": f"{result.gflop_per_second:.1f}",
+        "share of a matrix product's": f"{100 * share:.0f} %",
     }
     total = sum(result.parts.values())
     for part in PARTS:
         seconds = result.parts[part]
-        cells[f"  {part}"] = f"{1e3 * seconds:.1f} ms ({100 * seconds / total:.0f} %)"
+        cell = f"{1e3 * seconds:.1f} ms ({100 * seconds / total:.0f} %)"
+        if result.gflop_parts[part]:
+            cell += f", {result.gflop_parts[part] / seconds:.0f} GFLOP/s"
+        cells[f"  {part}"] = cell
     return cells

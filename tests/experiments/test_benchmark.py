@@ -26,6 +26,11 @@ def test_the_parts_of_a_step_are_complete_and_add_up(demo_root, tmp_path, method
     assert result.parts["vision"] == 0  # no images, or features from the cache
     assert result.preparation_seconds > 0
     assert result.peak_memory_gib > 0.1
+    assert result.gflop == pytest.approx(sum(result.gflop_parts.values()), rel=0.2)
+    assert result.gflop_per_second == pytest.approx(result.gflop / result.step_seconds)
+    assert 0 < result.gflop_per_second < result.matmul_gflop_per_second
+    assert result.gflop_parts["backward"] > result.gflop_parts["text"] > 0
+    assert result.gflop_parts["optimiser"] == result.gflop_parts["data"] == 0
     assert not (tmp_path / "run").exists()
 
 
@@ -38,7 +43,7 @@ def test_without_a_cache_the_backbone_takes_time(demo_root, tmp_path):
 
 
 def test_settings_of_the_trainer():
-    assert trainer_settings(4, 2) == {"max_steps": 10, "max_epochs": -1, "limit_val_batches": 0}
+    assert trainer_settings(4, 2) == {"max_steps": 12, "max_epochs": -1, "limit_val_batches": 0}
     for steps, warmup in ((0, 1), (1, 0)):
         with pytest.raises(ValueError, match="expected at least 1"):
             trainer_settings(steps, warmup)

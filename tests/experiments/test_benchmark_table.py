@@ -32,4 +32,7 @@ def test_times_memory_and_shares_are_formatted():
     assert rows["training epoch"] == ["2.4 s", "1.2 s"]
     assert rows["peak GPU memory"] == ["", "2.00 GiB"]
     assert rows["vision"] == ["1000.0 ms (12 %)"] * 2
+    assert rows["text"] == ["1000.0 ms (12 %), 8 GFLOP/s"] * 2
+    assert rows["GFLOP/s"] == ["40.0"] * 2
+    assert rows["share of a matrix product's"] == ["25 %"] * 2
     assert rows["speed against the first"] == ["1.00x", "2.00x"]

@@ -63,6 +63,7 @@ def test_steps_are_measured_after_the_warm_up_and_then_divided(clock):
         for step in range(5):
             run_step(watch, method, step)
     assert len(watch.steps) == len(watch.parts) == 2
+    assert not watch.flops
     assert (watch.tokens, watch.real_tokens) == (20, 15)
     assert watch.first_step == 1.0
 
@@ -82,6 +83,18 @@ def test_the_parts_of_a_step_add_up(clock):
     expected = {"data": 1, "text": 3, "head": 1, "backward": 1}
     assert {name: parts[name] for name in expected} == expected
     assert sum(parts.values()) == watch._counted_until - before
+
+
+def test_operations_are_counted_after_the_divided_steps(clock):
+    method = Method()
+    watch = Stopwatch(method, num_steps=1, num_warmup=1)
+    with watch.hooked():
+        for step in range(4):
+            run_step(watch, method, step)
+    assert len(watch.steps) == len(watch.parts) == len(watch.flops) == 1
+    # two inputs by 2 x 2 weights, a product and a sum each
+    expected = {**dict.fromkeys(PARTS, 0.0), "text": 16.0, "fusion": 16.0}
+    assert watch.flops == [expected]
 
 
 def test_hooks_are_removed(clock):

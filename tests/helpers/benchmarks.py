@@ -22,6 +22,10 @@ RESULT = Benchmark(
     peak_gpu_memory_gib=None,
     tokens_per_real_token=1.1,
     parts=dict.fromkeys(PARTS, 1.0),
+    gflop=8.0,
+    gflop_per_second=40.0,
+    matmul_gflop_per_second=160.0,
+    gflop_parts={**dict.fromkeys(PARTS, 0.0), "text": 8.0},
 )
 
 
