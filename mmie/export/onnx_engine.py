@@ -36,7 +36,7 @@ from mmie.inference.predictor import Predictor
 from mmie.methods import ExtractionModule
 from mmie.methods.base import full_name
 from mmie.methods.multimodal import MultimodalModule
-from mmie.types import Batch
+from mmie.types import Batch, Prediction
 from mmie.utils.files import atomic_folder, digest_values
 from mmie.utils.optional import require
 from mmie.utils.version import VERSION
@@ -224,9 +224,9 @@ def _attach(predictor: Predictor, graphs: Path, precision: OnnxPrecision) -> Non
     names = [value.name for value in model.get_inputs()]
     schema = method.schema
 
-    def compute_scores(batch: Batch) -> Tensor:
-        inputs = _model_inputs(batch, names, shapes)
-        return _run(model, inputs)
+    def predict_batch(batch: Batch) -> list[Prediction]:
+        scores = _run(model, _model_inputs(batch, names, shapes))
+        return method.predict_from_scores(scores, batch)
 
     shapes: dict[str, Sequence[int]] = {}
     if "pixels" in names:
@@ -234,7 +234,7 @@ def _attach(predictor: Predictor, graphs: Path, precision: OnnxPrecision) -> Non
     if "features" in names:
         assert isinstance(method, MultimodalModule)
         shapes["features"] = (schema.num_views, method.vision.width)
-    predictor.compute_scores = compute_scores
+    predictor.predict_batch = predict_batch
     predictor.reads_pixels = "pixels" in names
     predictor.specs = []
     if (graphs / VISION).exists() and isinstance(method, MultimodalModule):

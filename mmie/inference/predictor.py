@@ -92,10 +92,10 @@ class Predictor:
         batch_size: Posts, or pairs of entities, that are computed together.
 
     Attributes:
-        compute_scores: Computes the head's scores of a batch, as `ExtractionModule.scores` does.
+        predict_batch: Predicts for a batch, as `ExtractionModule.predict` does.
             Another engine replaces it.
         specs: Visual features that are computed once for each view of a window.
-        reads_pixels: Whether ``compute_scores`` reads pixels beside these features.
+        reads_pixels: Whether ``predict_batch`` reads pixels beside these features.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Predictor:
         self.batch_size = batch_size
         on_gpu = device.type == "cuda"
         self.half = precision == "bfloat16" or (precision == "auto" and on_gpu)
-        self.compute_scores: Callable[[Batch], Tensor] = method.scores
+        self.predict_batch: Callable[[Batch], list[Prediction]] = method.predict
         self.specs = [
             spec for spec in method.feature_specs() if spec.is_visual and not spec.training_only
         ]
@@ -261,7 +261,7 @@ class Predictor:
                 batch.allowed = types.mask(batch.relations, self.schema.labels)
             with torch.inference_mode(), self._autocast():
                 batch = batch.to(self.method.device)
-                computed = self.method.predict_from_scores(self.compute_scores(batch), batch)
+                computed = self.predict_batch(batch)
             predictions.update(zip(chunk, computed, strict=True))
         return [(item, predictions[number]) for number, item in enumerate(asked)]
 
