@@ -77,13 +77,13 @@ def test_a_picture_is_shown_with_every_window(random_pair, demo_posts):
     image = next(post.image for post in demo_posts if post.image is not None)
     extractor = Extractor.from_checkpoint(random_pair["ner"], device="cpu")
     masks = []
-    predict = extractor.ner.method.predict
+    predict = extractor.ner.predict_batch
 
     def recorded(batch):
         masks.append(batch.view_mask[:, 0].tolist())
         return predict(batch)
 
-    extractor.ner.method.predict = recorded
+    extractor.ner.predict_batch = recorded
     extractor.extract([Post(text="Jordan lands . " * 100, image=image), Post(text="Jordan")])
     assert masks[0] == [True, False]
     assert sum(map(len, masks[1:])) > 3
