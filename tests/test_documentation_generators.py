@@ -95,7 +95,7 @@ def test_every_command_and_subcommand_has_its_options():
         assert f"### mmie {name}\n" in page
     assert "| `--resamples` | `int >0` |" in page
     assert "Optional[" not in page
-    assert "| `--engine` | `local | ray` |" in page
+    assert "| `--engine` | `local | onnx | ray` |" in page
 
 
 def test_parsers_parse_after_they_were_found():
