@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import (
 )
 
 import mmie.data
+from mmie.blocks.vision import VisualBackbone
 from mmie.data import MultimodalDataModule
 
 pytestmark = pytest.mark.slow
@@ -41,6 +42,9 @@ def test_training_step_does_not_synchronise_with_the_device(
     if pictures == "none":
         batch = batch_without_views(batch)
     batch = batch.to("cpu")
+    for part in module.modules():
+        if isinstance(part, VisualBackbone):
+            part._fast_model()  # made once, before the first step of a frozen backbone
     with FakeTensorMode(allow_non_fake_inputs=True):
         module.training_step(batch, 0).backward()
 
