@@ -35,6 +35,23 @@ _IS_TEXT = re.compile(r"[{}\n]|: |://|^-$")
 _CLASS_NAME = re.compile(r"[A-Za-z][\w-]*")
 
 
+def split_option(arguments: Sequence[str], flag: str) -> tuple[list[str], list[str]]:
+    """Separate the values of an option, "" for one that is missing, from the other arguments.
+
+    >>> split_option(["a", "--x", "1", "--y=2", "--x=3", "--x"], "--x")
+    (['1', '3', ''], ['a', '--y=2'])
+    """
+    values, others = [], []
+    remaining = iter(arguments)
+    for argument in remaining:
+        name, has_value, value = argument.partition("=")
+        if name == flag:
+            values.append(value if has_value else next(remaining, ""))
+        else:
+            others.append(argument)
+    return values, others
+
+
 @dataclass(frozen=True, slots=True)
 class Given:
     """Option with its values, or a word that belongs to no option, on a command line.

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from mmie.cli.arguments import split_option
 from mmie.cli.usage import UsageError
 from mmie.utils.plugins import import_installed, import_modules, searched_folder
 
@@ -68,16 +69,9 @@ def split_imports(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     >>> split_imports(["posts.jsonl", "--import", "a", "--ner=runs/x", "--import=b.c"])
     (['a', 'b.c'], ['posts.jsonl', '--ner=runs/x'])
     """
-    modules, others = [], []
-    remaining = iter(arguments)
-    for argument in remaining:
-        option, has_value, value = argument.partition("=")
-        if option != OPTION:
-            others.append(argument)
-            continue
-        name = value if has_value else next(remaining, "")
+    modules, others = split_option(arguments, OPTION)
+    for name in modules:
         check_module_name(name)
-        modules.append(name)
     return modules, others
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import MutableMapping, Sequence
 
+from mmie.cli.arguments import split_option
 from mmie.cli.options import Option
 from mmie.cli.usage import UsageError
 from mmie.utils.processes import THREADS
@@ -39,15 +40,10 @@ def split_threads(arguments: Sequence[str]) -> tuple[int | None, list[str]]:
     >>> split_threads(["--config=x", "--threads", "2", "--trainer.max_epochs=1"])
     (2, ['--config=x', '--trainer.max_epochs=1'])
     """
+    values, others = split_option(arguments, FLAG)
     threads: int | None = None
-    others = []
-    remaining = iter(arguments)
-    for argument in remaining:
-        flag, has_value, value = argument.partition("=")
-        if flag != FLAG:
-            others.append(argument)
-            continue
-        threads = _parse(value if has_value else next(remaining, ""))
+    for value in values:
+        threads = _parse(value)
     return threads, others
 
 

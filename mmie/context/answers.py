@@ -7,14 +7,13 @@ settings and of what was asked about: the text and the SHA-256 of each picture.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmie.context.errors import ContextError
 from mmie.data.parsing import read_lines
-from mmie.utils.files import digest_values, open_to_append
+from mmie.utils.files import append_lines, digest_values
 from mmie.utils.text import replace_surrogates
 
 _SUM_DIGITS = 16
@@ -43,7 +42,6 @@ class AnswerCache:
         self._maker = digest_values(self.settings)
         self._answers: dict[str, str] = {}
         self._is_announced = False
-        self._ends_in_part = False
         self._read()
 
     def __len__(self) -> int:
@@ -72,14 +70,9 @@ class AnswerCache:
         lines: list[dict[str, Any]] = [{**record, "sum": _checksum(record)}]
         if not self._is_announced:
             lines.insert(0, {"maker": self._maker, "settings": self.settings})
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        with open_to_append(self.file) as stream:
-            # an interrupted run may have left half a line, which must not swallow the next one
-            stream.write((b"\n" if self._ends_in_part else b"") + text.encode())
-            stream.flush()
-            os.fsync(stream.fileno())
-        self._is_announced, self._ends_in_part = True, False
+        append_lines(self.file, [json.dumps(line, ensure_ascii=False) + "\n" for line in lines])
+        self._is_announced = True
         self._answers[key] = answer
         return answer
 
@@ -91,7 +84,6 @@ class AnswerCache:
         """Read the valid lines of the file."""
         try:
             lines = read_lines(self.file)
-            self._ends_in_part = bool(lines) and not self.file.read_bytes().endswith(b"\n")
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import BertConfig
 
@@ -209,9 +209,7 @@ def plain_epoch(
 
 def training_loss(module: ExtractionModule, batch: Batch) -> Tensor:
     """Compute the loss that a method trains with, without logging it."""
-    embedding: nn.Module = module.text.model.get_input_embeddings()
-    losses = module.regularisation.losses(module.encode, module.head, embedding, batch)
-    return torch.stack(list(losses.values())).sum()
+    return torch.stack(list(module.training_losses(batch).values())).sum()
 
 
 def compare_precisions(

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmie.blocks.heads import RelationHead, TagHead
+from mmie.blocks.heads import RelationHead
 from mmie.blocks.recurrent import SYMBOLS, CharacterEncoder
 from mmie.blocks.vision import VisualBackbone
 from mmie.methods import ExtractionModule
@@ -29,13 +29,7 @@ class ModelGraph(nn.Module):
 
     def forward(self, *tensors: Tensor) -> Tensor:
         """Compute emissions (batch, words, tags), or logits (batch, labels)."""
-        batch = _to_batch(dict(zip(self.names, tensors, strict=True)))
-        states = self.method.encode(batch).states  # (batch, tokens, hidden)
-        head = self.method.head
-        if isinstance(head, TagHead):
-            return head.emissions(states, batch)
-        assert isinstance(head, RelationHead)
-        return head.logits(states, batch)
+        return self.method.scores(_to_batch(dict(zip(self.names, tensors, strict=True))))
 
 
 class VisionGraph(nn.Module):

@@ -2,16 +2,15 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from mmie.data.parsing import read_lines
 from mmie.data.picture_audit import cache_folder
 from mmie.grounding.detection import Detection, Detector
 from mmie.grounding.errors import GroundingError, write_errors
-from mmie.utils.files import atomic_write_text
+from mmie.utils.files import append_lines, atomic_write_text
 from mmie.utils.partial_files import remove_stale_partials
 
 
@@ -105,12 +104,8 @@ class DetectionCache:
         for key, result in results.items():
             record = {"key": key, "size": result.size, "found": result.detections}
             lines.append(json.dumps({**record, "sum": _checksum(record)}) + "\n")
-        with write_errors(self.file), self.file.open("a+b") as stream:
-            # an interrupted run may have left half a line, which must not swallow the next one
-            line_break = b"\n" if _ends_in_partial_line(stream) else b""
-            stream.write(line_break + "".join(lines).encode())
-            stream.flush()
-            os.fsync(stream.fileno())
+        with write_errors(self.file):
+            append_lines(self.file, lines, follow_links=True)
         self._results.update(results)
 
 
@@ -147,12 +142,3 @@ def _checksum(record: Mapping[str, object]) -> str:
     """Compute the checksum of a line's record."""
     content = json.dumps(record, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:_CHECKSUM_DIGITS]
-
-
-def _ends_in_partial_line(stream: BinaryIO) -> bool:
-    """Tell whether the last line of a file has no line end, because its writer was killed."""
-    size = stream.seek(0, os.SEEK_END)
-    if size == 0:
-        return False
-    stream.seek(size - 1)
-    return stream.read(1) != b"\n"

@@ -90,10 +90,14 @@ class LightningHooks(LightningModule, metaclass=ABCMeta):
         """`encode`, compiled on request, with one graph for all lengths."""
         return torch.compile(self.encode, dynamic=True) if self.compiles else self.encode
 
+    def training_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Compute the losses of a training step by name, whose sum is minimised."""
+        embedding: nn.Module = self.text.model.get_input_embeddings()
+        return self.regularisation.losses(self._encode_in_training, self.head, embedding, batch)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute and log the task's loss plus those of the method and of the regularisation."""
-        embedding: nn.Module = self.text.model.get_input_embeddings()
-        losses = self.regularisation.losses(self._encode_in_training, self.head, embedding, batch)
+        losses = self.training_losses(batch)
         loss = torch.stack(list(losses.values())).sum()
         logged = {"train/loss": loss.detach()}
         for name, part in losses.items():

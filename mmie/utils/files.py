@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import BufferedWriter
 from itertools import chain
 from pathlib import Path
@@ -174,6 +174,36 @@ def open_to_append(file: Path, new: bool = False) -> BufferedWriter:
         os.close(descriptor)
         raise OSError(errno.ELOOP, "expected a plain file, found a link", str(file))
     return os.fdopen(descriptor, "ab")
+
+
+def append_lines(file: Path, lines: Iterable[str], follow_links: bool = False) -> None:
+    """Append lines to a file and wait until the disk holds them.
+
+    A last line without its end, which a killed writer left, is ended first.
+
+    Args:
+        file: The file, which is made if it does not exist.
+        lines: Lines with their ends.
+        follow_links: Whether the file may be a link; see `open_to_append`.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with file.open("ab") if follow_links else open_to_append(file) as stream:
+        line_break = b"\n" if _ends_in_partial_line(file) else b""
+        stream.write(line_break + "".join(lines).encode())
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _ends_in_partial_line(file: Path) -> bool:
+    """Tell whether the last line of a file has no line end."""
+    with file.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        if size == 0:
+            return False
+        stream.seek(size - 1)
+        return stream.read(1) != b"\n"
 
 
 @contextlib.contextmanager
