@@ -71,7 +71,9 @@ def extract_command(arguments: Sequence[str]) -> None:
     if settings.engine == "ray":
         _extract_with_ray(settings)
         return
-    _check_local_paths(settings)
+    for place in (settings.source, *settings.out, settings.pictures):
+        if "://" in str(place):
+            raise UsageError(f"{place}: URLs go with --engine ray")
     results, others = _targets(settings.out)
     with file_lock(results):
         with continued_by(_how_to_continue(settings)):
@@ -99,18 +101,7 @@ def path_or_url(value: str) -> Path | str:
     >>> path_or_url("s3://bucket/found"), path_or_url("found").name
     ('s3://bucket/found', 'found')
     """
-    return value if "://" in str(value) else Path(value)
-
-
-def _check_local_paths(settings: Namespace) -> None:
-    """Check that no file or folder is a URL.
-
-    Raises:
-        UsageError: One is.
-    """
-    for place in (settings.source, *settings.out, settings.pictures):
-        if "://" in str(place):
-            raise UsageError(f"{place}: URLs go with --engine ray")
+    return value if "://" in value else Path(value)
 
 
 def _first_reason(errors: Path | None) -> str:

@@ -158,7 +158,7 @@ def onnx_settings(settings: Namespace) -> OnnxSettings | None:
     """Return the options that `add_onnx_arguments` added, None for another engine.
 
     Raises:
-        UsageError: One of them is given with another engine.
+        UsageError: An option of ONNX Runtime is given with another engine.
     """
     options = OnnxSettings(settings.onnx_precision, settings.onnx_calibration, settings.onnx_graphs)
     if settings.engine == "onnx":

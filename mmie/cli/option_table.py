@@ -46,8 +46,9 @@ def build_table() -> dict[str, Any]:
             continue
         module = importlib.import_module(command.function.split(":")[0])
         parser = getattr(module, command.parser)()
-        if command.computes:
-            _add_threads(parser)
+        if command.computes:  # --threads is read before the parser is built, where help lists it
+            for other in subcommands(parser).values() or [parser]:
+                other.add_argument(*OPTION.flags, default=OPTION.default, help=OPTION.help)
         commands[name] = _record(parser)
         if command.takes_run_options:
             commands[name][RUN] = True
@@ -125,12 +126,6 @@ def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
         if isinstance(action, argparse._SubParsersAction):
             return dict(action._name_parser_map)
     return {}
-
-
-def _add_threads(parser: argparse.ArgumentParser) -> None:
-    """Add ``--threads``, which is read before the parser is built, where the help lists it."""
-    for other in subcommands(parser).values() or [parser]:
-        other.add_argument(*OPTION.flags, default=OPTION.default, help=OPTION.help)
 
 
 def _options(parser: argparse.ArgumentParser) -> list[dict[str, Any]]:

@@ -89,7 +89,7 @@ class LocalModel(Generator):
 
 
 def _load(folder: Path) -> tuple[Any, Any, bool]:
-    """Load a model in float32, its processor, and whether it reads pictures.
+    """Load a model in the type of its weights, its processor, and whether it reads pictures.
 
     Raises:
         WeightsUnavailable: The folder holds no generative model.

@@ -90,7 +90,11 @@ class LabelStudio(Format):
         """Write a task for each record, and the labelling interface beside them."""
         texts = list(map(as_text, records))
         if any("images" in record for record in texts):
-            texts = list(map(_list_pictures, texts))
+            for record in texts:  # all pictures of a record are in ``images``
+                if names := picture_names(record):
+                    for key in ("image", "images"):
+                        record.pop(key, None)
+                    record["images"] = names
         tasks = [json.dumps(_to_task(record, notes), ensure_ascii=False) for record in texts]
         write_lines(path, ["[\n", ",\n".join(tasks), "\n]\n"])
         interface = path.with_suffix(".interface.xml")
@@ -249,13 +253,6 @@ def _probability(item: Item) -> Item:
     if isinstance(score, int | float) and 0 <= score <= 1:
         return {"probability": score}
     return {}
-
-
-def _list_pictures(record: Record) -> Record:
-    """Return a record whose pictures are all in ``images``."""
-    names = picture_names(record)
-    others = without_keys(record, "image", "images")
-    return {**others, "images": names} if names else others
 
 
 def _to_task(record: Record, notes: Notes) -> Record:

@@ -29,6 +29,8 @@ _DEPARTURES = "**Departures.**"
 def describe_class(method: MethodClass) -> MethodInfo:
     """Collect the facts about a method from its class, its parents and its module."""
     paragraph, _, _ = inspect.cleandoc(method.__doc__ or "").partition("\n\n")
+    docstring = inspect.getdoc(importlib.import_module(method.__module__)) or ""
+    _, _, departures = docstring.partition(_DEPARTURES)  # its last section
     path = full_name(method)
     if getattr(mmie.methods, method.__name__, None) is method:
         path = f"{mmie.methods.__name__}.{method.__name__}"
@@ -37,7 +39,7 @@ def describe_class(method: MethodClass) -> MethodInfo:
         path=path,
         module=method.__module__,
         summary=" ".join(paragraph.split()),
-        departures=_departures(method),
+        departures=re.sub(r"(?<=\S)\n(?!\n|- ) *", " ", departures.strip()),
         switches=tuple(_switches(method)),
         parents=tuple(_parents_with_arguments(method)),
         defaults=constructor_defaults(method),
@@ -106,13 +108,6 @@ def _parents_with_arguments(method: MethodClass) -> list[str]:
         for parent in method.__mro__[1:]
         if issubclass(parent, ExtractionModule) and "__init__" in vars(parent)
     ]
-
-
-def _departures(method: MethodClass) -> str:
-    """Return the last section of the docstring of a method's module, on its departures."""
-    docstring = inspect.getdoc(importlib.import_module(method.__module__)) or ""
-    _, _, section = docstring.partition(_DEPARTURES)
-    return re.sub(r"(?<=\S)\n(?!\n|- ) *", " ", section.strip())
 
 
 def main() -> None:
