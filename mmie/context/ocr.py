@@ -14,7 +14,7 @@ from mmie.context.pictures import readable_pictures
 from mmie.data.pictures import PictureError, load_picture
 from mmie.types import Post
 from mmie.utils.optional import require
-from mmie.utils.processes import count_cores
+from mmie.utils.processes import count_threads
 
 _ROW_OVERLAP = 0.5
 """Share of a line's height by which its middle may differ from that of others of its row."""
@@ -74,12 +74,11 @@ class PictureReader:
     @cached_property
     def _engine(self) -> Any:
         """Loaded networks. Lines of any confidence are returned."""
-        threads = count_cores()
         return self._library.RapidOCR(
             params={
                 "Global.log_level": "critical",
                 "Global.text_score": 0.0,
-                "EngineConfig.onnxruntime.intra_op_num_threads": threads,
+                "EngineConfig.onnxruntime.intra_op_num_threads": count_threads(),
             }
         )
 

@@ -45,6 +45,15 @@ def count_cores() -> int:
     return os.cpu_count() or 1
 
 
+def count_threads() -> int:
+    """Return the number of threads that the environment names, or else that of the cores.
+
+    It is for libraries that do not read the variable of OpenMP.
+    """
+    named = os.environ.get(THREADS, "")
+    return int(named) if named.isdecimal() and int(named) > 0 else count_cores()
+
+
 def count_physical_cores() -> int:
     """Return the number of physical cores among those that this process may use.
 

@@ -11,6 +11,7 @@ from mmie.utils.processes import (
     THREADS,
     count_cores,
     count_physical_cores,
+    count_threads,
     is_first_process,
     limit_threads,
 )
@@ -58,3 +59,9 @@ def test_the_size_of_the_models_decides_unless_the_user_has(
 
 def test_physical_cores_are_among_those_that_the_process_may_use():
     assert 1 <= count_physical_cores() <= count_cores()
+
+
+@pytest.mark.parametrize(("named", "count"), [("3", 3), ("", None), ("0", None), ("2,1", None)])
+def test_threads_of_other_libraries_are_those_that_the_environment_names(monkeypatch, named, count):
+    monkeypatch.setenv("OMP_NUM_THREADS", named)
+    assert count_threads() == (count or count_cores())
